@@ -1,0 +1,1 @@
+"""Frozen value types that every room shares: one noun, one parser, one printed form."""
