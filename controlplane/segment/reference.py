@@ -1,0 +1,168 @@
+"""The reference evaluator: what a policy means, written to be read rather than to be fast.
+
+It scans everything, in the words of the policy, and knows nothing of identities, contracts
+or tables; the compiled form is tested against it. See docs/microsegmentation.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from controlplane.segment.policy import Mode, ModeSetting, Policy
+from controlplane.segment.rule import Action, Endpoint, EndpointKind, Rule, Tier
+from controlplane.segment.selector import matches
+from controlplane.segment.service import ICMP, ICMP6, PORT_PROTOCOLS
+from controlplane.segment.workload import Address, Inventory, Packet
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """What an address is: a workload in `groups`, something outside in `networks`, or pending."""
+
+    workload: bool
+    pending: bool = False
+    groups: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
+
+
+PENDING = Party(workload=True, pending=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Allowed or not, by which rule (or `default/...`) of which tier (None: a default), why.
+
+    `logged` are the ids of the log rules that matched on the way, in order.
+    """
+
+    allowed: bool
+    rule: str
+    tier: Tier | None
+    why: str
+    logged: tuple[str, ...] = ()
+
+
+def evaluate(
+    policy: Policy,
+    inventory: Inventory,
+    zone: str,
+    source: Address,
+    destination: Address,
+    packet: Packet,
+) -> Decision:
+    """The verdict on the packet that opens a flow from `source` to `destination` in VRF `zone`."""
+    if zone not in inventory.zones:
+        return Decision(False, "default/zone", None, f"VRF {zone!r} is not here")
+    if packet.family != source.version or packet.family != destination.version:
+        raise ValueError("packet and addresses are of different families")
+    if (packet.family, packet.protocol) in ((4, ICMP6), (6, ICMP)):
+        return Decision(False, "default/malformed", None, "ICMP of the other address family")
+    src = party(policy, inventory, zone, source)
+    dst = party(policy, inventory, zone, destination)
+    if src.pending or dst.pending:
+        return Decision(False, "default/pending", None, "an end whose groups are not known yet")
+    return _by_rules(policy, zone, src, dst, packet)
+
+
+def party(policy: Policy, inventory: Inventory, zone: str, address: Address) -> Party:
+    """Who has `address` in VRF `zone`: the longest claimed prefix decides, else network sets."""
+    claims = list(_claims(policy, inventory, zone, address))
+    if claims:
+        longest = max(length for length, _ in claims)
+        parties = {found for length, found in claims if length == longest}
+        # Two claimants with different groups: nobody can tell whose packet it is.
+        return parties.pop() if len(parties) == 1 else PENDING
+    names = frozenset(
+        name
+        for name, network in policy.networks.items()
+        if any(address in prefix for prefix in network.prefixes)
+    )
+    return Party(workload=False, networks=names)
+
+
+def _claims(
+    policy: Policy, inventory: Inventory, zone: str, address: Address
+) -> Iterable[tuple[int, Party]]:
+    for workload in inventory.workloads:
+        for prefix in workload.addresses:
+            if workload.vrf == zone and address in prefix:
+                names = {n for n, g in policy.groups.items() if matches(g.selector, workload.tags)}
+                yield prefix.prefixlen, Party(workload=True, groups=frozenset(names))
+    for remote in inventory.remotes:
+        if remote.vrf == zone and address in remote.prefix:
+            yield remote.prefix.prefixlen, _remote_party(policy, inventory, remote.groups)
+
+
+def _remote_party(policy: Policy, inventory: Inventory, ids: frozenset[int] | None) -> Party:
+    ours = {group.id: group.name for group in policy.groups.values()}
+    if ids is None or any(i not in ours and i not in inventory.known_groups for i in ids):
+        return PENDING
+    return Party(workload=True, groups=frozenset(ours[i] for i in ids if i in ours))
+
+
+def _by_rules(policy: Policy, zone: str, src: Party, dst: Party, packet: Packet) -> Decision:
+    logged: list[str] = []
+    for tier in Tier:
+        for rule in sorted((r for r in policy.rules if r.tier is tier), key=lambda r: r.order):
+            if not _rule_matches(rule, zone, src, dst, packet):
+                continue
+            if rule.action is Action.LOG:
+                logged.append(rule.id)
+            elif rule.action is Action.PASS:
+                break
+            else:
+                allowed = rule.action is Action.ALLOW
+                return Decision(allowed, rule.id, tier, f"rule {rule.id}: {rule}", tuple(logged))
+    return _by_default(policy, zone, src, dst, packet, tuple(logged))
+
+
+def _rule_matches(rule: Rule, zone: str, src: Party, dst: Party, packet: Packet) -> bool:
+    return (
+        rule.applies_in(zone)
+        and any(is_endpoint(end, src) for end in rule.sources)
+        and any(is_endpoint(end, dst) for end in rule.destinations)
+        and rule.covers(packet.protocol, point_of(packet))
+    )
+
+
+def is_endpoint(endpoint: Endpoint, who: Party) -> bool:
+    """Whether a rule that names `endpoint` means `who`."""
+    match endpoint.kind:
+        case EndpointKind.ANY:
+            return True
+        case EndpointKind.WORKLOADS:
+            return who.workload
+        case EndpointKind.OUTSIDE:
+            return not who.workload
+        case EndpointKind.GROUP:
+            return endpoint.name in who.groups
+        case EndpointKind.NETWORK:
+            return endpoint.name in who.networks
+
+
+def point_of(packet: Packet) -> int:
+    """The port or ICMP type that services are compared with; 0 when there is none."""
+    if packet.protocol in PORT_PROTOCOLS:
+        return packet.dport
+    return packet.icmp_type if packet.protocol in (ICMP, ICMP6) else 0
+
+
+def _by_default(
+    policy: Policy, zone: str, src: Party, dst: Party, packet: Packet, logged: tuple[str, ...]
+) -> Decision:
+    inward, outward = modes_of(policy, zone, dst), modes_of(policy, zone, src)
+    for side, settings in (("destination", inward), ("source", outward)):
+        if any(setting.mode is Mode.FULL for setting in settings):
+            return Decision(False, "default/full", None, f"the {side} is in mode full", logged)
+    for setting in inward:
+        if any(s.covers(packet.protocol, point_of(packet)) for s in setting.services):
+            why = "the destination is in mode selective for this service"
+            return Decision(False, "default/selective", None, why, logged)
+    return Decision(True, "default/visibility", None, "no rule and no mode forbids it", logged)
+
+
+def modes_of(policy: Policy, zone: str, who: Party) -> list[ModeSetting]:
+    """The modes that hold for `who`: those of its groups, or else that of the VRF."""
+    own = [setting for name, setting in policy.modes.groups.items() if name in who.groups]
+    return own or [policy.modes.vrfs.get(zone, policy.modes.default)]
