@@ -59,6 +59,14 @@ class ConfigureSpeakers(msgspec.Struct, frozen=True):
     peers: tuple[PeerIntent, ...]
 
 
+class SaveLabels(msgspec.Struct, frozen=True):
+    """Make the label ledger durable before a label of it is used: VRF -> label, and label ->
+    (wall-clock second of its release, former VRF)."""
+
+    held: dict[str, int]
+    resting: dict[int, tuple[float, str]]
+
+
 class Notice(msgspec.Struct, frozen=True):
     """A line for the log: ``event`` in snake_case, ``fields`` without secrets."""
 
@@ -68,7 +76,14 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 Effect: TypeAlias = (
-    Announce | Withdraw | SendEndOfRib | RequestRefresh | ResetSession | ConfigureSpeakers | Notice
+    Announce
+    | Withdraw
+    | SendEndOfRib
+    | RequestRefresh
+    | ResetSession
+    | ConfigureSpeakers
+    | SaveLabels
+    | Notice
 )
 
 

@@ -1,4 +1,4 @@
-"""Who a BGP session is with: the same address may be a CE in many VRFs, so the VRF belongs to it."""
+"""Who a BGP session is with; the same address may be a CE in many VRFs, so the VRF counts."""
 
 from __future__ import annotations
 

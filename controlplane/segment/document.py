@@ -7,9 +7,9 @@ every service.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from ipaddress import ip_network
 from typing import TypeVar
 
+from controlplane.model.prefix import Prefix, parse_prefix
 from controlplane.segment.fields import Fields
 from controlplane.segment.located import Located, Value, child, load
 from controlplane.segment.policy import (
@@ -18,7 +18,6 @@ from controlplane.segment.policy import (
     Mode,
     Modes,
     ModeSetting,
-    Network,
     NetworkSet,
     Policy,
     derived_group_id,
@@ -104,14 +103,13 @@ class _Document:
             return None
 
     def _network(self, name: str, value: Value, path: str) -> NetworkSet:
-        prefixes: set[Network] = set()
+        prefixes: set[Prefix] = set()
         for place, text in self._fields.texts(value, path):
             try:
-                prefixes.add(ip_network(text))
+                prefixes.add(parse_prefix(text))
             except ValueError as error:
                 self._fields.fault(place, str(error), "write 192.0.2.0/24 or 2001:db8::/32")
-        ordered = sorted(prefixes, key=lambda p: (p.version, int(p.network_address), p.prefixlen))
-        return NetworkSet(name, tuple(ordered))
+        return NetworkSet(name, tuple(sorted(prefixes)))
 
     def _services(self, value: Value) -> dict[str, tuple[Service, ...]]:
         found: dict[str, tuple[Service, ...]] = {}

@@ -6,13 +6,11 @@ import enum
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
 
+from controlplane.model.prefix import Prefix
 from controlplane.segment.rule import Rule
 from controlplane.segment.selector import Selector
 from controlplane.segment.service import Service
-
-Network = IPv4Network | IPv6Network
 
 MAX_GROUP_ID = 2**32 - 1
 """A group id fills one field of a large community (RFC 8092)."""
@@ -62,7 +60,7 @@ class NetworkSet:
     """A named set of prefixes outside: addresses that belong to no workload."""
 
     name: str
-    prefixes: tuple[Network, ...]
+    prefixes: tuple[Prefix, ...]
 
 
 @dataclass(frozen=True, slots=True)

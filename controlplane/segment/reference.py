@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from controlplane.model.prefix import IPAddress, Prefix, host_prefix
 from controlplane.segment.policy import Mode, ModeSetting, Policy
 from controlplane.segment.rule import Action, Endpoint, EndpointKind, Rule, Tier
 from controlplane.segment.selector import matches
 from controlplane.segment.service import ICMP, ICMP6, PORT_PROTOCOLS
-from controlplane.segment.workload import Address, Inventory, Packet
+from controlplane.segment.workload import Inventory, Packet
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ def evaluate(
     policy: Policy,
     inventory: Inventory,
     zone: str,
-    source: Address,
-    destination: Address,
+    source: IPAddress,
+    destination: IPAddress,
     packet: Packet,
 ) -> Decision:
     """The verdict on the packet that opens a flow from `source` to `destination` in VRF `zone`."""
@@ -65,9 +66,10 @@ def evaluate(
     return _by_rules(policy, zone, src, dst, packet)
 
 
-def party(policy: Policy, inventory: Inventory, zone: str, address: Address) -> Party:
+def party(policy: Policy, inventory: Inventory, zone: str, address: IPAddress) -> Party:
     """Who has `address` in VRF `zone`: the longest claimed prefix decides, else network sets."""
-    claims = list(_claims(policy, inventory, zone, address))
+    wanted = host_prefix(address)
+    claims = list(_claims(policy, inventory, zone, wanted))
     if claims:
         longest = max(length for length, _ in claims)
         parties = {found for length, found in claims if length == longest}
@@ -76,22 +78,22 @@ def party(policy: Policy, inventory: Inventory, zone: str, address: Address) -> 
     names = frozenset(
         name
         for name, network in policy.networks.items()
-        if any(address in prefix for prefix in network.prefixes)
+        if any(prefix.contains(wanted) for prefix in network.prefixes)
     )
     return Party(workload=False, networks=names)
 
 
 def _claims(
-    policy: Policy, inventory: Inventory, zone: str, address: Address
+    policy: Policy, inventory: Inventory, zone: str, wanted: Prefix
 ) -> Iterable[tuple[int, Party]]:
     for workload in inventory.workloads:
         for prefix in workload.addresses:
-            if workload.vrf == zone and address in prefix:
+            if workload.vrf == zone and prefix.contains(wanted):
                 names = {n for n, g in policy.groups.items() if matches(g.selector, workload.tags)}
-                yield prefix.prefixlen, Party(workload=True, groups=frozenset(names))
+                yield prefix.length, Party(workload=True, groups=frozenset(names))
     for remote in inventory.remotes:
-        if remote.vrf == zone and address in remote.prefix:
-            yield remote.prefix.prefixlen, _remote_party(policy, inventory, remote.groups)
+        if remote.vrf == zone and remote.prefix.contains(wanted):
+            yield remote.prefix.length, _remote_party(policy, inventory, remote.groups)
 
 
 def _remote_party(policy: Policy, inventory: Inventory, ids: frozenset[int] | None) -> Party:

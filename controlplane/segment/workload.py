@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
 
-from controlplane.segment.policy import Network
-
-Address = IPv4Address | IPv6Address
+from controlplane.model.prefix import Prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +15,7 @@ class Workload:
     name: str
     vrf: str
     port: str
-    addresses: tuple[Network, ...]
+    addresses: tuple[Prefix, ...]
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -36,13 +33,16 @@ class RemotePrefix:
     """
 
     vrf: str
-    prefix: Network
+    prefix: Prefix
     groups: frozenset[int] | None
 
     @property
     def key(self) -> str:
         """What tells claims of this route from all others."""
         return f"route {self.vrf} {self.prefix}"
+
+
+Claimant = Workload | RemotePrefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,14 @@ class Inventory:
         names = [workload.name for workload in self.workloads]
         if len(set(names)) != len(names):
             raise ValueError("two workloads have the same name")
-        for claimant in (*self.workloads, *self.remotes):
+        for claimant in self.claimants():
             if claimant.vrf not in self.zones:
                 raise ValueError(f"{claimant.key} is in VRF {claimant.vrf!r}, which is not here")
+
+    def claimants(self) -> Iterator[Claimant]:
+        """Whoever claims addresses: workloads, then remote prefixes."""
+        yield from self.workloads
+        yield from self.remotes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,79 @@
+"""The decision process of RFC 4271 section 9.1.2.2, with the tie-breaks of RFC 4456 section 9."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from controlplane.bgp.path import Path, router_id_of
+
+DEFAULT_LOCAL_PREF = 100
+
+Metric = Callable[[Path], int | None]
+
+
+def best_path(paths: Sequence[Path], metric: Metric) -> Path | None:
+    """The best of the paths whose next hop resolves, or None.
+
+    ``metric`` gives the IGP metric of a path's next hop, None where it is unreachable, which makes
+    the path ineligible (section 9.1.2.1).
+    """
+    if len(paths) == 1:
+        return paths[0] if metric(paths[0]) is not None else None
+    eligible = [path for path in paths if metric(path) is not None]
+    if len(eligible) < 2:
+        return eligible[0] if eligible else None
+    return _tie_break(_preferred(eligible), metric)
+
+
+def _preferred(paths: list[Path]) -> list[Path]:
+    paths = _least(paths, lambda p: p.source.protocol)
+    paths = _least(paths, lambda p: -local_pref(p))
+    paths = _least(paths, lambda p: p.attributes.as_path_length)
+    paths = _least(paths, lambda p: p.attributes.origin)
+    return _lowest_med(paths)
+
+
+def _tie_break(paths: list[Path], metric: Metric) -> Path:
+    paths = _least(paths, lambda p: 0 if p.source.ebgp or p.source.is_local else 1)
+    paths = _least(paths, lambda p: metric(p) or 0)
+    paths = _least(paths, router_id_of)
+    paths = _least(paths, lambda p: len(p.attributes.cluster_list))
+    return min(paths, key=_address_order)
+
+
+def local_pref(path: Path) -> int:
+    """LOCAL_PREF, or the default where the path carries none."""
+    value = path.attributes.local_pref
+    return DEFAULT_LOCAL_PREF if value is None else value
+
+
+def _least(paths: list[Path], key: Callable[[Path], int]) -> list[Path]:
+    if len(paths) == 1:
+        return paths
+    lowest = min(map(key, paths))
+    return [path for path in paths if key(path) == lowest]
+
+
+def _lowest_med(paths: list[Path]) -> list[Path]:
+    """Step c: MED counts only between paths from the same neighbouring AS; none means 0."""
+    lowest: dict[int | None, int] = {}
+    for path in paths:
+        asn, med = path.attributes.neighbor_as, path.attributes.med or 0
+        lowest[asn] = min(lowest.get(asn, med), med)
+    return [p for p in paths if (p.attributes.med or 0) == lowest[p.attributes.neighbor_as]]
+
+
+def _address_order(path: Path) -> tuple[int, bytes, str]:
+    """Step g, the lowest peer address; then the RD, so that the choice never depends on order."""
+    peer = path.source.peer
+    address = peer.address.packed if peer else b""
+    return (len(address), address, str(path.rd or path.source.vrf))
+
+
+def ranked(paths: Iterable[Path], metric: Metric) -> list[Path]:
+    """Best first, ineligible ones last: for showing, not for deciding."""
+    rest, order = list(paths), []
+    while (best := best_path(rest, metric)) is not None:
+        order.append(best)
+        rest.remove(best)
+    return order + rest

@@ -1,0 +1,75 @@
+"""From the operator's wish to what the kernel should have whatever the routes: VRFs, ports,
+sessions. Pure: intent and labels in, desired objects out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controlplane.model.desired import (
+    CePort,
+    CorePort,
+    Delta,
+    LabelBinding,
+    Node,
+    Session,
+    VrfDevice,
+)
+from controlplane.model.intent import NodeIntent, PeerIntent
+from controlplane.model.peer import PeerId
+from controlplane.vpn.vrf import Vrf
+
+ANY_HOPS = 255
+
+
+class Layout:
+    """The desired objects of one intent, by table and key."""
+
+    def __init__(self, intent: NodeIntent, vrfs: Mapping[str, Vrf]) -> None:
+        self.node = Node(
+            name=intent.name,
+            loopbacks=(intent.loopback, *((intent.loopback6,) if intent.loopback6 else ())),
+            platform_labels=intent.label_block.last + 1,
+        )
+        self.vrfs = {vrf.name: _device(vrf) for vrf in vrfs.values()}
+        self.labels = {vrf.label: LabelBinding(vrf.label, vrf.name) for vrf in vrfs.values()}
+        self.core_ports = {
+            port.name: CorePort(port.name, port.addresses, port.mtu, port.accept_explicit_null)
+            for port in intent.core_ports
+        }
+        self.ce_ports = {p.name: p for vrf in vrfs.values() for p in _ports(vrf)}
+        self.sessions: dict[PeerId, Session] = {p.peer: _session(p) for p in intent.all_peers}
+
+
+def _device(vrf: Vrf) -> VrfDevice:
+    intent = vrf.intent
+    return VrfDevice(vrf.name, vrf.number, intent.conntrack_limit, intent.new_flows_per_second)
+
+
+def _ports(vrf: Vrf) -> list[CePort]:
+    # The zone is the table's number: one per VRF, never 0, which is the core's. conntrack zones
+    # have 16 bits, so labels above that share the low bits with nobody of the same block.
+    zone = vrf.number & 0xFFFF or 0xFFFF
+    return [
+        CePort(p.name, vrf.name, zone, p.addresses, p.sources, p.parent, p.vlan, p.mtu)
+        for p in vrf.intent.ports
+    ]
+
+
+def _session(peer: PeerIntent) -> Session:
+    hops = peer.ttl_security
+    min_ttl = 0 if hops is None else ANY_HOPS + 1 - hops
+    return Session(peer.peer, peer.local_address, peer.port, min_ttl)
+
+
+def difference(old: Layout | None, new: Layout | None) -> Delta:
+    """What leads from one layout to the other; either may be missing."""
+    delta = Delta()
+    if new is not None and (old is None or old.node != new.node):
+        delta.node = new.node
+    for table in ("vrfs", "labels", "core_ports", "ce_ports", "sessions"):
+        before = getattr(old, table) if old else {}
+        after = getattr(new, table) if new else {}
+        changes = getattr(delta, table)
+        changes.update(dict.fromkeys(before.keys() - after.keys()))
+        changes.update({key: value for key, value in after.items() if before.get(key) != value})
+    return delta
