@@ -1,0 +1,54 @@
+"""What is wrong with a configuration, and what would be right: all of it at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+KeyPath: TypeAlias = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigError:
+    """One fault. ``line`` and ``column`` count from 1; 0 where the file could not be read."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    problem: str
+    cure: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        subject = f"{self.path}: " if self.path else ""
+        cure = f"; {self.cure}" if self.cure else ""
+        return f"{place}: {subject}{self.problem}{cure}"
+
+
+class ConfigErrors(Exception):  # noqa: N818 - it holds errors, and is not one more of them
+    """Every fault of a configuration, in the order of the file."""
+
+    def __init__(self, errors: tuple[ConfigError, ...]) -> None:
+        super().__init__(f"{len(errors)} error{'s' if len(errors) != 1 else ''} in configuration")
+        self.errors = errors
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """A fault before its place in the file is looked up."""
+
+    path: KeyPath
+    problem: str
+    cure: str = ""
+
+
+def show_path(path: KeyPath) -> str:
+    """A key path as people write it: ``vrfs.red.ports.ce1.addresses[0]``."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
