@@ -202,7 +202,9 @@ class Guest:
                 job.status = int(payload)
                 job.ended.set()
             else:
-                (job.stdout if kind == frames.STDOUT else job.stderr)(payload)
+                # Whoever listened may be gone; the other jobs are not to suffer from it.
+                with contextlib.suppress(OSError):
+                    (job.stdout if kind == frames.STDOUT else job.stderr)(payload)
 
     def _abandon(self) -> None:
         while self._jobs:

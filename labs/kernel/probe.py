@@ -22,14 +22,23 @@ _TRIALS = (
     ),
     (
         "nftables at netdev ingress and egress",
-        "ip link add probe type dummy && nft 'table netdev probe { chain in { type filter hook"
-        " ingress device probe priority 0; } chain out { type filter hook egress device probe"
-        " priority 0; } }'",
+        """ip link add probe type dummy && nft -f - <<'END'
+        table netdev probe {
+            chain in { type filter hook ingress device probe priority 0; }
+            chain out { type filter hook egress device probe priority 0; }
+        }
+END""",
     ),
     (
         "conntrack zones by interface",
-        "nft 'table inet probe { chain zone { type filter hook prerouting priority raw; ct zone"
-        ' set iifname map { "red": 1 }; } }\'',
+        """nft -f - <<'END'
+        table inet probe {
+            chain zone {
+                type filter hook prerouting priority raw;
+                ct zone set iifname map { "red": 1 }
+            }
+        }
+END""",
     ),
     ("virtual Ethernet pairs", "ip link add probe type veth peer name other"),
 )

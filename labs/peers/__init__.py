@@ -1,0 +1,1 @@
+"""Routing daemons of other projects as programs of a node: FRR, GoBGP, BIRD, ExaBGP."""

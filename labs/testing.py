@@ -1,0 +1,166 @@
+"""Runs the tests that need the lab kernel: ``python -m labs.testing [PATH...]``.
+
+On a host whose own kernel will do, that is one pytest. Else the test modules are divided
+among as many guests as there are CPUs, by how long each took the last time, and one
+pytest runs in each. What they print comes through line by line, then a last line adds
+it up; the exit status is 0 only if every one of them ran tests and all passed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from xml.etree import ElementTree
+
+from labs.kernel import build, cache, choice
+from labs.kernel.guest import Guest, GuestDiedError
+
+FOLDERS = (Path("tests/lab"), Path("tests/attack"))
+MODULE_SECONDS = 10.0
+"""What a module is taken to need as long as it has not run."""
+
+TIMEOUT_SECONDS = 3600.0
+NO_TESTS = 5
+"""The exit status with which pytest says that it found none."""
+
+DIED = 70
+
+_output = threading.Lock()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the modules named (default: all) on the lab kernel; arguments with - go to pytest."""
+    options = [word for word in argv if word.startswith("-")]
+    paths = [word for word in argv if not word.startswith("-")]
+    modules = _modules(
+        [Path(path) for path in paths] or [path for path in FOLDERS if path.exists()]
+    )
+    if not paths and not modules:
+        sys.stderr.write("no lab tests found\n")
+        return NO_TESTS
+    chosen = choice.choose()
+    print(f"lab tests on {chosen.kind.value}, {chosen.reason}", flush=True)
+    if chosen.kind is not choice.Kind.UML:
+        return choice.run(_pytest(modules or paths, options), choice=chosen)
+    return _in_guests(modules or paths, options)
+
+
+def _modules(places: Sequence[Path]) -> list[str]:
+    found: list[str] = []
+    for place in places:
+        found += map(str, sorted(place.rglob("test_*.py")) if place.is_dir() else [place])
+    return found
+
+
+def _pytest(modules: Sequence[str], options: Sequence[str], *more: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-m", "lab", *more, *options, *modules]
+
+
+def _in_guests(modules: Sequence[str], options: Sequence[str]) -> int:
+    kernel = build.kernel()
+    parts = divide(modules, _durations(), len(os.sched_getaffinity(0)))
+    with tempfile.TemporaryDirectory(prefix="bulkhead-tests-") as scratch:
+        reports = [Path(scratch) / f"{number}" for number in range(len(parts))]
+        for report in reports:
+            report.mkdir()
+        with ThreadPoolExecutor(len(parts)) as pool:
+            runs = [
+                pool.submit(_in_guest, kernel, number, part, options, report)
+                for number, (part, report) in enumerate(zip(parts, reports, strict=True))
+            ]
+            statuses = [run.result() for run in runs]
+        total = _add_up([report / "junit.xml" for report in reports])
+    worst = max(statuses)
+    print(f"lab tests: {total} in {len(parts)} guests; exit status {worst}", flush=True)
+    return worst
+
+
+def divide(modules: Sequence[str], seconds: dict[str, float], parts: int) -> list[list[str]]:
+    """Divide modules into at most ``parts`` lists of about equal duration, longest first."""
+    loads: list[tuple[float, list[str]]] = [(0.0, []) for _ in range(min(parts, len(modules)))]
+    for module in sorted(modules, key=lambda name: -seconds.get(name, MODULE_SECONDS)):
+        lightest = min(range(len(loads)), key=lambda index: loads[index][0])
+        load, part = loads[lightest]
+        loads[lightest] = (load + seconds.get(module, MODULE_SECONDS), [*part, module])
+    return [part for _, part in loads]
+
+
+def _in_guest(
+    kernel: Path, number: int, modules: Sequence[str], options: Sequence[str], report: Path
+) -> int:
+    lines = _Lines(f"[{number + 1}] ")
+    command = _pytest(
+        modules, options, f"--junitxml={report}/junit.xml", "-p", "no:cacheprovider", "-v"
+    )
+    try:
+        with Guest(kernel, shared=[report]) as guest:
+            return guest.run(command, stdout=lines.feed, stderr=lines.feed, timeout=TIMEOUT_SECONDS)
+    except GuestDiedError as error:
+        lines.feed(f"{error}\n".encode())
+        return DIED
+    finally:
+        lines.end()
+
+
+class _Lines:
+    """Lets through whole lines only, each marked, so that two guests do not mix theirs."""
+
+    def __init__(self, mark: str) -> None:
+        self._mark = mark
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        with _output:
+            for line in lines:
+                sys.stdout.write(f"{self._mark}{line.decode(errors='replace')}\n")
+            sys.stdout.flush()
+
+    def end(self) -> None:
+        if self._rest:
+            self.feed(b"\n")
+
+
+def _durations_file() -> Path:
+    return cache.directory() / "lab-test-seconds"
+
+
+def _durations() -> dict[str, float]:
+    file = _durations_file()
+    lines = file.read_text().splitlines() if file.exists() else []
+    return {name: float(seconds) for seconds, name in (line.split(" ", 1) for line in lines)}
+
+
+def _add_up(reports: Sequence[Path]) -> str:
+    """Sum the counts of all reports, and note how long each module took for the next time."""
+    counts = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
+    seconds = _durations()
+    for report in reports:
+        if not report.exists():
+            continue
+        suite = ElementTree.parse(report).getroot()[0]  # noqa: S314 - our own pytest wrote it
+        for name in counts:
+            counts[name] += int(suite.get(name, 0))
+        spent: dict[str, float] = {}
+        for case in suite.iter("testcase"):
+            module = case.get("classname", "").replace(".", "/") + ".py"
+            spent[module] = spent.get(module, 0.0) + float(case.get("time", 0))
+        seconds |= spent
+    _durations_file().parent.mkdir(parents=True, exist_ok=True)
+    _durations_file().write_text("".join(f"{s:.1f} {name}\n" for name, s in seconds.items()))
+    failed = counts["failures"] + counts["errors"]
+    passed = counts["tests"] - failed - counts["skipped"]
+    return f"{passed} passed, {failed} failed, {counts['skipped']} skipped"
+
+
+if __name__ == "__main__":
+    started = time.monotonic()
+    status = main(sys.argv[1:])
+    print(f"lab tests took {time.monotonic() - started:.0f} s", flush=True)
+    sys.exit(status)

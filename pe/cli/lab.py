@@ -1,0 +1,194 @@
+"""``pe lab``: bring labs up and down, run their checks or any command in them.
+
+Every command re-executes itself inside a guest when the host's kernel does not do; there
+the same code finds itself on a kernel that does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from labs import lab as engine
+from labs import topologies
+from labs.kernel import choice, keeper
+from labs.kernel.build import BuildError
+from labs.kernel.guest import GuestDiedError
+from labs.topology import Lab, Outcome
+
+ERRORS = (engine.LabError, BuildError, GuestDiedError, topologies.UnknownLabError, OSError)
+
+
+@click.group()
+@click.option(
+    "--kernel",
+    type=click.Choice([kind.value for kind in choice.Kind]),
+    help="Where to run, instead of what the probe finds best.",
+)
+@click.option("--mem", default="4G", show_default=True, help="Memory of a guest.")
+@click.pass_context
+def lab(ctx: click.Context, kernel: str | None, mem: str) -> None:
+    """Labs: whole networks of namespaces on one machine."""
+    if kernel:
+        os.environ[choice.OVERRIDE] = kernel
+    ctx.obj = mem
+
+
+@lab.command("list")
+def list_labs() -> None:
+    """List the labs that there are."""
+    for name in topologies.names():
+        click.echo(f"{name:16} {topologies.load(name).title}")
+
+
+@lab.command()
+def probe() -> None:
+    """Tell what the host's kernel can do and which kernel labs run on."""
+    click.echo(choice.choose(ask=True).describe())
+
+
+@lab.command()
+@click.argument("name")
+@click.pass_obj
+def up(mem: str, name: str) -> None:
+    """Bring a lab up and leave it up."""
+    found = _load(name)
+    if _chosen().kind is choice.Kind.UML:
+        sys.exit(_up_in_guest(found, name, mem))
+    _only_here("up")
+    try:
+        engine.up(found)
+    except ERRORS as error:
+        raise click.ClickException(str(error)) from error
+    nodes = ", ".join(node.name for node in found.nodes)
+    click.echo(f"{found.name} is up; its namespaces: {nodes}")
+
+
+def _up_in_guest(found: Lab, name: str, mem: str) -> int:
+    if keeper.running(found.name):
+        raise click.ClickException(f"{found.name} is up already")
+    try:
+        keeper.start(found.name, mem=mem)
+        status = keeper.run(found.name, _again("up", name))
+    except ERRORS as error:
+        keeper.stop(found.name)
+        raise click.ClickException(str(error)) from error
+    if status:
+        keeper.stop(found.name)
+    else:
+        click.echo(f"it runs in a guest: `pe lab exec {name} -- ip netns exec ...` gets inside")
+    return status
+
+
+@lab.command()
+@click.argument("name")
+def down(name: str) -> None:
+    """Take down a lab that was brought up."""
+    found = _load(name)
+    if not keeper.stop(found.name):
+        engine.down(found)
+    click.echo(f"{found.name} is down")
+
+
+@lab.command()
+@click.argument("name")
+@click.pass_obj
+def test(mem: str, name: str) -> None:
+    """Run a lab's own checks, in one that is up or in a fresh one; 0 only if all hold."""
+    found = _load(name)
+    _leave_for_guest(found, mem, "test", name)
+    with _present(found) as present:
+        outcomes = [_told(outcome) for outcome in present.check()]
+    failed = sum(not outcome.ok for outcome in outcomes)
+    click.echo(f"{found.name}: {len(outcomes) - failed} of {len(outcomes)} checks hold")
+    sys.exit(1 if failed or not outcomes else 0)
+
+
+def _told(outcome: Outcome) -> Outcome:
+    mark = click.style("ok  ", fg="green") if outcome.ok else click.style("FAIL", fg="red")
+    first, *rest = outcome.evidence.splitlines() or [""]
+    click.echo(f"{mark}  {outcome.title}" + (f": {first}" if first else ""))
+    for line in rest:
+        click.echo(f"        {line}")
+    return outcome
+
+
+@lab.command("exec", context_settings={"ignore_unknown_options": True})
+@click.argument("name")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_obj
+def execute(mem: str, name: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND as root where every node is a namespace; its exit status is ours.
+
+    In a lab that is up, or in one brought up for it and taken down afterwards.
+    """
+    found = _load(name)
+    _leave_for_guest(found, mem, "exec", name, "--", *command)
+    with _present(found):
+        try:
+            status = subprocess.run(command, check=False).returncode
+        except OSError as error:
+            click.echo(f"{command[0]}: {error.strerror}", err=True)
+            status = 127
+    sys.exit(status if status >= 0 else 128 - status)
+
+
+def _load(name: str) -> Lab:
+    try:
+        return topologies.load(name)
+    except topologies.UnknownLabError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _chosen() -> choice.Choice:
+    try:
+        return choice.choose()
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _leave_for_guest(found: Lab, mem: str, *words: str) -> None:
+    """Run ``pe lab WORDS`` where the lab is and exit; return only if that is here."""
+    try:
+        if keeper.running(found.name):
+            sys.exit(keeper.run(found.name, _again(*words)))
+        chosen = _chosen()
+        if chosen.kind is not choice.Kind.HOST:
+            click.echo(f"lab kernel: {chosen.kind.value}, {chosen.reason}", err=True)
+            sys.exit(choice.run(_again(*words), choice=chosen, mem=mem))
+    except ERRORS as error:
+        raise click.ClickException(str(error)) from error
+    _only_here(words[0])
+
+
+def _only_here(verb: str) -> None:
+    if _chosen().kind is choice.Kind.QEMU:
+        raise click.ClickException(f"`{verb}` is not for qemu: use test or exec")
+    if os.geteuid() != 0:
+        raise click.ClickException("labs on the host's own kernel need root")
+
+
+def _again(*words: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("pe")), "lab", *words]
+
+
+@contextlib.contextmanager
+def _present(found: Lab) -> Iterator[engine.RunningLab]:
+    """The lab as it is up already, left as it is; or brought up and taken down."""
+    if (engine.ROOT / found.name).exists():
+        yield engine.RunningLab(found)
+        return
+    try:
+        running = engine.up(found)
+    except ERRORS as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        yield running
+    finally:
+        engine.down(found)

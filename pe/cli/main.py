@@ -1,0 +1,39 @@
+"""The ``pe`` command: its groups and commands are imported only when they are used."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "lab": "pe.cli.lab:lab",
+}
+"""Command name to ``module:attribute``; importing all of them would cost every start."""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, sorted."""
+        return sorted({*super().list_commands(ctx), *COMMANDS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, importing it if need be, else None."""
+        if found := super().get_command(ctx, cmd_name):
+            return found
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Bulkhead, a software PE router for Linux."""
+
+
+if __name__ == "__main__":
+    main()
