@@ -1,0 +1,1 @@
+"""What labs claim, and the evidence for it."""

@@ -1,0 +1,230 @@
+"""Wiring of one node: events in, decisions, effects out. One loop, one writer of state.
+
+The order in which effects are carried out is the order of security: words that take something
+back go out first, then the kernel is brought to its new state, and only then is anything
+announced or any new session opened (``docs`` call it phases; architecture: order is data).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from controlplane.instant import Instant
+from controlplane.model.desired import Delta
+from controlplane.model.effects import (
+    ConfigureSpeakers,
+    Effect,
+    Effects,
+    Notice,
+    SaveLabels,
+    Withdraw,
+)
+from controlplane.model.events import Event, IntentChanged, TimePassed
+from controlplane.model.intent import NodeIntent, PeerIntent
+from controlplane.model.peer import PeerId
+from controlplane.router import Router
+
+# Events per turn: bounds the time between two looks at timers, signals and the API.
+TURN = 2000
+SETTLE_SECONDS = 10.0
+
+
+class Actor(Protocol):
+    """The acting half, as the node sees it (``pe.agent.Agent``)."""
+
+    async def start(self) -> None:
+        """Read what is, and follow it."""
+
+    def submit(self, delta: Delta) -> None:
+        """Take over a change of what should be; never blocks."""
+
+    def mark_in_sync(self) -> None:
+        """What nobody has asked for by now is a leftover."""
+
+    async def settled(self) -> None:
+        """Wait until the kernel is as it should be."""
+
+    async def stop(self) -> None:
+        """End; leave things as they are."""
+
+
+class Speakers(Protocol):
+    """The BGP processes (``controlplane.speaker.SpeakerPool``)."""
+
+    def configure(self, peers: tuple[PeerIntent, ...]) -> None:
+        """Have these sessions and no others."""
+
+    def perform(self, actions: Sequence[Effect]) -> None:
+        """Say these things to the peers, in order."""
+
+    async def stop(self) -> None:
+        """End; leave things as they are."""
+
+
+class LabelStore(Protocol):
+    """Where the label ledger outlives the process (``controlplane.store``)."""
+
+    def save_labels(self, labels: SaveLabels) -> None:
+        """Make the ledger durable before it returns."""
+
+
+class Journal(Protocol):
+    """A structured logger: one line an event."""
+
+    def log(self, level: int, event: str, **fields: object) -> None:
+        """Write one line."""
+
+
+class Inbox:
+    """Where every adapter puts its events; the node's loop empties it."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._filled = asyncio.Event()
+
+    def put(self, events: list[Event]) -> None:
+        """Add events; called from the loop's own thread only."""
+        if events:
+            self._events += events
+            self._filled.set()
+
+    async def take(self, patience: float | None) -> list[Event]:
+        """Up to ``TURN`` events, none if ``patience`` seconds pass first."""
+        if not self._events:
+            try:
+                async with asyncio.timeout(patience):
+                    await self._filled.wait()
+            except TimeoutError:
+                return []
+        taken, self._events = self._events[:TURN], self._events[TURN:]
+        if not self._events:
+            self._filled.clear()
+        return taken
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+
+class Node:
+    """One PE: the router in the middle, its adapters around it."""
+
+    def __init__(
+        self, router: Router, actor: Actor, speakers: Speakers, store: LabelStore,
+        inbox: Inbox, log: Journal,
+    ) -> None:  # fmt: skip
+        self.router = router
+        self.actor = actor
+        self.speakers = speakers
+        self.inbox = inbox
+        self.started = time.time()
+        self._store = store
+        self._log = log
+        self._sessions: dict[PeerId, PeerIntent] = {}
+        self._told_in_sync = False
+
+    async def run(self, intent: NodeIntent) -> None:
+        """Run until cancelled. The kernel's state stays as it is when the node goes."""
+        self.inbox.put([IntentChanged(intent)])
+        await self.actor.start()
+        while True:
+            events = await self.inbox.take(self._until_deadline())
+            now = Instant(time.monotonic(), time.time())
+            await self.perform(self.router.handle(events or [TimePassed()], now))
+            await asyncio.sleep(0)
+
+    def _until_deadline(self) -> float | None:
+        due = self.router.next_deadline
+        return None if due is None else max(0.0, due - time.monotonic())
+
+    async def perform(self, effects: Effects) -> None:
+        """Carry out effects in the order that never opens what is not yet guarded."""
+        actions = self._keep_books(effects.actions)
+        self.speakers.perform([a for a in actions if isinstance(a, Withdraw)])
+        configured = [a for a in actions if isinstance(a, ConfigureSpeakers)]
+        if configured:
+            self._close_sessions(configured[-1].peers)
+        if effects.delta:
+            self.actor.submit(effects.delta)
+            if needs_barrier(effects.delta):
+                await self._settle()
+        if configured:
+            self._sessions = {p.peer: p for p in configured[-1].peers}
+            self.speakers.configure(configured[-1].peers)
+        kept = (Withdraw, ConfigureSpeakers)
+        self.speakers.perform([a for a in actions if not isinstance(a, kept)])
+        if effects.in_sync and not self._told_in_sync:
+            self._told_in_sync = True
+            self.actor.mark_in_sync()
+
+    def _keep_books(self, actions: list[Effect]) -> list[Effect]:
+        rest: list[Effect] = []
+        for action in actions:
+            if isinstance(action, SaveLabels):
+                self._store.save_labels(action)
+            elif isinstance(action, Notice):
+                self._log.log(LEVELS[action.level], action.event, **action.fields)
+            else:
+                rest.append(action)
+        return rest
+
+    def _close_sessions(self, wanted: tuple[PeerIntent, ...]) -> None:
+        """A session ends before its guard goes (security requirement ACL-7)."""
+        names = {peer.peer for peer in wanted}
+        staying = tuple(p for n, p in self._sessions.items() if n in names)
+        if len(staying) < len(self._sessions):
+            self.speakers.configure(staying)
+
+    async def _settle(self) -> None:
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self.actor.settled()
+        except TimeoutError:
+            # The agent goes on trying and says which object it is; holding every session back
+            # for it would punish the VPNs that are whole.
+            self._log.log(LEVELS["error"], "kernel_not_settled", seconds=SETTLE_SECONDS)
+
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def needs_barrier(delta: Delta) -> bool:
+    """True where something that protects changes: routes and next hops alone need no waiting."""
+    parts = (delta.node, delta.vrfs, delta.ce_ports, delta.core_ports, delta.sessions, delta.labels)
+    return any(parts)
+
+
+async def run_until_signal(node: Node, intent: NodeIntent, reload: ReloadHook) -> None:
+    """Run a node until SIGTERM or SIGINT; SIGHUP calls ``reload``."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    main = asyncio.create_task(node.run(intent))
+    waiter = asyncio.create_task(stop.wait())
+    await asyncio.wait({main, waiter}, return_when=asyncio.FIRST_COMPLETED)
+    waiter.cancel()
+    try:
+        if main.done():
+            main.result()
+        main.cancel()
+    finally:
+        await node.speakers.stop()
+        await node.actor.stop()
+
+
+class ReloadHook(Protocol):
+    """What SIGHUP calls."""
+
+    def __call__(self) -> None:
+        """Reload the configuration."""
+
+
+def configuration_folder(path: Path) -> Path:
+    """Where relative file names in a configuration are looked up."""
+    return path.resolve().parent
