@@ -12,13 +12,11 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 from labs import packets
+from labs.checks.node import show
 from labs.checks.wire import command as wire
 from labs.lab import RunningLab
-from labs.peers.pe import API
-from labs.peers.pe import command as pe
 from labs.topology import Outcome
 from labs.waiting import until
 
@@ -28,7 +26,7 @@ FORMS = {"an untagged labelled packet": (), "a priority-tagged labelled packet":
 
 def label_attack(lab: RunningLab) -> Iterator[Outcome]:
     """ce-red-1 sends packets with blue's label of pe1; the victim is ce-blue-1."""
-    label = next(e["label"] for e in _show(lab, "labels") if e["vrf"] == "blue")
+    label = next(e["label"] for e in show(lab, "pe1", "labels") if e["vrf"] == "blue")
     frames = {title: _frame(lab, label, vlans) for title, vlans in FORMS.items()}
     _count_at_victim(lab)
     for title, frame in frames.items():
@@ -105,12 +103,6 @@ def _drops(lab: RunningLab) -> int:
     """What pe1's edge guard of red's port has dropped."""
     return sum(
         c["packets"]
-        for c in _show(lab, "counters")
+        for c in show(lab, "pe1", "counters")
         if c.get("port") == "ce-red" and "drop" in c.get("verdict", c.get("name", ""))
     )
-
-
-def _show(lab: RunningLab, what: str) -> list[dict[str, Any]]:
-    done = lab.run("pe1", pe(), "--socket", API, "show", what, "--json")
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
 
 from labs.checks.attack import label_attack
+from labs.checks.node import established, sessions_text, show
+from labs.checks.reach import PATIENCE, near, ping, said, summary
 from labs.checks.wire import stacks_on
 from labs.lab import RunningLab
-from labs.peers.pe import API, command
 from labs.site import command as site
 from labs.topology import Check, Outcome
 from labs.waiting import until
 
 SITES = tuple(f"ce-{vpn}-{n}" for vpn in ("red", "blue") for n in (1, 2))
 TRANSFER = 20_000_000
-PATIENCE = 60.0
-
-
-def show(lab: RunningLab, node: str, *what: str) -> Any:
-    """``pe show … --json`` on a node, parsed."""
-    done = lab.run(node, command(), "--socket", API, "show", *what, "--json")
-    return json.loads(done.stdout)
 
 
 def other(site_name: str) -> int:
@@ -35,17 +28,8 @@ def other(site_name: str) -> int:
 def sessions(lab: RunningLab) -> Iterator[Outcome]:
     """Every configured session is Established."""
     for node in ("pe1", "pe2"):
-        found: list[dict[str, Any]] = []
-
-        def all_up(node: str = node, found: list[dict[str, Any]] = found) -> bool:
-            found[:] = show(lab, node, "neighbors")
-            return len(found) == 3 and all(n["state"] == "Established" for n in found)
-
-        ok = until(all_up, PATIENCE, every=1.0)
-        told = ", ".join(
-            f"{n['address']}{'%' + n['vrf'] if n['vrf'] else ''} {n['state']}" for n in found
-        )
-        yield Outcome(ok, f"{node}: its three sessions are up", told)
+        ok = until(partial(established, lab, node, 3), PATIENCE, every=1.0)
+        yield Outcome(ok, f"{node}: its three sessions are up", sessions_text(lab, node))
 
 
 def reach(lab: RunningLab) -> Iterator[Outcome]:
@@ -62,32 +46,14 @@ def reach(lab: RunningLab) -> Iterator[Outcome]:
             yield Outcome(ok, f"{name} sends {TRANSFER} bytes to {address}", said(done))
 
 
-def near(address: str, number: int) -> str:
-    """A site's own LAN address of the family of ``address``."""
-    return f"2001:db8:{number}::1" if ":" in address else f"10.{number}.0.1"
-
-
 def ping_works(lab: RunningLab, name: str, address: str) -> Outcome:
     """Three pings answered, once the routes are there."""
     source = near(address, int(name[-1]))
-    argv = ("ping", "-c", "3", "-i", "0.2", "-W", "1", "-I", source, address)
-    done = lab.run(name, *argv, check=False)
-    if done.returncode:
-        until(lambda: lab.run(name, *argv, check=False).returncode == 0, PATIENCE, every=1.0)
-        done = lab.run(name, *argv, check=False)
+    until(lambda: ping(lab, name, address, source, count=1).returncode == 0, PATIENCE, every=0.5)
+    done = ping(lab, name, address, source)
     return Outcome(
         " 0% packet loss" in done.stdout, f"{name} reaches {address}", summary(done.stdout)
     )
-
-
-def summary(text: str) -> str:
-    """The line of ping that counts."""
-    return next((line for line in text.splitlines() if "packets transmitted" in line), text[-200:])
-
-
-def said(done: Any) -> str:
-    """What a program answered or complained."""
-    return str(done.stdout.strip() or done.stderr.strip())[-300:]
 
 
 def identity(lab: RunningLab) -> Iterator[Outcome]:

@@ -13,10 +13,18 @@ MD5 to their PE; blue's sites are static. pe1 and pe2 exchange VPNv4 and VPNv6 o
 from __future__ import annotations
 
 from labs.checks.quickstart import CHECKS
+from labs.parts import (
+    access_link,
+    bgp_ce,
+    core_link,
+    loopback,
+    lsp,
+    static_ce,
+    transit,
+)
 from labs.peers.frr import programs as frr
 from labs.peers.pe import pe
-from labs.site import command as site_command
-from labs.topology import End, Lab, Link, Node, Program
+from labs.topology import Lab, Node
 
 MD5_CORE = "core-7c1f"
 MD5_RED = "red-42aa"
@@ -92,92 +100,34 @@ router bgp 6510{site}
 """
 
 
-def site(number: int, extra: tuple[tuple[str, ...], ...] = ()) -> tuple[tuple[str, ...], ...]:
-    """The commands that give a CE its LAN."""
-    return (
-        ("ip", "link", "add", "lan0", "type", "dummy"),
-        ("ip", "link", "set", "lan0", "up"),
-        ("ip", "addr", "add", f"10.{number}.0.1/24", "dev", "lan0"),
-        ("ip", "addr", "add", f"2001:db8:{number}::1/64", "dev", "lan0", "nodad"),
-        *extra,
+def red_ce(number: int) -> Node:
+    """A red site: FRR speaks for it."""
+    bgp = frr(f"ce-red-{number}", ce_bgp(number), daemons=("zebra", "bgpd"))
+    return bgp_ce("red", number, bgp)
+
+
+def blue_ce(number: int) -> Node:
+    """A blue site: static, with a network that red does not have."""
+    return static_ce(
+        "blue", number, (("ip", "addr", "add", f"10.99.{number}.1/24", "dev", "lan0"),)
     )
-
-
-def static_site(number: int) -> tuple[tuple[str, ...], ...]:
-    """Blue has no routing protocol: everything else is behind the PE."""
-    return site(number, (
-        ("ip", "addr", "add", f"10.99.{number}.1/24", "dev", "lan0"),
-        ("ip", "route", "add", "default", "via", f"192.168.{number}.1", "src", f"10.{number}.0.1"),
-        ("ip", "-6", "route", "add", "default", "via", f"2001:db8:f{number}::1",
-         "src", f"2001:db8:{number}::1"),
-    ))  # fmt: skip
-
-
-def server(name: str) -> Program:
-    """What answers at a site: says the site's name, takes a transfer."""
-    return Program("site", (*site_command(), "serve", name))
-
-
-def ce(vpn: str, number: int) -> Node:
-    """A customer's router, which is its whole site here."""
-    name = f"ce-{vpn}-{number}"
-    forwarding = {"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.forwarding": "1"}
-    if vpn == "blue":
-        return Node(name, "ce", (), forwarding, static_site(number), (server(name),))
-    bgp = frr(name, ce_bgp(number), daemons=("zebra", "bgpd"))
-    return Node(name, "ce", (), forwarding, site(number), (server(name), *bgp))
 
 
 def provider_edge(here: int, there: int) -> Node:
     """A PE; its label-switched path to the other one is static here."""
-    path = (
-        "ip", "route", "add", f"10.255.0.{there}/32", "encap", "mpls", f"10{there}",
-        "via", f"10.0.{here}.2", "dev", "core0", "src", f"10.255.0.{here}",
-    )  # fmt: skip
+    config = pe_yaml(here, there)
     return Node(
-        f"pe{here}", "pe", (f"10.255.0.{here}/32",), {}, (path,), (pe(pe_yaml(here, there)),)
+        f"pe{here}", "pe", (loopback(here) + "/32",), {}, (lsp(here, there),), (pe(config),)
     )
-
-
-def transit() -> Node:
-    """P swaps nothing but labels, pops the last transport label, and knows no VPN."""
-
-    def lsp(n: int) -> tuple[tuple[str, ...], ...]:
-        to = f"10.0.{n}.1"
-        return (
-            ("ip", "-f", "mpls", "route", "add", f"10{n}", "via", "inet", to, "dev", f"pe{n}"),
-            ("ip", "route", "add", f"10.255.0.{n}/32", "via", to, "dev", f"pe{n}"),
-        )  # fmt: skip
-
-    sysctls = {
-        "net.ipv4.ip_forward": "1",
-        "net.mpls.platform_labels": "1000",
-        "net.mpls.conf.pe1.input": "1",
-        "net.mpls.conf.pe2.input": "1",
-    }
-    return Node("p", "p", ("10.255.0.100/32",), sysctls, lsp(1) + lsp(2))
-
-
-def core_link(number: int) -> Link:
-    """PE to P, a /30."""
-    return Link(
-        End(f"pe{number}", "core0", (f"10.0.{number}.1/30",)),
-        End("p", f"pe{number}", (f"10.0.{number}.2/30",)),
-    )
-
-
-def access_link(vpn: str, number: int) -> Link:
-    """CE to PE. The PE's end stays down until the PE has guarded it."""
-    ours = (f"192.168.{number}.2/30", f"2001:db8:f{number}::2/64")
-    return Link(End(f"ce-{vpn}-{number}", "eth0", ours), End(f"pe{number}", f"ce-{vpn}", up=False))
 
 
 LAB = Lab(
     name="quickstart",
     title="two customers with the same addresses, across a label-switched core",
     nodes=(
-        transit(),
-        *(ce(vpn, n) for vpn in ("red", "blue") for n in (1, 2)),
+        transit((1, 2)),
+        *(red_ce(n) for n in (1, 2)),
+        *(blue_ce(n) for n in (1, 2)),
         provider_edge(1, 2),
         provider_edge(2, 1),
     ),

@@ -1,0 +1,29 @@
+"""What a lab asks a Bulkhead node."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from labs.lab import RunningLab
+from labs.peers.pe import API, command
+
+
+def show(lab: RunningLab, node: str, *what: str) -> Any:
+    """``pe show … --json`` on a node, parsed."""
+    done = lab.run(node, command(), "--socket", API, "show", *what, "--json")
+    return json.loads(done.stdout)
+
+
+def established(lab: RunningLab, node: str, count: int) -> bool:
+    """True if a node has so many sessions and all are up."""
+    found = show(lab, node, "neighbors")
+    return len(found) == count and all(n["state"] == "Established" for n in found)
+
+
+def sessions_text(lab: RunningLab, node: str) -> str:
+    """A node's sessions in one line."""
+    return ", ".join(
+        f"{n['address']}{'%' + n['vrf'] if n['vrf'] else ''} {n['state']}"
+        for n in show(lab, node, "neighbors")
+    )

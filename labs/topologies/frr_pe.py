@@ -1,0 +1,133 @@
+"""Bulkhead and FRR as the two PEs of the same VPNs.
+
+pe1 is Bulkhead; pe2 is FRR (bgpd and zebra, L3VPN over VRF devices). Both VPNs use the same
+addresses; their sites are static on pe1 and connected to pe2.
+"""
+
+from __future__ import annotations
+
+from labs.checks.frr_pe import CHECKS
+from labs.parts import access_link, core_link, loopback, lsp, static_ce, transit
+from labs.peers.frr import programs as frr
+from labs.peers.pe import pe
+from labs.topology import Command, Lab, Node
+
+MD5 = "mixed-77be"
+VPNS = (("red", 100), ("blue", 200))
+
+
+def _vrf_yaml(vpn: str, target: int) -> str:
+    return f"""\
+  {vpn}:
+    rd: 65000:1{target}
+    route-target: 65000:{target}
+    ports:
+      ce-{vpn}:
+        addresses: [192.168.1.1/30, "2001:db8:f1::1/64"]
+    static-routes:
+      - {{prefix: 10.1.0.0/24, via: 192.168.1.2}}
+      - {{prefix: "2001:db8:1::/64", via: "2001:db8:f1::2"}}
+"""
+
+
+PE_YAML = f"""\
+router-id: {loopback(1)}
+asn: 65000
+loopback: {loopback(1)}
+core-ports: {{core0: {{}}}}
+peers:
+  {loopback(2)}: {{md5: {MD5}, hold-time: 30}}
+vrfs:
+""" + "".join(_vrf_yaml(vpn, target) for vpn, target in VPNS)
+
+
+def _frr_family(family: str, target: int) -> str:
+    return f"""\
+ address-family {family} unicast
+  redistribute static
+  label vpn export auto
+  rd vpn export 65000:2{target}
+  rt vpn both 65000:{target}
+  export vpn
+  import vpn
+ exit-address-family
+"""
+
+
+def _frr_vrf(vpn: str, target: int) -> str:
+    return (
+        f"router bgp 65000 vrf {vpn}\n bgp router-id {loopback(2)}\n"
+        + _frr_family("ipv4", target)
+        + _frr_family("ipv6", target)
+        + "exit\n"
+    )
+
+
+def _frr_config() -> str:
+    statics = "".join(
+        f"vrf {vpn}\n"
+        " ip route 10.2.0.0/24 192.168.2.2\n"
+        " ipv6 route 2001:db8:2::/64 2001:db8:f2::2\n"
+        "exit-vrf\n"
+        for vpn, _ in VPNS
+    )
+    return f"""\
+{statics}router bgp 65000
+ bgp router-id {loopback(2)}
+ no bgp default ipv4-unicast
+ neighbor {loopback(1)} remote-as 65000
+ neighbor {loopback(1)} update-source {loopback(2)}
+ neighbor {loopback(1)} password {MD5}
+ neighbor {loopback(1)} timers 10 30
+ neighbor {loopback(1)} timers connect 2
+ address-family ipv4 vpn
+  neighbor {loopback(1)} activate
+ exit-address-family
+ address-family ipv6 vpn
+  neighbor {loopback(1)} activate
+ exit-address-family
+exit
+""" + "".join(_frr_vrf(vpn, target) for vpn, target in VPNS)
+
+
+def _vrf_setup(vpn: str, table: int) -> tuple[Command, ...]:
+    port = f"ce-{vpn}"
+    return (
+        ("ip", "link", "add", vpn, "type", "vrf", "table", str(table)),
+        ("ip", "link", "set", vpn, "up"),
+        ("ip", "link", "set", port, "master", vpn),
+        ("ip", "link", "set", port, "up"),
+        ("ip", "addr", "add", "192.168.2.1/30", "dev", port),
+        ("ip", "addr", "add", "2001:db8:f2::1/64", "dev", port, "nodad"),
+    )
+
+
+def frr_edge() -> Node:
+    """The other make's PE; its VRF devices are made by hand, as FRR expects."""
+    sysctls = {
+        "net.ipv4.ip_forward": "1",
+        "net.ipv6.conf.all.forwarding": "1",
+        "net.mpls.platform_labels": "100000",
+        "net.mpls.conf.core0.input": "1",
+    }
+    setup = tuple(c for vpn, target in VPNS for c in _vrf_setup(vpn, target))
+    daemons = frr("pe2", _frr_config(), daemons=("zebra", "staticd", "bgpd"))
+    return Node("pe2", "pe", (f"{loopback(2)}/32",), sysctls, (*setup, lsp(2, 1)), daemons)
+
+
+LAB = Lab(
+    name="frr_pe",
+    title="Bulkhead and FRR as the two PEs of the same VPNs",
+    nodes=(
+        transit((1, 2)),
+        *(static_ce(vpn, n) for vpn, _ in VPNS for n in (1, 2)),
+        frr_edge(),
+        Node("pe1", "pe", (f"{loopback(1)}/32",), {}, (lsp(1, 2),), (pe(PE_YAML),)),
+    ),
+    links=(
+        core_link(1),
+        core_link(2),
+        *(access_link(vpn, n) for vpn, _ in VPNS for n in (1, 2)),
+    ),
+    checks=CHECKS,
+)
