@@ -1,0 +1,112 @@
+"""Start ExaBGP, joined to the node through inherited file descriptors.
+
+``python -m controlplane.speaker.child PARENT COMMANDS REPORTS CONFIGURATION [DEVICE]``: the node's
+process id, the three descriptors, and the VRF device for listening sockets.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from exabgp.configuration.configuration import Configuration
+from exabgp.environment import getenv
+from exabgp.logger import log
+from exabgp.reactor import loop
+
+from controlplane.speaker import wire
+from controlplane.speaker.child import listening, outgoing, sessions, updates
+from controlplane.speaker.child.commands import Commands
+from controlplane.speaker.child.link import Link
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+
+
+class MemoryConfiguration(Configuration):  # type: ignore[misc]
+    """Reads its text from a memory file, so that no secret is ever on a disk."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__([""], text=True)
+        self._descriptor = descriptor
+
+    def reload(self) -> Any:
+        """Read and parse again; the TCP MD5 keys never pass through ExaBGP's parser."""
+        size = os.fstat(self._descriptor).st_size
+        given = msgspec.json.decode(
+            os.pread(self._descriptor, size, 0), type=wire.ChildConfiguration
+        )
+        self._configurations = [given.text]
+        accepted = super().reload()
+        for neighbor in self.neighbors.values():
+            neighbor["md5-password"] = given.md5.get(str(neighbor["peer-address"]))
+        return accepted
+
+
+class NodeReactor(loop.Reactor):  # type: ignore[misc]
+    """ExaBGP's loop with the node's commands."""
+
+    def __init__(self, configuration: MemoryConfiguration) -> None:
+        super().__init__(configuration)
+        self.api = Commands(self)
+
+
+def die_with(parent: int) -> None:
+    """End when the node does, and keep the memory, with its keys, from being read or dumped."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if os.getppid() != parent:
+        raise SystemExit("the node was gone before we began")
+
+
+def report_log(link: Link) -> None:
+    """Warnings and worse become lines to the node; what is below is not even put together."""
+
+    def quiet(message: object, source: str = "", level: str = "") -> None:
+        del message, source, level
+
+    def speak(severity: str) -> Callable[..., None]:
+        def line(message: Any, source: str = "", level: str = "") -> None:
+            del level
+            text = message() if callable(message) else str(message)
+            link.tell(wire.LogLine(severity, f"{source}: {text}" if source else text))
+
+        return line
+
+    log.debug = log.info = quiet
+    log.warning = speak("warning")
+    log.error, log.critical, log.fatal = speak("error"), speak("error"), speak("error")
+
+
+def install(link: Link, device: str) -> None:
+    """Put our parts in the place of ExaBGP's."""
+    loop.Processes = lambda: link
+    report_log(link)
+    updates.install()
+    outgoing.install()
+    sessions.install(link)
+    listening.install(device)
+
+
+def main(arguments: list[str]) -> int:
+    """Run until told to stop; the exit status is ExaBGP's."""
+    parent, commands, reports, configuration = map(int, arguments[:4])
+    die_with(parent)
+    getenv()
+    link = Link(commands, reports)
+    install(link, arguments[4] if len(arguments) > 4 else "")
+    # What is loaded by now stays: without it in every collection a full one is cheap.
+    gc.collect()
+    gc.freeze()
+    return int(NodeReactor(MemoryConfiguration(configuration)).run())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""Listening sockets: tied to the VRF's device, and tried again until they can be had."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+from exabgp.reactor.listener import Listener
+from exabgp.reactor.network.error import NetworkError
+
+from controlplane.speaker import wire
+
+RETRY_SECONDS = 0.5
+
+
+class BoundListener(Listener):  # type: ignore[misc]
+    """A listener inside one VRF (``device``), or in the core (no device).
+
+    A socket that cannot be bound yet (an address or a device that is still to come, the socket of
+    a former process that is still there) is tried again instead of ending the process.
+    """
+
+    device = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._missing: dict[tuple[str, str], tuple[Any, ...]] = {}
+        self._next = 0.0
+
+    def _new_socket(self, ip: Any) -> socket.socket:
+        made: socket.socket = super()._new_socket(ip)
+        if self.device:
+            # Unprivileged as long as the socket is not bound to another device (Linux 5.7).
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self.device.encode())
+        return made
+
+    def listen_on(
+        self, local_addr: Any, remote_addr: Any, port: int, md5: Any, base64: Any, ttl_in: Any
+    ) -> bool:
+        """Listen now or soon; always True. GTSM is set on what is accepted, see ``BoundPeer``:
+        the socket is shared, and one neighbour's minimum would shut out the others."""
+        del ttl_in
+        wanted = (local_addr, remote_addr, port, md5, base64, None)
+        key = (str(local_addr), str(remote_addr))
+        try:
+            self._listen(*wanted)
+            self._missing.pop(key, None)
+        except (NetworkError, OSError) as problem:
+            if key not in self._missing:
+                text = f"not listening yet on {local_addr} port {port}: {problem}"
+                self._reactor.processes.tell(wire.LogLine("warning", text))
+            self._missing[key] = wanted
+        return True
+
+    def incoming(self) -> bool:
+        """Accept; once in a while try again what could not be bound."""
+        now = time.monotonic()
+        if self._missing and now >= self._next:
+            self._next = now + RETRY_SECONDS
+            for wanted in list(self._missing.values()):
+                self.listen_on(*wanted)
+        return bool(super().incoming())
+
+    def close_unwanted(self, wanted: Any) -> None:
+        """Close what the configuration no longer asks for, and stop trying for it."""
+        addresses = {address for address, _ in wanted}
+        self._missing = {k: v for k, v in self._missing.items() if k[0] in addresses}
+        super().close_unwanted(wanted)
+
+
+def install(device: str) -> None:
+    """Put this in the place of ExaBGP's."""
+    from exabgp.reactor import loop
+
+    BoundListener.device = device
+    loop.Listener = BoundListener

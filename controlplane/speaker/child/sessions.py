@@ -1,0 +1,203 @@
+"""Connections and peers: fewer system calls, a tidy end, a firm answer to a collision."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from exabgp.bgp.fsm import FSM
+from exabgp.bgp.message import Message
+from exabgp.bgp.message.notification import Notify
+from exabgp.bgp.message.open.capability import Capability
+from exabgp.reactor.network.connection import Connection
+from exabgp.reactor.network.error import (
+    LostConnection,
+    NetworkError,
+    NotConnected,
+    NotifyError,
+    error,
+)
+from exabgp.reactor.network.outgoing import Outgoing
+from exabgp.reactor.network.tcp import set_minimum_ttl
+from exabgp.reactor.peer import ACTION, Peer
+
+from controlplane.speaker import wire
+
+BURST = 64
+READ_SIZE = 131072
+RETRY_SECONDS = 1.0
+PEER_UNCONFIGURED = 3
+
+
+def reader(self: Any) -> Iterator[tuple[int, int, bytes, bytes, Any]]:
+    """One message out of what has been read; empty ones while there is none.
+
+    Stands in for ``Connection.reader``, which makes four system calls for each message.
+    """
+    while True:
+        held, start = self.__dict__.get("bulkhead_held", (b"", 0))
+        if len(held) - start >= Message.HEADER_LEN:
+            header = held[start : start + Message.HEADER_LEN]
+            length, kind = int.from_bytes(header[16:18]), header[18]
+            fault = header_fault(header, length, kind, self.msg_size)
+            if fault is not None:
+                yield length, 0, header, b"", fault
+                return
+            if len(held) - start >= length:
+                self.bulkhead_held = (held, start + length)
+                yield length, kind, header, held[start + Message.HEADER_LEN : start + length], None
+                return
+        data = receive(self)
+        if data:
+            self.bulkhead_held = (held[start:] + data, 0)
+        else:
+            yield 0, 0, b"", b"", None
+
+
+def header_fault(header: bytes, length: int, kind: int, most: int) -> Any:
+    """What is wrong with a message header (RFC 4271 section 6.1), None if nothing is."""
+    if not header.startswith(Message.MARKER):
+        return NotifyError(1, 1, "The packet received does not contain a BGP marker")
+    valid = Message.Length.get(kind, lambda size: size >= Message.HEADER_LEN)
+    if not Message.HEADER_LEN <= length <= most or not valid(length):
+        return NotifyError(1, 2, f"{Message.CODE.name(kind)} has an invalid length of {length}")
+    return None
+
+
+def receive(connection: Any) -> bytes:
+    """What the socket has to give, nothing if it would block; LostConnection at its end."""
+    if not connection.io:
+        raise NotConnected("Trying to read on a closed TCP connection")
+    try:
+        data: bytes = connection.io.recv(READ_SIZE)
+    except OSError as exc:
+        if exc.errno in error.block:
+            return b""
+        connection.close()
+        raise LostConnection(f"issue reading on the socket: {exc}") from None
+    if not data:
+        connection.close()
+        raise LostConnection("the TCP connection was closed by the remote end")
+    return data
+
+
+def close(self: Any) -> None:
+    """Close the socket; without ExaBGP's two warnings, which say nothing that ``down`` does not."""
+    io, self.io = self.io, None
+    if io:
+        io.close()
+
+
+class PatientOutgoing(Outgoing):  # type: ignore[misc]
+    """Tries once a second (ExaBGP: at every turn of its loop), and tells why it failed."""
+
+    report: Any = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._next = 0.0
+        self._told = ""
+
+    def _setup(self) -> Any:
+        try:
+            return super()._setup()
+        except AttributeError:
+            # ExaBGP closes a socket that it could not make: the device does not exist yet.
+            return NotConnected(f"can not bind to device {self.interface}")
+
+    def _connect(self) -> Any:
+        now = time.monotonic()
+        if now < self._next:
+            return NotConnected("waiting to try again")
+        self._next = now + RETRY_SECONDS
+        issue = super()._connect()
+        if issue is not None and str(issue) != self._told:
+            self._told = str(issue)
+            self.report(wire.Trouble(self.peer, self._told))
+        return issue
+
+
+class BoundPeer(Peer):  # type: ignore[misc]
+    """A peer that works in bursts and says goodbye."""
+
+    def run(self) -> Any:
+        """Handle messages while there are some, up to a bound: others wait for their turn."""
+        for _ in range(BURST):
+            action = super().run()
+            if action != ACTION.NOW:
+                break
+        return action
+
+    def teardown(self, code: int, restart: bool = True) -> None:
+        """End the session with Cease/``code``.
+
+        ExaBGP closes in silence where graceful restart was offered, and the peer would keep our
+        routes; what it looks at is the OPEN that it sent.
+        """
+        if self.proto and self.proto.negotiated.sent_open:
+            self.proto.negotiated.sent_open.capabilities.pop(Capability.CODE.GRACEFUL_RESTART, None)
+        super().teardown(code, restart)
+
+    def remove(self) -> None:
+        """The neighbour is no longer configured: Cease 6/3, as far as the socket takes it."""
+        if self.fsm == FSM.ESTABLISHED and self.proto and self.proto.connection:
+            try:
+                self.proto.connection.io.send(Notify(6, PEER_UNCONFIGURED).message())
+            except (OSError, AttributeError):
+                self.reactor.processes.flush()
+        super().remove()
+
+    def handle_connection(self, connection: Any) -> Any:
+        """An incoming connection: refuse it with a generator, or take it and return None."""
+        minimum = self.neighbor["incoming-ttl"]
+        if minimum and connection.io is not None:
+            try:
+                set_minimum_ttl(connection.io, connection.afi, connection.peer, minimum)
+            except NetworkError:
+                return connection.notification(6, 5, "no GTSM on this socket")
+        if self.fsm == FSM.OPENSENT and self._ours_wins():
+            return connection.notification(6, 7, "collision: our connection goes on")
+        if self.fsm == FSM.ESTABLISHED and self._graceful():
+            # RFC 4724 section 4.2: a new connection means that the peer has restarted.
+            self._close("closing connection", "the peer has opened a new one")
+            self.neighbor.reset_rib()
+        return super().handle_connection(connection)
+
+    def _ours_wins(self) -> bool:
+        """Of two connections that cross, the one from the higher address stays.
+
+        RFC 4271 section 6.8 compares identifiers, which are not known before the peer's OPEN;
+        two nodes that both give way would lose both connections.
+        """
+        local = ipaddress.ip_address(str(self.neighbor["local-address"]))
+        remote = ipaddress.ip_address(str(self.neighbor["peer-address"]))
+        ours = self.proto is not None and isinstance(self.proto.connection, Outgoing)
+        return ours and local.packed > remote.packed
+
+    def _graceful(self) -> bool:
+        opened = self.proto.negotiated.received_open if self.proto else None
+        code = Capability.CODE.GRACEFUL_RESTART
+        return opened is not None and opened.capabilities.announced(code)
+
+
+def install(link: Any) -> None:
+    """Put these in the place of ExaBGP's."""
+    from exabgp.bgp.message.open.capability import Capabilities
+    from exabgp.reactor import listener, loop, protocol
+
+    Connection.reader, Connection.close = reader, close
+    PatientOutgoing.report = staticmethod(link.tell)
+    protocol.Outgoing = PatientOutgoing
+    loop.Peer = listener.Peer = BoundPeer
+    Capabilities._hostname = lambda *_: None  # a customer need not know our host's name
+    Capabilities._refresh = offer_refresh
+
+
+def offer_refresh(self: Any, neighbor: Any) -> None:
+    """Plain route refresh: the enhanced one (RFC 7313) would need marks around the answer."""
+    from exabgp.bgp.message.open.capability.refresh import RouteRefresh as Offer
+
+    if neighbor["capability"]["route-refresh"]:
+        self[Capability.CODE.ROUTE_REFRESH] = Offer()

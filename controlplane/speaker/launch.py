@@ -1,0 +1,122 @@
+"""Starting a child: unprivileged, with nothing but the right to bind port 179, tied to our life."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PIPE_SIZE = 1 << 20
+MODULE = "controlplane.speaker.child"
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A running child and our ends of its pipes; ``configuration`` is the memory file."""
+
+    process: subprocess.Popen[bytes]
+    commands: int
+    reports: int
+    errors: int
+    configuration: int
+
+    def close(self) -> None:
+        """Close our ends."""
+        for descriptor in (self.commands, self.reports, self.errors, self.configuration):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def launch(configuration: bytes, *, user: str, device: str, run_dir: Path) -> Launched:
+    """Start a child with this configuration; OSError if that fails."""
+    memory = os.memfd_create("speaker", os.MFD_CLOEXEC)
+    write_configuration(memory, configuration)
+    with contextlib.ExitStack() as undo:
+        undo.callback(os.close, memory)
+        commands, reports, errors = (_pipe(undo) for _ in range(3))
+        inherited = (commands[0], reports[1], memory)
+        process = subprocess.Popen(
+            command_line(user, inherited, device),
+            stdin=subprocess.DEVNULL,
+            stdout=errors[1],
+            stderr=errors[1],
+            pass_fds=inherited,
+            env=environment(user),
+            cwd=run_dir if run_dir.is_dir() else "/",
+            start_new_session=True,
+        )
+        undo.pop_all()
+    for descriptor in (commands[0], reports[1], errors[1]):
+        os.close(descriptor)
+    for descriptor in (commands[1], reports[0], errors[0]):
+        os.set_blocking(descriptor, False)
+    return Launched(process, commands[1], reports[0], errors[0], memory)
+
+
+def write_configuration(memory: int, configuration: bytes) -> None:
+    """Replace what the memory file holds."""
+    os.ftruncate(memory, 0)
+    os.pwrite(memory, configuration, 0)
+
+
+def _pipe(undo: contextlib.ExitStack) -> tuple[int, int]:
+    ends = os.pipe()
+    for descriptor in ends:
+        undo.callback(os.close, descriptor)
+    # A small pipe works as well, only slower: an unprivileged node may be over its share.
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(ends[0], fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    return ends
+
+
+def command_line(user: str, inherited: tuple[int, ...], device: str) -> list[str]:
+    """The child's arguments; no secret is among them."""
+    child = [sys.executable, "-P", "-m", MODULE, str(os.getpid()), *map(str, inherited)]
+    return [*_unprivileged(user), *child, *([device] if device else [])]
+
+
+def _unprivileged(user: str) -> Iterator[str]:
+    """setpriv (util-linux) in front, where we are root; as we are, where not."""
+    if os.geteuid() != 0:
+        return
+    if shutil.which("setpriv") is None:
+        raise FileNotFoundError("setpriv (package util-linux) is needed to run BGP without root")
+    yield from ("setpriv", f"--reuid={user}", f"--regid={_group(user)}", "--clear-groups")
+    yield from ("--inh-caps=-all,+net_bind_service", "--ambient-caps=-all,+net_bind_service")
+    yield from ("--bounding-set=-all,+net_bind_service", "--no-new-privs", "--pdeathsig=KILL", "--")
+
+
+def _group(user: str) -> int:
+    import pwd
+
+    return pwd.getpwnam(user).pw_gid
+
+
+def environment(user: str) -> dict[str, str]:
+    """All of the child's environment: nothing of ours, and none of ExaBGP's files or pipes."""
+    settings = {
+        "api.cli": "false",
+        "api.ack": "false",
+        "daemon.user": user,
+        "log.level": "WARNING",
+        "log.destination": "stderr",
+        # The loop wakes for sockets and pipes by itself; this is its tick in tenths of a second.
+        "reactor.speed": "10.0",
+        "tcp.bind": "",
+        "bgp.openwait": "30",
+    }
+    exabgp = {f"exabgp.{name}": value for name, value in settings.items()}
+    return {
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "EXABGP_ENVFILE": "/dev/null",
+        "EXABGP_ROOT": "/",
+        **exabgp,
+    }

@@ -1,0 +1,120 @@
+"""All children of the node: what the rest of the node sees of BGP."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from controlplane.model.effects import (
+    Announce,
+    Effect,
+    RequestRefresh,
+    ResetSession,
+    SendEndOfRib,
+    Withdraw,
+)
+from controlplane.model.events import Event
+from controlplane.model.intent import PeerIntent
+from controlplane.speaker.process import SpeakerProcess, Surroundings
+from controlplane.speaker.reports import Log
+from controlplane.speaker.session import SessionSnapshot
+
+BGP_PORT = 179
+QUEUE_LIMIT = 2_000_000
+
+
+class SpeakerPool:
+    """BGP sessions, kept in one child process per VRF and one for the core.
+
+    Lives in the node's asyncio loop and never blocks it. ``emit`` is given events in their order;
+    ``log`` a level, an event name in snake_case, and fields without secrets.
+
+    ``restart_time`` (seconds) is offered for graceful restart, 0 for none. ``device_of`` gives the
+    VRF device for a VRF's name (None: sessions are bound to no device at all). ``clock`` counts
+    seconds. ``queue_limit`` bounds the routes that wait for one child.
+    """
+
+    def __init__(
+        self,
+        *,
+        run_dir: Path,
+        user: str,
+        router_id: IPv4Address,
+        emit: Callable[[list[Event]], None],
+        log: Log,
+        restart_time: int = 120,
+        device_of: Callable[[str], str] | None = lambda vrf: vrf,
+        listen_port: int = BGP_PORT,
+        clock: Callable[[], float] = time.monotonic,
+        queue_limit: int = QUEUE_LIMIT,
+    ) -> None:
+        self._around = Surroundings(
+            run_dir=run_dir,
+            user=user,
+            router_id=router_id,
+            emit=emit,
+            log=log,
+            clock=clock,
+            restart_time=restart_time,
+            listen_port=listen_port,
+            queue_limit=queue_limit,
+            device_of=device_of or (lambda vrf: ""),  # noqa: ARG005
+        )
+        self._processes: dict[str, SpeakerProcess] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
+
+    def configure(self, peers: tuple[PeerIntent, ...]) -> None:
+        """The sessions that should exist, all of them. Those that do not change stay up.
+
+        One that is missing is ended with Cease 6/3, and told as SessionDown at once.
+        """
+        by_vrf: dict[str, list[PeerIntent]] = {}
+        for peer in peers:
+            by_vrf.setdefault(peer.peer.vrf, []).append(peer)
+        for vrf in set(self._processes) - set(by_vrf):
+            self._retire(vrf)
+        for vrf, wanted in by_vrf.items():
+            if vrf not in self._processes:
+                self._processes[vrf] = SpeakerProcess(vrf, self._around)
+            self._processes[vrf].configure(tuple(wanted))
+
+    def perform(self, actions: Iterable[Effect]) -> None:
+        """Queue what concerns BGP sessions, in its order; the rest is not ours and is skipped.
+
+        For a session that is not up nothing is kept: what it should hear is said when it is.
+        """
+        for action in actions:
+            if isinstance(
+                action, Announce | Withdraw | SendEndOfRib | RequestRefresh | ResetSession
+            ):
+                process = self._processes.get(action.peer.vrf)
+                if process is not None:
+                    process.perform(action)
+
+    def snapshot(self) -> tuple[SessionSnapshot, ...]:
+        """Every configured session, the core's first."""
+        return tuple(
+            session.snapshot()
+            for vrf in sorted(self._processes)
+            for session in self._processes[vrf].sessions.values()
+        )
+
+    async def stop(self) -> None:
+        """End all children, without NOTIFICATION: peers with graceful restart keep our routes."""
+        processes, self._processes = list(self._processes.values()), {}
+        await asyncio.gather(*(process.stop() for process in processes), *self._stopping)
+
+    def _retire(self, vrf: str) -> None:
+        process = self._processes.pop(vrf)
+        process.configure(())
+        task = asyncio.get_running_loop().create_task(_wind_down(process))
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+
+
+async def _wind_down(process: SpeakerProcess) -> None:
+    await process.flushed()
+    await process.stop()

@@ -1,0 +1,292 @@
+"""One ExaBGP child in the node's loop: started, read, written to, missed, started again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from controlplane.model.events import Event, SessionDown, SpeakerLost
+from controlplane.model.intent import PeerIntent
+from controlplane.speaker import wire
+from controlplane.speaker.commands import Action, CommandQueue
+from controlplane.speaker.configuration import render
+from controlplane.speaker.launch import Launched, launch, write_configuration
+from controlplane.speaker.lines import LineSplitter
+from controlplane.speaker.reports import Log, ReportReader
+from controlplane.speaker.session import Session
+
+READ_SIZE = 1 << 18
+WRITE_SIZE = 1 << 16
+FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
+STABLE_AFTER = 60.0
+KILL_AFTER = 2.0
+LAST_WORDS = 2000
+FLUSH_TURNS, FLUSH_SECONDS = 10, 0.2
+CEASE_OUT_OF_RESOURCES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all children share. ``device_of`` gives the VRF device of a VRF's name."""
+
+    run_dir: Path
+    user: str
+    router_id: IPv4Address
+    emit: Callable[[list[Event]], None]
+    log: Log
+    clock: Callable[[], float]
+    restart_time: int
+    listen_port: int
+    queue_limit: int
+    device_of: Callable[[str], str]
+
+
+class SpeakerProcess:
+    """The child of one VRF, or of the core (``vrf`` empty)."""
+
+    def __init__(self, vrf: str, around: Surroundings) -> None:
+        self.vrf = vrf
+        self.sessions: dict[str, Session] = {}
+        self._around = around
+        self._queue = CommandQueue(around.queue_limit)
+        self._pending = b""
+        self._applied = b""
+        self._child: Launched | None = None
+        self._splitter = LineSplitter()
+        self._reader = ReportReader(self.sessions, self._log, around.clock)
+        self._writing = False
+        self._delay = FIRST_DELAY
+        self._started = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_words = ""
+        self.restarts = 0
+
+    # What the pool asks
+
+    def configure(self, peers: tuple[PeerIntent, ...]) -> None:
+        """The sessions of this VRF, all of them; those that stay as they are do not notice."""
+        wanted = {str(peer.peer.address): peer for peer in peers}
+        changed = {a: p for a, p in wanted.items() if self._intent(a) != p}
+        gone = [address for address in self.sessions if address not in wanted]
+        if not changed and not gone:
+            return
+        self._remove(gone)
+        now = self._around.clock()
+        for address, intent in changed.items():
+            session = self.sessions.get(address)
+            if session is None:
+                session = self.sessions[address] = Session(intent, now)
+            session.intent, session.running = intent, self._child is not None
+        self._apply()
+
+    def perform(self, action: Action) -> None:
+        """Queue an action; what is meant for a session that is not up is dropped."""
+        address = str(action.peer.address)
+        session = self.sessions.get(address)
+        if session is None or not session.listens:
+            return
+        if not self._queue.put(session.number, action):
+            self._overflow(address, session)
+            return
+        session.routes_sent += len(getattr(action, "nlri", ()))
+        self._want_to_write()
+
+    async def stop(self) -> None:
+        """End the child: no NOTIFICATION is sent, so peers that can will keep our routes."""
+        if self._timer is not None:
+            self._timer.cancel()
+        child, self._child = self._child, None
+        if child is None:
+            return
+        self._leave_loop(child)
+        child.process.terminate()
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(None, child.process.wait, KILL_AFTER)
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+            await loop.run_in_executor(None, child.process.wait)
+        child.close()
+
+    async def flushed(self) -> None:
+        """Wait, for a moment at most, until the child has had time to act on what it was told."""
+        for _ in range(FLUSH_TURNS):
+            if self._child is None or not (self._queue or self._pending):
+                break
+            await asyncio.sleep(FLUSH_SECONDS)
+        await asyncio.sleep(FLUSH_SECONDS)
+
+    # Configuration
+
+    def _intent(self, address: str) -> PeerIntent | None:
+        session = self.sessions.get(address)
+        return session.intent if session else None
+
+    def _remove(self, addresses: list[str]) -> None:
+        events: list[Event] = []
+        for address in addresses:
+            session = self.sessions.pop(address)
+            self._queue.drop(address)
+            if session.established:
+                events.append(SessionDown(peer=session.peer, reason="no longer configured"))
+        if events:
+            self._around.emit(events)
+
+    def _apply(self) -> None:
+        if self._child is None:
+            if self._timer is None:
+                self._start()
+            return
+        rendered = self._rendered()
+        if rendered == self._applied:
+            return
+        self._applied = rendered
+        write_configuration(self._child.configuration, rendered)
+        self._queue.put_line(wire.Reload())
+        self._want_to_write()
+
+    def _rendered(self) -> bytes:
+        around = self._around
+        return render(
+            [session.intent for session in self.sessions.values()],
+            router_id=around.router_id,
+            restart_time=around.restart_time,
+            device=around.device_of(self.vrf),
+            listen_port=around.listen_port,
+        )
+
+    # The child's life
+
+    def _start(self) -> None:
+        self._timer = None
+        around = self._around
+        self._applied = self._rendered()
+        try:
+            child = launch(
+                self._applied,
+                user=around.user,
+                device=around.device_of(self.vrf),
+                run_dir=around.run_dir,
+            )
+        except (OSError, KeyError) as error:
+            self._log("error", "speaker_start_failed", {"reason": str(error)})
+            self._start_later()
+            return
+        self._child, self._started = child, around.clock()
+        self._splitter, self._last_words = LineSplitter(), ""
+        for session in self.sessions.values():
+            session.running = True
+        loop = asyncio.get_running_loop()
+        loop.add_reader(child.reports, self._readable)
+        loop.add_reader(child.errors, self._complained)
+        self._log("info", "speaker_started", {"pid": child.process.pid})
+
+    def _start_later(self) -> None:
+        delay, self._delay = self._delay, min(self._delay * 2, LONGEST_DELAY)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._start)
+
+    def _died(self) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        self._leave_loop(child)
+        self._read_errors(child.errors)
+        child.process.kill()
+        status = child.process.wait()
+        child.close()
+        self._queue = CommandQueue(self._around.queue_limit)
+        self._pending = b""
+        self.restarts += 1
+        reason = self._last_words.strip().rpartition("\n")[2][:200] or f"exit status {status}"
+        now = self._around.clock()
+        for session in self.sessions.values():
+            session.go_down("speaker lost", now)
+            session.running = False
+        if now - self._started >= STABLE_AFTER:
+            self._delay = FIRST_DELAY
+        self._log("error", "speaker_lost", {"reason": reason, "status": status})
+        self._around.emit([SpeakerLost(self.vrf, reason)])
+        if self.sessions:
+            self._start_later()
+
+    def _leave_loop(self, child: Launched) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(child.reports)
+        loop.remove_reader(child.errors)
+        if self._writing:
+            loop.remove_writer(child.commands)
+            self._writing = False
+
+    # Reading
+
+    def _readable(self) -> None:
+        if self._child is None:
+            return
+        try:
+            data = os.read(self._child.reports, READ_SIZE)
+        except BlockingIOError:
+            return
+        if not data:
+            self._died()
+            return
+        events = self._reader.read(self._splitter.feed(data))
+        if events:
+            self._around.emit(events)
+
+    def _complained(self) -> None:
+        """Not ExaBGP's log, which comes as reports, but what Python says when it crashes."""
+        if self._child is not None and not self._read_errors(self._child.errors):
+            asyncio.get_running_loop().remove_reader(self._child.errors)
+
+    def _read_errors(self, descriptor: int) -> bool:
+        try:
+            data = os.read(descriptor, READ_SIZE)
+        except OSError:
+            return True
+        self._last_words = (self._last_words + data.decode(errors="replace"))[-LAST_WORDS:]
+        return bool(data)
+
+    # Writing
+
+    def _want_to_write(self) -> None:
+        if not self._writing and self._child is not None:
+            self._writing = True
+            asyncio.get_running_loop().add_writer(self._child.commands, self._writable)
+
+    def _writable(self) -> None:
+        if self._child is None:
+            return
+        try:
+            if not self._pending:
+                self._pending = self._queue.take(WRITE_SIZE)
+                self._report_problems()
+            self._pending = self._pending[os.write(self._child.commands, self._pending) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            # The other pipe's end tells the same; what is left of its lines is read first.
+            self._pending, self._queue = b"", CommandQueue(self._around.queue_limit)
+        if not self._pending and not self._queue:
+            asyncio.get_running_loop().remove_writer(self._child.commands)
+            self._writing = False
+
+    def _report_problems(self) -> None:
+        for problem in self._queue.problems:
+            self._log("error", "command_refused", {"reason": problem})
+        self._queue.problems.clear()
+
+    def _overflow(self, address: str, session: Session) -> None:
+        """More waits than we want to hold: start this session over rather than lose a piece."""
+        dropped = self._queue.drop(address)
+        self._log("error", "speaker_queue_full", {"peer": address, "routes": dropped})
+        self._queue.put_line(wire.Teardown(address, session.number, CEASE_OUT_OF_RESOURCES))
+        session.listens = False
+        self._want_to_write()
+
+    def _log(self, level: str, event: str, fields: dict[str, str | int]) -> None:
+        self._around.log(level, event, {"vrf": self.vrf, **fields})

@@ -1,0 +1,153 @@
+"""The child's lines -> events. What a line says is not trusted: a bad one is counted, not fatal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import IPv6Address
+
+import msgspec
+
+from controlplane.model.attributes import Attributes
+from controlplane.model.events import (
+    EndOfRib,
+    Event,
+    RefreshRequested,
+    RoutesReceived,
+    RoutesWithdrawn,
+)
+from controlplane.model.prefix import Family, IPAddress, parse_address
+from controlplane.speaker import wire
+from controlplane.speaker.attributes import AttributeReader
+from controlplane.speaker.nlri import unpack_nlri
+from controlplane.speaker.session import Session
+
+Log = Callable[[str, str, dict[str, str | int]], None]
+
+_FAMILIES = {family.value: family for family in Family}
+
+
+class ReportReader:
+    """Reads lines for one child, whose sessions it brings up to date.
+
+    ``sessions`` is by the peer's address as text, and may change between calls.
+    """
+
+    def __init__(self, sessions: dict[str, Session], log: Log, clock: Callable[[], float]) -> None:
+        self._sessions = sessions
+        self._log = log
+        self._clock = clock
+        self._decode = msgspec.json.Decoder(wire.Report).decode
+        self._attributes = AttributeReader()
+        self.malformed = 0
+        self.refused = 0
+
+    def read(self, lines: Iterable[bytes]) -> list[Event]:
+        """The events that these lines tell, in their order."""
+        events: list[Event] = []
+        for line in lines:
+            try:
+                self._line(line, events)
+            except (ValueError, OverflowError) as error:
+                self.malformed += 1
+                self._log("warning", "speaker_line_malformed", {"reason": str(error)[:200]})
+        return events
+
+    def _line(self, line: bytes, events: list[Event]) -> None:
+        report = self._decode(line)
+        if isinstance(report, wire.LogLine):
+            self._log(report.level, "exabgp", {"text": self._redacted(report.text)})
+            return
+        session = self._sessions.get(report.peer)
+        if isinstance(report, wire.Refused):
+            self.refused += 1
+            fields: dict[str, str | int] = {"peer": report.peer, "reason": report.reason}
+            self._log("error", "command_refused", fields)
+        elif session is not None:
+            self._for_session(session, report, events)
+
+    def _for_session(self, session: Session, report: wire.Report, events: list[Event]) -> None:
+        match report:
+            case wire.Update():
+                # A session that was taken off and put back has other numbers: its late lines go.
+                if session.established:
+                    self._update(session, report, events)
+            case wire.Up():
+                events.append(session.come_up(report, self._clock()))
+            case wire.Down():
+                down = session.go_down(report.reason, self._clock())
+                if down is not None:
+                    events.append(down)
+            case wire.EndOfRibReport() if session.established:
+                events.append(EndOfRib(session.peer, named_family(report.family)))
+            case wire.RefreshReport() if session.established:
+                events.append(RefreshRequested(session.peer, named_family(report.family)))
+            case wire.Trouble():
+                session.last_error = report.reason
+
+    def _update(self, session: Session, report: wire.Update, events: list[Event]) -> None:
+        session.updates_received += 1
+        for name, packed in report.withdraw:
+            family = named_family(name)
+            routes = unpack_nlri(family, packed, withdraw=True)
+            events.append(RoutesWithdrawn(session.peer, family, routes))
+        if report.announce:
+            self._announcements(session, report, events)
+
+    def _announcements(self, session: Session, report: wire.Update, events: list[Event]) -> None:
+        try:
+            attributes = self._attributes.read(report.attribute)
+        except (ValueError, OverflowError):
+            # Whatever these routes were before, they are not that any more (RFC 7606 section 2).
+            for name, _, packed in report.announce:
+                family = named_family(name)
+                routes = unpack_nlri(family, packed, withdraw=True)
+                events.append(RoutesWithdrawn(session.peer, family, routes))
+            raise
+        for name, hop, packed in report.announce:
+            self._announced(session, named_family(name), hop, attributes, packed, events)
+
+    def _announced(
+        self,
+        session: Session,
+        family: Family,
+        hop: str,
+        attributes: Attributes,
+        packed: bytes,
+        events: list[Event],
+    ) -> None:
+        routes = unpack_nlri(family, packed)
+        next_hop = read_next_hop(hop)
+        session.routes_received += len(routes)
+        last = events[-1] if events else None
+        if (
+            isinstance(last, RoutesReceived)
+            and last.attributes is attributes
+            and last.next_hop == next_hop
+            and last.family is family
+            and last.peer == session.peer
+        ):
+            last.nlri.extend(routes)
+        else:
+            events.append(RoutesReceived(session.peer, family, next_hop, attributes, routes))
+
+    def _redacted(self, text: str) -> str:
+        for session in self._sessions.values():
+            if session.intent.md5:
+                text = text.replace(session.intent.md5, "***")
+        return text
+
+
+def named_family(name: str) -> Family:
+    """The family of that name; ValueError for one that was never negotiated."""
+    family = _FAMILIES.get(name)
+    if family is None:
+        raise ValueError(f"family {name!r}")
+    return family
+
+
+def read_next_hop(text: str) -> IPAddress:
+    """A next hop; ``::ffff:a.b.c.d`` is the IPv4 address that it stands for (RFC 4659)."""
+    address = parse_address(text)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address

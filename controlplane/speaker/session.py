@@ -1,0 +1,112 @@
+"""One BGP session as the node sees it: a few facts for the operator, and the session's number."""
+
+from __future__ import annotations
+
+import msgspec
+
+from controlplane.model.events import SessionDown, SessionUp
+from controlplane.model.intent import PeerIntent
+from controlplane.model.peer import PeerId
+from controlplane.model.prefix import Family
+from controlplane.speaker.wire import Up
+
+LOST_TRANSPORT = "closing connection"
+
+
+class SessionSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A session for ``pe show neighbors``. ``since`` is in seconds of the clock given to the pool.
+
+    ``state`` is ``idle`` (no process), ``connecting`` or ``established``; the counts are of this
+    session, from its start.
+    """
+
+    peer: PeerId
+    state: str
+    since: float
+    last_error: str
+    families: frozenset[Family]
+    hold_time: int
+    router_id: str
+    updates_received: int
+    routes_received: int
+    routes_sent: int
+    established_count: int
+
+
+class Session:
+    """The state of one session; changed by its process only."""
+
+    def __init__(self, intent: PeerIntent, now: float) -> None:
+        self.intent = intent
+        self.number = 0
+        self.since = now
+        self.last_error = ""
+        self.established = False
+        self.running = False
+        self.families: frozenset[Family] = frozenset()
+        self.hold_time = intent.hold_time
+        self.router_id = ""
+        self.established_count = 0
+        self.updates_received = self.routes_received = self.routes_sent = 0
+
+        self.listens = False
+
+    @property
+    def peer(self) -> PeerId:
+        """Who the session is with."""
+        return self.intent.peer
+
+    def come_up(self, report: Up, now: float) -> SessionUp:
+        """The child reports Established; the event to tell."""
+        self.established = self.listens = True
+        self.number, self.since = report.session, now
+        self.established_count += 1
+        self.updates_received = self.routes_received = self.routes_sent = 0
+        self.families = known_families(report.families)
+        self.hold_time, self.router_id = report.hold_time, report.router_id
+        return SessionUp(
+            peer=self.peer,
+            families=self.families,
+            router_id=report.router_id,
+            hold_time=report.hold_time,
+            restart_time=report.restart_time,
+            forwarding=known_families(report.forwarding),
+            route_refresh=report.route_refresh,
+        )
+
+    def go_down(self, reason: str, now: float) -> SessionDown | None:
+        """A connection ended; the event if it was an established one.
+
+        Graceful is the loss of the transport alone: ExaBGP names the NOTIFICATION, sent or
+        received, in every other case.
+        """
+        self.last_error = reason
+        if not self.established:
+            return None
+        self.established = self.listens = False
+        self.since = now
+        graceful = reason == LOST_TRANSPORT
+        return SessionDown(peer=self.peer, reason=reason, graceful=graceful)
+
+    def snapshot(self) -> SessionSnapshot:
+        """The facts for the operator."""
+        waiting = "connecting" if self.running else "idle"
+        return SessionSnapshot(
+            peer=self.peer,
+            state="established" if self.established else waiting,
+            since=self.since,
+            last_error=self.last_error,
+            families=self.families,
+            hold_time=self.hold_time,
+            router_id=self.router_id,
+            updates_received=self.updates_received,
+            routes_received=self.routes_received,
+            routes_sent=self.routes_sent,
+            established_count=self.established_count,
+        )
+
+
+def known_families(names: list[str]) -> frozenset[Family]:
+    """The families that Bulkhead knows, of those named."""
+    known = {family.value: family for family in Family}
+    return frozenset(known[name] for name in names if name in known)
