@@ -6,6 +6,7 @@ type, over disjoint ranges. Many pairs of identities share few contracts.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -94,7 +95,7 @@ def _pieces(
             cuts |= {service.low, service.high + 1}
     edges = sorted(cuts)
     held: Span | None = None
-    for low, after in zip(edges, edges[1:], strict=False):
+    for low, after in itertools.pairwise(edges):
         verdict = _decide(rules, default, protocol, low)
         if held is not None and held.verdict == verdict:
             held = held._replace(high=after - 1)

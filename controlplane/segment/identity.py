@@ -62,7 +62,7 @@ class Memberships:
         self._groups = relevant_groups(policy)
         self._selectors = {n: policy.groups[n].selector for n in self._groups}
         self._by_id = {group.id: group.name for group in policy.groups.values()}
-        self._known = frozenset(known_groups) | self._by_id.keys()
+        self._known = frozenset(known_groups).union(self._by_id)
         self._seen: dict[frozenset[tuple[str, str]], Membership] = {}
 
     def of(self, claimant: Claimant) -> Membership:
@@ -94,7 +94,7 @@ def agreed(memberships: Iterable[Membership]) -> Membership:
 
 def relevant_groups(policy: Policy) -> frozenset[str]:
     """Groups that some rule or mode refers to."""
-    return _named(policy, EndpointKind.GROUP) | policy.modes.groups.keys()
+    return _named(policy, EndpointKind.GROUP).union(policy.modes.groups)
 
 
 def relevant_networks(policy: Policy) -> frozenset[str]:

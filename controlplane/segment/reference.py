@@ -73,7 +73,8 @@ def party(policy: Policy, inventory: Inventory, zone: str, address: IPAddress) -
     if claims:
         longest = max(length for length, _ in claims)
         parties = {found for length, found in claims if length == longest}
-        # Two claimants with different groups: nobody can tell whose packet it is.
+        # Two claimants with different groups: nobody can tell whose packet it is. Groups that
+        # no rule and no mode names are left out: they make no difference here either.
         return parties.pop() if len(parties) == 1 else PENDING
     names = frozenset(
         name
@@ -90,7 +91,7 @@ def _claims(
         for prefix in workload.addresses:
             if workload.vrf == zone and prefix.contains(wanted):
                 names = {n for n, g in policy.groups.items() if matches(g.selector, workload.tags)}
-                yield prefix.length, Party(workload=True, groups=frozenset(names))
+                yield prefix.length, Party(workload=True, groups=_mentioned(policy, names))
     for remote in inventory.remotes:
         if remote.vrf == zone and remote.prefix.contains(wanted):
             yield remote.prefix.length, _remote_party(policy, inventory, remote.groups)
@@ -100,7 +101,14 @@ def _remote_party(policy: Policy, inventory: Inventory, ids: frozenset[int] | No
     ours = {group.id: group.name for group in policy.groups.values()}
     if ids is None or any(i not in ours and i not in inventory.known_groups for i in ids):
         return PENDING
-    return Party(workload=True, groups=frozenset(ours[i] for i in ids if i in ours))
+    return Party(workload=True, groups=_mentioned(policy, {ours[i] for i in ids if i in ours}))
+
+
+def _mentioned(policy: Policy, names: set[str]) -> frozenset[str]:
+    mentioned = set(policy.modes.groups)
+    for rule in policy.rules:
+        mentioned |= {end.name for end in (*rule.sources, *rule.destinations)}
+    return frozenset(names & mentioned)
 
 
 def _by_rules(policy: Policy, zone: str, src: Party, dst: Party, packet: Packet) -> Decision:
