@@ -36,6 +36,7 @@ unit: setup ## unit, property and golden tests, under 30 seconds
 	$(BIN)/pytest -q $(wildcard tests/unit tests/property tests/golden)
 
 lab-tests: setup ## the tests on the lab kernel (TESTS=tests/lab/test_x.py for some)
+	@$(if $(TESTS),,$(BIN)/pytest -q tests/guest)
 	@$(BIN)/python -m labs.testing $(TESTS)
 
 bench: setup ## measure, beside FRR, and write perf/report.md

@@ -115,7 +115,11 @@ def _output(*argv: str) -> str:
 @contextlib.contextmanager
 def _only_one(directory: Path) -> Iterator[None]:
     with (directory / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say("someone else is building it; waiting")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

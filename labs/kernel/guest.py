@@ -127,7 +127,9 @@ class Guest:
         in seconds; the command is then killed and the status is 124. A status above 128
         is 128 + the signal that ended it. Raises GuestDiedError.
         """
-        job = _Job(stdout or to_stream(1), stderr or to_stream(2))
+        job = _Job(
+            to_stream(1) if stdout is None else stdout, to_stream(2) if stderr is None else stderr
+        )
         number = self._submit(job, argv, cwd or Path.cwd(), env)
         try:
             if not job.ended.wait(timeout):

@@ -46,7 +46,7 @@ def _program(node: str, daemon: str, config: str) -> Program:
                 "-i",
                 f"{state}/{daemon}.pid",
             ),
-            *("-z", f"{state}/zserv.api", "--vty_socket", state, "-A", "127.0.0.1", "-P", "0"),
+            *("--vty_socket", state, "-A", "127.0.0.1", "-P", "0"),
             *("--log", "stdout", "--log-level", "informational"),
         ),
         files={"frr.conf": config},
