@@ -21,7 +21,7 @@ from exabgp.logger import log
 from exabgp.reactor import loop
 
 from controlplane.speaker import wire
-from controlplane.speaker.child import listening, outgoing, sessions, updates
+from controlplane.speaker.child import bursts, listening, outgoing, sessions, updates
 from controlplane.speaker.child.commands import Commands
 from controlplane.speaker.child.link import Link
 
@@ -90,6 +90,7 @@ def install(link: Link, device: str) -> None:
     loop.Processes = lambda: link
     report_log(link)
     updates.install()
+    bursts.install()
     outgoing.install()
     sessions.install(link)
     listening.install(device)

@@ -211,10 +211,11 @@ def settled(message: Any, negotiated: Any) -> Any:
     if not isinstance(message, Update) or not message.attributes:
         return message
     attributes = message.attributes
-    # ExaBGP hands a discarded attribute's routes to nobody: RFC 7606 section 2 wants them kept.
+    # ExaBGP keeps a discarded attribute's routes from its own RIB; RFC 7606 section 2 wants them.
     attributes.pop(CODE.INTERNAL_DISCARD, None)
     native = any(nlri.action == Action.ANNOUNCE for nlri in message.nlris if not is_block(nlri))
-    if missing(attributes, negotiated) or (native and CODE.NEXT_HOP not in attributes):
+    erroneous = CODE.INTERNAL_TREAT_AS_WITHDRAW in attributes
+    if erroneous or lacking(attributes, negotiated) or (native and CODE.NEXT_HOP not in attributes):
         for nlri in message.nlris:
             nlri.action = Action.WITHDRAW
     return message
