@@ -1,0 +1,1 @@
+"""Adapters to the kernel: read all, apply, follow. Nothing here decides."""

@@ -1,0 +1,1 @@
+"""What the kernel is seen to do: the underlay, ports, counters."""

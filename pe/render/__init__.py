@@ -1,0 +1,1 @@
+"""Typed rules as nftables text. Pure; golden files hold whole rulesets."""

@@ -1,0 +1,141 @@
+"""What is seen in the kernel, as plain values, and what could not be done to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from controlplane.model.intent import IPInterface
+from controlplane.model.prefix import Afi
+
+LinkName: TypeAlias = str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network device. ``master`` and ``parent`` are device names, "" where there is none;
+    ``table`` is a VRF's, ``vlan`` a VLAN device's id, 0 for others."""
+
+    index: int
+    name: LinkName
+    kind: str = ""
+    up: bool = False
+    carrier: bool = False
+    master: LinkName = ""
+    parent: LinkName = ""
+    alias: str = ""
+    mtu: int = 0
+    table: int = 0
+    vlan: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An IP rule without selectors: what lies at ``preference`` for everybody.
+
+    ``table`` is 0 for an l3mdev rule.
+    """
+
+    afi: Afi
+    preference: int
+    table: int
+    l3mdev: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PortAddress:
+    """An address on a port; ``ours`` if it carries our IFA_PROTO mark."""
+
+    port: LinkName
+    interface: IPInterface
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LastResort:
+    """The ``unreachable`` default route that closes a VRF's table (trap T1)."""
+
+    afi: Afi
+    table: int
+
+
+@dataclass(slots=True)
+class Structure:
+    """All of the kernel's state that is small: everything but routes and next hops.
+
+    ``sysctls`` holds the values of those that were asked for (None: the file is missing),
+    ``labels`` our label routes with the name of the VRF device that each leads to.
+    """
+
+    links: dict[LinkName, Link] = field(default_factory=dict)
+    addresses: set[PortAddress] = field(default_factory=set)
+    rules: set[Rule] = field(default_factory=set)
+    last_resorts: set[LastResort] = field(default_factory=set)
+    labels: dict[int, str] = field(default_factory=dict)
+    sysctls: dict[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that the kernel would not do. ``since`` is in seconds of the loop's clock."""
+
+    kind: str
+    key: str
+    errno: int
+    message: str
+    since: float
+    tries: int
+
+
+class Failures:
+    """What failed, by object, and when it is worth another try: 0.1 s, doubling up to 10 s."""
+
+    FIRST_DELAY = 0.1
+    LAST_DELAY = 10.0
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], Failure] = {}
+        self._due: dict[tuple[str, str], float] = {}
+
+    def failed(self, kind: str, key: str, error: OSError, now: float) -> bool:
+        """Note a failure; True if it is a new one or has a new reason (worth a log line)."""
+        known = self._known.get((kind, key))
+        tries = known.tries + 1 if known else 1
+        since = known.since if known else now
+        code = error.errno or 0
+        words = error.strerror or str(error)
+        self._known[kind, key] = Failure(kind, key, code, words, since, tries)
+        delay = min(self.FIRST_DELAY * 2 ** min(tries - 1, 10), self.LAST_DELAY)
+        self._due[kind, key] = now + delay
+        return known is None or known.errno != code
+
+    def cleared(self, kind: str, key: str) -> bool:
+        """Forget a failure, because it was done or is no longer wanted; True if there was one."""
+        self._due.pop((kind, key), None)
+        return self._known.pop((kind, key), None) is not None
+
+    def clear_kind(self, kind: str, but: frozenset[str] | set[str] = frozenset()) -> None:
+        """Forget all of a kind except these keys."""
+        for known_kind, key in list(self._known):
+            if known_kind == kind and key not in but:
+                self.cleared(known_kind, key)
+
+    def waiting(self, kind: str, key: str, now: float) -> bool:
+        """True if the object failed and its next try is not due yet."""
+        return self._due.get((kind, key), now) > now
+
+    def hurry(self) -> None:
+        """Something changed in the kernel: all may be tried again at once."""
+        self._due = dict.fromkeys(self._due, 0.0)
+
+    @property
+    def next_due(self) -> float | None:
+        """When the first retry is due, None if nothing failed."""
+        return min(self._due.values(), default=None)
+
+    def all(self) -> tuple[Failure, ...]:
+        """Every failure, oldest first."""
+        return tuple(sorted(self._known.values(), key=lambda f: (f.since, f.kind, f.key)))
+
+    def __len__(self) -> int:
+        return len(self._known)
