@@ -1,20 +1,22 @@
-"""Hypothesis strategies for small worlds in which everything overlaps.
+"""Small random worlds in which everything overlaps.
 
 Few tags, addresses and ports, so that groups share workloads, prefixes nest, ranges cut each
 other and packets fall on their edges; large worlds would mostly draw things that never meet.
+
+The generators take a `random.Random`. Hypothesis lends one whose choices it can shrink
+(`st.randoms`); a plain seeded one is ten times faster and serves for breadth.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import ip_address
-
-from hypothesis import strategies as st
+from random import Random
 
 from controlplane.model.prefix import IPAddress, Prefix, parse_prefix
 from controlplane.segment.policy import Group, Mode, Modes, ModeSetting, NetworkSet, Policy
 from controlplane.segment.rule import (
-    TIER_RANK,
+    ANYONE,
     Action,
     Endpoint,
     EndpointKind,
@@ -26,7 +28,7 @@ from controlplane.segment.selector import Among, Has, Selector, either, every, n
 from controlplane.segment.service import ANY_SERVICE, Service, sorted_services, whole_protocol
 from controlplane.segment.workload import Claimant, Inventory, Packet, RemotePrefix, Workload
 
-ZONES = ("blue", "red")
+ZONES = ("red",) * 5 + ("blue",)
 TAG_VALUES = {"env": ("prod", "dev"), "tier": ("web", "app", "db"), "scope": ("pci",)}
 GROUPS = ("g1", "g2", "g3", "g4")
 NETWORKS = ("n1", "n2", "n3")
@@ -37,10 +39,9 @@ UNKNOWN_ID, FOREIGN_ID = 900, 901
 ADDRESSES: tuple[IPAddress, ...] = tuple(
     ip_address(text)
     for text in (
-        *(f"10.0.0.{last}" for last in range(8)),
-        *("10.0.1.1", "192.0.2.1", "255.255.255.255", "0.0.0.0"),
-        *(f"2001:db8::{last}" for last in range(4)),
-        *("2001:db8:1::1", "::", "ffff::1"),
+        *("10.0.0.0", "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"),
+        *("192.0.2.1", "255.255.255.255"),
+        *("2001:db8::", "2001:db8::1", "2001:db8::2", "2001:db8:1::1", "ffff::1"),
     )
 )
 HOSTS = tuple(Prefix(address.packed, address.max_prefixlen) for address in ADDRESSES)
@@ -48,132 +49,140 @@ WIDE = tuple(
     parse_prefix(text)
     for text in (
         *("0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/29", "10.0.0.0/30", "10.0.0.4/31", "10.0.0.2/31"),
-        *("10.0.0.6/31", "192.0.2.0/24", "128.0.0.0/1"),
-        *("::/0", "2001:db8::/32", "2001:db8::/127", "2001:db8::2/127", "2001:db8:1::/48"),
+        *("192.0.2.0/24", "128.0.0.0/1"),
+        *("::/0", "2001:db8::/32", "2001:db8::/127", "2001:db8:1::/48"),
     )
 )
 PORTS = (0, 1, 2, 3, 4, 5, 6, 7, 65534, 65535)
-PORTED, TYPED, PLAIN = (6, 17), (1, 58), (47, 0)
-
-tags = st.fixed_dictionaries(
-    {}, optional={key: st.sampled_from(values) for key, values in TAG_VALUES.items()}
+PORTED, PLAIN = (6, 17), (47, 0)
+BROAD = (ANY_SERVICE, whole_protocol(6), Service(6, 1, 6), Service(17, 2, 65535))
+NARROW = (
+    *(whole_protocol(protocol) for protocol in (17, 1, 58, 47)),
+    *(Service(1, kind, kind) for kind in (7, 8)),
+    *(Service(58, kind, kind) for kind in (8, 9)),
 )
 
 
-@st.composite
-def _comparisons(draw: st.DrawFn) -> Selector:
-    key = draw(st.sampled_from(sorted(TAG_VALUES)))
-    if draw(st.integers(0, 4)) == 0:
+def selector(rng: Random, depth: int = 2) -> Selector:
+    """A selector over TAG_VALUES, two levels deep at most."""
+    shape = rng.randrange(6) if depth else 0
+    if shape == 1:
+        return negated(selector(rng, depth - 1))
+    if shape in (2, 3):
+        join = every if shape == 2 else either
+        return join([selector(rng, depth - 1) for _ in range(rng.randint(1, 3))])
+    key = rng.choice(tuple(TAG_VALUES))
+    if shape == 4:
         return Has(key)
-    return Among(key, draw(st.frozensets(st.sampled_from(TAG_VALUES[key]), min_size=1)))
+    values = TAG_VALUES[key]
+    return Among(key, frozenset(rng.choice(values) for _ in range(rng.randint(1, 3))))
 
 
-selectors: st.SearchStrategy[Selector] = st.recursive(
-    _comparisons(),
-    lambda inner: st.one_of(
-        inner.map(negated),
-        st.lists(inner, min_size=1, max_size=3).map(every),
-        st.lists(inner, min_size=1, max_size=3).map(either),
-    ),
-    max_leaves=4,
-)
+def services(rng: Random) -> tuple[Service, ...]:
+    """One to three services."""
+    return sorted_services(_service(rng) for _ in range(rng.choice((1, 1, 2, 3))))
 
 
-def _ranged(low: int, high: int, protocol: int) -> Service:
-    return Service(protocol, min(low, high), max(low, high))
+def _service(rng: Random) -> Service:
+    kind = rng.randrange(6)
+    if kind < 3:
+        return rng.choice(BROAD)
+    if kind == 3:
+        return rng.choice(NARROW)
+    low, high = sorted((rng.choice(PORTS), rng.choice(PORTS)))
+    return Service(rng.choice(PORTED), low, high if kind == 4 else low)
 
 
-services = st.one_of(
-    st.builds(_ranged, st.sampled_from(PORTS), st.sampled_from(PORTS), st.sampled_from(PORTED)),
-    st.builds(lambda p, port: Service(p, port, port), st.sampled_from(PORTED), st.integers(0, 7)),
-    st.builds(lambda p, kind: Service(p, kind, kind), st.sampled_from(TYPED), st.integers(7, 9)),
-    st.sampled_from((*PORTED, *TYPED, 47)).map(whole_protocol),
-    st.just(ANY_SERVICE),
-)
-service_lists = st.lists(services, min_size=1, max_size=3).map(sorted_services)
-
-endpoints = st.one_of(
-    st.sampled_from([Endpoint(EndpointKind.GROUP, name) for name in GROUPS]),
-    st.sampled_from([Endpoint(EndpointKind.NETWORK, name) for name in NETWORKS]),
-    st.sampled_from([Endpoint(EndpointKind(k)) for k in ("any", "workloads", "outside")]),
-)
-endpoint_lists = st.lists(endpoints, min_size=1, max_size=2).map(sorted_endpoints)
+def endpoints(rng: Random) -> tuple[Endpoint, ...]:
+    """One to three endpoints, groups for the most part."""
+    return sorted_endpoints(_endpoint(rng) for _ in range(rng.choice((1, 2, 3, 4))))
 
 
-@st.composite
-def _settings(draw: st.DrawFn) -> ModeSetting:
-    mode = draw(st.sampled_from(Mode))
-    return ModeSetting(mode, draw(service_lists) if mode is Mode.SELECTIVE else ())
+def _endpoint(rng: Random) -> Endpoint:
+    kind = rng.randrange(12)
+    if kind < 7:
+        return Endpoint(EndpointKind.GROUP, rng.choice(GROUPS))
+    if kind < 10:
+        return Endpoint(EndpointKind.NETWORK, rng.choice(NETWORKS))
+    return (ANYONE, Endpoint(EndpointKind(rng.choice(("workloads", "outside")))))[kind - 10]
 
 
-modes = st.builds(
-    Modes,
-    default=_settings(),
-    vrfs=st.dictionaries(st.sampled_from(ZONES), _settings(), max_size=2),
-    groups=st.dictionaries(st.sampled_from(GROUPS), _settings(), max_size=2),
-)
+def rules(rng: Random) -> tuple[Rule, ...]:
+    """Up to 14 rules in few tiers: pass and order matter only among neighbours."""
+    tiers = rng.sample(tuple(Tier), rng.randint(1, 3))
+    found = [
+        _rule(rng, rng.choice(tiers), order) for order in range(rng.choice((1, 6, 10, 15, 20)))
+    ]
+    return tuple(sorted(found, key=lambda rule: rule.rank))
 
 
-@st.composite
-def _rules(draw: st.DrawFn) -> tuple[Rule, ...]:
-    # Few tiers with many rules each: pass and order matter only among neighbours.
-    tiers = draw(st.lists(st.sampled_from(Tier), min_size=1, max_size=3, unique=True))
-    found = []
-    for order in range(draw(st.integers(0, 9))):
-        tier = draw(st.sampled_from(tiers))
-        rule = Rule(
-            f"{tier}/{order}",
-            tier,
-            order,
-            draw(st.sampled_from(Action)),
-            draw(endpoint_lists),
-            draw(endpoint_lists),
-            draw(service_lists),
-            draw(st.sampled_from((frozenset(), frozenset(), frozenset({"red"})))),
-        )
-        found.append(rule)
-    return tuple(sorted(found, key=lambda rule: (TIER_RANK[rule.tier], rule.order)))
+def _rule(rng: Random, tier: Tier, order: int) -> Rule:
+    return Rule(
+        f"{tier}/{order}",
+        tier,
+        order,
+        rng.choice(tuple(Action)),
+        endpoints(rng),
+        endpoints(rng),
+        services(rng),
+        frozenset() if rng.randrange(5) else frozenset({rng.choice(ZONES)}),
+    )
 
 
-@st.composite
-def policies(draw: st.DrawFn) -> Policy:
+def _setting(rng: Random) -> ModeSetting:
+    mode = rng.choice(tuple(Mode))
+    return ModeSetting(mode, services(rng) if mode is Mode.SELECTIVE else ())
+
+
+def _settings(rng: Random, names: tuple[str, ...]) -> dict[str, ModeSetting]:
+    return {rng.choice(names): _setting(rng) for _ in range(rng.randint(0, 2))}
+
+
+def policy(rng: Random) -> Policy:
     """A policy over GROUPS and NETWORKS, all of them declared."""
-    groups = {name: Group(name, GROUP_IDS[name], draw(selectors)) for name in GROUPS}
-    prefixes = st.lists(st.sampled_from(WIDE + HOSTS), max_size=3, unique=True)
-    networks = {n: NetworkSet(n, tuple(sorted(draw(prefixes)))) for n in NETWORKS}
-    return Policy(groups, networks, draw(modes), draw(_rules()))
+    groups = {name: Group(name, GROUP_IDS[name], selector(rng)) for name in GROUPS}
+    networks = {
+        name: NetworkSet(name, tuple(sorted(set(rng.choices(WIDE + HOSTS, k=rng.randint(0, 3))))))
+        for name in NETWORKS
+    }
+    modes = Modes(_setting(rng), _settings(rng, ZONES), _settings(rng, GROUPS))
+    return Policy(groups, networks, modes, rules(rng))
 
 
-_claimed = st.one_of(st.sampled_from(HOSTS), st.sampled_from(HOSTS), st.sampled_from(WIDE))
-_ids = st.frozensets(st.sampled_from((*GROUP_IDS.values(), FOREIGN_ID)), max_size=2)
+def claimant(rng: Random) -> Claimant:
+    """A workload (of few names, so that they replace each other) or a remote prefix."""
+    zone = rng.choice(ZONES)
+    if rng.randrange(4):
+        name = rng.choice("abcdefgh")
+        addresses = {_claimed(rng) for _ in range(rng.randint(1, 3))}
+        return Workload(name, zone, f"port-{name}", tuple(sorted(addresses)), _tags(rng))
+    ids = frozenset(rng.choice((*GROUP_IDS.values(), FOREIGN_ID)) for _ in range(rng.randint(0, 2)))
+    groups = rng.choice((*(ids,) * 8, None, ids | {UNKNOWN_ID}))
+    return RemotePrefix(zone, _claimed(rng), groups)
 
 
-@st.composite
-def workloads(draw: st.DrawFn, names: tuple[str, ...] = tuple("abcdef")) -> Workload:
-    """A workload with a name out of `names`."""
-    addresses = tuple(draw(st.lists(_claimed, max_size=3, unique=True)))
-    name = draw(st.sampled_from(names))
-    return Workload(name, draw(st.sampled_from(ZONES)), f"port-{name}", addresses, draw(tags))
+def _claimed(rng: Random) -> Prefix:
+    return rng.choice(rng.choice((WIDE, HOSTS)))
 
 
-_remote_groups = st.one_of(_ids, _ids, st.none(), st.just(frozenset({UNKNOWN_ID})))
-remotes = st.builds(RemotePrefix, st.sampled_from(ZONES), _claimed, _remote_groups)
+def _tags(rng: Random) -> dict[str, str]:
+    return {key: rng.choice(values) for key, values in TAG_VALUES.items() if rng.randrange(4)}
 
-claimants: st.SearchStrategy[Claimant] = st.one_of(workloads(), workloads(), remotes)
+
+def claimants(rng: Random, most: int = 10) -> list[Claimant]:
+    """Up to `most` claimants; later ones replace earlier ones of the same key."""
+    return [claimant(rng) for _ in range(rng.randint(most // 2, most))]
 
 
 def inventory_of(claimed: list[Claimant]) -> Inventory:
     """An inventory of the last claimant under each key."""
-    last = {claimant.key: claimant for claimant in claimed}.values()
+    last = {each.key: each for each in claimed}.values()
     return Inventory(
         frozenset(ZONES),
-        tuple(c for c in last if isinstance(c, Workload)),
-        tuple(c for c in last if isinstance(c, RemotePrefix)),
+        tuple(each for each in last if isinstance(each, Workload)),
+        tuple(each for each in last if isinstance(each, RemotePrefix)),
         frozenset({FOREIGN_ID}),
     )
-
-
-inventories = st.lists(claimants, max_size=8).map(inventory_of)
 
 
 @dataclass(frozen=True)
@@ -188,26 +197,22 @@ class Probe:
 
 def _packets(family: int) -> tuple[Packet, ...]:
     ported = [Packet(family, protocol, dport=port) for protocol in PORTED for port in PORTS]
-    typed = [Packet(family, protocol, icmp_type=kind) for protocol in TYPED for kind in (7, 8, 9)]
-    return (*ported, *typed, *(Packet(family, protocol) for protocol in PLAIN))
+    own, foreign = (1, 58) if family == 4 else (58, 1)
+    typed = [Packet(family, own, icmp_type=kind) for kind in (7, 8, 9, 10)]
+    plain = [Packet(family, protocol) for protocol in PLAIN]
+    return (*ported, *typed, Packet(family, foreign, icmp_type=8), *plain)
 
 
 PACKETS = {4: _packets(4), 6: _packets(6)}
 
 
-PER_PAIR = 9
-"""Packets per pair of addresses: a third of all, a different third for each pair."""
-
-
-@st.composite
-def probe_lists(draw: st.DrawFn) -> list[Probe]:
-    """Some eighty probes: pairs of addresses crossed with packets, both families."""
+def probes(rng: Random, pairs: int = 8) -> list[Probe]:
+    """Pairs of addresses, each with a third of all packets of its family."""
     found = []
-    for family in (4, 6):
-        own = [address for address in ADDRESSES if address.version == family]
-        pairs = st.tuples(st.sampled_from(own), st.sampled_from(own), st.sampled_from(ZONES))
-        for source, destination, zone in draw(st.lists(pairs, min_size=3, max_size=6)):
-            start = draw(st.integers(0, 2))
-            packets = PACKETS[family][start::3][:PER_PAIR]
-            found += [Probe(zone, source, destination, packet) for packet in packets]
+    for _ in range(pairs):
+        source = rng.choice(ADDRESSES)
+        own = [address for address in ADDRESSES if address.version == source.version]
+        destination, zone = rng.choice(own), rng.choice(ZONES)
+        packets = PACKETS[source.version][rng.randrange(3) :: 3]
+        found += [Probe(zone, source, destination, packet) for packet in packets]
     return found
