@@ -1,0 +1,150 @@
+"""What stands before every RPC of every service: identity, role, limits, audit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.json_format import MessageToJson
+
+from controlplane.api.audit import CHANGE, AuditLog, Change
+from controlplane.api.caller import CALLER, Caller
+from controlplane.api.limits import MAX_SECONDS, AtOnce, Crowded, RateLimit
+from controlplane.api.roles import RULES, Rule, allows
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Identify = Callable[[Context], Caller | None]
+_LONGEST_REQUEST = 4096
+
+
+@dataclass(slots=True)
+class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in stubs only
+    """Wraps each RPC's handler; a method without a rule is refused whoever asks."""
+
+    identify: Identify
+    audit: AuditLog
+    rate: RateLimit
+    at_once: AtOnce
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """gRPC's hook: the handler of the method, guarded."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None  # gRPC answers UNIMPLEMENTED
+        method = str(handler_call_details.method)
+        if handler.response_streaming:
+            return self._streaming(handler, method)
+        return self._single(handler, method)
+
+    def _single(self, handler: Any, method: str) -> Any:
+        inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
+        make = (
+            grpc.stream_unary_rpc_method_handler
+            if handler.request_streaming
+            else grpc.unary_unary_rpc_method_handler
+        )
+
+        async def served(request: Any, context: Context) -> Any:
+            async with self._admitted(method, request, context):
+                return await inner(request, context)
+
+        return make(served, handler.request_deserializer, handler.response_serializer)
+
+    def _streaming(self, handler: Any, method: str) -> Any:
+        inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.request_streaming
+            else grpc.unary_stream_rpc_method_handler
+        )
+
+        async def served(request: Any, context: Context) -> AsyncIterator[Any]:
+            async with self._admitted(method, request, context):
+                async for response in inner(request, context):
+                    yield response
+
+        return make(served, handler.request_deserializer, handler.response_serializer)
+
+    @asynccontextmanager
+    async def _admitted(self, method: str, request: Any, context: Context) -> AsyncIterator[None]:
+        caller = self.identify(context)
+        if caller is None:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no identity")
+            return
+        rule = RULES.get(method)
+        await self._permit(method, rule, caller, request, context)
+        CALLER.set(caller)
+        try:
+            with self.at_once.hold(caller.identity):
+                async with asyncio.timeout(None if rule and rule.lasting else MAX_SECONDS):
+                    async with self._audited(method, rule, caller, request, context):
+                        yield
+        except Crowded:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls at once")
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"over {MAX_SECONDS:.0f} s")
+
+    async def _permit(
+        self, method: str, rule: Rule | None, caller: Caller, request: Any, context: Context
+    ) -> None:
+        if not self.rate.take(caller.identity):
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls, slow down")
+        if allows(rule, caller.role, limited=bool(caller.vrfs)):
+            return
+        if rule and rule.changes:
+            await self._write(caller, method, request, phase="refused")
+        need = f"needs the role {rule.least.value}" if rule else "is open to nobody"
+        if rule and rule.whole_node and caller.vrfs:
+            need += " for the whole node"
+        await context.abort(
+            grpc.StatusCode.PERMISSION_DENIED, f"{method.rpartition('/')[2]} {need}"
+        )
+
+    @asynccontextmanager
+    async def _audited(
+        self, method: str, rule: Rule | None, caller: Caller, request: Any, context: Context
+    ) -> AsyncIterator[None]:
+        """A change that cannot be written down is not made; its end is written whatever it is."""
+        if rule is None or not rule.changes:
+            yield
+            return
+        change = Change()
+        CHANGE.set(change)
+        try:
+            await self._write(caller, method, request, phase="asked")
+        except OSError as error:
+            text = f"the audit log cannot be written: {error.strerror}"
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, text)
+        result = "UNKNOWN"
+        try:
+            yield
+            result = "OK"
+        except grpc.aio.AbortError:
+            result = _code(context)
+            raise
+        except asyncio.CancelledError:
+            result = "CANCELLED"
+            raise
+        finally:
+            ending = {"before": change.before, "after": change.after, "result": result}
+            await asyncio.shield(self._write(caller, method, request, phase="ended", **ending))
+
+    async def _write(self, caller: Caller, method: str, request: Any, **fields: object) -> None:
+        role = caller.role.value if caller.role else "none"
+        text = MessageToJson(request, indent=None)[:_LONGEST_REQUEST]
+        await self.audit.write(
+            who=caller.identity, role=role, method=method, request=text, **fields
+        )
+
+
+def _code(context: Context) -> str:
+    code = context.code()
+    return code.name if isinstance(code, grpc.StatusCode) else str(code)

@@ -1,0 +1,51 @@
+"""Which role each RPC needs. What is not in this table may not be called by anybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controlplane.model.intent import ApiRole
+
+RANK = {role: rank for rank, role in enumerate(ApiRole)}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``least`` is the weakest role that may call; ``changes``: the call is written to the audit
+    log; ``whole_node``: not for callers that are limited to some VRFs; ``lasting``: a stream that
+    ends when the caller ends it, so no deadline of ours applies."""
+
+    least: ApiRole
+    changes: bool = False
+    whole_node: bool = False
+    lasting: bool = False
+
+
+_LOOK = Rule(ApiRole.VIEWER)
+_WATCH = Rule(ApiRole.VIEWER, lasting=True)
+
+RULES: dict[str, Rule] = {
+    "/bulkhead.v1.Node/GetStatus": _LOOK,
+    "/bulkhead.v1.Node/ShowVrfs": _LOOK,
+    "/bulkhead.v1.Node/ShowNeighbors": _LOOK,
+    "/bulkhead.v1.Node/ShowRoutes": _LOOK,
+    "/bulkhead.v1.Node/ShowLabels": _LOOK,
+    "/bulkhead.v1.Node/ShowNextHops": _LOOK,
+    "/bulkhead.v1.Node/ShowPorts": _LOOK,
+    "/bulkhead.v1.Node/ShowGuards": _LOOK,
+    "/bulkhead.v1.Node/ShowCounters": Rule(ApiRole.VIEWER, whole_node=True),
+    "/bulkhead.v1.Node/ClearNeighbor": Rule(ApiRole.OPERATOR, changes=True),
+    "/bulkhead.v1.Node/Reload": Rule(ApiRole.ADMIN, changes=True, whole_node=True),
+    "/grpc.health.v1.Health/Check": _LOOK,
+    "/grpc.health.v1.Health/List": _LOOK,
+    "/grpc.health.v1.Health/Watch": _WATCH,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": _WATCH,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _WATCH,
+}
+
+
+def allows(rule: Rule | None, role: ApiRole | None, *, limited: bool) -> bool:
+    """True if a role may call what the rule is for; ``limited``: the caller has some VRFs only."""
+    if rule is None or role is None or (rule.whole_node and limited):
+        return False
+    return RANK[role] >= RANK[rule.least]

@@ -1,0 +1,218 @@
+"""Brings the API up: over a Unix socket always, over TCP with mutual TLS where configured."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import grpc
+from bulkhead.v1 import node_pb2, node_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from controlplane.api.admission import Admission
+from controlplane.api.audit import AuditLog
+from controlplane.api.caller import Caller, UnixPeer, certified_caller, local_caller
+from controlplane.api.gate import Gate, tcp_listener, unix_listener
+from controlplane.api.limits import (
+    CHANNEL_OPTIONS,
+    MAX_RPCS,
+    MAX_RPCS_PER_CALLER,
+    AtOnce,
+    RateLimit,
+)
+from controlplane.api.node_service import NodeService
+from controlplane.api.tls import Certificates
+from controlplane.api.view import NodeView
+from controlplane.model.intent import ApiGrant, NodeIntent, TcpApiIntent
+
+SOCKET = "api.sock"
+AUDIT = "audit.log"
+_INNER = "api-inner"
+GRACE_SECONDS = 1.0
+
+Context = grpc.aio.ServicerContext[Any, Any]
+AddServices = Callable[[grpc.aio.Server], Iterable[str]]
+
+
+class Journal(Protocol):
+    """Where the server tells what befell it: one line an event."""
+
+    def info(self, event: str, **fields: object) -> object:
+        """Something that is as it should be."""
+        ...
+
+    def warning(self, event: str, **fields: object) -> object:
+        """Something that an operator should look at."""
+        ...
+
+
+@dataclass(slots=True)
+class _Door:
+    """One gRPC server behind one gate."""
+
+    gate: Gate
+    server: grpc.aio.Server
+
+    async def close(self) -> None:
+        await self.server.stop(GRACE_SECONDS)
+        await self.gate.close()
+
+
+@dataclass(slots=True)
+class ApiServer:
+    """The API of one node, until ``stop``."""
+
+    view: NodeView
+    intent: NodeIntent
+    journal: Journal
+    config_folder: Path = Path()
+    more_services: AddServices | None = None
+    _audit: AuditLog = field(init=False)
+    _rate: RateLimit = field(default_factory=RateLimit)
+    _at_once: AtOnce = field(default_factory=lambda: AtOnce(MAX_RPCS_PER_CALLER, MAX_RPCS))
+    _grants: tuple[ApiGrant, ...] = ()
+    _local: _Door | None = None
+    _remote: _Door | None = None
+
+    def __post_init__(self) -> None:
+        self._audit = AuditLog(Path(self.intent.state_dir) / AUDIT)
+
+    @property
+    def socket(self) -> Path:
+        """Where ``pe show`` finds this node."""
+        return Path(self.intent.run_dir) / SOCKET
+
+    async def start(self) -> None:
+        """Listen. Raises OSError if the Unix socket cannot be had."""
+        self._make_folders()
+        inner = self._inner_folder / "local.sock"
+        gate = Gate(inner)
+        server = await self._build(lambda context: _local(gate, context))
+        server.add_insecure_port(f"unix:{inner}")
+        await server.start()
+        await gate.listen(unix_listener(self.socket, self.intent.socket_mode))
+        self._local = _Door(gate, server)
+        self.journal.info("api_listening", socket=str(self.socket))
+        await self._start_remote(self.intent.tcp_api)
+
+    async def apply(self, intent: NodeIntent) -> None:
+        """Take over a changed configuration: grants, socket mode, the TCP listener."""
+        former, self.intent = self.intent, intent
+        if intent.socket_mode != former.socket_mode:
+            self.socket.chmod(intent.socket_mode)
+        self._grants = intent.tcp_api.grants if intent.tcp_api else ()
+        if _listener(intent.tcp_api) != _listener(former.tcp_api):
+            if self._remote:
+                await self._remote.close()
+                self._remote = None
+            await self._start_remote(intent.tcp_api)
+
+    async def stop(self) -> None:
+        """Let running calls end (a second), then close every connection."""
+        for door in (self._remote, self._local):
+            if door:
+                await door.close()
+        self.socket.unlink(missing_ok=True)
+        shutil.rmtree(self._inner_folder, ignore_errors=True)
+
+    @property
+    def _inner_folder(self) -> Path:
+        return Path(self.intent.run_dir) / _INNER
+
+    def _make_folders(self) -> None:
+        """Whoever could reach gRPC's own sockets would pass by the gate: nobody may."""
+        Path(self.intent.run_dir).mkdir(parents=True, exist_ok=True)
+        Path(self.intent.state_dir).mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._inner_folder, ignore_errors=True)
+        self._inner_folder.mkdir(mode=0o700)
+
+    async def _build(self, identify: Callable[[Context], Caller | None]) -> grpc.aio.Server:
+        admission = Admission(identify, self._audit, self._rate, self._at_once)
+        server = grpc.aio.server(
+            interceptors=[admission], options=CHANNEL_OPTIONS, maximum_concurrent_rpcs=MAX_RPCS
+        )
+        node_pb2_grpc.add_NodeServicer_to_server(NodeService(self.view), server)
+        names = [node_pb2.DESCRIPTOR.services_by_name["Node"].full_name]
+        if self.more_services:
+            names += self.more_services(server)
+        await _add_health_and_reflection(server, names)
+        return server
+
+    async def _start_remote(self, tcp: TcpApiIntent | None) -> None:
+        """The TCP listener; a node whose certificates are missing runs on without it."""
+        if tcp is None:
+            return
+        self._grants = tcp.grants
+        inner = self._inner_folder / "remote.sock"
+        inner.unlink(missing_ok=True)
+        gate = Gate(inner)
+        certificates = Certificates(tcp, self.config_folder, self._report)
+        try:
+            credentials = certificates.credentials()
+            listener = tcp_listener(tcp)
+        except OSError as error:  # ssl.SSLError is one
+            self.journal.warning("api_tcp_not_listening", reason=str(error))
+            return
+        server = await self._build(lambda context: _certified(context, self._grants))
+        server.add_secure_port(f"unix:{inner}", credentials)
+        await server.start()
+        await gate.listen(listener)
+        self._remote = _Door(gate, server)
+        self.journal.info("api_listening", address=str(tcp.address), port=tcp.port)
+
+    def _report(self, text: str) -> None:
+        with contextlib.suppress(Exception):  # a gRPC thread calls; its handshake must go on
+            self.journal.warning("api_certificates", reason=text)
+
+
+async def serve_api(
+    view: NodeView,
+    intent: NodeIntent,
+    journal: Journal,
+    *,
+    config_folder: Path = Path(),
+    more_services: AddServices | None = None,
+) -> ApiServer:
+    """Start the API and return it; ``stop`` it at the end, ``apply`` each accepted reload.
+
+    ``config_folder`` is where relative certificate paths begin. ``more_services`` adds further
+    services to each server and returns their full names; their methods need a rule in ``roles``.
+    """
+    server = ApiServer(view, intent, journal, config_folder, more_services)
+    await server.start()
+    return server
+
+
+def _listener(tcp: TcpApiIntent | None) -> tuple[object, ...]:
+    """What a listener cannot change while it is open."""
+    if tcp is None:
+        return ()
+    files = (tcp.certificate, tcp.key, tcp.client_ca)
+    return (tcp.address, tcp.port, tcp.bind_device, *files)
+
+
+def _local(gate: Gate, context: Context) -> Caller | None:
+    peer = gate.peer(context.peer())
+    return local_caller(peer) if isinstance(peer, UnixPeer) else None
+
+
+def _certified(context: Context, grants: tuple[ApiGrant, ...]) -> Caller | None:
+    auth = context.auth_context()
+    if list(auth.get("transport_security_type", ())) != [b"ssl"]:
+        return None
+    return certified_caller(auth, grants)
+
+
+async def _add_health_and_reflection(server: grpc.aio.Server, names: list[str]) -> None:
+    servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in its stubs
+    for name in names:
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    reflection.enable_server_reflection(
+        (*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+    )

@@ -1,0 +1,282 @@
+"""What the API may see of a node and ask of it: plain rows, and two requests.
+
+The node implements ``NodeView``; the services turn rows into messages and know nothing else.
+Rows hold text as an operator reads it. Ages and durations are seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from controlplane.model.peer import PeerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusView:
+    """The node as a whole; ``config_loaded`` is seconds since the epoch."""
+
+    name: str
+    version: str
+    router_id: str
+    asn: int
+    loopbacks: tuple[str, ...]
+    uptime: float
+    in_sync: bool
+    config_file: str = ""
+    config_loaded: float = 0.0
+    label_block: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VrfView:
+    """One VPN; ``label`` 0 while it has none."""
+
+    name: str
+    rd: str
+    import_targets: tuple[str, ...]
+    export_targets: tuple[str, ...]
+    table: int
+    label: int
+    ports: tuple[str, ...]
+    routes: int
+    active_routes: int
+    route_limit: int = 0
+    refused_routes: int = 0
+    description: str = ""
+
+
+class SessionState(enum.Enum):
+    """The states of RFC 4271 that an operator meets, and max-prefix's idle hold."""
+
+    IDLE = "Idle"
+    CONNECT = "Connect"
+    ACTIVE = "Active"
+    ESTABLISHED = "Established"
+    HELD_DOWN = "HeldDown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighborFamilyView:
+    """One family of a session; ``family`` is ipv4, ipv6, vpnv4 or vpnv6."""
+
+    family: str
+    negotiated: bool
+    received: int
+    sent: int
+    stale: int = 0
+    limit: int = 0
+    end_of_rib: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighborView:
+    """One session; ``vrf`` "" is the core. ``state_age`` None: never been in another state."""
+
+    vrf: str
+    address: str
+    asn: int
+    local_asn: int
+    local_address: str
+    state: SessionState
+    state_age: float | None
+    families: tuple[NeighborFamilyView, ...]
+    hold_time: int
+    port: str = ""
+    description: str = ""
+    router_id: str = ""
+    flaps: int = 0
+    last_error: str = ""
+    held_for: float = 0.0
+    md5: bool = False
+    ttl_security: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+
+
+class RouteSource(enum.Enum):
+    """Where a route came from."""
+
+    CONNECTED = "connected"
+    STATIC = "static"
+    EBGP = "eBGP"
+    VPN = "VPN"
+    LEAKED = "leaked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteView:
+    """One path to one prefix; ``labels`` are all that is pushed, outermost first."""
+
+    vrf: str
+    prefix: str
+    source: RouteSource
+    next_hop: str
+    best: bool
+    active: bool
+    port: str = ""
+    labels: tuple[int, ...] = ()
+    age: float = 0.0
+    neighbor: str = ""
+    rd: str = ""
+    local_pref: int | None = None
+    med: int | None = None
+    origin: str = ""
+    as_path: str = ""
+    communities: tuple[str, ...] = ()
+    large_communities: tuple[str, ...] = ()
+    route_targets: tuple[str, ...] = ()
+    sites_of_origin: tuple[str, ...] = ()
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteFilter:
+    """Which routes: fields left empty let all pass. ``prefix`` is a prefix, or an address, whose
+    longest match is wanted; ``longer``: what lies inside the prefix too."""
+
+    vrf: str = ""
+    prefix: str = ""
+    longer: bool = False
+    all_paths: bool = False
+    neighbor: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelView:
+    """One label of the block that is in use, or that rests for ``rest`` more seconds."""
+
+    label: int
+    vrf: str
+    table: int
+    resting: bool = False
+    rest: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathView:
+    """One way to a next hop."""
+
+    gateway: str
+    port: str
+    labels: tuple[int, ...] = ()
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextHopView:
+    """One next hop; ``id`` is the kernel's, 0 while it has none; ``vrf`` "" is the core."""
+
+    id: int
+    address: str
+    reachable: bool
+    paths: tuple[PathView, ...]
+    vrf: str = ""
+    vpn_label: int | None = None
+    routes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortView:
+    """One port; ``vrf`` "" is the core. ``sources`` None: no list of source prefixes."""
+
+    name: str
+    vrf: str
+    present: bool
+    up: bool
+    addresses: tuple[str, ...]
+    mtu: int = 0
+    sources: tuple[str, ...] | None = None
+    guarded: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterView:
+    """One number that only grows, named as in the metrics."""
+
+    name: str
+    value: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardView:
+    """One guard; ``requirement`` is the id of what it keeps, ``action`` drop, accept or limit."""
+
+    requirement: str
+    name: str
+    action: str
+    packets: int
+    bytes: int
+    vrf: str = ""
+    port: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReloadReport:
+    """What a reload changed, a line each; nothing where the file means what was in force."""
+
+    changes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class ReloadRefusedError(Exception):
+    """The new configuration was refused whole; ``errors`` are for the operator, a line each."""
+
+    def __init__(self, errors: tuple[str, ...]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
+
+
+class NodeView(Protocol):
+    """The node, as far as the API goes. Called on the node's own loop.
+
+    Iterables may be lazy: up to a thousand rows are taken at a time, and other tasks run between
+    two takes, so an iterator must live with tables that change under it. No method blocks.
+    """
+
+    def status(self) -> StatusView:
+        """The node as a whole."""
+        ...
+
+    def vrfs(self) -> Iterable[VrfView]:
+        """Every VRF."""
+        ...
+
+    def neighbors(self) -> Iterable[NeighborView]:
+        """Every session."""
+        ...
+
+    def routes(self, wanted: RouteFilter) -> Iterable[RouteView]:
+        """The routes that pass the filter; its VRF, prefix and neighbour have been checked."""
+        ...
+
+    def labels(self) -> Iterable[LabelView]:
+        """Every label in use or resting."""
+        ...
+
+    def next_hops(self) -> Iterable[NextHopView]:
+        """Every next hop."""
+        ...
+
+    def ports(self) -> Iterable[PortView]:
+        """Every port."""
+        ...
+
+    def counters(self) -> Iterable[CounterView]:
+        """What the node counts about itself."""
+        ...
+
+    async def guards(self) -> Iterable[GuardView]:
+        """The guards' counters, read from the kernel."""
+        ...
+
+    async def reload(self) -> ReloadReport:
+        """Read the configuration file again and apply it. Raises ReloadRefusedError."""
+        ...
+
+    async def clear_neighbor(self, peer: PeerId) -> None:
+        """Reset a session. Raises KeyError if there is none of that name."""
+        ...

@@ -1,0 +1,1 @@
+"""Bulkhead's gRPC contract for Python: ``bulkhead.v1`` is generated, ``bulkhead.client`` is not."""
