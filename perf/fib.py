@@ -1,0 +1,133 @@
+"""Looks into the kernel's tables of one namespace without keeping its CPU from the router.
+
+A look-up (RTM_GETROUTE) costs some tens of microseconds. A whole table is read once, when
+the look-ups say that it is complete.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from typing import Self
+
+from perf.namespaces import inside
+
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_RTM_NEWROUTE, _RTM_GETROUTE, _RTM_GETNEXTHOP = 24, 26, 106
+_REQUEST, _DUMP = 0x1, 0x300
+_RTA_DST, _RTA_OIF, _RTA_TABLE, _RTA_NH_ID = 1, 4, 15, 30
+_NHA_ID, _NHA_OIF = 1, 5
+_SOL_NETLINK, _NETLINK_GET_STRICT_CHK = 270, 12
+
+_HEADER = struct.Struct("=IHHII")
+_RTMSG = struct.Struct("=BBBBBBBBI")
+_NHMSG_LENGTH = 8
+_NLA_TYPE = 0x3FFF
+
+
+class Fib:
+    """The IPv4 tables of a namespace, asked over one netlink socket."""
+
+    def __init__(self, namespace: str) -> None:
+        with inside(namespace):
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+            self._indices = {name: index for index, name in socket.if_nameindex()}
+        # Without it a dump is of all tables, whatever was asked for.
+        self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
+        self._socket.settimeout(10)
+        self._names: dict[int, str] = {index: name for name, index in self._indices.items()}
+        self._namespace = namespace
+
+    def port_towards(self, vrf: str, address: str) -> str | None:
+        """The port that a packet to ``address`` leaves by in a VRF; None if it cannot."""
+        oif = _attribute(_RTA_OIF, struct.pack("=I", self._index(vrf)))
+        body = _RTMSG.pack(socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
+        self._send(
+            _RTM_GETROUTE, _REQUEST, body + _attribute(_RTA_DST, socket.inet_aton(address)) + oif
+        )
+        for kind, reply in _messages(self._socket.recv(65536)):
+            if kind == _RTM_NEWROUTE:
+                found = dict(_attributes(reply[_RTMSG.size :]))
+                return self._names.get(_number(found[_RTA_OIF])) if _RTA_OIF in found else None
+        return None
+
+    def ports_of_table(self, table: int, length: int) -> Counter[str]:
+        """How many routes with prefixes of ``length`` bits a table has over each port."""
+        ports = {ident: self._names.get(index, "") for ident, index in self._next_hops()}
+        counted: Counter[str] = Counter()
+        body = _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+        self._send(
+            _RTM_GETROUTE, _REQUEST | _DUMP, body + _attribute(_RTA_TABLE, struct.pack("=I", table))
+        )
+        for reply in self._dumped():
+            if reply[1] == length:
+                found = dict(_attributes(reply[_RTMSG.size :]))
+                if _RTA_NH_ID in found:
+                    counted[ports.get(_number(found[_RTA_NH_ID]), "")] += 1
+                else:
+                    port = self._names.get(_number(found[_RTA_OIF])) if _RTA_OIF in found else ""
+                    counted[port or ""] += 1
+        return counted
+
+    def _next_hops(self) -> Iterator[tuple[int, int]]:
+        self._send(_RTM_GETNEXTHOP, _REQUEST | _DUMP, bytes(_NHMSG_LENGTH))
+        for reply in self._dumped():
+            found = dict(_attributes(reply[_NHMSG_LENGTH:]))
+            if _NHA_OIF in found:
+                yield _number(found[_NHA_ID]), _number(found[_NHA_OIF])
+
+    def _index(self, port: str) -> int:
+        if port not in self._indices:  # a VRF device that the router has made since
+            with inside(self._namespace):
+                self._indices = {name: index for index, name in socket.if_nameindex()}
+            self._names = {index: name for name, index in self._indices.items()}
+        return self._indices[port]
+
+    def _send(self, kind: int, flags: int, body: bytes) -> None:
+        self._socket.send(_HEADER.pack(_HEADER.size + len(body), kind, flags, 1, 0) + body)
+
+    def _dumped(self) -> Iterator[bytes]:
+        while True:
+            for kind, body in _messages(self._socket.recv(1 << 20)):
+                if kind == _NLMSG_DONE:
+                    return
+                if kind == _NLMSG_ERROR:
+                    number = -int(struct.unpack_from("=i", body)[0])
+                    raise OSError(number, "netlink dump refused")
+                yield body
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind, *_ = _HEADER.unpack_from(data, offset)
+        yield kind, data[offset + _HEADER.size : offset + length]
+        offset += length + 3 & ~3
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while offset + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, offset)
+        yield kind & _NLA_TYPE, data[offset + 4 : offset + length]
+        offset += max(length, 4) + 3 & ~3
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, "little")

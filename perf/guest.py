@@ -1,0 +1,73 @@
+"""The part of the bench that runs as root on the lab kernel: ``python -m perf.guest DIRECTORY``.
+
+Runs every router under every workload and leaves ``routing.json`` in the directory, anew
+after each run, so that what was measured is there even if a later run hangs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from perf import receivers, routing
+from perf.network import PE
+from perf.receivers import Receiver
+from perf.results import RoutingRun
+from perf.workload import Workload
+
+FILE = "routing.json"
+KERNEL_FILE = "kernel"
+PER_UPDATE = (50, 1)
+
+Make = Callable[[Workload, str], Receiver]
+RECEIVERS: dict[str, Make] = {"FRR": receivers.frr}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run them all; the exit status is 1 if a router failed."""
+    options = _options().parse_args(argv)
+    (options.directory / KERNEL_FILE).write_text(Path("/proc/version").read_text())
+    runs: list[RoutingRun] = []
+    for per_update in options.per_update:
+        for name in options.receivers:
+            load = Workload(options.routes, per_update=per_update)
+            say(f"{name}, {load.routes} routes, {per_update} in one UPDATE ...")
+            run = routing.run(RECEIVERS[name](load, PE), load, paths=per_update == PER_UPDATE[0])
+            say(describe(run))
+            runs.append(run)
+            (options.directory / FILE).write_bytes(msgspec.json.encode(runs))
+    return int(any(run.failure for run in runs))
+
+
+def describe(run: RoutingRun) -> str:
+    """What came out, in a line, or why it failed."""
+    if run.failure:
+        return f"  failed: {run.failure}"
+    moves = ", ".join(f"{change.moved * 1000:.0f}" for change in run.path_changes)
+    return (
+        f"  installed in {run.install:.1f} s, withdrawn in {run.withdraw:.1f} s, "
+        f"{run.peak_kib / 1024:.0f} MB" + (f", path changes in {moves} ms" if moves else "")
+    )
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="perf.guest")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--routes", type=int, default=Workload().routes)
+    parser.add_argument("--per-update", type=int, nargs="+", default=PER_UPDATE)
+    parser.add_argument("--receivers", nargs="+", default=list(RECEIVERS), choices=RECEIVERS)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""What a run of the routing bench found, as it is written to perf/results.json."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Peak(msgspec.Struct, frozen=True):
+    """One process of a router: its name, and the most memory it had resident, in KiB."""
+
+    name: str
+    kib: int
+
+
+class PathChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of the core path under all routes; times in seconds since the change.
+
+    ``moved``: the last probe left by the old link, and every route of the tables leads over
+    the new one. ``told`` is how long the kernel took to change the main table's own route.
+    """
+
+    moved: float
+    told: float
+    sent: int
+    lost: int
+
+
+class RoutingRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One router under one workload; times in seconds, memory in KiB.
+
+    ``install``: from the session's start to the last route in the kernel; ``sending`` is how
+    much of that the sender was held back by the receiver. ``withdraw``: from the command to the
+    last route gone. ``failure`` is empty, or says what was awaited in vain.
+    """
+
+    receiver: str
+    per_update: int
+    routes: int
+    vrfs: int
+    install: float = 0.0
+    sending: float = 0.0
+    withdraw: float = 0.0
+    processes: tuple[Peak, ...] = ()
+    path_changes: tuple[PathChange, ...] = ()
+    failure: str = ""
+
+    @property
+    def peak_kib(self) -> int:
+        """The peaks of all processes, added up."""
+        return sum(process.kib for process in self.processes)
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """Where it was measured."""
+
+    cpu: str
+    cores: int
+    memory_gib: float
+    host_kernel: str
+    lab_kernel: str
+    lab_kind: str
+    guest_memory: str
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole bench: when (UTC, ISO 8601), where, with which versions, and what came out."""
+
+    date: str
+    machine: Machine
+    versions: dict[str, str]
+    routing: tuple[RoutingRun, ...] = ()
