@@ -46,7 +46,7 @@ fuzz: setup ## fuzz the parsers for as long as FUZZ_SECONDS says
 	@$(BIN)/python -m tests.fuzz
 
 proto: setup ## generate the gRPC stubs from proto/
-	@labs/setup/proto.sh
+	@$(BIN)/python proto/generate.py
 
 clean: ## remove the virtual environment (the lab kernel stays cached)
 	rm -rf .venv

@@ -7,7 +7,13 @@ import importlib
 import click
 
 COMMANDS = {
+    "check": "pe.cli.check:check",
+    "clear": "pe.cli.actions:clear",
     "lab": "pe.cli.lab:lab",
+    "reload": "pe.cli.actions:reload",
+    "run": "pe.cli.run:run",
+    "show": "pe.cli.show:show",
+    "version": "pe.cli.actions:version",
 }
 """Command name to ``module:attribute``; importing all of them would cost every start."""
 

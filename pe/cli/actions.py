@@ -1,0 +1,48 @@
+"""Commands that ask a node to do something."""
+
+from __future__ import annotations
+
+import click
+
+from pe.cli.connection import EXIT_CODES, node_at, node_options
+from pe.cli.show import as_object
+
+
+@click.command(epilog=EXIT_CODES)
+@node_options
+def reload(socket_path: str, as_json: bool) -> None:
+    """Have the node read its configuration again: the difference is applied, or all refused."""
+    with node_at(socket_path) as node:
+        answer = node.reload()
+    if as_json:
+        click.echo(as_object(answer))
+        return
+    for warning in answer.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    for change in answer.changes or ["nothing to change"]:
+        click.echo(change)
+
+
+@click.group(epilog=EXIT_CODES)
+def clear() -> None:
+    """Reset something."""
+
+
+@clear.command()
+@click.argument("address")
+@click.option("--vrf", default="", help="The VRF of the session; a core session has none.")
+@node_options
+def neighbor(address: str, vrf: str, socket_path: str, as_json: bool) -> None:
+    """Reset a BGP session, or end its hold after max-prefix."""
+    with node_at(socket_path) as node:
+        node.clear_neighbor(address, vrf)
+    place = f" in VRF {vrf}" if vrf else ""
+    click.echo("{}" if as_json else f"session with {address}{place} is reset")
+
+
+@click.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as installed
+
+    click.echo(f"Bulkhead {installed('bulkhead')}")

@@ -1,0 +1,52 @@
+"""``pe check``: is a configuration right? Touches nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from pe.cli.connection import FAILED, fail
+from pe.config import ConfigError, ConfigErrors, read_config
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path("pe.yaml"))
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def check(file: Path, as_json: bool) -> None:
+    """Check a configuration; 0 if it can be run, 1 if not, with every error.
+
+    Nothing but the file, and the key files that it names, is read.
+    """
+    try:
+        configuration = read_config(file)
+    except ConfigErrors as errors:
+        _report(errors.errors, (), as_json)
+        if not as_json:
+            fail(f"{file} has {_number(len(errors.errors), 'error')}")
+        sys.exit(FAILED)
+    _report((), configuration.warnings, as_json)
+    if not as_json:
+        intent = configuration.intent
+        sessions = _number(len(intent.all_peers), "BGP session")
+        click.echo(f"{file} is good: {_number(len(intent.vrfs), 'VRF')}, {sessions}")
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _report(
+    errors: tuple[ConfigError, ...], warnings: tuple[ConfigError, ...], as_json: bool
+) -> None:
+    if as_json:
+        found = {"errors": [asdict(e) for e in errors], "warnings": [asdict(w) for w in warnings]}
+        click.echo(json.dumps(found, indent=1))
+        return
+    for error in errors:
+        click.echo(str(error), err=True)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)

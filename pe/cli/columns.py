@@ -1,0 +1,211 @@
+"""Tables of `pe show`, but for routes: which columns, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from bulkhead.v1 import node_pb2 as pb
+
+from pe.cli.table import count, duration, table
+
+_STATES = {
+    pb.Neighbor.SESSION_STATE_IDLE: "Idle",
+    pb.Neighbor.SESSION_STATE_CONNECT: "Connect",
+    pb.Neighbor.SESSION_STATE_ACTIVE: "Active",
+    pb.Neighbor.SESSION_STATE_ESTABLISHED: "Established",
+    pb.Neighbor.SESSION_STATE_HELD_DOWN: "HeldDown",
+}
+
+
+def status(node: pb.GetStatusResponse) -> Iterator[str]:
+    """Name and value, a line each."""
+    lines = {
+        "Node": f"{node.name}, Bulkhead {node.version}",
+        "Router id": f"{node.router_id}, AS {node.asn}",
+        "Loopbacks": ", ".join(node.loopbacks),
+        "Up": duration(node.uptime_seconds),
+        "Kernel": "in sync" if node.in_sync else "being brought in sync",
+        "Labels": node.label_block,
+        "Configuration": node.config_file,
+    }
+    return (f"{name + ':':<15}{value}" for name, value in lines.items())
+
+
+def vrfs(rows: Iterable[pb.Vrf]) -> Iterator[str]:
+    """``pe show vrfs``."""
+    return table(
+        ("VRF", "RD", "Import RT", "Export RT", "Table", "Label", "Routes", "Active", "Ports"),
+        [
+            (
+                row.name,
+                row.rd,
+                " ".join(row.import_targets) or "-",
+                " ".join(row.export_targets) or "-",
+                str(row.table),
+                count(row.label),
+                _of(row.routes, row.route_limit),
+                str(row.active_routes),
+                " ".join(row.ports) or "-",
+            )
+            for row in rows
+        ],
+        right="Table,Label,Routes,Active",
+    )
+
+
+def _of(number: int, limit: int) -> str:
+    return f"{number}/{limit}" if limit else str(number)
+
+
+def neighbors(rows: Iterable[pb.Neighbor]) -> Iterator[str]:
+    """``pe show neighbors``: a line per session and family, core sessions first."""
+    return table(
+        ("Neighbor", "VRF", "AS", "State", "Up/Down", "Family", "Received", "Sent", "Flaps"),
+        [line for row in rows for line in _neighbor_lines(row)],
+        right="AS,Up/Down,Received,Sent,Flaps",
+    )
+
+
+def _neighbor_lines(row: pb.Neighbor) -> Iterator[tuple[str, ...]]:
+    age = "never" if row.never_up else duration(row.state_seconds)
+    first = (row.address, row.vrf or "core", str(row.asn), _STATES.get(row.state, "?"), age)
+    for family in row.families or [pb.NeighborFamily(family="-")]:
+        up = row.state == pb.Neighbor.SESSION_STATE_ESTABLISHED
+        received = _of(family.received, family.limit) if family.negotiated or not up else "not neg."
+        yield (*first, family.family, received, str(family.sent), str(row.flaps))
+        first = ("", "", "", "", "")
+
+
+def neighbor_details(rows: Iterable[pb.Neighbor]) -> Iterator[str]:
+    """``pe show neighbors --detail``."""
+    for row in rows:
+        place = f"VRF {row.vrf}, port {row.port}" if row.vrf else "core"
+        about = f' "{row.description}"' if row.description else ""
+        yield f"BGP neighbor {row.address}, AS {row.asn}, {place}{about}"
+        yield from (f"  {line}" for line in _facts(row))
+        yield ""
+
+
+def _facts(row: pb.Neighbor) -> Iterator[str]:
+    age = "" if row.never_up else f" for {duration(row.state_seconds)}"
+    yield f"State {_STATES.get(row.state, '?')}{age}, lost {row.flaps} times"
+    yield f"Local {row.local_address} AS {row.local_asn}, router id {row.router_id or '-'}"
+    guard = f"at most {row.ttl_security} hops away" if row.ttl_security else "off"
+    yield f"Hold time {row.hold_time} s, MD5 {'on' if row.md5 else 'off'}, TTL security {guard}"
+    for family in row.families:
+        state = "negotiated" if family.negotiated else "not negotiated"
+        ended = ", End-of-RIB received" if family.end_of_rib else ""
+        stale = f", {family.stale} stale" if family.stale else ""
+        received = _of(family.received, family.limit)
+        yield f"{family.family}: {state}, received {received}{stale}, sent {family.sent}{ended}"
+    if row.held_seconds:
+        yield f"Held down for {duration(row.held_seconds)} more; `pe clear neighbor` ends it"
+    if row.refused:
+        yield "Refused: " + ", ".join(f"{why} {n}" for why, n in sorted(row.refused.items()))
+    if row.last_error:
+        yield f"Last error: {row.last_error}"
+
+
+def labels(rows: Iterable[pb.Label]) -> Iterator[str]:
+    """``pe show labels``."""
+    return table(
+        ("Label", "VRF", "Action", "Table", "State"),
+        [
+            (
+                str(row.label),
+                row.vrf,
+                "pop, look up in VRF",
+                count(row.table),
+                "in use"
+                if row.state == pb.Label.STATE_IN_USE
+                else f"rests {duration(row.rest_seconds)}",
+            )
+            for row in rows
+        ],
+        right="Label,Table",
+    )
+
+
+def next_hops(rows: Iterable[pb.NextHop]) -> Iterator[str]:
+    """``pe show nexthops``."""
+    return table(
+        ("Id", "Next hop", "VRF", "VPN label", "State", "Via", "Routes"),
+        [
+            (
+                count(row.id),
+                row.address or "-",
+                row.vrf or "core",
+                str(row.vpn_label) if row.HasField("vpn_label") else "-",
+                "up" if row.reachable else "unreachable",
+                " | ".join(map(_path, row.paths)) or "-",
+                str(row.routes),
+            )
+            for row in rows
+        ],
+        right="Id,VPN label,Routes",
+    )
+
+
+def _path(path: pb.NextHopPath) -> str:
+    push = f" push {'/'.join(map(str, path.labels))}" if path.labels else ""
+    weight = f" weight {path.weight}" if path.weight > 1 else ""
+    return f"{path.gateway or 'link'} dev {path.port}{push}{weight}"
+
+
+def ports(rows: Iterable[pb.Port]) -> Iterator[str]:
+    """``pe show ports``."""
+    return table(
+        ("Port", "Role", "VRF", "State", "Guard", "MTU", "Addresses", "Sources"),
+        [
+            (
+                row.name,
+                "CE" if row.role == pb.Port.ROLE_CE else "core",
+                row.vrf or "-",
+                "absent" if not row.present else "up" if row.up else "down",
+                "on" if row.guarded else "off",
+                count(row.mtu),
+                " ".join(row.addresses) or "-",
+                _sources(row),
+            )
+            for row in rows
+        ],
+        right="MTU",
+    )
+
+
+def _sources(row: pb.Port) -> str:
+    if row.role != pb.Port.ROLE_CE:
+        return "-"
+    return "any" if row.any_source else " ".join(row.source_prefixes) or "none"
+
+
+def counters(rows: Iterable[pb.Counter]) -> Iterator[str]:
+    """``pe show counters``."""
+    return table(
+        ("Counter", "Of", "Value"),
+        [
+            (row.name, " ".join(f"{k}={v}" for k, v in sorted(row.labels.items())), str(row.value))
+            for row in rows
+        ],
+        right="Value",
+    )
+
+
+def guards(rows: Iterable[pb.Guard]) -> Iterator[str]:
+    """``pe show guards``."""
+    return table(
+        ("Keeps", "Guard", "VRF", "Port", "Action", "Packets", "Bytes"),
+        [
+            (
+                row.requirement,
+                row.name,
+                row.vrf or "-",
+                row.port or "-",
+                row.action,
+                str(row.packets),
+                str(row.bytes),
+            )
+            for row in rows
+        ],
+        right="Packets,Bytes",
+    )

@@ -1,0 +1,78 @@
+"""`pe show routes`: a table may hold a million, so lines are printed as they arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from bulkhead.v1 import node_pb2 as pb
+
+from pe.cli.table import duration
+
+_CODES = {
+    pb.Route.SOURCE_CONNECTED: "C",
+    pb.Route.SOURCE_STATIC: "S",
+    pb.Route.SOURCE_EBGP: "B",
+    pb.Route.SOURCE_VPN: "V",
+    pb.Route.SOURCE_LEAKED: "L",
+}
+LEGEND = (
+    "Codes: C connected, S static, B BGP from a CE, V VPN route of another PE, L leaked;",
+    "       > best, * in the kernel, s stale",
+    "",
+)
+
+
+def listing(rows: Iterable[pb.Route]) -> Iterator[str]:
+    """One line a route, under the name of its VRF."""
+    yield from LEGEND
+    vrf = None
+    for row in rows:
+        if row.vrf != vrf:
+            if vrf is not None:
+                yield ""
+            yield f"VRF {row.vrf}:"
+            vrf = row.vrf
+        yield f"{_marks(row)} {row.prefix:<20} {_way(row)}, {duration(row.age_seconds)}"
+    if vrf is None:
+        yield "no routes"
+
+
+def _marks(row: pb.Route) -> str:
+    best = ">" if row.best else " "
+    active = "*" if row.active else " "
+    stale = "s" if row.stale else " "
+    return f"{_CODES.get(row.source, '?')}{best}{active}{stale}"
+
+
+def _way(row: pb.Route) -> str:
+    labels = f", label {'/'.join(map(str, row.labels))}" if row.labels else ""
+    port = f", {row.port}" if row.port else ""
+    if row.source == pb.Route.SOURCE_CONNECTED:
+        return f"is directly connected{port}"
+    if not row.next_hop:
+        return f"on the link{port}" if row.port else "discards (blackhole)"
+    lost = "" if row.active or not row.best else " (unreachable)"
+    return f"via {row.next_hop}{lost}{port}{labels}"
+
+
+def details(rows: Iterable[pb.Route]) -> Iterator[str]:
+    """All attributes of each route."""
+    for row in rows:
+        yield f"{row.prefix} in VRF {row.vrf}"
+        yield f"  {_marks(row)} {_way(row)}, {duration(row.age_seconds)}"
+        yield from (f"    {name}: {value}" for name, value in _attributes(row) if value)
+
+
+def _attributes(row: pb.Route) -> Iterator[tuple[str, str]]:
+    yield "from", row.neighbor
+    yield "route distinguisher", row.rd
+    yield "AS path", row.as_path or ("(empty)" if row.neighbor else "")
+    yield "origin", row.origin
+    if row.HasField("local_preference"):
+        yield "local preference", str(row.local_preference)
+    if row.HasField("med"):
+        yield "MED", str(row.med)
+    yield "route targets", " ".join(row.route_targets)
+    yield "sites of origin", " ".join(row.sites_of_origin)
+    yield "communities", " ".join(row.communities)
+    yield "large communities", " ".join(row.large_communities)

@@ -1,0 +1,143 @@
+"""``pe show``: what a node knows, as tables for people or JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from pe.cli import columns, routes
+from pe.cli.connection import EXIT_CODES, fail, node_at, node_options
+from pe.cli.table import show as print_lines
+
+
+@click.group("show", epilog=EXIT_CODES)
+def show() -> None:
+    """Show what a node knows."""
+
+
+def print_json(messages: Iterable[Any]) -> None:
+    """Print messages as one JSON array, an element a line, with every field."""
+    separator = "["
+    for message in messages:
+        click.echo(separator + as_object(message), nl=False)
+        separator = ",\n "
+    click.echo("[]" if separator == "[" else "]")
+
+
+def as_object(message: Any) -> str:
+    """One message as JSON: field names of the contract, every field; 64-bit numbers are text."""
+    from google.protobuf.json_format import MessageToDict
+
+    row = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return json.dumps(row)
+
+
+@show.command()
+@node_options
+def status(socket_path: str, as_json: bool) -> None:
+    """The node as a whole."""
+    with node_at(socket_path) as node:
+        answer = node.status()
+    if as_json:
+        click.echo(as_object(answer))
+    else:
+        print_lines(columns.status(answer))
+
+
+@show.command()
+@node_options
+def vrfs(socket_path: str, as_json: bool) -> None:
+    """VPNs: route distinguisher and targets, table, label, how many routes."""
+    with node_at(socket_path) as node:
+        rows = node.show_vrfs()
+    print_json(rows) if as_json else print_lines(columns.vrfs(rows))
+
+
+@show.command()
+@click.argument("vrf", default="")
+@click.option("--core", is_flag=True, help="Only sessions with PEs and route reflectors.")
+@click.option("--detail", is_flag=True, help="All that is known of each session.")
+@node_options
+def neighbors(vrf: str, core: bool, detail: bool, socket_path: str, as_json: bool) -> None:
+    """BGP sessions, all or those of one VRF."""
+    with node_at(socket_path) as node:
+        rows = node.show_neighbors(vrf, core_only=core)
+    if as_json:
+        print_json(rows)
+    else:
+        print_lines(columns.neighbor_details(rows) if detail else columns.neighbors(rows))
+
+
+@show.command("routes")
+@click.argument("vrf", default="")
+@click.option("--prefix", default="", metavar="PREFIX", help="This prefix; an address: its route.")
+@click.option("--longer", is_flag=True, help="What lies inside the prefix too.")
+@click.option("--all", "all_paths", is_flag=True, help="Every candidate, not only the best.")
+@click.option("--neighbor", default="", metavar="ADDRESS", help="Learned from this neighbour.")
+@click.option("--detail", is_flag=True, help="With all attributes.")
+@node_options
+def show_routes(
+    vrf: str, prefix: str, longer: bool, all_paths: bool, neighbor: str, detail: bool,
+    socket_path: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Routes of all VRFs or of one."""
+    if longer and not prefix:
+        fail("--longer needs --prefix", 2)
+    with node_at(socket_path) as node:
+        rows = node.show_routes(vrf, prefix, longer=longer, all_paths=all_paths, neighbor=neighbor)
+        if as_json:
+            print_json(rows)
+        else:
+            print_lines(routes.details(rows) if detail else routes.listing(rows))
+
+
+@show.command()
+@node_options
+def labels(socket_path: str, as_json: bool) -> None:
+    """Labels that the node gave out, and those that rest."""
+    with node_at(socket_path) as node:
+        rows = node.show_labels()
+    print_json(rows) if as_json else print_lines(columns.labels(rows))
+
+
+@show.command()
+@node_options
+def nexthops(socket_path: str, as_json: bool) -> None:
+    """Next hops, and how the core reaches them."""
+    with node_at(socket_path) as node:
+        rows = node.show_next_hops()
+    print_json(rows) if as_json else print_lines(columns.next_hops(rows))
+
+
+@show.command()
+@node_options
+def ports(socket_path: str, as_json: bool) -> None:
+    """CE and core ports."""
+    with node_at(socket_path) as node:
+        rows = node.show_ports()
+    print_json(rows) if as_json else print_lines(columns.ports(rows))
+
+
+@show.command()
+@node_options
+def counters(socket_path: str, as_json: bool) -> None:
+    """What the node counts about itself."""
+    with node_at(socket_path) as node:
+        rows = node.show_counters()
+    print_json(rows) if as_json else print_lines(columns.counters(rows))
+
+
+@show.command()
+@click.argument("vrf", default="")
+@click.option("--hits", is_flag=True, help="Only guards that have counted something.")
+@node_options
+def guards(vrf: str, hits: bool, socket_path: str, as_json: bool) -> None:
+    """What the guards dropped and let in, by security requirement."""
+    with node_at(socket_path) as node:
+        rows = [row for row in node.show_guards(vrf) if row.packets or not hits]
+    print_json(rows) if as_json else print_lines(columns.guards(rows))

@@ -1,0 +1,189 @@
+"""The `pe` command against a real server with a fake node behind it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from controlplane.api import server as api_server
+from controlplane.api import view as v
+from controlplane.api.caller import Caller
+from controlplane.model.intent import ApiRole
+from pe.cli.main import COMMANDS, main
+from tests.unit.api.fake_node import neighbor, route
+from tests.unit.api.serving import Serving, node_intent, serving
+from tests.unit.config.text import GOOD, changed
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Serving]:
+    with serving(node_intent(tmp_path)) as found:
+        yield found
+
+
+FAMILY_CELLS = ["ipv4", "3/10", "5", "0"]
+
+
+def pe(*arguments: str, at: Serving | None = None) -> Result:
+    environment = {"BULKHEAD_SOCKET": str(at.api.socket) if at else "/nowhere/api.sock"}
+    return CliRunner().invoke(main, arguments, env=environment)
+
+
+def lines(result: Result) -> list[str]:
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+def test_every_command_can_be_imported_and_explains_itself() -> None:
+    context = click.Context(main)
+    for name in COMMANDS:
+        command = main.get_command(context, name)
+        assert command is not None
+        assert command.help, name
+
+
+def test_vrfs(running: Serving) -> None:
+    assert lines(pe("show", "vrfs", at=running)) == [
+        "VRF   RD       Import RT  Export RT  Table  Label  Routes  Active  Ports",
+        "red   65000:1  65000:1    65000:1    16000  16000       4       3  ce-red",
+        "blue  65000:2  65000:1    65000:1    16000      -       4       3  ce-blue",
+    ]
+
+
+def test_neighbors(running: Serving) -> None:
+    rows = lines(pe("show", "neighbors", at=running))
+    assert rows[0].split() == [
+        "Neighbor", "VRF", "AS", "State", "Up/Down", "Family", "Received", "Sent", "Flaps"
+    ]  # fmt: skip
+    cells = [row.split() for row in rows[1:]]
+    assert cells[0] == ["10.255.0.2", "core", "65000", "Established", "00:12:31", *FAMILY_CELLS]
+    assert cells[2] == ["10.1.1.2", "blue", "65001", "Active", "never", *FAMILY_CELLS]
+    assert [row.split()[1] for row in lines(pe("show", "neighbors", "red", at=running))[1:]] == [
+        "red"
+    ]
+
+
+def test_neighbor_details_say_why(running: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = neighbor("red", "10.1.1.2", state=v.SessionState.HELD_DOWN, held_for=90.0,
+                    last_error="max-prefix", refused={"own-as": 2}, port="ce-red")  # fmt: skip
+    monkeypatch.setattr(running.node, "neighbors", lambda: [held])
+    text = pe("show", "neighbors", "--detail", at=running).stdout
+    assert "BGP neighbor 10.1.1.2, AS 65001, VRF red, port ce-red" in text
+    assert "State HeldDown for 00:12:31" in text
+    assert "Held down for 00:01:30 more" in text
+    assert "Refused: own-as 2" in text
+    assert "Last error: max-prefix" in text
+
+
+def test_routes(running: Serving) -> None:
+    assert lines(pe("show", "routes", at=running))[3:] == [
+        "VRF red:",
+        "V>*  10.2.0.0/16          via 10.255.0.2, label 3001/16002, 1d01h01m",
+        "C>*  10.1.1.0/30          is directly connected, 1d01h01m",
+        "",
+        "VRF blue:",
+        "V>   10.2.0.0/16          via 10.255.0.2 (unreachable), label 3001/16002, 1d01h01m",
+    ]
+
+
+def test_routes_in_detail(running: Serving) -> None:
+    running.node.route_rows = [
+        route("red", "::/0", local_pref=100, med=0, as_path="65001 65002", neighbor="10.1.1.2",
+              large_communities=("65000:1:7",), route_targets=("65000:1",))
+    ]  # fmt: skip
+    text = pe("show", "routes", "red", "--detail", at=running).stdout
+    for line in ("AS path: 65001 65002", "MED: 0", "local preference: 100",
+                 "large communities: 65000:1:7", "route targets: 65000:1"):  # fmt: skip
+        assert f"    {line}\n" in text
+
+
+def test_no_routes_is_said(running: Serving) -> None:
+    running.node.route_rows = []
+    assert lines(pe("show", "routes", at=running))[-1] == "no routes"
+    assert json.loads(pe("show", "routes", "--json", at=running).stdout) == []
+
+
+def test_labels_nexthops_ports_counters_guards_status(running: Serving) -> None:
+    assert lines(pe("show", "labels", at=running))[2].endswith("rests 00:00:12")
+    hops = lines(pe("show", "nexthops", at=running))
+    assert "10.0.12.0 dev core0 push 3001/16002" in hops[1]
+    assert "unreachable" in hops[2]
+    ports = lines(pe("show", "ports", at=running))
+    assert ports[2].split() == ["ce-red", *"CE red down on - 10.1.1.1/30 10.1.0.0/16".split()]  # noqa: SIM905 - as it prints
+    counters = lines(pe("show", "counters", at=running))
+    assert counters[1].split() == ["drift_repaired", "kind=route", "2"]
+    assert len(lines(pe("show", "guards", at=running))) == 3
+    assert lines(pe("show", "guards", "--hits", at=running))[1].startswith("LBL-2")
+    assert "Kernel:        in sync" in lines(pe("show", "status", at=running))
+
+
+@pytest.mark.parametrize(
+    "what", ["vrfs", "neighbors", "routes", "labels", "nexthops", "ports", "counters", "guards"]
+)
+def test_json_is_an_array_of_objects(running: Serving, what: str) -> None:
+    rows = json.loads(pe("show", what, "--json", at=running).stdout)
+    assert rows
+    assert all(isinstance(row, dict) for row in rows)
+
+
+def test_json_of_status_is_an_object(running: Serving) -> None:
+    assert json.loads(pe("show", "status", "--json", at=running).stdout)["name"] == "pe1"
+
+
+def test_clear_and_reload(running: Serving) -> None:
+    assert lines(pe("clear", "neighbor", "10.1.1.2", "--vrf", "red", at=running)) == [
+        "session with 10.1.1.2 in VRF red is reset"
+    ]
+    assert lines(pe("reload", at=running)) == ["vrf green added"]
+    running.node.refusal = ("pe.yaml:3:1: asn: wrong; write it right",)
+    refused = pe("reload", at=running)
+    assert refused.exit_code == 1
+    assert refused.stderr == "pe: pe.yaml:3:1: asn: wrong; write it right\n"
+
+
+def test_exit_codes(running: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = pe("show", "vrfs")
+    assert (absent.exit_code, absent.stdout) == (3, "")
+    assert absent.stderr == "pe: no node answers at /nowhere/api.sock: is `pe run` running?\n"
+    assert pe("show", "routes", "green", at=running).exit_code == 1
+    assert pe("show", "what", at=running).exit_code == 2
+    assert pe("show", "routes", "--longer", at=running).exit_code == 2
+    monkeypatch.setattr(api_server, "local_caller", lambda _: Caller("x", ApiRole.VIEWER))
+    refused = pe("reload", at=running)
+    assert (refused.exit_code, refused.stderr) == (4, "pe: Reload needs the role admin\n")
+
+
+def test_check(tmp_path: Path) -> None:
+    file = tmp_path / "pe.yaml"
+    file.write_text(GOOD)
+    file.chmod(0o600)
+    assert lines(pe("check", str(file))) == [f"{file} is good: 2 VRFs, 2 BGP sessions"]
+    file.write_text(changed(("asn: 65000", "asn: x"), ("rd: 65000:2", "rd: 65000:1")))
+    bad = pe("check", str(file))
+    assert bad.exit_code == 1
+    assert [line.partition(" ")[0] for line in bad.stderr.splitlines()[:2]] == [
+        f"{file}:2:6:", f"{file}:24:9:"
+    ]  # fmt: skip
+    assert bad.stderr.splitlines()[-1] == f"pe: {file} has 2 errors"
+    found = json.loads(pe("check", "--json", str(file)).stdout)
+    assert [error["path"] for error in found["errors"]] == ["asn", "vrfs.blue.rd"]
+
+
+def test_run_refuses_a_wrong_file(tmp_path: Path) -> None:
+    result = pe("run", str(tmp_path / "pe.yaml"))
+    assert result.exit_code == 1
+    assert "cannot be read" in result.stderr
+
+
+def test_check_pays_for_no_grpc() -> None:
+    """A start costs about a second on the lab kernel; what is not used is not imported."""
+    code = "import sys, pe.cli.main, pe.cli.check; print('grpc' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout == "False\n"
