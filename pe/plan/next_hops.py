@@ -1,0 +1,220 @@
+"""Next hops: which kernel object stands for which next hop, and how one follows the other.
+
+Whoever has an address (a remote PE, a CE) may be reached in several ways, so it gets a group;
+its legs are objects of their own. Routes name the group, whose id never changes while the
+program runs: a change of path replaces a leg, in one message, whatever the number of routes.
+Kernel rules that shape this (net/ipv4/nexthop.c): an object cannot turn into a group or back;
+a discard may only be alone in a group; a device that goes down takes its objects with it, an
+object its groups when they become empty, and a group its routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol, TypeAlias
+
+from controlplane.model.desired import NextHop, NextHopKey, NextHopPath
+from controlplane.model.prefix import Afi
+from pe.kernel.next_hop_wire import Content, Group, Leg
+from pe.kernel.ownership import FIRST_NEXT_HOP, LAST_NEXT_HOP
+
+Signature: TypeAlias = Leg | tuple[tuple[Content | None, int], ...]
+
+
+class NextHopKernel(Protocol):
+    """Where next hops go."""
+
+    def put(self, identifier: int, content: Content) -> None:
+        """Create or replace; raises OSError."""
+
+    def remove(self, identifier: int) -> None:
+        """Remove; raises OSError."""
+
+
+class NextHopBook:
+    """The kernel's next hops that are ours, and the ids that stand for what is desired."""
+
+    def __init__(self, kernel: NextHopKernel) -> None:
+        self._kernel = kernel
+        self.objects: dict[int, Content] = {}
+        self._ids: dict[NextHopKey, int] = {}
+        self._legs: dict[NextHopKey, list[int]] = {}
+        self._owners: dict[int, NextHopKey] = {}
+        self._free: dict[Signature, list[int]] = {}  # of a former run, not yet given to a key
+        self._next = FIRST_NEXT_HOP
+
+    def load(self, objects: Mapping[int, Content]) -> None:
+        """Take in what a full dump found of ours; whatever no key stands for may be adopted."""
+        self.objects = dict(objects)
+        self._free = {}
+        groups = (content for content in objects.values() if isinstance(content, Group))
+        in_groups = {leg for group in groups for leg, _ in group.members}
+        for identifier in sorted(self.objects.keys() - in_groups - self._owners.keys()):
+            self._free.setdefault(self._signature(identifier), []).append(identifier)
+
+    def _signature(self, identifier: int) -> Signature:
+        """What an object says, whatever its id and those of its legs."""
+        content = self.objects[identifier]
+        if isinstance(content, Leg):
+            return content
+        legs = ((self.objects.get(leg), weight) for leg, weight in content.members)
+        return tuple(sorted(legs, key=repr))
+
+    def id_of(self, key: NextHopKey) -> int | None:
+        """The id that routes name, None while the kernel has no such object."""
+        identifier = self._ids.get(key)
+        return identifier if identifier in self.objects else None
+
+    def key_of(self, identifier: int) -> NextHopKey | None:
+        """Whom an id stands for, as a whole or as a leg."""
+        return self._owners.get(identifier)
+
+    def converge(self, next_hop: NextHop, devices: Mapping[str, int]) -> None:
+        """Bring the kernel's objects to this next hop. ``devices``: name -> number.
+
+        Raises the last OSError, after doing what could be done: legs that the kernel takes
+        carry the traffic of those that it does not.
+        """
+        contents = _contents(next_hop, devices)
+        key = next_hop.key
+        if key not in self._ids:
+            self._adopt(key, contents)
+        if key.address is None:
+            self._put(self._ids[key], contents[0][0])
+        else:
+            self._converge_group(key, contents)
+
+    def _converge_group(self, key: NextHopKey, contents: list[tuple[Leg, int]]) -> None:
+        legs = self._match(key, contents)
+        weighted = [(leg, weight) for leg, (_, weight) in zip(legs, contents, strict=True)]
+        group = self._ids[key]
+        spare = [leg for leg in self._legs.get(key, []) if leg not in legs]
+        if spare and group in self.objects:
+            # Shrink first, so that nothing becomes a discard inside a larger group.
+            self._put_group(group, weighted)
+        error = self._put_legs(legs, contents)
+        self._legs[key] = legs
+        self._put_group(group, weighted)
+        for leg in spare:
+            self._remove(leg)
+            self._owners.pop(leg, None)
+        if error:
+            raise error
+
+    def _put_group(self, group: int, weighted: list[tuple[int, int]]) -> None:
+        there = tuple((leg, weight) for leg, weight in weighted if leg in self.objects)
+        if there:
+            self._put(group, Group(there))
+
+    def _put_legs(self, legs: list[int], contents: list[tuple[Leg, int]]) -> OSError | None:
+        failed = None
+        # What exists already first: it may carry traffic.
+        order = sorted(zip(legs, contents, strict=True), key=lambda x: x[0] not in self.objects)
+        for leg, (content, _) in order:
+            try:
+                self._put(leg, content)
+            except OSError as error:
+                failed = error
+        return failed
+
+    def _match(self, key: NextHopKey, contents: list[tuple[Leg, int]]) -> list[int]:
+        """An id for each wanted leg: one that has the content, else one to change, else new."""
+        left = list(self._legs.get(key, []))
+        chosen: list[int | None] = []
+        for content, _ in contents:
+            same = next((leg for leg in left if self.objects.get(leg) == content), None)
+            if same is not None:
+                left.remove(same)
+            chosen.append(same)
+        spare = iter(left)
+        return [leg or next(spare, None) or self._fresh(key) for leg in chosen]
+
+    def _adopt(self, key: NextHopKey, contents: list[tuple[Leg, int]]) -> None:
+        """Take over an object with this content from a former run, so that its routes stay;
+        else take a fresh id."""
+        wanted: Signature = contents[0][0]
+        if key.address is not None:
+            wanted = tuple(sorted(contents, key=repr))
+        same = self._free.get(wanted)
+        if not same:
+            self._ids[key] = self._fresh(key)
+            return
+        identifier = self._ids[key] = same.pop(0)
+        content = self.objects[identifier]
+        legs = [leg for leg, _ in content.members] if isinstance(content, Group) else []
+        self._legs[key] = legs
+        self._owners.update(dict.fromkeys((identifier, *legs), key))
+
+    def forget(self, key: NextHopKey) -> list[int]:
+        """The next hop is no longer wanted: its ids, to be removed once no route uses them."""
+        top = self._ids.pop(key, None)
+        gone = ([top] if top is not None else []) + self._legs.pop(key, [])
+        for identifier in gone:
+            self._owners.pop(identifier, None)
+        return gone
+
+    def unadopted(self) -> list[int]:
+        """Ids of ours that nothing desired stands for; groups before their legs."""
+        left = self.objects.keys() - self._owners.keys()
+        self._free = {}
+        return sorted(left, key=lambda i: (not isinstance(self.objects[i], Group), i))
+
+    def remove(self, identifiers: Iterable[int]) -> Iterator[tuple[int, OSError]]:
+        """Remove objects that no route uses any more; yields those that could not be."""
+        for identifier in identifiers:
+            try:
+                self._remove(identifier)
+            except OSError as error:
+                yield identifier, error
+
+    def seen(self, identifier: int, content: Content | None) -> bool:
+        """An object of ours was changed or (None) removed by someone else, or with its device.
+
+        True if that is not how we left it.
+        """
+        if self.objects.get(identifier) == content:
+            return False
+        if content is None:
+            del self.objects[identifier]
+            for same in self._free.values():
+                if identifier in same:
+                    same.remove(identifier)
+        else:
+            self.objects[identifier] = content
+        return True
+
+    def _put(self, identifier: int, content: Content) -> None:
+        if self.objects.get(identifier) != content:
+            self._kernel.put(identifier, content)
+            self.objects[identifier] = content
+
+    def _remove(self, identifier: int) -> None:
+        if identifier in self.objects:
+            self._kernel.remove(identifier)
+            del self.objects[identifier]
+
+    def _fresh(self, key: NextHopKey) -> int:
+        """An id that nothing has: one from a former run would send its routes astray."""
+        while self._next in self.objects or self._next in self._owners:
+            self._next = self._next + 1 if self._next < LAST_NEXT_HOP else FIRST_NEXT_HOP
+        self._owners[self._next] = key
+        return self._next
+
+
+def _contents(next_hop: NextHop, devices: Mapping[str, int]) -> list[tuple[Leg, int]]:
+    afi = next_hop.key.afi
+    if not next_hop.paths:
+        return [(Leg(afi, 0), 1)]
+    if next_hop.key.address is None and len(next_hop.paths) > 1:
+        raise OSError(22, "a link or a discard has one path")  # EINVAL
+    return [(_leg(afi, path, devices), path.weight) for path in next_hop.paths]
+
+
+def _leg(afi: Afi, path: NextHopPath, devices: Mapping[str, int]) -> Leg:
+    oif = devices.get(path.device)
+    if oif is None:
+        raise OSError(19, f"there is no device {path.device}")  # ENODEV
+    # An IPv4 route may go by an IPv6 gateway; the kernel files that next hop under IPv6.
+    if path.gateway is not None and path.gateway.version == 6:
+        afi = Afi.IPV6
+    return Leg(afi, oif, path.gateway, path.labels)
