@@ -46,8 +46,11 @@ class Source:
 
     @property
     def archive(self) -> Path:
-        """The file that the package installs."""
-        return Path("/usr/src") / f"{self.package}.tar.xz"
+        """The file that the package installed; Debian and Ubuntu compress differently."""
+        found = sorted(Path("/usr/src").glob(f"{self.package}.tar.*"))
+        if not found:
+            raise BuildError(f"{self.package} has put no archive into /usr/src")
+        return found[0]
 
     def key(self) -> str:
         """Return the name in the cache of a kernel made from this source by this code."""
@@ -128,6 +131,8 @@ def _build(source: Source, target: Path) -> None:
     _say(f"the lab kernel is built once, from {source.package} {source.version} (minutes)")
     _install(source)
     log = target.parent / "build.log"
+    for leftover in target.parent.glob("build-*/"):  # of a build that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="build-", dir=target.parent) as scratch:
         tree = _unpack(source, Path(scratch), log)
         _patch(tree)

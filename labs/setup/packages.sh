@@ -14,7 +14,7 @@ base)
         ethtool iperf3 bird2 procps kmod util-linux libcap2-bin)
     ;;
 kernel)
-    wanted=("${2:?the name of a kernel source package}" flex bison bc xz-utils gcc make
+    wanted=("${2:?the name of a kernel source package}" flex bison bc xz-utils bzip2 gcc make
         binutils libc6-dev)
     ;;
 qemu)
