@@ -20,8 +20,11 @@ from controlplane.speaker import wire
 from controlplane.speaker.attributes import AttributeReader
 from controlplane.speaker.nlri import unpack_nlri
 from controlplane.speaker.session import Session
+from controlplane.speaker.throttle import Throttle
 
 Log = Callable[[str, str, dict[str, str | int]], None]
+
+LOG_LINES, LOG_SECONDS = 50, 10.0
 
 _FAMILIES = {family.value: family for family in Family}
 
@@ -38,8 +41,14 @@ class ReportReader:
         self._clock = clock
         self._decode = msgspec.json.Decoder(wire.Report).decode
         self._attributes = AttributeReader()
+        self._throttle = Throttle(LOG_LINES, LOG_SECONDS, clock)
         self.malformed = 0
         self.refused = 0
+
+    @property
+    def withheld(self) -> int:
+        """Log lines that were not written because there were too many."""
+        return self._throttle.withheld
 
     def read(self, lines: Iterable[bytes]) -> list[Event]:
         """The events that these lines tell, in their order."""
@@ -49,19 +58,18 @@ class ReportReader:
                 self._line(line, events)
             except (ValueError, OverflowError) as error:
                 self.malformed += 1
-                self._log("warning", "speaker_line_malformed", {"reason": str(error)[:200]})
+                self._say("warning", "speaker_line_malformed", {"reason": str(error)[:200]})
         return events
 
     def _line(self, line: bytes, events: list[Event]) -> None:
         report = self._decode(line)
         if isinstance(report, wire.LogLine):
-            self._log(report.level, "exabgp", {"text": self._redacted(report.text)})
+            self._say(report.level, "exabgp", {"text": self._redacted(report.text)})
             return
         session = self._sessions.get(report.peer)
         if isinstance(report, wire.Refused):
             self.refused += 1
-            fields: dict[str, str | int] = {"peer": report.peer, "reason": report.reason}
-            self._log("error", "command_refused", fields)
+            self._say("error", "command_refused", {"peer": report.peer, "reason": report.reason})
         elif session is not None:
             self._for_session(session, report, events)
 
@@ -129,6 +137,10 @@ class ReportReader:
             last.nlri.extend(routes)
         else:
             events.append(RoutesReceived(session.peer, family, next_hop, attributes, routes))
+
+    def _say(self, level: str, event: str, fields: dict[str, str | int]) -> None:
+        if self._throttle.lets():
+            self._log(level, event, fields)
 
     def _redacted(self, text: str) -> str:
         for session in self._sessions.values():

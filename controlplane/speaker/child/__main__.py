@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,9 +25,11 @@ from controlplane.speaker import wire
 from controlplane.speaker.child import bursts, listening, outgoing, sessions, updates
 from controlplane.speaker.child.commands import Commands
 from controlplane.speaker.child.link import Link
+from controlplane.speaker.throttle import Throttle
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
+LOG_LINES, LOG_SECONDS = 50, 10.0
 
 
 class MemoryConfiguration(Configuration):  # type: ignore[misc]
@@ -72,9 +75,13 @@ def report_log(link: Link) -> None:
     def quiet(message: object, source: str = "", level: str = "") -> None:
         del message, source, level
 
+    throttle = Throttle(LOG_LINES, LOG_SECONDS, time.monotonic)
+
     def speak(severity: str) -> Callable[..., None]:
         def line(message: Any, source: str = "", level: str = "") -> None:
             del level
+            if not throttle.lets():
+                return
             text = message() if callable(message) else str(message)
             link.tell(wire.LogLine(severity, f"{source}: {text}" if source else text))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from exabgp.reactor.listener import Listener
 from exabgp.reactor.network.error import NetworkError
+from exabgp.reactor.network.tcp import GTSM_SENDING_TTL, set_sending_ttl
 
 from controlplane.speaker import wire
 
@@ -38,13 +39,18 @@ class BoundListener(Listener):  # type: ignore[misc]
     def listen_on(
         self, local_addr: Any, remote_addr: Any, port: int, md5: Any, base64: Any, ttl_in: Any
     ) -> bool:
-        """Listen now or soon; always True. GTSM is set on what is accepted, see ``BoundPeer``:
-        the socket is shared, and one neighbour's minimum would shut out the others."""
-        del ttl_in
-        wanted = (local_addr, remote_addr, port, md5, base64, None)
+        """Listen now or soon; always True.
+
+        The minimum TTL of GTSM is set on what is accepted, see ``BoundPeer``: the socket is
+        shared, and one neighbour's minimum would shut out the others. The TTL to send with is
+        set here too, since a SYN-ACK is sent before there is anything accepted.
+        """
+        wanted = (local_addr, remote_addr, port, md5, base64, ttl_in)
         key = (str(local_addr), str(remote_addr))
         try:
-            self._listen(*wanted)
+            self._listen(*wanted[:5], None)
+            if ttl_in:
+                self._send_from_afar(local_addr)
             self._missing.pop(key, None)
         except (NetworkError, OSError) as problem:
             if key not in self._missing:
@@ -52,6 +58,11 @@ class BoundListener(Listener):  # type: ignore[misc]
                 self._reactor.processes.tell(wire.LogLine("warning", text))
             self._missing[key] = wanted
         return True
+
+    def _send_from_afar(self, local_addr: Any) -> None:
+        for made, (address, *_) in self._sockets.items():
+            if address == local_addr.top():
+                set_sending_ttl(made, local_addr.afi, address, GTSM_SENDING_TTL)
 
     def incoming(self) -> bool:
         """Accept; once in a while try again what could not be bound."""

@@ -1,8 +1,7 @@
-"""UPDATE messages on their way in: MP attributes kept packed, the others parsed once and reused.
+"""UPDATE messages on their way in: routes kept packed, attributes parsed once and reused.
 
-A message that is irregular in any way goes to ExaBGP's own parser, whose error handling
-(RFC 7606) then applies. What that parser leaves out is done here: a missing mandatory attribute
-(RFC 7606 section 3 d) and confederation segments (RFC 5065 section 5) are treated as a withdrawal.
+A message whose framing is irregular goes to ExaBGP's own parser, whose error handling (RFC 7606)
+then applies: it ends the session, or the routes that it still finds are withdrawn.
 """
 
 from __future__ import annotations
@@ -17,8 +16,10 @@ from exabgp.bgp.message.update import EOR, Update
 from exabgp.bgp.message.update.attribute import Attribute, Attributes
 from exabgp.bgp.message.update.attribute.mprnlri import MPRNLRI
 from exabgp.bgp.message.update.attribute.mpurnlri import MPURNLRI
+from exabgp.logger import log
 
 from controlplane.speaker.child.blocks import VPN_SAFI, Block, check
+from controlplane.speaker.child.fitness import drop_internal, unfit
 
 MP_REACH, MP_UNREACH = 14, 15
 MP_FLAGS = 0x80
@@ -74,12 +75,16 @@ def next_hop(data: bytes, safi: int) -> str:
 def decode(data: bytes, direction: Any, negotiated: Any) -> Any:
     """An UPDATE's body -> Update or EOR; stands in for ``Update.unpack_message``."""
     parts = separate(data)
-    attributes = parsed(parts.rest, direction, negotiated) if parts else None
-    if parts is None or attributes is None or not usable(parts, attributes, negotiated):
-        return settled(stock_decode(data, direction, negotiated), negotiated)
+    if parts is None:
+        return withdrawn(stock_decode(data, direction, negotiated), "its framing (RFC 7606)")
     if parts.marker:
         return EOR.unpack_message(EOR.NLRI.PREFIX + parts.marker, direction, negotiated)
-    return Update(list(blocks(parts, attributes, direction, negotiated)), attributes)
+    attributes, fault = parsed(parts.rest, direction, negotiated)
+    if parts.announced and CODE.NEXT_HOP not in attributes:
+        fault = fault or "NEXT_HOP is missing (RFC 7606 section 3 d)"
+    update = Update(list(blocks(parts, attributes, direction, negotiated)), attributes)
+    announces = parts.announced or parts.reach
+    return withdrawn(update, fault) if fault and announces else update
 
 
 stock_decode = Update.unpack_message
@@ -141,13 +146,6 @@ def store(parts: Parts, code: int, value: bytes) -> bool:
     return True
 
 
-def usable(parts: Parts, attributes: Any, negotiated: Any) -> bool:
-    """True if what this message announces, if anything, has all that a route needs."""
-    if parts.announced and CODE.NEXT_HOP not in attributes:
-        return False
-    return not (parts.announced or parts.reach) or not missing(attributes, negotiated)
-
-
 def blocks(parts: Parts, attributes: Any, direction: Any, negotiated: Any) -> Iterator[Block]:
     """The routes, withdrawals first."""
     if parts.withdrawn:
@@ -159,65 +157,36 @@ def blocks(parts: Parts, attributes: Any, direction: Any, negotiated: Any) -> It
         yield from BlockReach.unpack(parts.reach, direction, negotiated).nlris
     if parts.announced:
         check(1, 1, parts.announced)
-        yield Block(1, 1, Action.ANNOUNCE, parts.announced, str(attributes[CODE.NEXT_HOP]))
+        hop = str(attributes.get(CODE.NEXT_HOP, ""))
+        yield Block(1, 1, Action.ANNOUNCE, parts.announced, hop)
 
 
-def parsed(rest: bytes, direction: Any, negotiated: Any) -> Any:
-    """The attributes of these octets, from this session's cache; None if they are in error.
+def parsed(rest: bytes, direction: Any, negotiated: Any) -> tuple[Any, str]:
+    """The attributes of these octets and what is wrong with them, from this session's cache.
 
     The cache is the session's: what the octets mean depends on what it negotiated (RFC 6793).
     """
     cache = negotiated.__dict__.setdefault("bulkhead_attributes", {})
-    attributes = cache.get(rest)
-    if attributes is None:
+    known: tuple[Any, str] | None = cache.get(rest)
+    if known is None:
         attributes = Attributes().parse(rest, direction, negotiated)
-        if irregular(attributes):
-            return None
-        attributes.reconcile_four_octet_as()
+        fault = unfit(rest, attributes, negotiated)
+        if not fault:
+            attributes.reconcile_four_octet_as()
+            drop_internal(attributes, negotiated)
+            # A discarded attribute (RFC 7606 section 2) costs the routes nothing else.
+            attributes.pop(CODE.INTERNAL_DISCARD, None)
         if len(cache) >= CACHE_SIZE:
             cache.clear()
-        cache[rest] = attributes
-    return attributes
-
-
-def irregular(attributes: Any) -> bool:
-    """True if the parser found something to be treated as a withdrawal, or to be discarded."""
-    return CODE.INTERNAL_TREAT_AS_WITHDRAW in attributes or CODE.INTERNAL_DISCARD in attributes
-
-
-def missing(attributes: Any, negotiated: Any) -> str:
-    """What keeps routes with these attributes from being used; empty if nothing does."""
-    # The answer is kept with the attributes: they are this session's own.
-    known: str | None = attributes.__dict__.get("bulkhead_missing")
-    if known is None:
-        known = attributes.bulkhead_missing = lacking(attributes, negotiated)
+        known = cache[rest] = attributes, fault
     return known
 
 
-def lacking(attributes: Any, negotiated: Any) -> str:
-    """What ``missing`` tells, worked out."""
-    if CODE.ORIGIN not in attributes or CODE.AS_PATH not in attributes:
-        return "a mandatory attribute is missing"
-    if negotiated.local_as == negotiated.peer_as and CODE.LOCAL_PREF not in attributes:
-        return "LOCAL_PREF is missing on an internal session"
-    segments = attributes[CODE.AS_PATH].aspath
-    if any("confed" in segment.NAME for segment in segments):
-        return "confederation segments from a peer that is in none of ours"
-    return ""
-
-
-def settled(message: Any, negotiated: Any) -> Any:
-    """Turn announcements into withdrawals where the attributes demand it."""
-    if not isinstance(message, Update) or not message.attributes:
-        return message
-    attributes = message.attributes
-    # ExaBGP keeps a discarded attribute's routes from its own RIB; RFC 7606 section 2 wants them.
-    attributes.pop(CODE.INTERNAL_DISCARD, None)
-    native = any(nlri.action == Action.ANNOUNCE for nlri in message.nlris if not is_block(nlri))
-    erroneous = CODE.INTERNAL_TREAT_AS_WITHDRAW in attributes
-    if erroneous or lacking(attributes, negotiated) or (native and CODE.NEXT_HOP not in attributes):
-        for nlri in message.nlris:
-            nlri.action = Action.WITHDRAW
+def withdrawn(message: Any, fault: str) -> Any:
+    """Treat-as-withdraw: what the message announces is withdrawn."""
+    log.warning(lambda: f"UPDATE treated as a withdrawal: {fault}", "parser")
+    for nlri in message.nlris:
+        nlri.action = Action.WITHDRAW
     return message
 
 
