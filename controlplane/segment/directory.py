@@ -1,0 +1,85 @@
+"""Who has an address, in names: workloads, groups and network sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controlplane.model.prefix import IPAddress, Prefix, host_prefix, mask
+from controlplane.segment.compile import prefixes_of
+from controlplane.segment.identity import Standing
+from controlplane.segment.policy import Policy
+from controlplane.segment.selector import matches
+from controlplane.segment.workload import Claimant, Inventory, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """An address in words. `claimants` are keys (`workload web-1`, `route red 10.0.0.0/24`)."""
+
+    address: IPAddress
+    standing: Standing
+    claimants: tuple[str, ...] = ()
+    groups: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        named = sorted(self.groups | self.networks)
+        parts = [self.standing.value, *self.claimants]
+        return f"{self.address} ({', '.join(parts)}; {', '.join(named) or 'in no group'})"
+
+
+class Directory:
+    """Answers for one policy and inventory, by one lookup per prefix length in use."""
+
+    def __init__(self, policy: Policy, inventory: Inventory) -> None:
+        self._policy = policy
+        self._known = inventory.known_groups
+        self._names = {group.id: group.name for group in policy.groups.values()}
+        self._claims: dict[tuple[str, Prefix], list[Claimant]] = {}
+        for claimant in inventory.claimants():
+            for prefix in prefixes_of(claimant):
+                self._claims.setdefault((claimant.vrf, prefix), []).append(claimant)
+        self._lengths = sorted({prefix.length for _, prefix in self._claims}, reverse=True)
+        self.members: dict[str, int] = dict.fromkeys(policy.groups, 0)
+        for claimant in inventory.claimants():
+            for name in self.groups_of(claimant) or ():
+                self.members[name] += 1
+
+    def who(self, zone: str, address: IPAddress) -> Who:
+        """Whoever has `address` in VRF `zone`."""
+        claimants = self._claimants(zone, address)
+        if not claimants:
+            return Who(address, Standing.OUTSIDE, networks=self._networks(address))
+        keys = tuple(sorted(claimant.key for claimant in claimants))
+        found = {self.groups_of(claimant) for claimant in claimants}
+        groups = found.pop() if len(found) == 1 else None
+        if groups is None:
+            return Who(address, Standing.PENDING, keys)
+        return Who(address, Standing.WORKLOAD, keys, groups)
+
+    def groups_of(self, claimant: Claimant) -> frozenset[str] | None:
+        """All groups of a claimant, used by a rule or not; None while they are not known."""
+        if isinstance(claimant, Workload):
+            groups = self._policy.groups.values()
+            return frozenset(g.name for g in groups if matches(g.selector, claimant.tags))
+        ids = claimant.groups
+        if ids is None or any(i not in self._names and i not in self._known for i in ids):
+            return None
+        return frozenset(self._names[number] for number in ids if number in self._names)
+
+    def _claimants(self, zone: str, address: IPAddress) -> list[Claimant]:
+        packed = address.packed
+        for length in self._lengths:
+            if length <= 8 * len(packed):
+                found = self._claims.get((zone, Prefix(mask(packed, length), length)))
+                if found:
+                    return found
+        return []
+
+    def _networks(self, address: IPAddress) -> frozenset[str]:
+        wanted = host_prefix(address)
+        return frozenset(
+            name
+            for name, network in self._policy.networks.items()
+            if any(prefix.contains(wanted) for prefix in network.prefixes)
+        )
