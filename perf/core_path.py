@@ -8,8 +8,9 @@ from collections import Counter
 from labs.lab import RunningLab
 from perf import workload
 from perf.fib import Fib
-from perf.network import PE, underlay
+from perf.network import TRANSPORT_LABEL, gateway
 from perf.probes import Probes, now
+from perf.receivers import REMOTE
 from perf.results import PathChange
 from perf.waiting import AwaitedError, logs
 from perf.workload import PREFIX_LENGTH, Workload
@@ -29,7 +30,7 @@ def change_path(
     """
     _steady(lab, probes, old)
     begun = now()
-    lab.run(PE, *underlay(new))
+    tables.replace_labelled(REMOTE, TRANSPORT_LABEL, gateway(new), new)
     told = now()
     moved = told
     while True:

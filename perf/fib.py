@@ -16,8 +16,11 @@ from perf.namespaces import inside
 
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _RTM_NEWROUTE, _RTM_GETROUTE, _RTM_GETNEXTHOP = 24, 26, 106
-_REQUEST, _DUMP = 0x1, 0x300
-_RTA_DST, _RTA_OIF, _RTA_TABLE, _RTA_NH_ID = 1, 4, 15, 30
+_REQUEST, _ACK, _DUMP, _REPLACE, _CREATE = 0x1, 0x4, 0x300, 0x100, 0x400
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
+_RTA_ENCAP_TYPE, _RTA_ENCAP, _RTA_NH_ID = 21, 22, 30
+_MAIN, _PROTO_BOOT, _UNICAST = 254, 3, 1
+_ENCAP_MPLS, _MPLS_IPTUNNEL_DST = 1, 1
 _NHA_ID, _NHA_OIF = 1, 5
 _SOL_NETLINK, _NETLINK_GET_STRICT_CHK = 270, 12
 
@@ -70,6 +73,23 @@ class Fib:
                     port = self._names.get(_number(found[_RTA_OIF])) if _RTA_OIF in found else ""
                     counted[port or ""] += 1
         return counted
+
+    def replace_labelled(self, address: str, label: int, gateway: str, port: str) -> None:
+        """Lead a host route of the main table over another path, as ``ip route replace`` does.
+
+        Raises OSError when the kernel refuses.
+        """
+        entry = struct.pack("!I", label << 12 | 1 << 8)
+        body = _RTMSG.pack(socket.AF_INET, 32, 0, 0, _MAIN, _PROTO_BOOT, 0, _UNICAST, 0)
+        body += _attribute(_RTA_DST, socket.inet_aton(address))
+        body += _attribute(_RTA_GATEWAY, socket.inet_aton(gateway))
+        body += _attribute(_RTA_OIF, struct.pack("=I", self._index(port)))
+        body += _attribute(_RTA_ENCAP_TYPE, struct.pack("=H", _ENCAP_MPLS))
+        body += _attribute(_RTA_ENCAP, _attribute(_MPLS_IPTUNNEL_DST, entry))
+        self._send(_RTM_NEWROUTE, _REQUEST | _ACK | _REPLACE | _CREATE, body)
+        ((_, reply),) = _messages(self._socket.recv(65536))
+        if number := -int(struct.unpack_from("=i", reply)[0]):
+            raise OSError(number, f"main-table route over {port} refused")
 
     def _next_hops(self) -> Iterator[tuple[int, int]]:
         self._send(_RTM_GETNEXTHOP, _REQUEST | _DUMP, bytes(_NHMSG_LENGTH))
@@ -126,7 +146,8 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value
+    padding = bytes(-len(value) % 4)
+    return struct.pack("=HH", 4 + len(value), kind) + value + padding
 
 
 def _number(value: bytes) -> int:

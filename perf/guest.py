@@ -24,7 +24,7 @@ KERNEL_FILE = "kernel"
 PER_UPDATE = (50, 1)
 
 Make = Callable[[Workload, str], Receiver]
-RECEIVERS: dict[str, Make] = {"FRR": receivers.frr}
+RECEIVERS: dict[str, Make] = {"FRR": receivers.frr, "Bulkhead": receivers.bulkhead}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

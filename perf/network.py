@@ -32,7 +32,7 @@ def network(receiver: Receiver, load: Workload) -> Lab:
         role="pe",
         addresses=(f"{LOOPBACK}/32",),
         sysctls={"net.ipv4.ip_forward": "1", "net.mpls.platform_labels": "100000"},
-        setup=(*_core_inputs(), underlay(LINKS[0]), *_warm(), *receiver.setup),
+        setup=(*_core_inputs(), _underlay(LINKS[0]), *_warm(), *receiver.setup),
         programs=receiver.programs,
     )
     remote = Node(
@@ -49,10 +49,13 @@ def network(receiver: Receiver, load: Workload) -> Lab:
     return Lab("bench", "routes and the core path", (remote, Node(SITES), pe), _links(load))
 
 
-def underlay(link: str) -> Command:
-    """The command that leads the way to the sender over a core link, at once if it had one."""
-    hop = _address(LINKS.index(link), 2)
-    labelled = ("encap", "mpls", str(TRANSPORT_LABEL), "via", hop, "dev", link)
+def gateway(link: str) -> str:
+    """The remote PE's address on a core link."""
+    return _address(LINKS.index(link), 2)
+
+
+def _underlay(link: str) -> Command:
+    labelled = ("encap", "mpls", str(TRANSPORT_LABEL), "via", gateway(link), "dev", link)
     return ("ip", "route", "replace", f"{REMOTE}/32", *labelled)
 
 
@@ -66,7 +69,7 @@ def _core_inputs() -> tuple[Command, ...]:
 
 def _warm() -> tuple[Command, ...]:
     # Address resolution on the second link is not what is measured.
-    return tuple(("ping", "-qc1", "-W5", _address(number, 2)) for number in range(len(LINKS)))
+    return tuple(("ping", "-qc1", "-W5", gateway(link)) for link in LINKS)
 
 
 def _links(load: Workload) -> tuple[Link, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from labs.peers import frr as frr_peer
+from labs.peers import pe as pe_peer
 from labs.topology import Command, Program
 from perf import workload
 from perf.workload import Workload
@@ -28,6 +29,11 @@ class Receiver:
 def frr(load: Workload, node: str) -> Receiver:
     """FRR: bgpd with a VRF instance for each VPN, zebra into the kernel."""
     return Receiver("FRR", frr_peer.programs(node, _bgpd(load), ("zebra", "bgpd")), _vrfs(load))
+
+
+def bulkhead(load: Workload, node: str) -> Receiver:  # noqa: ARG001 - as the others
+    """Bulkhead: ``pe run``, which makes the VRFs and ports itself."""
+    return Receiver("Bulkhead", (pe_peer.pe(_pe_yaml(load)),))
 
 
 def _vrfs(load: Workload) -> tuple[Command, ...]:
@@ -76,5 +82,43 @@ def _bgpd(load: Workload) -> str:
     core = _BGPD.format(asn=workload.ASN, loopback=LOOPBACK, remote=REMOTE)
     return core + "".join(
         _BGPD_VRF.format(asn=workload.ASN, vrf=workload.vrf_name(vrf), number=vrf + 1)
+        for vrf in range(load.vrfs)
+    )
+
+
+_PE = """\
+router-id: {loopback}
+asn: {asn}
+loopback: {loopback}
+core-ports:
+  core0: {{}}
+  core1: {{}}
+peers:
+  {remote}: {{}}
+vrfs:
+"""
+
+_PE_VRF = """\
+  {vrf}:
+    rd: {asn}:{number}
+    route-target: {asn}:{number}
+    table: {table}
+    ports:
+      {port}:
+        addresses: {gateway}
+"""
+
+
+def _pe_yaml(load: Workload) -> str:
+    core = _PE.format(asn=workload.ASN, loopback=LOOPBACK, remote=REMOTE)
+    return core + "".join(
+        _PE_VRF.format(
+            asn=workload.ASN,
+            vrf=workload.vrf_name(vrf),
+            number=vrf + 1,
+            table=workload.table(vrf),
+            port=workload.ce_port(vrf),
+            gateway=workload.ce_gateway(vrf),
+        )
         for vrf in range(load.vrfs)
     )

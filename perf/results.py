@@ -16,7 +16,7 @@ class PathChange(msgspec.Struct, frozen=True, kw_only=True):
     """One change of the core path under all routes; times in seconds since the change.
 
     ``moved``: the last probe left by the old link, and every route of the tables leads over
-    the new one. ``told`` is how long the kernel took to change the main table's own route.
+    the new one. ``told``: the kernel had acknowledged the change of the main-table route.
     """
 
     moved: float
@@ -51,11 +51,12 @@ class RoutingRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it was measured."""
+    """Where it was measured; ``load`` is the load average of the minute before."""
 
     cpu: str
     cores: int
     memory_gib: float
+    load: float
     host_kernel: str
     lab_kernel: str
     lab_kind: str

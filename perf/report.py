@@ -1,0 +1,139 @@
+"""The results as a page to read: ``perf/report.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+from statistics import median
+
+from perf.results import Results, RoutingRun
+from perf.targets import REFERENCE, Verdict, megabytes, verdicts
+
+PLOT = "routing.svg"
+Measure = Callable[[RoutingRun], float]
+
+_HEAD = """\
+# How fast
+
+Written by `make bench`; the raw figures are in `results.json`. Targets are told, not tested.
+"""
+
+_METHOD = """\
+## How it was measured
+
+Each router runs alone on the lab kernel, with one CPU, in a network namespace; the sender
+(`perf/sender.py`, the same for all) is another one on the same kernel and CPU. It sends
+{routes:,} VPNv4 routes, /24, in {vrfs} VRFs that all use the same prefixes, with a route
+distinguisher, a route target and a VPN label for each VRF, over one iBGP session; all is
+packed before the session is up. The way to the sender is a static labelled route in the
+main table.
+
+* *Installed*: from the session's start, as the sender sees it, to the last route in the
+  kernel's tables. Looked for with single route look-ups, then counted once.
+* *Withdrawn*: from the order to withdraw to the last route gone.
+* *Memory*: the peaks (VmHWM) of all processes of the router, added up.
+* *Core path*: the main table's route is led over the other one of two core links while
+  probe packets go to {destinations} destinations, in all VRFs. It has changed when the last
+  packet has left by the old link and every route in the tables leads over the new one.
+  The time runs from the netlink message that changes it; how long the kernel took to answer
+  that is given beside it.
+"""
+
+
+def render(results: Results, destinations: int) -> str:
+    """The whole page, in Markdown."""
+    runs = results.routing
+    parts = [_HEAD, _facts(results), _targets(list(verdicts(runs)))]
+    if runs:
+        first = runs[0]
+        parts += [
+            f"## Routes\n\n![Routes, memory and core path]({PLOT})\n",
+            _table(runs),
+            _paths(runs),
+            _METHOD.format(routes=first.routes, vrfs=first.vrfs, destinations=destinations),
+        ]
+    return "\n".join([*parts, *_failures(runs)])
+
+
+def _facts(results: Results) -> str:
+    machine = results.machine
+    facts = {
+        "date": results.date,
+        "machine": f"{machine.cpu}, {machine.cores} cores, {machine.memory_gib:.0f} GiB",
+        "load before": f"{machine.load:.1f}",
+        "host kernel": machine.host_kernel,
+        "lab kernel": f"{machine.lab_kernel} ({machine.lab_kind}, {machine.guest_memory})",
+        **results.versions,
+    }
+    return _rows(("", ""), ((name, value) for name, value in facts.items()))
+
+
+def _targets(found: Sequence[Verdict]) -> str:
+    if not found:
+        return "## Targets\n\nNothing to judge: a run of each router is needed.\n"
+    rows = ((v.target, v.measured, "met" if v.met else "**missed**") for v in found)
+    return "## Targets\n\n" + _rows(("target", "measured", ""), rows)
+
+
+def _table(runs: Iterable[RoutingRun]) -> str:
+    done = {(run.receiver, run.per_update): run for run in runs if not run.failure}
+    rows = []
+    for (receiver, per_update), run in done.items():
+        other = done.get((REFERENCE, per_update)) if receiver != REFERENCE else None
+        rows.append(
+            (
+                f"{receiver}, {per_update} in one UPDATE",
+                f"{run.install:.1f} s{_share(run, other, _install)}",
+                f"{run.routes / run.install:,.0f}/s" if run.install else "",
+                f"{run.withdraw:.1f} s{_share(run, other, _withdraw)}",
+                f"{megabytes(run)}{_share(run, other, _peak)}",
+                ", ".join(f"{p.name} {p.kib / 1024:.0f}" for p in run.processes),
+            )
+        )
+    head = ("router", "installed", "routes", "withdrawn", "memory", "of it, MB")
+    caption = f"In brackets the share of {REFERENCE}'s figure.\n\n"
+    return caption + _rows(head, rows)
+
+
+_install: Measure = attrgetter("install")
+_withdraw: Measure = attrgetter("withdraw")
+_peak: Measure = attrgetter("peak_kib")
+
+
+def _share(ours: RoutingRun, reference: RoutingRun | None, measure: Measure) -> str:
+    return f" ({measure(ours) / measure(reference):.2f})" if reference else ""
+
+
+def _paths(runs: Iterable[RoutingRun]) -> str:
+    rows = []
+    for run in runs:
+        if run.path_changes:
+            moved = [change.moved * 1000 for change in run.path_changes]
+            told = [change.told * 1000 for change in run.path_changes]
+            sent = sum(change.sent for change in run.path_changes)
+            lost = sum(change.lost for change in run.path_changes)
+            rows.append(
+                (
+                    run.receiver,
+                    str(len(moved)),
+                    f"{median(moved):.1f} ms",
+                    f"{max(moved):.1f} ms",
+                    f"{median(told):.1f} ms",
+                    f"{lost} of {sent}",
+                )
+            )
+    head = ("core path", "changes", "median", "slowest", "of it the kernel's answer", "probes lost")
+    return _rows(head, rows) if rows else ""
+
+
+def _failures(runs: Iterable[RoutingRun]) -> list[str]:
+    return [
+        f"## Failed: {run.receiver}, {run.per_update} in one UPDATE\n\n```\n{run.failure}\n```\n"
+        for run in runs
+        if run.failure
+    ]
+
+
+def _rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
