@@ -2,48 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from controlplane.bgp.inbound import clean_ce, refuse_ce, refuse_core, refuse_prefix
+import msgspec
+
+from controlplane.bgp.adj_rib_in import Held
+from controlplane.bgp.inbound import (
+    clean_ce,
+    refuse_ce,
+    refuse_core,
+    refuse_path,
+    refuse_prefix,
+    refuse_vpn,
+    sites_of_origin,
+)
+from controlplane.bgp.martians import PrefixCover
 from controlplane.bgp.path import Path
 from controlplane.bgp.peer_state import PeerState
-from controlplane.model.attributes import Attributes, Nlri
+from controlplane.model.attributes import Nlri
 from controlplane.model.desired import NextHopKey
 from controlplane.model.events import RoutesReceived
-from controlplane.model.intent import NodeIntent
-from controlplane.model.prefix import Family, Prefix
-from controlplane.model.rd import RouteDistinguisher, RouteTarget
+from controlplane.model.prefix import Family, IPAddress, Prefix
+from controlplane.model.rd import RouteDistinguisher
+from controlplane.vpn.import_index import Importers, ImportIndex
 from controlplane.vpn.vrf import Vrf
 
-Importers = tuple[Vrf, ...]
-
-
-class ImportIndex:
-    """Route target -> the VRFs that import it."""
-
-    def __init__(self, vrfs: Mapping[str, Vrf]) -> None:
-        self._by_target: dict[RouteTarget, list[Vrf]] = {}
-        for vrf in vrfs.values():
-            for target in vrf.intent.import_targets:
-                self._by_target.setdefault(target, []).append(vrf)
-
-    def of(self, targets: Iterable[RouteTarget]) -> Importers:
-        """The VRFs that import at least one of the targets, each once (RFC 4364 section 4.3.1)."""
-        found = {vrf.name: vrf for target in targets for vrf in self._by_target.get(target, ())}
-        return tuple(found.values())
+MOST_HOPS = 65536
 
 
 class Intake:
-    """Turns received UPDATEs into candidates. ``over_limit`` collects the peers to be shut."""
+    """Turns received UPDATEs into candidates; owns no state but what makes it quick."""
 
-    def __init__(self, intent: NodeIntent, vrfs: Mapping[str, Vrf]) -> None:
-        self._intent = intent
+    def __init__(self, vrfs: Mapping[str, Vrf], router_id: str) -> None:
         self._vrfs = vrfs
-        self._index = ImportIndex(vrfs)
+        self._router_id = router_id
+        self._index = ImportIndex(vrfs.values())
+        self._links = {name: PrefixCover(vrf.links) for name, vrf in vrfs.items()}
+        self._hops: dict[tuple[IPAddress, int, Family], NextHopKey] = {}
+        self._last: Path | None = None
 
-    def importers(self, path: Path) -> Importers:
-        """The VRFs that a VPN path belongs to."""
-        return self._index.of(path.attributes.route_targets)
+    @property
+    def index(self) -> ImportIndex:
+        """Who imports what."""
+        return self._index
+
+    # -- announcements ------------------------------------------------------------------------
 
     def receive(self, peer: PeerState, event: RoutesReceived, now: float) -> None:
         """Take over the announcements of one UPDATE; refused ones count as withdrawn."""
@@ -55,90 +58,164 @@ class Intake:
             self._receive_ce(peer, event, now)
 
     def _receive_vpn(self, peer: PeerState, event: RoutesReceived, now: float) -> None:
-        own, attributes = self._intent, event.attributes
-        refusal = refuse_core(attributes, own.asn, str(own.router_id), peer.intent.allow_as_in)
-        importers = () if refusal else self._index.of(attributes.route_targets)
+        refusal = refuse_core(peer.intent, event.attributes, event.next_hop, self._router_id)
+        importers = () if refusal else self._index.of(event.attributes.route_targets)
         if not importers:
             # Not kept at all: what no VRF imports would only cost memory (RFC 4364 section 4.3.2).
-            peer.refused[refusal or "route-target"] += len(event.nlri)
-            self.withdraw(peer, event.family, event.nlri)
+            self._refuse(peer, event.family, event.nlri, refusal or "route-target")
             return
-        paths: dict[tuple[RouteDistinguisher | None, tuple[int, ...]], Path] = {}
-        for nlri in event.nlri:
-            path = paths.get((nlri.rd, nlri.labels))
-            if path is None:
-                path = self._vpn_path(peer, event, nlri, now)
-                paths[(nlri.rd, nlri.labels)] = path
-            self._store(peer, event.family, nlri, path, importers)
+        for group in _by_rd_and_label(event.nlri):
+            first = group[0]
+            reason = refuse_vpn(first)
+            if reason:
+                self._refuse(peer, event.family, group, reason)
+                continue
+            path = self._path(peer, event, first.rd, self._vpn_hop(event, first.labels[0]), now)
+            self._store(peer, event.family, first.rd, [n.prefix for n in group], path, importers)
 
-    @staticmethod
-    def _vpn_path(peer: PeerState, event: RoutesReceived, nlri: Nlri, now: float) -> Path:
-        label = nlri.labels[0] if nlri.labels else -1
-        hop = NextHopKey(event.family.afi, event.next_hop, label)
-        return Path(peer.source, event.attributes, hop, nlri.rd, now)
+    def _vpn_hop(self, event: RoutesReceived, label: int) -> NextHopKey:
+        """One object for all routes of a next hop, which makes their comparison cheap."""
+        key = (event.next_hop, label, event.family)
+        hop = self._hops.get(key)
+        if hop is None:
+            if len(self._hops) >= MOST_HOPS:
+                self._hops.clear()
+            hop = self._hops[key] = NextHopKey(event.family.afi, event.next_hop, label)
+        return hop
+
+    def _path(
+        self, peer: PeerState, event: RoutesReceived, rd: RouteDistinguisher | None,
+        hop: NextHopKey, now: float,
+    ) -> Path:  # fmt: skip
+        """A path for this UPDATE, or the last one's if that was taken in the same turn."""
+        path = Path(peer.source, event.attributes, hop, rd, now)
+        last = self._last
+        if last is not None and last.accepted == now and last.says_the_same_as(path):
+            return last
+        self._last = path
+        return path
 
     def _receive_ce(self, peer: PeerState, event: RoutesReceived, now: float) -> None:
         vrf = self._vrfs[peer.intent.peer.vrf]
-        port = vrf.port(peer.intent.port)
+        port, links = vrf.port(peer.intent.port), self._links[vrf.name]
         refusal = refuse_ce(peer.intent, port, event.attributes, event.next_hop)
         if refusal:
-            peer.refused[refusal] += len(event.nlri)
-            self.withdraw(peer, event.family, event.nlri)
+            self._refuse(peer, event.family, event.nlri, refusal)
             return
+        taken: list[Prefix] = []
+        for nlri in event.nlri:
+            reason = refuse_prefix(peer.intent, links, nlri.prefix)
+            if reason is None:
+                taken.append(nlri.prefix)
+            else:
+                self._refuse(peer, event.family, (nlri,), reason)
         hop = NextHopKey(event.family.afi, event.next_hop, device=peer.intent.port)
         path = Path(peer.source, clean_ce(peer.intent, event.attributes), hop, None, now)
-        for nlri in event.nlri:
-            reason = refuse_prefix(peer.intent, nlri.prefix)
-            if reason is None:
-                self._store(peer, event.family, nlri, path, (vrf,))
-            else:
-                peer.refused[reason] += 1
-                self.withdraw(peer, event.family, (nlri,))
+        self._store(peer, event.family, None, taken, path, (vrf,))
 
     def _store(
-        self, peer: PeerState, family: Family, nlri: Nlri, path: Path, importers: Importers
-    ) -> None:
-        old = peer.adj_in.put(family, nlri.rd, nlri.prefix, path)
-        if old is not None and self._moved(old, path):
-            self._drop(nlri.prefix, old)
-        for vrf in importers:
-            vrf.offer(nlri.prefix, path)
+        self, peer: PeerState, family: Family, rd: RouteDistinguisher | None,
+        prefixes: list[Prefix], path: Path, importers: Importers,
+    ) -> None:  # fmt: skip
+        news, replaced = peer.adj_in.put(family, rd, prefixes, path)
+        for prefix, old in replaced:
+            if not path.replaces(old) or (
+                path.attributes.route_targets != old.attributes.route_targets
+            ):
+                # Putting the new path would not overwrite every trace of the old one.
+                self._drop(prefix, old)
+        refused = [vrf.offer(news, path) for vrf in importers]
+        if refused and all(refused):
+            for prefix in set.intersection(*map(set, refused)):
+                peer.refused["route-limit"] += 1
+                peer.adj_in.drop(family, rd, prefix)
 
-    @staticmethod
-    def _moved(old: Path, new: Path) -> bool:
-        """True where putting the new path would not overwrite every trace of the old one."""
-        return old.slot != new.slot or _targets(old.attributes) != _targets(new.attributes)
+    def _refuse(self, peer: PeerState, family: Family, nlri: Collection[Nlri], reason: str) -> None:
+        peer.refused[reason] += len(nlri)
+        self.withdraw(peer, family, nlri)
+
+    # -- withdrawals --------------------------------------------------------------------------
 
     def withdraw(self, peer: PeerState, family: Family, nlri: Iterable[Nlri]) -> None:
         """Take routes of a peer out of its Adj-RIB-In and of every VRF."""
         for item in nlri:
-            path = peer.adj_in.drop(family, item.rd, item.prefix)
+            rd = item.rd if family.is_vpn else None
+            path = peer.adj_in.drop(family, rd, item.prefix)
             if path is not None:
                 self._drop(item.prefix, path)
 
-    def discard(self, taken: Iterable[tuple[RouteDistinguisher | None, Prefix, Path]]) -> None:
+    def discard(self, taken: Iterable[Held]) -> None:
         """Take paths that have left an Adj-RIB-In out of every VRF."""
         for _, prefix, path in taken:
             self._drop(prefix, path)
 
     def _drop(self, prefix: Prefix, path: Path) -> None:
+        slot = path.slot
         for vrf in self._homes(path):
-            vrf.table.drop(prefix, path.slot)
+            vrf.table.drop(prefix, slot)
 
     def _homes(self, path: Path) -> Importers:
         if path.rd is not None:
-            return self.importers(path)
+            return self._index.of(path.attributes.route_targets)
         vrf = self._vrfs.get(path.source.vrf)
         return () if vrf is None else (vrf,)
 
-    def restore(self, vrf: Vrf, peers: Iterable[PeerState]) -> None:
-        """Offer a VRF everything in the Adj-RIBs-In that belongs to it."""
+    # -- after a change of intent -------------------------------------------------------------
+
+    def restore(self, vrfs: Collection[Vrf], peers: Iterable[PeerState]) -> None:
+        """Offer VRFs everything in the Adj-RIBs-In that belongs to them."""
+        homes: dict[Path, list[Vrf]] = {}
         for peer in peers:
             for family in peer.adj_in.families:
                 for _, prefix, path in peer.adj_in.routes(family):
-                    if vrf in self._homes(path):
-                        vrf.offer(prefix, path)
+                    if path not in homes:
+                        homes[path] = [vrf for vrf in self._homes(path) if vrf in vrfs]
+                    for vrf in homes[path]:
+                        vrf.offer([prefix], path)
+
+    def forget_unimported(self, peers: Iterable[PeerState]) -> None:
+        """Drop what no VRF imports any more; nothing of it is in a table."""
+        for peer in peers:
+            for family in peer.adj_in.families:
+                held = list(peer.adj_in.routes(family))
+                for rd, prefix, path in held:
+                    if not self._homes(path):
+                        peer.adj_in.drop(family, rd, prefix)
+
+    def reconsider(self, peer: PeerState) -> None:
+        """Hold what a peer has told against a new wish; what was refused then is not here."""
+        for family in peer.adj_in.families:
+            for rd, prefix, path in list(peer.adj_in.routes(family)):
+                if self._refused_now(peer, prefix, path):
+                    self.withdraw(peer, family, (Nlri(prefix, rd),))
+                else:
+                    self._mark_site(peer, family, prefix, path)
+
+    def _refused_now(self, peer: PeerState, prefix: Prefix, path: Path) -> bool:
+        wish = peer.intent
+        if refuse_path(path.attributes, wish.local_as, wish.allow_as_in):
+            return True
+        vrf = wish.peer.vrf
+        return bool(vrf) and refuse_prefix(wish, self._links[vrf], prefix) is not None
+
+    def _mark_site(self, peer: PeerState, family: Family, prefix: Prefix, path: Path) -> None:
+        sites = sites_of_origin(peer.intent)
+        if path.rd is not None or path.attributes.sites_of_origin == sites:
+            return
+        attributes = msgspec.structs.replace(path.attributes, sites_of_origin=sites)
+        marked = msgspec.structs.replace(path, attributes=attributes)
+        self._store(peer, family, None, [prefix], marked, self._homes(path))
 
 
-def _targets(attributes: Attributes) -> frozenset[RouteTarget]:
-    return attributes.route_targets
+def _by_rd_and_label(nlri: list[Nlri]) -> Iterable[list[Nlri]]:
+    """Routes that can share a path. Most UPDATEs are of one RD and label throughout."""
+    first = nlri[0] if nlri else None
+    if first is None:
+        return ()
+    rd, labels = first.rd, first.labels
+    if all(n.rd is rd and n.labels is labels for n in nlri):
+        return (nlri,)
+    groups: dict[tuple[RouteDistinguisher | None, tuple[int, ...]], list[Nlri]] = {}
+    for item in nlri:
+        groups.setdefault((item.rd, item.labels), []).append(item)
+    return groups.values()

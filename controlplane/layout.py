@@ -46,11 +46,8 @@ def _device(vrf: Vrf) -> VrfDevice:
 
 
 def _ports(vrf: Vrf) -> list[CePort]:
-    # The zone is the table's number: one per VRF, never 0, which is the core's. conntrack zones
-    # have 16 bits, so labels above that share the low bits with nobody of the same block.
-    zone = vrf.number & 0xFFFF or 0xFFFF
     return [
-        CePort(p.name, vrf.name, zone, p.addresses, p.sources, p.parent, p.vlan, p.mtu)
+        CePort(p.name, vrf.name, vrf.zone, p.addresses, p.sources, p.parent, p.vlan, p.mtu)
         for p in vrf.intent.ports
     ]
 

@@ -2,45 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 from controlplane.bgp.path import Path
 from controlplane.model.prefix import Family, Prefix
 from controlplane.model.rd import RouteDistinguisher
 
-Routes = dict[RouteDistinguisher | None, dict[Prefix, Path]]
+Rd: TypeAlias = RouteDistinguisher | None
+Held: TypeAlias = tuple[Rd, Prefix, Path]
 
 
 class AdjRibIn:
     """Family -> RD -> prefix -> path, for one peer. RD is None in the unicast families."""
 
     def __init__(self) -> None:
-        self._routes: dict[Family, Routes] = {}
-        self._stale: dict[Family, dict[RouteDistinguisher | None, set[Prefix]]] = {}
+        self._routes: dict[Family, dict[Rd, dict[Prefix, Path]]] = {}
+        self._stale: dict[Family, dict[Rd, set[Prefix]]] = {}
+        self._counts: dict[Family, int] = {}
 
     def put(
-        self, family: Family, rd: RouteDistinguisher | None, prefix: Prefix, path: Path
-    ) -> Path | None:
-        """Store a path; gives the one that it replaces. A stale route that is put is fresh."""
-        routes = self._routes.setdefault(family, {}).setdefault(rd, {})
-        old = routes.get(prefix)
-        routes[prefix] = path
-        if self._stale:
-            self._freshen(family, rd, prefix)
-        return old
+        self, family: Family, rd: Rd, prefixes: list[Prefix], path: Path
+    ) -> tuple[list[Prefix], list[tuple[Prefix, Path]]]:
+        """Store a path for prefixes; gives those for which it is news, and what it replaced.
 
-    def drop(self, family: Family, rd: RouteDistinguisher | None, prefix: Prefix) -> Path | None:
+        A path that only says again what was known is not taken over: whatever holds on to the
+        old one stays right. A stale route that is told again is fresh.
+        """
+        routes = self._routes.setdefault(family, {}).setdefault(rd, {})
+        before = len(routes)
+        news, replaced = prefixes, []
+        for prefix in prefixes:
+            old = routes.setdefault(prefix, path)
+            if old is not path:
+                replaced.append((prefix, old))
+        if replaced:
+            same = {p for p, old in replaced if path.says_the_same_as(old)}
+            replaced = [(p, old) for p, old in replaced if p not in same]
+            routes.update((p, path) for p, _ in replaced)
+            news = [p for p in prefixes if p not in same] if same else prefixes
+        self._counts[family] = self._counts.get(family, 0) + len(routes) - before
+        if family in self._stale:
+            self._freshen(family, rd, prefixes)
+        return news, replaced
+
+    def drop(self, family: Family, rd: Rd, prefix: Prefix) -> Path | None:
         """Forget a route; gives its path, None if there was none."""
-        routes = self._routes.get(family, {}).get(rd)
-        if self._stale:
-            self._freshen(family, rd, prefix)
-        return routes.pop(prefix, None) if routes else None
+        rds = self._routes.get(family, {})
+        routes = rds.get(rd)
+        path = routes.pop(prefix, None) if routes else None
+        if path is None:
+            return None
+        self._counts[family] -= 1
+        if not routes:
+            del rds[rd]
+        if family in self._stale:
+            self._freshen(family, rd, (prefix,))
+        return path
 
     def count(self, family: Family) -> int:
         """How many routes of a family are held."""
-        return sum(len(routes) for routes in self._routes.get(family, {}).values())
+        return self._counts.get(family, 0)
 
-    def routes(self, family: Family) -> Iterator[tuple[RouteDistinguisher | None, Prefix, Path]]:
+    def routes(self, family: Family) -> Iterator[Held]:
         """Every route of a family; do not change the RIB meanwhile."""
         for rd, routes in self._routes.get(family, {}).items():
             for prefix, path in routes.items():
@@ -49,36 +73,40 @@ class AdjRibIn:
     @property
     def families(self) -> list[Family]:
         """The families of which anything is held."""
-        return [family for family, rds in self._routes.items() if any(rds.values())]
+        return [family for family, count in self._counts.items() if count]
 
     def mark_stale(self, family: Family) -> None:
         """Hold what is there until it is told again or End-of-RIB comes (RFC 4724 section 4.2)."""
-        self._stale[family] = {
-            rd: set(routes) for rd, routes in self._routes.get(family, {}).items() if routes
-        }
+        self._stale[family] = {rd: set(held) for rd, held in self._routes.get(family, {}).items()}
 
-    def take_stale(self, family: Family) -> list[tuple[RouteDistinguisher | None, Prefix, Path]]:
+    def take_stale(self, family: Family) -> list[Held]:
         """Remove what is still stale and give it."""
         stale = self._stale.pop(family, {})
         return [
             (rd, prefix, path)
             for rd, prefixes in stale.items()
             for prefix in prefixes
-            if (path := self._routes[family][rd].pop(prefix, None)) is not None
+            if (path := self.drop(family, rd, prefix)) is not None
         ]
 
-    def take_all(self, family: Family) -> list[tuple[RouteDistinguisher | None, Prefix, Path]]:
+    def take_all(self, family: Family) -> list[Held]:
         """Remove everything of a family and give it."""
         taken = list(self.routes(family))
         self._routes.pop(family, None)
         self._stale.pop(family, None)
+        self._counts.pop(family, None)
         return taken
 
     def stale_count(self, family: Family) -> int:
         """How many routes of a family are stale."""
         return sum(len(prefixes) for prefixes in self._stale.get(family, {}).values())
 
-    def _freshen(self, family: Family, rd: RouteDistinguisher | None, prefix: Prefix) -> None:
-        stale = self._stale.get(family, {}).get(rd)
+    @property
+    def has_stale(self) -> bool:
+        """True while anything waits to be told again."""
+        return any(self.stale_count(family) for family in self._stale)
+
+    def _freshen(self, family: Family, rd: Rd, prefixes: Iterable[Prefix]) -> None:
+        stale = self._stale[family].get(rd)
         if stale:
-            stale.discard(prefix)
+            stale.difference_update(prefixes)

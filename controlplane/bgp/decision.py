@@ -1,25 +1,28 @@
-"""The decision process of RFC 4271 section 9.1.2.2, with the tie-breaks of RFC 4456 section 9."""
+"""The decision process of RFC 4271 section 9.1.2.2, with the tie-breaks of RFC 4456 section 9.
+
+Every step keeps a subset and none looks at the order of the candidates, so that the choice is the
+same whatever came first. Link Bandwidth and other extended communities have no say in it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
 from controlplane.bgp.path import Path, router_id_of
+from controlplane.model.desired import NextHopKey
 
 DEFAULT_LOCAL_PREF = 100
 
-Metric = Callable[[Path], int | None]
+Metric = Callable[[NextHopKey], int | None]
 
 
 def best_path(paths: Sequence[Path], metric: Metric) -> Path | None:
     """The best of the paths whose next hop resolves, or None.
 
-    ``metric`` gives the IGP metric of a path's next hop, None where it is unreachable, which makes
-    the path ineligible (section 9.1.2.1).
+    ``metric`` gives the IGP metric of a next hop, None where it is unreachable, which makes the
+    path ineligible (section 9.1.2.1).
     """
-    if len(paths) == 1:
-        return paths[0] if metric(paths[0]) is not None else None
-    eligible = [path for path in paths if metric(path) is not None]
+    eligible = [path for path in paths if metric(path.hop) is not None]
     if len(eligible) < 2:
         return eligible[0] if eligible else None
     return _tie_break(_preferred(eligible), metric)
@@ -34,8 +37,8 @@ def _preferred(paths: list[Path]) -> list[Path]:
 
 
 def _tie_break(paths: list[Path], metric: Metric) -> Path:
-    paths = _least(paths, lambda p: 0 if p.source.ebgp or p.source.is_local else 1)
-    paths = _least(paths, lambda p: metric(p) or 0)
+    paths = _least(paths, lambda p: 0 if p.source.ebgp else 1)
+    paths = _least(paths, lambda p: metric(p.hop) or 0)
     paths = _least(paths, router_id_of)
     paths = _least(paths, lambda p: len(p.attributes.cluster_list))
     return min(paths, key=_address_order)
@@ -50,12 +53,15 @@ def local_pref(path: Path) -> int:
 def _least(paths: list[Path], key: Callable[[Path], int]) -> list[Path]:
     if len(paths) == 1:
         return paths
-    lowest = min(map(key, paths))
-    return [path for path in paths if key(path) == lowest]
+    keys = [key(path) for path in paths]
+    lowest = min(keys)
+    return [path for path, value in zip(paths, keys, strict=True) if value == lowest]
 
 
 def _lowest_med(paths: list[Path]) -> list[Path]:
     """Step c: MED counts only between paths from the same neighbouring AS; none means 0."""
+    if len(paths) == 1:
+        return paths
     lowest: dict[int | None, int] = {}
     for path in paths:
         asn, med = path.attributes.neighbor_as, path.attributes.med or 0
@@ -63,11 +69,11 @@ def _lowest_med(paths: list[Path]) -> list[Path]:
     return [p for p in paths if (p.attributes.med or 0) == lowest[p.attributes.neighbor_as]]
 
 
-def _address_order(path: Path) -> tuple[int, bytes, str]:
-    """Step g, the lowest peer address; then the RD, so that the choice never depends on order."""
+def _address_order(path: Path) -> tuple[int, bytes, str, str]:
+    """Step g, the lowest peer address; then the RD and the link, which leave no two alike."""
     peer = path.source.peer
     address = peer.address.packed if peer else b""
-    return (len(address), address, str(path.rd or path.source.vrf))
+    return (len(address), address, str(path.rd or ""), path.source.via)
 
 
 def ranked(paths: Iterable[Path], metric: Metric) -> list[Path]:

@@ -5,27 +5,19 @@ A refusal is a word for the log and the counters; the route is then treated as w
 
 from __future__ import annotations
 
+from functools import lru_cache
+from ipaddress import AddressValueError, IPv4Address
+
 import msgspec
 
-from controlplane.model.attributes import Attributes
+from controlplane.bgp.martians import MARTIANS, PrefixCover
+from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.intent import CePortIntent, PeerIntent
-from controlplane.model.prefix import IPAddress, Prefix, parse_prefix
+from controlplane.model.label import FIRST_UNRESERVED, LAST
+from controlplane.model.prefix import IPAddress, Prefix
+from controlplane.model.rd import SiteOfOrigin
 
 LONGEST_AS_PATH = 255
-
-# Never a customer's: this network, loopback, link-local, multicast and beyond (RFC 6890).
-MARTIANS = tuple(
-    parse_prefix(text)
-    for text in (
-        "0.0.0.0/8",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "224.0.0.0/3",
-        "::/8",
-        "fe80::/10",
-        "ff00::/8",
-    )
-)
 
 
 def refuse_ce(
@@ -41,12 +33,32 @@ def refuse_ce(
 
 
 def refuse_core(
-    attributes: Attributes, own_as: int, own_router_id: str, allow_as_in: int
+    peer: PeerIntent, attributes: Attributes, next_hop: IPAddress, own_router_id: str
 ) -> str | None:
     """Why no route of this UPDATE from a PE or reflector is taken; None if it is in order."""
-    if attributes.originator_id == own_router_id:
+    if peer.is_ebgp:
+        return "policy"  # RFC 8212: there is no policy yet that a core eBGP session could have
+    originator = attributes.originator_id
+    if originator is not None and not _is_router_id(originator):
+        return "originator"  # RFC 7606 section 7.9
+    if originator == own_router_id:
         return "originator-loop"  # RFC 4456 section 8
-    return refuse_path(attributes, own_as, allow_as_in)
+    if next_hop == peer.local_address or not can_be_next_hop(next_hop):
+        return "next-hop"  # RFC 4271 sections 5.1.3 and 6.3
+    return refuse_path(attributes, peer.local_as, peer.allow_as_in)
+
+
+def refuse_vpn(nlri: Nlri) -> str | None:
+    """Why a single VPN route is not taken; None if it is.
+
+    Without a label, or under a reserved one, packets would leave for the core's own table at the
+    other end; a stack of labels is for a capability that was not offered (RFC 8277 section 2.1).
+    """
+    if nlri.rd is None:
+        return "no-rd"
+    if len(nlri.labels) != 1:
+        return "label-stack"
+    return None if FIRST_UNRESERVED <= nlri.labels[0] <= LAST else "reserved-label"
 
 
 def refuse_path(attributes: Attributes, own_as: int, allow_as_in: int) -> str | None:
@@ -61,10 +73,16 @@ def refuse_path(attributes: Attributes, own_as: int, allow_as_in: int) -> str | 
     return "as-path-length" if len(asns) > LONGEST_AS_PATH else None
 
 
-def refuse_prefix(peer: PeerIntent, prefix: Prefix) -> str | None:
-    """Why a single prefix from a CE is not taken; None if it is."""
-    if not prefix.is_default and any(martian.contains(prefix) for martian in MARTIANS):
+def refuse_prefix(peer: PeerIntent, links: PrefixCover, prefix: Prefix) -> str | None:
+    """Why a single prefix from a CE is not taken; None if it is.
+
+    ``links`` are those of the VRF: a CE that announced a part of one could draw the traffic to
+    another CE, or to us, to itself.
+    """
+    if not prefix.is_default and MARTIANS.covers(prefix):
         return "martian"
+    if links.covers(prefix):
+        return "link"
     return None if peer.import_policy.accepts(prefix) else "policy"
 
 
@@ -75,18 +93,43 @@ def clean_ce(peer: PeerIntent, attributes: Attributes) -> Attributes:
     number space (RFC 7454 section 11), LOCAL_PREF and reflection attributes from outside the AS.
     """
     own = peer.local_as
-    soo = frozenset({peer.site_of_origin}) if peer.site_of_origin else frozenset()
     return msgspec.structs.replace(
         attributes,
         local_pref=None if peer.is_ebgp else attributes.local_pref,
         route_targets=frozenset(),
-        sites_of_origin=soo,
+        sites_of_origin=sites_of_origin(peer),
         extended=(),
         communities=tuple(c for c in attributes.communities if c[0] != own),
         large_communities=tuple(c for c in attributes.large_communities if c[0] != own),
         originator_id=None,
         cluster_list=(),
     )
+
+
+def sites_of_origin(peer: PeerIntent) -> frozenset[SiteOfOrigin]:
+    """What marks the routes of this CE's site (RFC 4364 section 8)."""
+    return frozenset({peer.site_of_origin}) if peer.site_of_origin else frozenset()
+
+
+@lru_cache(maxsize=4096)
+def can_be_next_hop(address: IPAddress) -> bool:
+    """False for addresses that no remote router has."""
+    return not (
+        address.is_unspecified
+        or address.is_multicast
+        or address.is_loopback
+        or address.is_link_local
+        or (isinstance(address, IPv4Address) and address.is_reserved)
+    )
+
+
+@lru_cache(maxsize=4096)
+def _is_router_id(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except AddressValueError:
+        return False
+    return True
 
 
 def _next_hop_is_the_ces(peer: PeerIntent, port: CePortIntent | None, next_hop: IPAddress) -> bool:

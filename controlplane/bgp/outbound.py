@@ -8,24 +8,19 @@ from controlplane.bgp.decision import DEFAULT_LOCAL_PREF
 from controlplane.bgp.path import Path
 from controlplane.model.attributes import AsSegment, Attributes, Community
 from controlplane.model.intent import PeerIntent
-from controlplane.model.prefix import Prefix
 from controlplane.model.rd import RouteTarget
 
 NO_EXPORT: Community = (0xFFFF, 0xFF01)
 NO_ADVERTISE: Community = (0xFFFF, 0xFF02)
 NO_EXPORT_SUBCONFED: Community = (0xFFFF, 0xFF03)
+NOT_OUTSIDE = frozenset({NO_EXPORT, NO_EXPORT_SUBCONFED})
 
 LONGEST_SEGMENT = 255
 
 
-def to_core(path: Path, export_targets: frozenset[RouteTarget]) -> Attributes | None:
-    """A site's route as VPN route (RFC 4364 section 4.3): the VRF's targets and no others.
-
-    None where the route may not leave this node (NO_ADVERTISE, RFC 1997).
-    """
+def to_core(path: Path, export_targets: frozenset[RouteTarget]) -> Attributes:
+    """A site's route as VPN route (RFC 4364 section 4.3): the VRF's targets and no others."""
     attributes = path.attributes
-    if NO_ADVERTISE in attributes.communities:
-        return None
     preference = attributes.local_pref
     return msgspec.structs.replace(
         attributes,
@@ -34,38 +29,40 @@ def to_core(path: Path, export_targets: frozenset[RouteTarget]) -> Attributes | 
     )
 
 
-def to_ce(peer: PeerIntent, path: Path, prefix: Prefix) -> Attributes | None:
-    """A VRF's route as a CE hears it, None where it may not.
+def may_leave(path: Path) -> bool:
+    """False for what no peer at all may hear (NO_ADVERTISE, RFC 1997)."""
+    return NO_ADVERTISE not in path.attributes.communities
+
+
+def may_go_to_ce(peer: PeerIntent, path: Path) -> bool:
+    """Whether a CE may hear of a path, whatever the prefix.
 
     Not back to where it came from, not to a site with the same site of origin (RFC 4364 section
-    8), not against the export policy (none: nothing, RFC 8212).
+    8), not out of the AS against RFC 1997.
     """
-    if path.source.peer == peer.peer or not peer.export_policy.accepts(prefix):
-        return None
+    if path.source.peer == peer.peer or not may_leave(path):
+        return False
     if peer.site_of_origin in path.attributes.sites_of_origin:
-        return None
-    kept = path.attributes.communities
-    if NO_ADVERTISE in kept or (
-        peer.is_ebgp and not {NO_EXPORT, NO_EXPORT_SUBCONFED}.isdisjoint(kept)
-    ):
-        return None
-    return ce_attributes(peer, path.attributes)
+        return False
+    return not peer.is_ebgp or NOT_OUTSIDE.isdisjoint(path.attributes.communities)
 
 
 def ce_attributes(peer: PeerIntent, attributes: Attributes) -> Attributes:
-    """The attributes alone: provider's own marks off, AS_PATH as an eBGP speaker makes it."""
-    if not peer.is_ebgp:
-        as_path, preference = attributes.as_path, attributes.local_pref or DEFAULT_LOCAL_PREF
-    else:
-        as_path, preference = _ebgp_path(peer, attributes.as_path), None
+    """The attributes alone: provider's own marks off, AS_PATH as an eBGP speaker makes it.
+
+    MED and LOCAL_PREF stay inside an AS (RFC 4271 sections 5.1.4 and 5.1.5).
+    """
+    inside = not peer.is_ebgp
+    preference, own = attributes.local_pref, peer.local_as
     return Attributes(
         origin=attributes.origin,
-        as_path=as_path,
-        local_pref=preference,
+        as_path=attributes.as_path if inside else _ebgp_path(peer, attributes.as_path),
+        med=attributes.med if inside else None,
+        local_pref=(DEFAULT_LOCAL_PREF if preference is None else preference) if inside else None,
         atomic_aggregate=attributes.atomic_aggregate,
         aggregator=attributes.aggregator,
-        communities=attributes.communities,
-        large_communities=tuple(c for c in attributes.large_communities if c[0] != peer.local_as),
+        communities=tuple(c for c in attributes.communities if c[0] != own),
+        large_communities=tuple(c for c in attributes.large_communities if c[0] != own),
     )
 
 

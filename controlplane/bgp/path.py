@@ -26,13 +26,18 @@ class Protocol(enum.IntEnum):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """``vrf`` is the VRF that a local or CE path was learned in, "" for a path from the core."""
+    """``vrf`` is the VRF that a local or CE path was learned in, "" for a path from the core.
+
+    ``via`` tells sources apart that have no peer: the link of a local route, or the VRF that a
+    leaked route comes from.
+    """
 
     protocol: Protocol
     vrf: str = ""
     peer: PeerId | None = None
     ebgp: bool = False
     router_id: int = 0
+    via: str = ""
 
     @property
     def is_local(self) -> bool:
@@ -40,8 +45,8 @@ class Source(msgspec.Struct, frozen=True):
         return self.vrf != ""
 
 
-class Path(msgspec.Struct, frozen=True, eq=False):
-    """One way to the prefixes that point here. Compared by identity: a new UPDATE is a new path.
+class Path(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """One way to the prefixes that point here. Compared by identity: cheap, and shared widely.
 
     ``rd`` is None for paths learned in the VRF itself. ``accepted`` is the time on the monotonic
     clock, in seconds.
@@ -62,6 +67,20 @@ class Path(msgspec.Struct, frozen=True, eq=False):
     def slot(self) -> tuple[Source, RouteDistinguisher | None]:
         """What a later path replaces: the one of the same source under the same RD."""
         return (self.source, self.rd)
+
+    def replaces(self, other: Path) -> bool:
+        """True where both have the same slot."""
+        return (self.source is other.source or self.source == other.source) and (
+            self.rd is other.rd or self.rd == other.rd
+        )
+
+    def says_the_same_as(self, other: Path) -> bool:
+        """True where only the time differs: told again, nothing follows from it."""
+        return (
+            (self.hop is other.hop or self.hop == other.hop)
+            and (self.attributes is other.attributes or self.attributes == other.attributes)
+            and self.replaces(other)
+        )
 
 
 def router_id_of(path: Path) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import IPv4Address
+from ipaddress import AddressValueError, IPv4Address
 
 from controlplane.bgp.adj_rib_in import AdjRibIn
 from controlplane.bgp.path import Protocol, Source
@@ -12,8 +12,8 @@ from controlplane.model.intent import PeerIntent
 from controlplane.model.prefix import Family
 
 # A peer that does not offer graceful restart sends no End-of-RIB; it is taken to have told all
-# that it has this many seconds after the session came up.
-QUIET_AFTER_UP = 10.0
+# that it has once it has been silent for so many seconds.
+QUIET = 10.0
 
 
 class PeerState:
@@ -24,13 +24,17 @@ class PeerState:
         self.adj_in = AdjRibIn()
         self.up = False
         self.since = 0.0
+        self.heard = 0.0
         self.families: frozenset[Family] = frozenset()
         self.last_error = ""
         self.restart_time = 0
         self.forwarding: frozenset[Family] = frozenset()
-        self.source = self._source("0.0.0.0")  # noqa: S104 - a router id not yet known, no listener
+        self.route_refresh = True
+        self.source = self._source("")
         self.eor_received: set[Family] = set()
         self.eor_owed: set[Family] = set()
+        self.own_restart = False  # it was our speaker that died, not the peer
+        self.stale_since: float | None = None
         self.stale_until: float | None = None
         self.held_until: float | None = None
         self.refused: Counter[str] = Counter()
@@ -38,22 +42,18 @@ class PeerState:
         self.flaps = 0
 
     def _source(self, router_id: str) -> Source:
-        vrf, peer = self.intent.peer.vrf, self.intent.peer
-        return Source(
-            Protocol.BGP,
-            vrf,
-            peer,
-            self.intent.is_ebgp,
-            int(IPv4Address(router_id or "0.0.0.0")),  # noqa: S104
-        )
+        peer = self.intent.peer
+        return Source(Protocol.BGP, peer.vrf, peer, self.intent.is_ebgp, _number(router_id))
 
-    def came_up(self, event: SessionUp, now: float) -> None:
+    def came_up(self, event: SessionUp, families: frozenset[Family], now: float) -> None:
         """Take over what was negotiated."""
-        self.up, self.since, self.families = True, now, event.families
+        self.up, self.since, self.heard, self.families = True, now, now, families
         self.restart_time, self.forwarding = event.restart_time, event.forwarding
+        self.route_refresh = event.route_refresh
         self.source = self._source(event.router_id)
-        self.eor_received, self.eor_owed = set(), set(event.families)
+        self.eor_received, self.eor_owed = set(), set(families)
         self.last_error = ""
+        self.warned.clear()
 
     def went_down(self, reason: str, now: float) -> None:
         """Note the end of a session."""
@@ -66,10 +66,25 @@ class PeerState:
         """True while the session is kept down on purpose (max-prefix idle hold)."""
         return self.held_until is not None
 
+    @property
+    def ends_its_rib(self) -> bool:
+        """True where End-of-RIB is to be expected of the peer (RFC 4724 section 2)."""
+        return bool(self.restart_time or self.eor_received)
+
+    @property
+    def quiet_at(self) -> float:
+        """When the peer will have been silent for long enough."""
+        return self.heard + QUIET
+
     def told_all(self, now: float) -> bool:
         """True once the peer has sent its whole table, as far as that can be known."""
         if not self.up:
             return False
-        if self.restart_time or self.eor_received:
-            return self.eor_received >= self.families
-        return now >= self.since + QUIET_AFTER_UP
+        return self.eor_received >= self.families if self.ends_its_rib else now >= self.quiet_at
+
+
+def _number(router_id: str) -> int:
+    try:
+        return int(IPv4Address(router_id))
+    except AddressValueError:
+        return 0  # not known, or not one: it only breaks ties

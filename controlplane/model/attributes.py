@@ -29,7 +29,7 @@ class AsSegment(msgspec.Struct, frozen=True):
     asns: tuple[int, ...]
 
 
-class Attributes(msgspec.Struct, frozen=True):
+class Attributes(msgspec.Struct, frozen=True, cache_hash=True):
     """All that a path carries except its prefix, next hop and label.
 
     ``local_pref`` and ``med`` are None where absent. ``extended`` holds, as text, the extended

@@ -62,7 +62,7 @@ class Session(msgspec.Struct, frozen=True):
     min_ttl: int
 
 
-class NextHopKey(msgspec.Struct, frozen=True):
+class NextHopKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
     """The name under which routes share a next hop, whatever its path is at the moment.
 
     ``address`` is the remote PE or the CE, None for a link or a discard; ``label`` the VPN label

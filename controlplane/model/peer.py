@@ -7,7 +7,7 @@ import msgspec
 from controlplane.model.prefix import IPAddress
 
 
-class PeerId(msgspec.Struct, frozen=True):
+class PeerId(msgspec.Struct, frozen=True, cache_hash=True):
     """``vrf`` is the VRF's name, or "" for a session in the core."""
 
     vrf: str

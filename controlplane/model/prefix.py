@@ -32,15 +32,14 @@ class Family(enum.Enum):
     IPV4_VPN = "ipv4 mpls-vpn"
     IPV6_VPN = "ipv6 mpls-vpn"
 
-    @property
-    def afi(self) -> Afi:
-        """The address family half."""
-        return Afi.IPV4 if self.value.startswith("ipv4") else Afi.IPV6
+    def __init__(self, name: str) -> None:
+        # Plain attributes, and the hash of identity: these are asked for with every UPDATE.
+        #: The address family half.
+        self.afi = Afi.IPV4 if name.startswith("ipv4") else Afi.IPV6
+        #: True for SAFI 128 (RFC 4364, RFC 4659).
+        self.is_vpn = name.endswith("mpls-vpn")
 
-    @property
-    def is_vpn(self) -> bool:
-        """True for SAFI 128 (RFC 4364, RFC 4659)."""
-        return self.value.endswith("mpls-vpn")
+    __hash__ = object.__hash__
 
     @classmethod
     def of(cls, afi: Afi, *, vpn: bool) -> Family:

@@ -20,6 +20,7 @@ class NextHopBook:
     def __init__(self, underlay: Underlay) -> None:
         self._underlay = underlay
         self._uses: dict[NextHopKey, int] = {}
+        self._by_address: dict[IPAddress, dict[NextHopKey, None]] = {}
         self._ports_up: set[str] = set()
 
     def metric(self, hop: NextHopKey) -> int | None:
@@ -28,6 +29,9 @@ class NextHopBook:
             return 0 if hop.device in self._ports_up else None
         if hop.address is None:
             return 0
+        if hop.label < 0:
+            # A CE that is on none of the VRF's links must not be looked for in the core.
+            return None
         found = self._underlay.watch(hop.address)
         return None if found is None else found.metric
 
@@ -45,29 +49,35 @@ class NextHopBook:
         """True if the port can carry packets now."""
         return name in self._ports_up
 
-    def take(self, hop: NextHopKey, delta: Delta) -> None:
-        """A route uses this next hop from now on."""
-        uses = self._uses.get(hop, 0)
-        self._uses[hop] = uses + 1
-        if not uses:
+    def count(self, hop: NextHopKey, routes: int, delta: Delta) -> None:
+        """So many routes more (or fewer) use this next hop; the last one out takes it away."""
+        before = self._uses.get(hop, 0)
+        after = before + routes
+        if after:
+            self._uses[hop] = after
+        elif before:
+            self._forget(hop, delta)
+        if after and not before:
+            if hop.address is not None:
+                self._by_address.setdefault(hop.address, {})[hop] = None
             delta.next_hops[hop] = self.resolve(hop)
 
-    def release(self, hop: NextHopKey, delta: Delta) -> None:
-        """A route uses it no more; the last one out takes the object away."""
-        uses = self._uses[hop] - 1
-        if uses:
-            self._uses[hop] = uses
-        else:
-            del self._uses[hop]
-            delta.next_hops[hop] = None
+    def _forget(self, hop: NextHopKey, delta: Delta) -> None:
+        del self._uses[hop]
+        delta.next_hops[hop] = None
+        sharing = self._by_address.get(hop.address) if hop.address is not None else None
+        if sharing is not None and hop.address is not None:
+            del sharing[hop]
+            if not sharing:
+                del self._by_address[hop.address]
 
     def refresh(self, addresses: Iterable[IPAddress], delta: Delta) -> None:
         """The way to these next hops is another now: write their objects anew."""
-        wanted = set(addresses)
-        for hop in self._uses:
-            # An unreachable one is left as it is: its routes are about to go, and with it they go.
-            if hop.address in wanted and not hop.device and self.metric(hop) is not None:
-                delta.next_hops[hop] = self.resolve(hop)
+        for address in addresses:
+            for hop in self._by_address.get(address, ()):
+                # An unreachable one is left as it is: its routes are about to go, and it with them.
+                if not hop.device and self.metric(hop) is not None:
+                    delta.next_hops[hop] = self.resolve(hop)
 
     def resolve(self, hop: NextHopKey) -> NextHop:
         """The object for a next hop by what is known now; no paths where it is a discard."""

@@ -6,9 +6,13 @@ to another VRF it would carry one VPN's packets into another (security requireme
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 import msgspec
 
 from controlplane.model.label import Label, LabelBlock
+
+ZONE_MASK = 0xFFFF
 
 
 class LabelLedger(msgspec.Struct):
@@ -20,18 +24,43 @@ class LabelLedger(msgspec.Struct):
     held: dict[str, int] = msgspec.field(default_factory=dict)
     resting: dict[int, tuple[float, str]] = msgspec.field(default_factory=dict)
 
+    def copy(self) -> LabelLedger:
+        """One to try things on."""
+        return LabelLedger(dict(self.held), dict(self.resting))
+
 
 class LabelsExhaustedError(Exception):
     """Every label of the block is held or resting."""
 
 
-class LabelAllocator:
-    """Gives out the labels of ``block``; ``rest`` is in seconds."""
+def zone_of(label: int) -> int:
+    """The conntrack zone that goes with a label; zones have 16 bits, and 0 is the core's."""
+    return label & ZONE_MASK
 
-    def __init__(self, block: LabelBlock, rest: float, ledger: LabelLedger | None = None) -> None:
+
+class LabelAllocator:
+    """Gives out the labels of ``block``; ``rest`` is in seconds. Writes into ``ledger``.
+
+    ``avoid`` are numbers that something else goes by, such as kernel tables.
+    """
+
+    def __init__(
+        self, block: LabelBlock, rest: float, ledger: LabelLedger, avoid: Collection[int] = ()
+    ) -> None:
         self.block = block
         self.rest = rest
-        self.ledger = ledger or LabelLedger()
+        self.ledger = ledger
+        self._avoid = frozenset(avoid)
+
+    def assign(self, vrfs: Iterable[str], wall: float) -> dict[str, Label]:
+        """A label for every VRF, and rest for those of all others.
+
+        LabelsExhaustedError if there are too few; the ledger is then not to be used.
+        """
+        wanted = list(vrfs)
+        for name in [name for name in self.ledger.held if name not in wanted]:
+            self.release(name, wall)
+        return {name: self.obtain(name, wall) for name in wanted}
 
     def obtain(self, vrf: str, wall: float) -> Label:
         """The VRF's label, a new one if it has none; LabelsExhaustedError if none is to be had.
@@ -42,6 +71,7 @@ class LabelAllocator:
         held = self.ledger.held.get(vrf)
         if held is not None and held in self.block:
             return Label(held)
+        self.release(vrf, wall)  # of a block that is not ours any more: it rests all the same
         self._tidy(wall)
         label = self._former(vrf) or self._fresh()
         self.ledger.resting.pop(label, None)
@@ -59,15 +89,18 @@ class LabelAllocator:
         return next((Label(n) for n, (_, by) in resting if by == vrf and n in self.block), None)
 
     def _fresh(self) -> Label:
-        taken = set(self.ledger.held.values()) | set(self.ledger.resting)
+        taken = {*self.ledger.held.values(), *self.ledger.resting}
+        zones = {zone_of(label) for label in taken} | {0}
         for number in range(self.block.first, self.block.last + 1):
-            if number not in taken:
+            if number not in taken and zone_of(number) not in zones and number not in self._avoid:
                 return Label(number)
-        resting = len(self.ledger.resting)
+        resting = sum(label in self.block for label in self.ledger.resting)
         raise LabelsExhaustedError(f"no free label in {self.block} ({resting} are resting)")
 
     def _tidy(self, wall: float) -> None:
-        # A clock that was set back must not make a label rest for years.
-        for number, (at, _) in list(self.ledger.resting.items()):
-            if not 0 <= wall - at < self.rest:
+        for number, (at, by) in list(self.ledger.resting.items()):
+            if wall < at:
+                # The clock was set back. Nobody knows how long it has rested: it begins anew.
+                self.ledger.resting[number] = (wall, by)
+            elif wall - at >= self.rest:
                 del self.ledger.resting[number]

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
+from typing import TypeAlias
 
+from controlplane.bgp.adj_rib_out import ExportMark
 from controlplane.bgp.path import Path, Protocol, Source
 from controlplane.model.attributes import Attributes, Origin
 from controlplane.model.desired import NextHopKey
 from controlplane.model.intent import CePortIntent, StaticRouteIntent, VrfIntent
 from controlplane.model.label import Label
-from controlplane.model.prefix import Prefix
+from controlplane.model.prefix import IPAddress, Prefix
+from controlplane.vpn.labels import zone_of
 from controlplane.vpn.vrf_table import VrfTable
 
-LOCAL = Attributes(origin=Origin.INCOMPLETE)
+LOCAL = Attributes(origin=Origin.INCOMPLETE)  # what no routing protocol told (RFC 4271 s. 5.1.1)
+
+LocalRoutes: TypeAlias = dict[tuple[Prefix, Source], Path]
 
 
 class Vrf:
-    """Runtime of a VRF. ``number`` is the kernel's table."""
+    """Runtime of a VRF. ``number`` is the kernel's table, ``zone`` that of its connections."""
 
     def __init__(self, intent: VrfIntent, label: Label) -> None:
         self.intent = intent
         self.label = label
         self.number = intent.table or int(label)
+        self.zone = zone_of(label)
         self.table = VrfTable()
-        self.refused = 0
-        self._local: dict[object, tuple[Prefix, Path]] = {}
+        self.refused = 0  # routes that found the table full
+        self.overflowed = False  # some of them are still not here
+        self.asked_at = float("-inf")  # when they were last asked for again
+        self._local: LocalRoutes = {}
 
     @property
     def name(self) -> str:
@@ -33,48 +41,80 @@ class Vrf:
         return self.intent.name
 
     @property
-    def export_identity(self) -> tuple[object, ...]:
-        """What every exported route carries: if it changes, all are announced anew."""
-        return (self.intent.rd, self.label, self.intent.export_targets)
+    def mark(self) -> ExportMark:
+        """What every exported route carries."""
+        wish = self.intent
+        return ExportMark(wish.rd, self.label, wish.export_targets, wish.advertise_connected)
 
     def port(self, name: str) -> CePortIntent | None:
         """The CE port of that name."""
         return next((port for port in self.intent.ports if port.name == name), None)
 
-    def offer(self, prefix: Prefix, path: Path) -> bool:
-        """Make a path a candidate, unless the VRF is full (RFC 4381 section 3.3); False if so."""
+    @property
+    def links(self) -> tuple[Prefix, ...]:
+        """The prefixes of the VRF's own links."""
+        return tuple(_network(a.network) for port in self.intent.ports for a in port.addresses)
+
+    def offer(self, prefixes: list[Prefix], path: Path) -> list[Prefix]:
+        """Make a path a candidate; gives the prefixes that a full VRF had no room for.
+
+        A limit per VRF keeps one customer from filling everybody's memory (RFC 4381 s. 3.3).
+        """
         limit = self.intent.route_limit
-        if limit and len(self.table) >= limit and prefix not in self.table:
+        if not limit or len(self.table) + len(prefixes) <= limit:
+            self.table.put(prefixes, path)
+            return []
+        return [prefix for prefix in prefixes if not self._offer_one(prefix, path, limit)]
+
+    def _offer_one(self, prefix: Prefix, path: Path, limit: int) -> bool:
+        if len(self.table) >= limit and prefix not in self.table:
             self.refused += 1
+            self.overflowed = True
             return False
-        self.table.put(prefix, path)
+        self.table.put((prefix,), path)
         return True
 
-    def lay_local(self) -> None:
-        """Offer static and connected routes; a path that was there before stays the same object."""
-        local = {}
-        for key, prefix, hop, protocol in self._local_routes():
-            known = self._local.get(key)
-            path = known[1] if known else Path(Source(protocol, self.name), LOCAL, hop)
-            local[key] = (prefix, path)
-            self.table.put(prefix, path)
-        self._local = local
+    @property
+    def has_room(self) -> bool:
+        """True once it is worth asking again: not for every single route that comes and goes."""
+        limit = self.intent.route_limit
+        return not limit or len(self.table) <= limit - max(1, limit // 10)
 
-    def _local_routes(self) -> Iterator[tuple[object, Prefix, NextHopKey, Protocol]]:
+    def lay_local(self) -> None:
+        """Offer static and connected routes as the intent has them, and take back others."""
+        wanted = {(prefix, path.source): path for prefix, path in self._local_routes()}
+        for (prefix, source), path in self._local.items():
+            if (prefix, source) not in wanted:
+                self.table.drop(prefix, path.slot)
+        for (prefix, source), path in wanted.items():
+            known = self._local.get((prefix, source), path)
+            same = wanted[prefix, source] = known if known.says_the_same_as(path) else path
+            self.table.put((prefix,), same)
+        self._local = wanted
+
+    def _local_routes(self) -> Iterator[tuple[Prefix, Path]]:
         for port in self.intent.ports:
             for interface in port.addresses:
-                network = ip_network(interface.network)
-                prefix = Prefix(network.network_address.packed, network.prefixlen)
+                prefix = _network(interface.network)
                 hop = NextHopKey(prefix.afi, None, device=port.name)
-                yield (port.name, interface), prefix, hop, Protocol.CONNECTED
+                yield prefix, self._local_path(Protocol.CONNECTED, hop)
         for route in self.intent.static_routes:
-            yield route, route.prefix, self._static_hop(route), Protocol.STATIC
+            yield route.prefix, self._local_path(Protocol.STATIC, self._static_hop(route))
+
+    def _local_path(self, protocol: Protocol, hop: NextHopKey) -> Path:
+        # The link is part of the source: two ways to one prefix stand beside each other.
+        via = f"{hop.device} {hop.address or ''}"
+        return Path(Source(protocol, self.name, via=via), LOCAL, hop)
 
     def _static_hop(self, route: StaticRouteIntent) -> NextHopKey:
-        port = route.port
-        if route.via is not None and not port:
-            links = (
-                p.name for p in self.intent.ports for a in p.addresses if route.via in a.network
-            )
-            port = next(links, "")
+        port = route.port or (self._link_to(route.via) if route.via is not None else "")
         return NextHopKey(route.prefix.afi, route.via, device=port)
+
+    def _link_to(self, address: IPAddress) -> str:
+        ports: Iterable[CePortIntent] = self.intent.ports
+        return next((p.name for p in ports for a in p.addresses if address in a.network), "")
+
+
+def _network(network: object) -> Prefix:
+    found = ip_network(str(network))
+    return Prefix(found.network_address.packed, found.prefixlen)

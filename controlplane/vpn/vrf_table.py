@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
 
 from controlplane.bgp.decision import Metric, best_path
 from controlplane.bgp.path import Path, Source
+from controlplane.model.desired import NextHopKey
 from controlplane.model.prefix import Prefix
 from controlplane.model.rd import RouteDistinguisher
 
-Slot = tuple[Source, RouteDistinguisher | None]
+Slot: TypeAlias = tuple[Source, RouteDistinguisher | None]
+Change: TypeAlias = tuple[Prefix, Path | None, Path | None]  # old best, new best
+Candidates: TypeAlias = Path | tuple[Path, ...]
 
 
 class VrfTable:
     """Prefix -> candidates. A lone candidate is stored bare: nearly all are alone."""
 
     def __init__(self) -> None:
-        self._candidates: dict[Prefix, Path | tuple[Path, ...]] = {}
+        self._candidates: dict[Prefix, Candidates] = {}
         self.best: dict[Prefix, Path] = {}
-        self.dirty: set[Prefix] = set()
-        self.restarted = True  # nothing was put in yet
+        self.dirty: dict[Prefix, None] = {}  # a set that keeps its order, so that replays agree
 
     def __len__(self) -> int:
         return len(self._candidates)
@@ -27,15 +30,20 @@ class VrfTable:
     def __contains__(self, prefix: Prefix) -> bool:
         return prefix in self._candidates
 
-    def put(self, prefix: Prefix, path: Path) -> None:
+    def put(self, prefixes: Iterable[Prefix], path: Path) -> None:
         """Add a candidate, in place of the one of the same source and RD."""
-        old = self._candidates.get(prefix)
-        if old is None or (isinstance(old, Path) and old.slot == path.slot):
-            self._candidates[prefix] = path
-        else:
-            others = (old,) if isinstance(old, Path) else old
-            self._candidates[prefix] = (*(o for o in others if o.slot != path.slot), path)
-        self.dirty.add(prefix)
+        for prefix in prefixes:
+            old = self._candidates.setdefault(prefix, path)
+            if old is path or self._replace(prefix, old, path):
+                self.dirty[prefix] = None
+
+    def _replace(self, prefix: Prefix, old: Candidates, path: Path) -> bool:
+        others = _as_tuple(old)
+        if any(path.says_the_same_as(other) for other in others):
+            return False
+        kept = tuple(other for other in others if not path.replaces(other))
+        self._candidates[prefix] = (*kept, path) if kept else path
+        return True
 
     def drop(self, prefix: Prefix, slot: Slot) -> None:
         """Take a candidate away; nothing happens if it is not there."""
@@ -47,7 +55,7 @@ class VrfTable:
             del self._candidates[prefix]
         else:
             self._candidates[prefix] = rest[0] if len(rest) == 1 else rest
-        self.dirty.add(prefix)
+        self.dirty[prefix] = None
 
     def candidates(self, prefix: Prefix) -> tuple[Path, ...]:
         """All candidates of a prefix, in no order that means anything."""
@@ -58,42 +66,56 @@ class VrfTable:
         """Every prefix that has a candidate."""
         return iter(self._candidates)
 
-    def touch_hops(self, addresses: set[object]) -> None:
-        """Mark every prefix with a candidate through one of these next hops for a new decision."""
-        for prefix, found in self._candidates.items():
-            if any(path.hop.address in addresses for path in _as_tuple(found)):
-                self.dirty.add(prefix)
+    def paths(self) -> set[Path]:
+        """Every candidate, each once however many prefixes share it."""
+        return {path for found in self._candidates.values() for path in _as_tuple(found)}
 
-    def touch_device(self, device: str) -> None:
-        """The same for every candidate that leaves through a port."""
+    def touch(self, turned: Callable[[NextHopKey], bool]) -> None:
+        """Mark every prefix with a candidate through such a next hop for a new decision."""
+        touched = {path for path in self.paths() if turned(path.hop)}
+        if not touched:
+            return
         for prefix, found in self._candidates.items():
-            if any(path.hop.device == device for path in _as_tuple(found)):
-                self.dirty.add(prefix)
+            if found in touched if isinstance(found, Path) else not touched.isdisjoint(found):
+                self.dirty[prefix] = None
 
-    def restart(self) -> None:
+    def clear(self) -> None:
         """Forget every candidate but keep what was chosen, so that only differences come out."""
-        self.dirty.update(self._candidates)
-        self.dirty.update(self.best)
+        self.dirty.update(dict.fromkeys(self._candidates))
+        self.dirty.update(dict.fromkeys(self.best))
         self._candidates.clear()
-        self.restarted = True
 
-    def decide(self, metric: Metric) -> list[tuple[Prefix, Path | None, Path | None]]:
+    def decide(self, metric: Metric) -> list[Change]:
         """Choose anew for what is marked; gives (prefix, old best, new best) where they differ."""
-        changes: list[tuple[Prefix, Path | None, Path | None]] = []
+        choose = _Chooser(metric)
+        changes: list[Change] = []
+        best, candidates = self.best, self._candidates
         for prefix in self.dirty:
-            found = self._candidates.get(prefix)
-            new = None if found is None else best_path(_as_tuple(found), metric)
-            old = self.best.get(prefix)
+            found = candidates.get(prefix)
+            new = None if found is None else choose[found]
+            old = best.get(prefix)
             if new is old:
                 continue
             if new is None:
-                del self.best[prefix]
+                del best[prefix]
             else:
-                self.best[prefix] = new
+                best[prefix] = new
             changes.append((prefix, old, new))
         self.dirty.clear()
         return changes
 
 
-def _as_tuple(found: Path | tuple[Path, ...]) -> tuple[Path, ...]:
+class _Chooser(dict[Candidates, Path | None]):
+    """Prefixes with the same candidates have the same best path: it is looked for once."""
+
+    def __init__(self, metric: Metric) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, found: Candidates) -> Path | None:
+        self[found] = best = best_path(_as_tuple(found), self._metric)
+        return best
+
+
+def _as_tuple(found: Candidates) -> tuple[Path, ...]:
     return (found,) if isinstance(found, Path) else found

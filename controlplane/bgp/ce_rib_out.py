@@ -1,0 +1,113 @@
+"""What one CE has been told of its VRF, by the policy of its session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from controlplane.bgp.outbound import ce_attributes, may_go_to_ce
+from controlplane.bgp.path import Path
+from controlplane.bgp.sent_routes import SentRoutes, pack
+from controlplane.model.attributes import Attributes, Nlri
+from controlplane.model.effects import Announce, Effect, Withdraw
+from controlplane.model.intent import CePortIntent, PeerIntent
+from controlplane.model.prefix import Afi, Family, IPAddress, Prefix, afi_of
+from controlplane.vpn.vrf_table import Change
+
+UNICAST = {afi: Family.of(afi, vpn=False) for afi in Afi}
+
+
+class CeRibOut:
+    """Adj-RIB-Out of a CE session; empty while the session is down."""
+
+    def __init__(self, peer: PeerIntent, port: CePortIntent | None, *, connected: bool) -> None:
+        self.peer = peer
+        self._port = port
+        self._connected = connected
+        self._next_hops = _next_hops(peer, port)
+        self._families: frozenset[Family] = frozenset()
+        self.sent = SentRoutes()
+
+    def __len__(self) -> int:
+        return len(self.sent)
+
+    @property
+    def is_open(self) -> bool:
+        """True while the session is up."""
+        return bool(self._families)
+
+    def open(self, families: frozenset[Family], best: dict[Prefix, Path]) -> None:
+        """The session is up: tell the whole VRF."""
+        self.reset()
+        self._families = families
+        self.change((prefix, None, path) for prefix, path in best.items())
+
+    def reset(self) -> None:
+        """The session is gone, and with it all that was told."""
+        self.sent.clear()
+        self._families = frozenset()
+
+    def renew(self, families: frozenset[Family]) -> None:
+        """Tell everything of these families once more (RFC 2918)."""
+        self.sent.renew({family.afi for family in families})
+
+    def reconfigure(
+        self, peer: PeerIntent, port: CePortIntent | None, *, connected: bool,
+        best: dict[Prefix, Path],
+    ) -> None:  # fmt: skip
+        """Go on under another wish: what it no longer allows is withdrawn, the rest stays."""
+        if (self.peer, self._port, self._connected) == (peer, port, connected):
+            return
+        before = (_manner(self.peer), self._next_hops)
+        self.peer, self._port, self._connected = peer, port, connected
+        self._next_hops = _next_hops(peer, port)
+        if before != (_manner(peer), self._next_hops):
+            self.sent.renew()
+        for prefix in [p for p in self.sent.paths if p not in best]:
+            self.sent.put(prefix, None)
+        self.change((prefix, None, path) for prefix, path in best.items())
+
+    def change(self, changes: Iterable[Change]) -> None:
+        """Best paths of the VRF are others now."""
+        if not self._families:
+            return
+        for prefix, _, new in changes:
+            allowed = new is not None and self._allowed(prefix, new)
+            self.sent.put(prefix, new if allowed else None)
+
+    def flush(self) -> list[Effect]:
+        """The words that have gathered, withdrawals first."""
+        name, (gone, groups) = self.peer.peer, self.sent.drain()
+        effects: list[Effect] = []
+        for afi, family in UNICAST.items():
+            nlri = [Nlri(prefix) for prefix in gone if prefix.afi is afi]
+            if nlri:
+                effects.append(Withdraw(name, family, nlri))
+        for afi, attributes, prefixes in pack(groups, self._attributes):
+            nlri = [Nlri(prefix) for prefix in prefixes]
+            effects.append(Announce(name, UNICAST[afi], self._next_hops[afi], attributes, nlri))
+        return effects
+
+    def _attributes(self, path: Path) -> Attributes:
+        return ce_attributes(self.peer, path.attributes)
+
+    def _allowed(self, prefix: Prefix, path: Path) -> bool:
+        afi = prefix.afi
+        if UNICAST[afi] not in self._families or afi not in self._next_hops:
+            return False
+        if path.is_connected and not self._connected:
+            return False
+        return self.peer.export_policy.accepts(prefix) and may_go_to_ce(self.peer, path)
+
+
+def _manner(peer: PeerIntent) -> object:
+    """What of a session's intent shows in the attributes that it is told."""
+    return (peer.asn, peer.local_as, peer.as_override, peer.remove_private_as)
+
+
+def _next_hops(peer: PeerIntent, port: CePortIntent | None) -> dict[Afi, IPAddress]:
+    """Next hop self; for the other family, our address of that family on the same link."""
+    addresses = [i.ip for i in port.addresses] if port else []
+    found: dict[Afi, IPAddress] = {}
+    for address in (peer.local_address, *addresses):
+        found.setdefault(afi_of(address), address)
+    return found

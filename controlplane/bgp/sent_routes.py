@@ -1,0 +1,78 @@
+"""Prefix -> path as a peer has been told, and what is to be told still: the last word wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import TypeAlias
+
+from controlplane.bgp.path import Path
+from controlplane.model.attributes import Attributes
+from controlplane.model.prefix import Afi, Prefix
+
+Parcel: TypeAlias = tuple[Afi, Attributes, list[Prefix]]
+
+
+class SentRoutes:
+    """What should be known at the other end. ``put`` gathers, ``drain`` says what to send."""
+
+    def __init__(self) -> None:
+        self.paths: dict[Prefix, Path] = {}
+        self._pending: dict[Prefix, bool] = {}  # prefix -> whether the peer knows it
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def put(self, prefix: Prefix, path: Path | None) -> None:
+        """From now on this path, or none, is to be known for the prefix."""
+        before = self.paths.get(prefix)
+        if before is path:
+            return
+        self._pending.setdefault(prefix, before is not None)
+        if path is None:
+            del self.paths[prefix]
+        else:
+            self.paths[prefix] = path
+
+    def renew(self, afis: Collection[Afi] = tuple(Afi)) -> None:
+        """Everything is to be said once more; what the peer knows is not taken back for it."""
+        for prefix in self.paths:
+            if prefix.afi in afis:
+                self._pending.setdefault(prefix, True)
+
+    def clear(self) -> None:
+        """The peer knows nothing and nothing is to be said."""
+        self.paths, self._pending = {}, {}
+
+    def known(self) -> list[Prefix]:
+        """The prefixes that the peer has been told, whatever is pending."""
+        unsaid = {prefix for prefix, told in self._pending.items() if not told}
+        gone = [prefix for prefix, told in self._pending.items() if told]
+        return list(dict.fromkeys([*gone, *(p for p in self.paths if p not in unsaid)]))
+
+    def drain(self) -> tuple[list[Prefix], dict[Path, list[Prefix]]]:
+        """What to withdraw and what to announce, the latter by path; nothing is pending then."""
+        pending, self._pending = self._pending, {}
+        gone = [prefix for prefix, told in pending.items() if told and prefix not in self.paths]
+        return gone, self._by_path(p for p in pending if p in self.paths)
+
+    def everything(self) -> dict[Path, list[Prefix]]:
+        """All that should be known, by path."""
+        return self._by_path(self.paths)
+
+    def _by_path(self, prefixes: Iterable[Prefix]) -> dict[Path, list[Prefix]]:
+        groups: dict[Path, list[Prefix]] = {}
+        for prefix in prefixes:
+            groups.setdefault(self.paths[prefix], []).append(prefix)
+        return groups
+
+
+def pack(groups: dict[Path, list[Prefix]], say: Callable[[Path], Attributes]) -> list[Parcel]:
+    """Join what leaves with the same attributes: few UPDATEs, many NLRI."""
+    parcels: dict[tuple[Afi, Attributes], list[Prefix]] = {}
+    for path, prefixes in groups.items():
+        attributes = say(path)
+        for afi in Afi:
+            of_afi = [prefix for prefix in prefixes if prefix.afi is afi]
+            if of_afi:
+                parcels.setdefault((afi, attributes), []).extend(of_afi)
+    return [(afi, attributes, prefixes) for (afi, attributes), prefixes in parcels.items()]

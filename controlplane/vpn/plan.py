@@ -1,0 +1,48 @@
+"""Whether an intent can be had at all, and with which labels: asked before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+import msgspec
+
+from controlplane.model.intent import NodeIntent
+from controlplane.model.label import Label
+from controlplane.vpn.labels import LabelAllocator, LabelLedger, LabelsExhaustedError
+
+
+class IntentRefusedError(Exception):
+    """The intent contradicts itself or asks for more than there is; nothing was changed."""
+
+
+class VrfPlan(msgspec.Struct, frozen=True):
+    """The label of every VRF, and the ledger once they are given out."""
+
+    labels: dict[str, Label]
+    ledger: LabelLedger
+
+
+def plan_vrfs(intent: NodeIntent, ledger: LabelLedger, wall: float) -> VrfPlan:
+    """Give out labels on a copy of the ledger; IntentRefusedError if that cannot be done.
+
+    ``wall`` is Unix time. Two VRFs with one name, RD or kernel table would be one VPN to somebody.
+    """
+    _refuse_twins("VRF name", ((v.name, v.name) for v in intent.vrfs))
+    _refuse_twins("route distinguisher", ((v.name, v.rd) for v in intent.vrfs))
+    _refuse_twins("session", ((str(p.peer), p.peer) for p in intent.all_peers))
+    tried, tables = ledger.copy(), [v.table for v in intent.vrfs if v.table]
+    allocator = LabelAllocator(intent.label_block, intent.label_rest, tried, tables)
+    try:
+        labels = allocator.assign((v.name for v in intent.vrfs), wall)
+    except LabelsExhaustedError as error:
+        raise IntentRefusedError(str(error)) from error
+    _refuse_twins("table", ((v.name, v.table or int(labels[v.name])) for v in intent.vrfs))
+    return VrfPlan(labels, tried)
+
+
+def _refuse_twins(what: str, named: Iterable[tuple[str, Hashable]]) -> None:
+    first: dict[Hashable, str] = {}
+    for name, value in named:
+        if value in first:
+            raise IntentRefusedError(f"{what} {value} of {name} is also that of {first[value]}")
+        first[value] = name
