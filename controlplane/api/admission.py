@@ -14,6 +14,7 @@ from google.protobuf.json_format import MessageToJson
 from controlplane.api.audit import CHANGE, AuditLog, Change
 from controlplane.api.caller import CALLER, Caller
 from controlplane.api.limits import MAX_SECONDS, AtOnce, Crowded, RateLimit
+from controlplane.api.refusal import Refusal, denied, exhausted
 from controlplane.api.roles import RULES, Rule, allows
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -29,6 +30,7 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
     audit: AuditLog
     rate: RateLimit
     at_once: AtOnce
+    report: Callable[[str], None]
 
     async def intercept_service(
         self,
@@ -75,45 +77,52 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
 
     @asynccontextmanager
     async def _admitted(self, method: str, request: Any, context: Context) -> AsyncIterator[None]:
-        caller = self.identify(context)
-        if caller is None:
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no identity")
-            return
-        rule = RULES.get(method)
-        await self._permit(method, rule, caller, request, context)
-        CALLER.set(caller)
+        """All that stands around one call. Whatever ends it is told after it is written down."""
         try:
+            caller = self._known(context)
+            rule = await self._permit(method, caller, request)
+            CALLER.set(caller)
             with self.at_once.hold(caller.identity):
-                async with asyncio.timeout(None if rule and rule.lasting else MAX_SECONDS):
-                    async with self._audited(method, rule, caller, request, context):
+                async with asyncio.timeout(None if rule.lasting else MAX_SECONDS):
+                    async with self._audited(method, rule, caller, request):
                         yield
+        except Refusal as refusal:
+            await context.abort(refusal.code, refusal.text)
         except Crowded:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls at once")
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"over {MAX_SECONDS:.0f} s")
+        except (grpc.aio.AbortError, grpc.aio.UsageError):
+            raise
+        except Exception as error:
+            self.report(f"{method}: {error!r}")  # the text may say more than a caller should know
+            await context.abort(grpc.StatusCode.INTERNAL, "internal error, see the node's log")
 
-    async def _permit(
-        self, method: str, rule: Rule | None, caller: Caller, request: Any, context: Context
-    ) -> None:
+    def _known(self, context: Context) -> Caller:
+        caller = self.identify(context)
+        if caller is None:
+            raise Refusal(grpc.StatusCode.UNAUTHENTICATED, "no identity")
         if not self.rate.take(caller.identity):
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls, slow down")
+            raise exhausted("too many calls, slow down")
+        return caller
+
+    async def _permit(self, method: str, caller: Caller, request: Any) -> Rule:
+        rule, name = RULES.get(method), method.rpartition("/")[2]
+        if rule is None:
+            raise denied(f"{name} is open to nobody")
         if allows(rule, caller.role, limited=bool(caller.vrfs)):
-            return
-        if rule and rule.changes:
+            return rule
+        if rule.changes:
             await self._write(caller, method, request, phase="refused")
-        need = f"needs the role {rule.least.value}" if rule else "is open to nobody"
-        if rule and rule.whole_node and caller.vrfs:
-            need += " for the whole node"
-        await context.abort(
-            grpc.StatusCode.PERMISSION_DENIED, f"{method.rpartition('/')[2]} {need}"
-        )
+        whole = " for the whole node" if rule.whole_node and caller.vrfs else ""
+        raise denied(f"{name} needs the role {rule.least.value}{whole}")
 
     @asynccontextmanager
     async def _audited(
-        self, method: str, rule: Rule | None, caller: Caller, request: Any, context: Context
+        self, method: str, rule: Rule, caller: Caller, request: Any
     ) -> AsyncIterator[None]:
         """A change that cannot be written down is not made; its end is written whatever it is."""
-        if rule is None or not rule.changes:
+        if not rule.changes:
             yield
             return
         change = Change()
@@ -122,13 +131,13 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
             await self._write(caller, method, request, phase="asked")
         except OSError as error:
             text = f"the audit log cannot be written: {error.strerror}"
-            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, text)
-        result = "UNKNOWN"
+            raise Refusal(grpc.StatusCode.FAILED_PRECONDITION, text) from None
+        result = "INTERNAL"
         try:
             yield
             result = "OK"
-        except grpc.aio.AbortError:
-            result = _code(context)
+        except Refusal as refusal:
+            result = refusal.code.name
             raise
         except asyncio.CancelledError:
             result = "CANCELLED"
@@ -143,8 +152,3 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         await self.audit.write(
             who=caller.identity, role=role, method=method, request=text, **fields
         )
-
-
-def _code(context: Context) -> str:
-    code = context.code()
-    return code.name if isinstance(code, grpc.StatusCode) else str(code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import chain, islice
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 from bulkhead.v1 import node_pb2 as pb
@@ -14,6 +14,7 @@ from bulkhead.v1 import node_pb2_grpc
 from controlplane.api import messages
 from controlplane.api.audit import CHANGE
 from controlplane.api.caller import CALLER
+from controlplane.api.refusal import denied, invalid, not_found
 from controlplane.api.view import NeighborView, NodeView, ReloadRefusedError, RouteFilter, RouteView
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import parse_address, parse_prefix
@@ -52,7 +53,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self, request: pb.ShowNeighborsRequest, context: Context
     ) -> pb.ShowNeighborsResponse:
         """The caller's sessions."""
-        await self._check_vrf(request.vrf, context)
+        self._check_vrf(request.vrf)
         rows = self._neighbors(request.vrf, core_only=request.core_only)
         return pb.ShowNeighborsResponse(neighbors=map(messages.neighbor, rows))
 
@@ -67,21 +68,12 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self, request: pb.ShowRoutesRequest, context: Context
     ) -> AsyncIterator[pb.ShowRoutesResponse]:
         """The caller's routes, some hundred at a time; other work goes on in between."""
-        await self._check_vrf(request.vrf, context)
-        await self._check_addresses(request, context)
+        self._check_vrf(request.vrf)
+        _check_addresses(request)
         rows = chain.from_iterable(map(self._view.routes, _filters(request)))
         for piece in _pieces(rows, ROUTES_PER_MESSAGE):
             yield pb.ShowRoutesResponse(routes=map(messages.route, piece))
             await asyncio.sleep(0)
-
-    async def _check_addresses(self, request: pb.ShowRoutesRequest, context: Context) -> None:
-        try:
-            if request.prefix:
-                parse_prefix(request.prefix)
-            if request.neighbor:
-                parse_address(request.neighbor)
-        except ValueError as error:
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
     async def ShowLabels(
         self, request: pb.ShowLabelsRequest, context: Context
@@ -117,7 +109,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self, request: pb.ShowGuardsRequest, context: Context
     ) -> pb.ShowGuardsResponse:
         """The guards of the caller's ports."""
-        await self._check_vrf(request.vrf, context)
+        self._check_vrf(request.vrf)
         caller = CALLER.get()
         rows = (
             row
@@ -133,7 +125,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 report = await self._view.reload()
             except ReloadRefusedError as error:
                 CHANGE.get().after = f"refused: {len(error.errors)} errors"
-                await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, _fitting(error.errors))
+                raise invalid(_fitting(error.errors)) from None
         CHANGE.get().after = "; ".join(report.changes)
         return pb.ReloadResponse(changes=report.changes, warnings=report.warnings)
 
@@ -141,32 +133,37 @@ class NodeService(node_pb2_grpc.NodeServicer):
         self, request: pb.ClearNeighborRequest, context: Context
     ) -> pb.ClearNeighborResponse:
         """Reset one session; a caller with some VRFs can reset theirs alone."""
-        await self._check_vrf(request.vrf, context, core=True)
+        self._check_vrf(request.vrf, core=True)
         try:
             peer = PeerId(request.vrf, parse_address(request.address))
         except ValueError as error:
-            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            raise invalid(str(error)) from None
         before = next((r for r in self._neighbors("") if _names(r, peer)), None)
         if before is None:
-            await _abort(context, grpc.StatusCode.NOT_FOUND, f"there is no neighbour {peer}")
+            raise not_found(f"there is no neighbour {peer}")
         CHANGE.get().before = before.state.value
         async with self._changing:
             await self._view.clear_neighbor(peer)
         CHANGE.get().after = "reset"
         return pb.ClearNeighborResponse()
 
-    async def _check_vrf(self, vrf: str, context: Context, *, core: bool = False) -> None:
+    def _check_vrf(self, vrf: str, *, core: bool = False) -> None:
         """Refuse a VRF that the caller may not see before saying whether it exists."""
         if (vrf or core) and not CALLER.get().may_see(vrf):
             place = f"VRF {vrf}" if vrf else "the core"
-            await _abort(context, grpc.StatusCode.PERMISSION_DENIED, f"{place} is not yours")
+            raise denied(f"{place} is not yours")
         if vrf and all(row.name != vrf for row in self._view.vrfs()):
-            await _abort(context, grpc.StatusCode.NOT_FOUND, f"there is no VRF {vrf}")
+            raise not_found(f"there is no VRF {vrf}")
 
 
-async def _abort(context: Context, code: grpc.StatusCode, text: str) -> NoReturn:
-    await context.abort(code, text)
-    raise AssertionError("abort came back")
+def _check_addresses(request: pb.ShowRoutesRequest) -> None:
+    try:
+        if request.prefix:
+            parse_prefix(request.prefix)
+        if request.neighbor:
+            parse_address(request.neighbor)
+    except ValueError as error:
+        raise invalid(str(error)) from None
 
 
 def _names(row: NeighborView, peer: PeerId) -> bool:

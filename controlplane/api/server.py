@@ -132,7 +132,7 @@ class ApiServer:
         self._inner_folder.mkdir(mode=0o700)
 
     async def _build(self, identify: Callable[[Context], Caller | None]) -> grpc.aio.Server:
-        admission = Admission(identify, self._audit, self._rate, self._at_once)
+        admission = Admission(identify, self._audit, self._rate, self._at_once, self._failed)
         server = grpc.aio.server(
             interceptors=[admission], options=CHANNEL_OPTIONS, maximum_concurrent_rpcs=MAX_RPCS
         )
@@ -164,6 +164,9 @@ class ApiServer:
         await gate.listen(listener)
         self._remote = _Door(gate, server)
         self.journal.info("api_listening", address=str(tcp.address), port=tcp.port)
+
+    def _failed(self, text: str) -> None:
+        self.journal.warning("api_call_failed", reason=text)
 
     def _report(self, text: str) -> None:
         with contextlib.suppress(Exception):  # a gRPC thread calls; its handshake must go on

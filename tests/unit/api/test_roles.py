@@ -163,6 +163,20 @@ def test_changes_are_written_down_before_and_after(running: Serving) -> None:
     assert first_break(running.audit_lines) is None
 
 
+def test_a_failure_of_ours_tells_the_caller_nothing_and_the_journal_all(
+    running: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("key 0xdeadbeef")
+
+    monkeypatch.setattr(running.node, "reload", fail)
+    with running.client() as node, pytest.raises(grpc.RpcError) as error:
+        node.reload()
+    assert "deadbeef" not in str(error.value)
+    assert any("deadbeef" in str(fields) for _, fields in running.notes.lines)
+    assert running.audit[-1]["result"] == "INTERNAL"
+
+
 def test_a_refused_change_is_written_down(running: Serving, caller: list[Caller]) -> None:
     caller[0] = Caller("somebody", ApiRole.VIEWER)
     with running.client() as node:
