@@ -32,6 +32,7 @@ from controlplane.model.events import (
 )
 from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
+from controlplane.model.prefix import Family
 from controlplane.reload import Reload
 from controlplane.sessions import Sessions
 from controlplane.start_of_day import NEVER, StartOfDay
@@ -141,6 +142,18 @@ class Router:
     def intent(self) -> NodeIntent | None:
         """What the operator wants."""
         return self.state.intent
+
+    @property
+    def ledger(self) -> LabelLedger:
+        """Which labels are held, and which rest."""
+        return self.state.ledger
+
+    def told(self, peer: PeerId, family: Family) -> int:
+        """How many routes of a family a peer has been told."""
+        if peer.is_core:
+            return self.state.core_out.count(family)
+        out = self.state.ce_rib_out(peer)
+        return out.count(family) if out else 0
 
     @property
     def in_sync(self) -> bool:

@@ -30,6 +30,10 @@ class CeRibOut:
     def __len__(self) -> int:
         return len(self.sent)
 
+    def count(self, family: Family) -> int:
+        """How many routes of a family have been told."""
+        return sum(UNICAST[prefix.afi] is family for prefix in self.sent.paths)
+
     @property
     def is_open(self) -> bool:
         """True while the session is up."""

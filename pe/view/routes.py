@@ -1,0 +1,101 @@
+"""Routes as rows: every path of a VRF, the best marked, with what it needs to be understood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from controlplane.api.view import RouteFilter, RouteSource, RouteView
+from controlplane.bgp.decision import ranked
+from controlplane.bgp.path import Path, Protocol
+from controlplane.model.attributes import AsSegment
+from controlplane.model.prefix import Prefix, parse_prefix
+from controlplane.router import Router
+from controlplane.vpn.vrf import Vrf
+
+
+def route_rows(router: Router, wanted: RouteFilter, now: float) -> Iterator[RouteView]:
+    """The rows that pass a filter; lives with tables that change meanwhile."""
+    names = [wanted.vrf] if wanted.vrf else sorted(router.vrfs)
+    for vrf in (router.vrfs[name] for name in names if name in router.vrfs):
+        for prefix in _prefixes(vrf, wanted):
+            yield from _rows(router, vrf, prefix, wanted, now)
+
+
+def _prefixes(vrf: Vrf, wanted: RouteFilter) -> Iterable[Prefix]:
+    if not wanted.prefix:
+        return sorted(vrf.table.prefixes(), key=_order)
+    asked = parse_prefix(wanted.prefix, strict=False)
+    if wanted.longer:
+        return sorted((p for p in vrf.table.prefixes() if asked.contains(p)), key=_order)
+    if "/" in wanted.prefix:
+        return [asked] if asked in vrf.table else []
+    covering = [p for p in vrf.table.prefixes() if p.contains(asked)]
+    return [max(covering, key=lambda p: p.length)] if covering else []
+
+
+def _order(prefix: Prefix) -> tuple[int, bytes, int]:
+    return (len(prefix.packed), prefix.packed, prefix.length)
+
+
+def _rows(
+    router: Router, vrf: Vrf, prefix: Prefix, wanted: RouteFilter, now: float
+) -> Iterator[RouteView]:
+    best = vrf.table.best.get(prefix)
+    for path in ranked(vrf.table.candidates(prefix), router.hops.metric):
+        peer = path.source.peer
+        other = wanted.neighbor and (peer is None or str(peer.address) != wanted.neighbor)
+        if other or not (wanted.all_paths or path is best or best is None):
+            continue
+        yield _row(router, vrf, prefix, path, best is path, now)
+
+
+def _row(router: Router, vrf: Vrf, prefix: Prefix, path: Path, best: bool, now: float) -> RouteView:
+    a, hop = path.attributes, router.hops.resolve(path.hop)
+    return RouteView(
+        vrf=vrf.name,
+        prefix=str(prefix),
+        source=_source(path),
+        next_hop=_next_hop(path),
+        best=best,
+        active=router.hops.metric(path.hop) is not None,
+        port=hop.paths[0].device if hop.paths else "",
+        labels=hop.paths[0].labels if hop.paths else (),
+        age=now - path.accepted if path.accepted else 0.0,
+        neighbor=str(path.source.peer.address) if path.source.peer else "",
+        rd=str(path.rd) if path.rd else "",
+        local_pref=a.local_pref,
+        med=a.med,
+        origin=a.origin.name,
+        as_path=" ".join(map(_segment, a.as_path)),
+        communities=tuple(f"{x}:{y}" for x, y in a.communities),
+        large_communities=tuple(":".join(map(str, c)) for c in a.large_communities),
+        route_targets=tuple(sorted(map(str, a.route_targets))),
+        sites_of_origin=tuple(sorted(map(str, a.sites_of_origin))),
+        stale=_is_stale(router, prefix, path),
+    )
+
+
+def _source(path: Path) -> RouteSource:
+    if path.source.protocol is Protocol.CONNECTED:
+        return RouteSource.CONNECTED
+    if path.source.protocol is Protocol.STATIC:
+        return RouteSource.STATIC
+    if path.source.is_local:
+        return RouteSource.EBGP
+    return RouteSource.VPN if path.source.peer else RouteSource.LEAKED
+
+
+def _next_hop(path: Path) -> str:
+    if path.hop.address is not None:
+        return str(path.hop.address)
+    return "" if path.hop.device else "blackhole"
+
+
+def _segment(segment: AsSegment) -> str:
+    text = " ".join(map(str, segment.asns))
+    return text if segment.kind == "sequence" else f"{{{text.replace(' ', ',')}}}"
+
+
+def _is_stale(router: Router, prefix: Prefix, path: Path) -> bool:
+    peer = router.peers.get(path.source.peer) if path.source.peer else None
+    return peer is not None and not peer.up and peer.stale_until is not None and bool(prefix)

@@ -1,0 +1,81 @@
+"""Sessions as rows: what the router decided about them beside what the speaker sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from controlplane.api.view import NeighborFamilyView, NeighborView, SessionState
+from controlplane.bgp.peer_state import PeerState
+from controlplane.model.peer import PeerId
+from controlplane.model.prefix import Afi, Family
+from controlplane.router import Router
+from controlplane.speaker.session import SessionSnapshot
+
+
+def neighbor_rows(
+    router: Router, speakers: Iterable[SessionSnapshot], now: float
+) -> Iterator[NeighborView]:
+    """Every session, the core's first."""
+    seen = {snapshot.peer: snapshot for snapshot in speakers}
+    for peer in list(router.peers.values()):
+        yield _row(router, peer, seen, now)
+
+
+def _row(
+    router: Router, peer: PeerState, seen: Mapping[PeerId, SessionSnapshot], now: float
+) -> NeighborView:
+    intent, snapshot = peer.intent, seen.get(peer.intent.peer)
+    held = peer.held_until - now if peer.held_until not in (None, float("inf")) else 0.0
+    return NeighborView(
+        vrf=intent.peer.vrf,
+        address=str(intent.peer.address),
+        asn=intent.asn,
+        local_asn=intent.local_as,
+        local_address=str(intent.local_address),
+        state=_state(peer, snapshot),
+        state_age=now - peer.since if peer.since else None,
+        families=tuple(_family(router, peer, family) for family in intent.families),
+        hold_time=snapshot.hold_time if snapshot else intent.hold_time,
+        port=intent.port,
+        description=intent.description,
+        router_id=snapshot.router_id if snapshot else "",
+        flaps=peer.flaps,
+        last_error=peer.last_error or (snapshot.last_error if snapshot else ""),
+        held_for=max(held, 0.0),
+        md5=intent.md5 is not None,
+        ttl_security=intent.ttl_security or 0,
+        refused=dict(peer.refused),
+    )
+
+
+def _state(peer: PeerState, snapshot: SessionSnapshot | None) -> SessionState:
+    if peer.disabled:
+        return SessionState.HELD_DOWN
+    if peer.up:
+        return SessionState.ESTABLISHED
+    if snapshot is None or snapshot.state == "idle":
+        return SessionState.IDLE
+    return SessionState.ACTIVE
+
+
+def _family(router: Router, peer: PeerState, family: Family) -> NeighborFamilyView:
+    limit = peer.intent.limit(family)
+    return NeighborFamilyView(
+        family=family_name(family),
+        negotiated=peer.up and family in peer.families,
+        received=peer.adj_in.count(family),
+        sent=_sent(router, peer, family) if peer.up else 0,
+        stale=peer.adj_in.stale_count(family),
+        limit=limit.maximum if limit else 0,
+        end_of_rib=family in peer.eor_received,
+    )
+
+
+def _sent(router: Router, peer: PeerState, family: Family) -> int:
+    return router.told(peer.intent.peer, family)
+
+
+def family_name(family: Family) -> str:
+    """``vpnv4`` and the like, as routers print it."""
+    version = 4 if family.afi is Afi.IPV4 else 6
+    return f"vpnv{version}" if family.is_vpn else f"ipv{version}"
