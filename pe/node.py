@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from controlplane.instant import Instant
@@ -73,11 +72,8 @@ class LabelStore(Protocol):
         """Make the ledger durable before it returns."""
 
 
-class Journal(Protocol):
-    """A structured logger: one line an event."""
-
-    def log(self, level: int, event: str, **fields: object) -> None:
-        """Write one line."""
+Log = Callable[[str, str, dict[str, str | int]], None]
+"""Level, event in snake_case, fields: one line in the journal."""
 
 
 class Inbox:
@@ -115,7 +111,7 @@ class Node:
 
     def __init__(
         self, router: Router, actor: Actor, speakers: Speakers, store: LabelStore,
-        inbox: Inbox, log: Journal,
+        inbox: Inbox, log: Log,
     ) -> None:  # fmt: skip
         self.router = router
         self.actor = actor
@@ -167,7 +163,7 @@ class Node:
             if isinstance(action, SaveLabels):
                 self._store.save_labels(action)
             elif isinstance(action, Notice):
-                self._log.log(LEVELS[action.level], action.event, **action.fields)
+                self._log(action.level, action.event, action.fields)
             else:
                 rest.append(action)
         return rest
@@ -186,10 +182,7 @@ class Node:
         except TimeoutError:
             # The agent goes on trying and says which object it is; holding every session back
             # for it would punish the VPNs that are whole.
-            self._log.log(LEVELS["error"], "kernel_not_settled", seconds=SETTLE_SECONDS)
-
-
-LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+            self._log("error", "kernel_not_settled", {"seconds": int(SETTLE_SECONDS)})
 
 
 def needs_barrier(delta: Delta) -> bool:
@@ -198,7 +191,7 @@ def needs_barrier(delta: Delta) -> bool:
     return any(parts)
 
 
-async def run_until_signal(node: Node, intent: NodeIntent, reload: ReloadHook) -> None:
+async def run_until_signal(node: Node, intent: NodeIntent, reload: Callable[[], None]) -> None:
     """Run a node until SIGTERM or SIGINT; SIGHUP calls ``reload``."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -216,15 +209,3 @@ async def run_until_signal(node: Node, intent: NodeIntent, reload: ReloadHook) -
     finally:
         await node.speakers.stop()
         await node.actor.stop()
-
-
-class ReloadHook(Protocol):
-    """What SIGHUP calls."""
-
-    def __call__(self) -> None:
-        """Reload the configuration."""
-
-
-def configuration_folder(path: Path) -> Path:
-    """Where relative file names in a configuration are looked up."""
-    return path.resolve().parent

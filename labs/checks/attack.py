@@ -61,7 +61,7 @@ def _control(lab: RunningLab, frames: dict[str, bytes]) -> Iterator[Outcome]:
     )
 
 
-EDGE_TABLE = "bulkhead_edge"
+EDGE_TABLE = "bulkhead"
 
 
 def _guarded(lab: RunningLab) -> bool:
@@ -100,9 +100,6 @@ def _arrived(lab: RunningLab) -> int:
 
 
 def _drops(lab: RunningLab) -> int:
-    """What pe1's edge guard of red's port has dropped."""
-    return sum(
-        c["packets"]
-        for c in show(lab, "pe1", "counters")
-        if c.get("port") == "ce-red" and "drop" in c.get("verdict", c.get("name", ""))
-    )
+    """What pe1's guards have dropped on red's port."""
+    guards = show(lab, "pe1", "guards")
+    return sum(g["packets"] for g in guards if g["port"] == "ce-red" and g["action"] == "drop")

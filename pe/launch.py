@@ -1,0 +1,177 @@
+"""From a configuration file to a running node, and its reloads."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+from pathlib import Path
+
+import msgspec
+from controlplane.store.sqlite import open_store
+
+from controlplane.api.server import serve_api
+from controlplane.api.view import ReloadRefusedError, ReloadReport
+from controlplane.instant import Instant
+from controlplane.model.events import IntentChanged
+from controlplane.model.intent import NodeIntent
+from controlplane.router import Router
+from controlplane.speaker.pool import SpeakerPool
+from pe.agent import Agent
+from pe.config import ConfigErrors, read_config
+from pe.journal import LEVELS, Journal
+from pe.node import Inbox, Log, Node, run_until_signal
+from pe.view.node_view import LiveView
+
+# What is part of the node's identity: changing it under running sessions and locks would leave
+# half of it behind, so a reload refuses and says what to do.
+FIXED = ("name", "router_id", "asn", "loopback", "run_dir", "state_dir", "speaker_user")
+
+
+class AlreadyRunningError(Exception):
+    """Another process runs this node."""
+
+
+def take_lock(intent: NodeIntent) -> int:
+    """Hold the node's lock for as long as the process lives; the descriptor.
+
+    Raises AlreadyRunningError. The kernel lets go of it at ``kill -9`` as well.
+    """
+    folder = Path(intent.run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / "node.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise AlreadyRunningError(
+            f"a node is already running with {folder}; stop it, or set another run-dir"
+        ) from None
+    return lock
+
+
+class Reloader:
+    """Reads the configuration again and hands it to the node, or refuses it whole."""
+
+    def __init__(
+        self, path: Path, intent: NodeIntent, router: Router, inbox: Inbox, journal: Journal
+    ) -> None:
+        self._router = router
+        self.path = path
+        self.intent = intent
+        self.loaded = time.time()
+        self._inbox = inbox
+        self._journal = journal
+
+    @property
+    def file(self) -> str:
+        """Where the configuration is read from."""
+        return str(self.path)
+
+    def reload(self) -> ReloadReport:
+        """Apply the file as a difference. Raises ReloadRefusedError with every error."""
+        try:
+            found = read_config(self.path)
+        except ConfigErrors as errors:
+            raise ReloadRefusedError(tuple(str(error) for error in errors.errors)) from None
+        self._refuse_identity_change(found.intent)
+        reason = self._router.why_not(found.intent, Instant(time.monotonic(), time.time()))
+        if reason:
+            raise ReloadRefusedError((f"{self.path}: {reason}",))
+        changes = describe(self.intent, found.intent)
+        self.intent, self.loaded = found.intent, time.time()
+        if changes:
+            self._inbox.put([IntentChanged(found.intent)])
+        self._journal.info("configuration_loaded", file=str(self.path), changes=len(changes))
+        return ReloadReport(changes=changes, warnings=tuple(map(str, found.warnings)))
+
+    def on_signal(self) -> None:
+        """SIGHUP: as ``pe reload``, with the refusal in the log."""
+        try:
+            self.reload()
+        except ReloadRefusedError as refused:
+            for error in refused.errors:
+                self._journal.error("configuration_refused", reason=error)
+
+    def _refuse_identity_change(self, new: NodeIntent) -> None:
+        changed = [f for f in FIXED if getattr(self.intent, f) != getattr(new, f)]
+        if changed:
+            raise ReloadRefusedError(
+                tuple(
+                    f"{self.path}: {f.replace('_', '-')} cannot change while the node runs;"
+                    " restart it with `pe run`"
+                    for f in changed
+                )
+            )
+
+
+def describe(old: NodeIntent, new: NodeIntent) -> tuple[str, ...]:
+    """What a reload changes, a line each."""
+    lines = [
+        *_keyed("vrf", {v.name: v for v in old.vrfs}, {v.name: v for v in new.vrfs}),
+        *_keyed("peer", {str(p.peer): p for p in old.peers}, {str(p.peer): p for p in new.peers}),
+        *_keyed(
+            "core port", {p.name: p for p in old.core_ports}, {p.name: p for p in new.core_ports}
+        ),
+    ]
+    told = {"vrfs", "peers", "core_ports"}
+    rest = [f for f in msgspec.structs.fields(NodeIntent) if f.name not in told]
+    lines += [
+        f"{f.name.replace('_', '-')} changed"
+        for f in rest
+        if getattr(old, f.name) != getattr(new, f.name)
+    ]
+    return tuple(lines)
+
+
+def _keyed(what: str, old: dict[str, object], new: dict[str, object]) -> list[str]:
+    gone = [f"{what} {name} removed" for name in old if name not in new]
+    added = [f"{what} {name} added" for name in new if name not in old]
+    changed = [f"{what} {n} changed" for n in new if n in old and old[n] != new[n]]
+    return gone + added + changed
+
+
+def line_writer(journal: Journal) -> Log:
+    """The journal as the adapters know it."""
+
+    def write(level: str, event: str, fields: dict[str, str | int]) -> None:
+        journal.log(LEVELS[level], event, **fields)
+
+    return write
+
+
+def run(intent: NodeIntent, path: Path, journal: Journal, disabled_guards: frozenset[str]) -> None:
+    """Run one PE until it is told to stop. Raises AlreadyRunningError, StoreError, OSError."""
+    lock = take_lock(intent)
+    try:
+        asyncio.run(_run(intent, path.resolve(), journal, disabled_guards))
+    finally:
+        os.close(lock)
+
+
+async def _run(
+    intent: NodeIntent, path: Path, journal: Journal, disabled_guards: frozenset[str]
+) -> None:
+    inbox = Inbox()
+    store = open_store(Path(intent.state_dir))
+    router = Router(store.load_labels())
+    log = line_writer(journal)
+    actor = Agent(emit=inbox.put, log=log, disabled_guards=disabled_guards)
+    speakers = SpeakerPool(
+        run_dir=Path(intent.run_dir),
+        user=intent.speaker_user,
+        router_id=intent.router_id,
+        emit=inbox.put,
+        log=log,
+        restart_time=intent.restart_time,
+    )
+    node = Node(router, actor, speakers, store, inbox, log)
+    reloader = Reloader(path, intent, router, inbox, journal)
+    view = LiveView(node, actor, speakers, reloader)
+    api = await serve_api(view, intent, journal, config_folder=path.parent)
+    try:
+        await run_until_signal(node, intent, reloader.on_signal)
+    finally:
+        await api.stop()
+        store.close()

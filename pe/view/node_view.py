@@ -1,0 +1,118 @@
+"""The live node behind the API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Protocol
+
+from controlplane.api.view import (
+    CounterView,
+    GuardView,
+    LabelView,
+    NeighborView,
+    NextHopView,
+    PortView,
+    ReloadReport,
+    RouteFilter,
+    RouteView,
+    StatusView,
+    VrfView,
+)
+from controlplane.model.events import PeerCleared
+from controlplane.model.intent import NodeIntent
+from controlplane.model.peer import PeerId
+from controlplane.speaker.pool import SpeakerPool
+from pe.agent import Agent
+from pe.node import Node
+from pe.view.ports import port_rows
+from pe.view.routes import route_rows
+from pe.view.sessions import neighbor_rows
+from pe.view.tables import label_rows, next_hop_rows, vrf_rows
+
+
+class Reloader(Protocol):
+    """Who reads the configuration again (``pe.launch.Reloader``)."""
+
+    intent: NodeIntent
+    loaded: float
+
+    @property
+    def file(self) -> str:
+        """Where it is read from."""
+        ...
+
+    def reload(self) -> ReloadReport:
+        """Apply the file. Raises ReloadRefusedError."""
+        ...
+
+
+class LiveView:
+    """``NodeView`` over the running parts; called on the node's loop, blocks nowhere."""
+
+    def __init__(self, node: Node, actor: Agent, speakers: SpeakerPool, reloader: Reloader) -> None:
+        self._node = node
+        self._router = node.router
+        self._actor = actor
+        self._speakers = speakers
+        self._reloader = reloader
+
+    def status(self) -> StatusView:
+        """The node as a whole."""
+        intent = self._reloader.intent
+        loopbacks = (intent.loopback, intent.loopback6)
+        return StatusView(
+            name=intent.name,
+            version=version("bulkhead"),
+            router_id=str(intent.router_id),
+            asn=intent.asn,
+            loopbacks=tuple(str(address) for address in loopbacks if address),
+            uptime=time.time() - self._node.started,
+            in_sync=self._router.in_sync,
+            config_file=self._reloader.file,
+            config_loaded=self._reloader.loaded,
+            label_block=str(intent.label_block),
+        )
+
+    def vrfs(self) -> Iterable[VrfView]:
+        """Every VRF."""
+        return vrf_rows(self._router)
+
+    def neighbors(self) -> Iterable[NeighborView]:
+        """Every session."""
+        return neighbor_rows(self._router, self._speakers.snapshot(), time.monotonic())
+
+    def routes(self, wanted: RouteFilter) -> Iterable[RouteView]:
+        """The routes that pass the filter."""
+        return route_rows(self._router, wanted, time.monotonic())
+
+    def labels(self) -> Iterable[LabelView]:
+        """Every label in use or resting."""
+        return label_rows(self._router, time.time())
+
+    def next_hops(self) -> Iterable[NextHopView]:
+        """Every next hop."""
+        return next_hop_rows(self._router, self._actor.next_hop_ids())
+
+    def ports(self) -> Iterable[PortView]:
+        """Every port."""
+        return port_rows(self._reloader.intent, self._actor)
+
+    def counters(self) -> Iterable[CounterView]:
+        """What the node counts about itself."""
+        return self._actor.counters()
+
+    async def guards(self) -> Iterable[GuardView]:
+        """The guards' counters, read from the kernel."""
+        return await self._actor.guards()
+
+    async def reload(self) -> ReloadReport:
+        """Read the configuration file again and apply it. Raises ReloadRefusedError."""
+        return self._reloader.reload()
+
+    async def clear_neighbor(self, peer: PeerId) -> None:
+        """Reset a session. Raises KeyError if there is none of that name."""
+        if peer not in self._router.peers:
+            raise KeyError(peer)
+        self._node.inbox.put([PeerCleared(peer)])

@@ -1,0 +1,60 @@
+"""VRFs, labels and next hops as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from controlplane.api.view import LabelView, NextHopView, PathView, VrfView
+from controlplane.model.desired import NextHopKey
+from controlplane.router import Router
+
+
+def vrf_rows(router: Router) -> Iterator[VrfView]:
+    """Every VRF, by name."""
+    for name in sorted(router.vrfs):
+        vrf = router.vrfs[name]
+        yield VrfView(
+            name=name,
+            rd=str(vrf.intent.rd),
+            import_targets=tuple(sorted(map(str, vrf.intent.import_targets))),
+            export_targets=tuple(sorted(map(str, vrf.intent.export_targets))),
+            table=vrf.number,
+            label=int(vrf.label),
+            ports=tuple(port.name for port in vrf.intent.ports),
+            routes=len(vrf.table),
+            active_routes=len(vrf.table.best),
+            route_limit=vrf.intent.route_limit,
+            refused_routes=vrf.refused,
+            description=vrf.intent.description,
+        )
+
+
+def label_rows(router: Router, wall: float) -> Iterator[LabelView]:
+    """Every label that is held, then those that rest."""
+    for vrf in sorted(router.vrfs.values(), key=lambda v: v.label):
+        yield LabelView(label=int(vrf.label), vrf=vrf.name, table=vrf.number)
+    rest = router.intent.label_rest if router.intent else 0
+    for label, (freed, owner) in sorted(router.ledger.resting.items()):
+        left = max(0.0, freed + rest - wall)
+        yield LabelView(label=label, vrf=owner, table=0, resting=True, rest=left)
+
+
+def next_hop_rows(router: Router, ids: Mapping[NextHopKey, int]) -> Iterator[NextHopView]:
+    """Every next hop that a route uses; ``ids`` are the kernel's."""
+    homes = {p.name: v.name for v in router.vrfs.values() for p in v.intent.ports}
+    for hop, uses in list(router.hops.uses.items()):
+        resolved = router.hops.resolve(hop)
+        yield NextHopView(
+            id=ids.get(hop, 0),
+            address=str(hop.address) if hop.address else ("" if hop.device else "blackhole"),
+            reachable=router.hops.metric(hop) is not None,
+            paths=tuple(
+                PathView(
+                    gateway=str(p.gateway or ""), port=p.device, labels=p.labels, weight=p.weight
+                )
+                for p in resolved.paths
+            ),
+            vrf=homes.get(hop.device, ""),
+            vpn_label=hop.label if hop.label >= 0 else None,
+            routes=uses,
+        )
