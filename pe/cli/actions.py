@@ -11,7 +11,10 @@ from pe.cli.show import as_object
 @click.command(epilog=EXIT_CODES)
 @node_options
 def reload(socket_path: str, as_json: bool) -> None:
-    """Have the node read its configuration again: the difference is applied, or all refused."""
+    """Have the node read its configuration again.
+
+    The difference is applied as a whole or, where anything is wrong, refused as a whole.
+    """
     with node_at(socket_path) as node:
         answer = node.reload()
     if as_json:
@@ -25,7 +28,7 @@ def reload(socket_path: str, as_json: bool) -> None:
 
 @click.group(epilog=EXIT_CODES)
 def clear() -> None:
-    """Reset something."""
+    """Reset a BGP session."""
 
 
 @clear.command()
@@ -38,11 +41,3 @@ def neighbor(address: str, vrf: str, socket_path: str, as_json: bool) -> None:
         node.clear_neighbor(address, vrf)
     place = f" in VRF {vrf}" if vrf else ""
     click.echo("{}" if as_json else f"session with {address}{place} is reset")
-
-
-@click.command()
-def version() -> None:
-    """Print the version."""
-    from importlib.metadata import version as installed
-
-    click.echo(f"Bulkhead {installed('bulkhead')}")

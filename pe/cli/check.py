@@ -17,9 +17,10 @@ from pe.config import ConfigError, ConfigErrors, read_config
 @click.argument("file", type=click.Path(path_type=Path), default=Path("pe.yaml"))
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def check(file: Path, as_json: bool) -> None:
-    """Check a configuration; 0 if it can be run, 1 if not, with every error.
+    """Check a configuration.
 
-    Nothing but the file, and the key files that it names, is read.
+    Ends with 0 if it can be run, with 1 and every error if not. Nothing but the file, and the
+    key files that it names, is read.
     """
     try:
         configuration = read_config(file)

@@ -13,9 +13,21 @@ COMMANDS = {
     "reload": "pe.cli.actions:reload",
     "run": "pe.cli.run:run",
     "show": "pe.cli.show:show",
-    "version": "pe.cli.actions:version",
+    "version": "pe.cli.version:version",
 }
 """Command name to ``module:attribute``; importing all of them would cost every start."""
+
+
+SUMMARIES = {
+    "check": "Check a configuration.",
+    "clear": "Reset a BGP session.",
+    "lab": "Labs: whole networks of namespaces on one machine.",
+    "reload": "Have the node read its configuration again.",
+    "run": "Run a PE.",
+    "show": "Show what a node knows.",
+    "version": "Print the version.",
+}
+"""What ``pe --help`` says of each, without importing it. A test keeps it true."""
 
 
 class LazyGroup(click.Group):
@@ -34,6 +46,12 @@ class LazyGroup(click.Group):
         module, _, attribute = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from ``SUMMARIES``."""
+        known = [(name, SUMMARIES[name]) for name in self.list_commands(ctx) if name in SUMMARIES]
+        with formatter.section("Commands"):
+            formatter.write_dl(known)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -17,9 +17,10 @@ from pe.config import ConfigErrors, load_config
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]),
               help="Instead of the configuration's log-level.")  # fmt: skip
 def run(file: Path, log_format: str, log_level: str | None) -> None:
-    """Run a PE until SIGTERM; SIGHUP reads the configuration again.
+    """Run a PE.
 
-    The kernel goes on forwarding and filtering when the process ends.
+    Until SIGTERM; SIGHUP reads the configuration again. The kernel goes on forwarding and
+    filtering when the process ends.
     """
     try:
         intent = load_config(file)

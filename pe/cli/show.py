@@ -52,7 +52,7 @@ def status(socket_path: str, as_json: bool) -> None:
 @show.command()
 @node_options
 def vrfs(socket_path: str, as_json: bool) -> None:
-    """VPNs: route distinguisher and targets, table, label, how many routes."""
+    """VPNs and their numbers."""
     with node_at(socket_path) as node:
         rows = node.show_vrfs()
     print_json(rows) if as_json else print_lines(columns.vrfs(rows))

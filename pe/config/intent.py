@@ -22,6 +22,7 @@ from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Afi, Family, IPAddress, Prefix, afi_of, mask
 from pe.config.links import link_to
 from pe.config.schema import (
+    CE_MAX_PREFIX,
     CePortSection,
     MaxPrefixSection,
     NeighborSection,
@@ -82,7 +83,7 @@ def _peer(text: str, peer: PeerSection, node: NodeSection, keys: Keys) -> PeerIn
         hold_time=peer.hold_time,
         ttl_security=peer.ttl_security or None,
         passive=peer.passive,
-        prefix_limits=_limits(peer.max_prefix, families),
+        prefix_limits=_limits(peer.max_prefix, families, 0),
         connect_port=peer.tcp_port,
     )
 
@@ -92,12 +93,11 @@ def _loopback(node: NodeSection, peer: IPAddress) -> IPAddress:
 
 
 def _limits(
-    section: MaxPrefixSection | None, families: tuple[Family, ...]
+    section: MaxPrefixSection, families: tuple[Family, ...], otherwise: int
 ) -> tuple[tuple[Family, PrefixLimit], ...]:
-    if section is None:
-        return ()
+    usual = otherwise if section.maximum is None else section.maximum
     per_afi = {Afi.IPV4: section.ipv4, Afi.IPV6: section.ipv6}
-    maxima = ((family, per_afi[family.afi] or section.maximum) for family in families)
+    maxima = ((family, per_afi[family.afi] or usual) for family in families)
     return tuple(
         (family, PrefixLimit(maximum, section.warn_percent, section.idle_hold))
         for family, maximum in maxima
@@ -150,7 +150,7 @@ def _neighbor(
         hold_time=section.hold_time,
         ttl_security=section.ttl_security or None,
         passive=section.passive,
-        prefix_limits=_limits(section.max_prefix or MaxPrefixSection(), families),
+        prefix_limits=_limits(section.max_prefix, families, CE_MAX_PREFIX),
         port=link.port,
         import_policy=section.import_,
         export_policy=section.export,

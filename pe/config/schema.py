@@ -47,15 +47,18 @@ def _short(key: str) -> Callable[[Any], Any]:
 
 
 class MaxPrefixSection(Section):
-    """How many prefixes a neighbour may announce, per family; ``maximum`` 0 is no limit."""
+    """How many prefixes a neighbour may announce, per family; ``maximum`` 0 is no limit.
+
+    Without it a CE may announce ``CE_MAX_PREFIX``, and a core peer any number.
+    """
 
     maximum: Annotated[
-        int,
+        int | None,
         v.scalar(
             lambda text: 0 if text == "off" else v.whole_number(1, 10_000_000)(text),
             "a number from 1 to 10000000, or off",
         ),
-    ] = CE_MAX_PREFIX
+    ] = None
     ipv4: Annotated[int | None, v.number(1, 10_000_000)] = None
     ipv6: Annotated[int | None, v.number(1, 10_000_000)] = None
     warn_percent: Annotated[int, v.number(1, 100)] = 80
@@ -74,7 +77,7 @@ class SessionSection(Section):
     hold_time: v.HoldTime = 90
     passive: v.Flag = False
     tcp_port: v.TcpPort = 179
-    max_prefix: MaxPrefix | None = None
+    max_prefix: MaxPrefix = MaxPrefixSection()
 
 
 class PeerSection(SessionSection):

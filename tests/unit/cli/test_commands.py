@@ -16,7 +16,7 @@ from controlplane.api import server as api_server
 from controlplane.api import view as v
 from controlplane.api.caller import Caller
 from controlplane.model.intent import ApiRole
-from pe.cli.main import COMMANDS, main
+from pe.cli.main import COMMANDS, SUMMARIES, main
 from tests.unit.api.fake_node import neighbor, route
 from tests.unit.api.serving import Serving, node_intent, serving
 from tests.unit.config.text import GOOD, changed
@@ -46,7 +46,7 @@ def test_every_command_can_be_imported_and_explains_itself() -> None:
     for name in COMMANDS:
         command = main.get_command(context, name)
         assert command is not None
-        assert command.help, name
+        assert command.get_short_help_str(100) == SUMMARIES[name]
 
 
 def test_vrfs(running: Serving) -> None:

@@ -153,6 +153,15 @@ def test_max_prefix_can_be_switched_off() -> None:
     assert node.vrfs[0].neighbors[0].prefix_limits == ()
 
 
+def test_a_number_for_one_family_says_nothing_of_the_other() -> None:
+    core = intent(("md5: core", "max-prefix: {ipv4: 7}")).peers[0]
+    assert (core.limit(Family.IPV4_VPN), core.limit(Family.IPV6_VPN)) == (PrefixLimit(7), None)
+    families = "families: [ipv4, ipv6]\n        max-prefix: {ipv6: 7}"
+    ce = intent(("asn: 65001", f"asn: 65001\n        {families}")).vrfs[0].neighbors[0]
+    assert ce.limit(Family.IPV4_UNICAST) == PrefixLimit(10_000)
+    assert ce.limit(Family.IPV6_UNICAST) == PrefixLimit(7)
+
+
 def test_an_md5_key_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("from-a-file\n")
     (tmp_path / "key").chmod(0o600)
