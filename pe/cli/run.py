@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from controlplane.model.intent import NodeIntent
 from pe.cli.connection import fail
 from pe.config import ConfigErrors, load_config
+from pe.journal import Journal, start
 
 
 @click.command()
@@ -16,7 +18,9 @@ from pe.config import ConfigErrors, load_config
               show_default=True, help="How log lines on standard error look.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]),
               help="Instead of the configuration's log-level.")  # fmt: skip
-def run(file: Path, log_format: str, log_level: str | None) -> None:
+@click.option("--without-guard", "disabled", multiple=True, metavar="NAME", hidden=True,
+              help="Leave a guard out: the positive control of an attack test.")  # fmt: skip
+def run(file: Path, log_format: str, log_level: str | None, disabled: tuple[str, ...]) -> None:
     """Run a PE.
 
     Until SIGTERM; SIGHUP reads the configuration again. The kernel goes on forwarding and
@@ -27,12 +31,17 @@ def run(file: Path, log_format: str, log_level: str | None) -> None:
     except ConfigErrors as errors:
         click.echo(str(errors), err=True)
         fail(f"{file} is not run; `pe check` shows these errors too")
-    from pe import journal, node
+    _run(intent, file, start(log_level or intent.log_level, log_format), frozenset(disabled))
 
-    log = journal.start(level=log_level or intent.log_level, form=log_format)
+
+def _run(intent: NodeIntent, file: Path, journal: Journal, disabled: frozenset[str]) -> None:
+    from pe import launch  # the whole node: a wrong file should not wait for it
+
+    if disabled:
+        journal.warning("guards_disabled", guards=sorted(disabled))
     try:
-        node.run(intent, file, log)
-    except OSError as error:
+        launch.run(intent, file, journal, disabled)
+    except (launch.AlreadyRunningError, OSError) as error:
         fail(str(error))
     finally:
-        log.close()
+        journal.close()

@@ -15,7 +15,7 @@ from pe.config.keys import known_keys
 from tests.unit.config.text import GOOD
 
 EXAMPLE = (Path(__file__).parents[2] / "labs/examples/pe.yaml").read_text()
-SLOW = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SNIPPETS = st.sampled_from(
     ["\t", "\0", "- ", ": ", "{", "}", "[", "]", "'", '"', "&a ", "*a", "!!x ", "|", ">", "%", "@",
      "\n---\n", "<<: ", "? ", "~", "65000:1", "::", "10.0.0.0/33", "fe80::1%x", "-1", "1e9", "off",
