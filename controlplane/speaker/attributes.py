@@ -1,8 +1,8 @@
-"""Path attributes: as ExaBGP reports them -> ``Attributes``, and back to what the child sends."""
+"""Path attributes of the model <-> what travels between the node and the child."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import TypeVar
 
@@ -10,20 +10,13 @@ import msgspec
 
 from controlplane.model.attributes import AsSegment, Attributes, Origin
 from controlplane.model.rd import AdminKind, RouteTarget, SiteOfOrigin
-from controlplane.speaker.wire import (
-    Extended,
-    PathSegment,
-    ReportedAttributes,
-    SentAttributes,
-)
+from controlplane.speaker.wire import PathAttributes
 
 MOST_KNOWN = 8192
 ROUTE_TARGET, SITE_OF_ORIGIN = 0x02, 0x03
 HEX_DIGITS = 16
 
 _BY_ASN2, _BY_ADMIN4 = Struct("!BBHI"), Struct("!BBIH")
-_ORIGINS = {"igp": Origin.IGP, "egp": Origin.EGP, "incomplete": Origin.INCOMPLETE}
-_KINDS = {"as-sequence": "sequence", "as-set": "set"}
 
 Administered = TypeVar("Administered", RouteTarget, SiteOfOrigin)
 
@@ -32,58 +25,50 @@ class AttributeReader:
     """Reads a report's attributes, each different text once."""
 
     def __init__(self) -> None:
-        self._decode = msgspec.json.Decoder(ReportedAttributes).decode
+        self._decode = msgspec.json.Decoder(PathAttributes).decode
         self._known: dict[bytes, Attributes] = {}
 
     def read(self, raw: msgspec.Raw) -> Attributes:
-        """The attributes of an ``attribute`` object; equal text gives the very same object.
+        """The attributes of a report; equal text gives the very same object.
 
-        ValueError (msgspec's errors are such) if it is not what ExaBGP writes.
+        ValueError (msgspec's errors are such) or OverflowError if it is not what a child writes.
         """
         text = bytes(raw)
         known = self._known.get(text)
         if known is None:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
-            known = self._known[text] = from_report(self._decode(text))
+            known = self._known[text] = from_wire(self._decode(text))
         return known
 
 
-def from_report(report: ReportedAttributes) -> Attributes:
-    """Attributes of the model; ValueError for an origin or a segment of an unknown kind."""
-    if report.origin not in _ORIGINS:
-        raise ValueError(f"origin {report.origin!r}")
-    targets, sites, others = _sort_extended(report.extended_community)
+def from_wire(given: PathAttributes) -> Attributes:
+    """Attributes of the model; ValueError for an unknown origin, OverflowError for a community
+    of more than eight octets."""
+    targets, sites, others = _sort_extended(given.extended)
     return Attributes(
-        origin=_ORIGINS[report.origin],
-        as_path=tuple(_segment(s) for s in report.as_path.values()),
-        med=report.med,
-        local_pref=report.local_preference,
-        atomic_aggregate=report.atomic_aggregate,
-        aggregator=report.aggregator,
-        communities=tuple(report.community),
+        origin=Origin(given.origin),
+        as_path=tuple(AsSegment("set" if s else "sequence", asns) for s, asns in given.as_path),
+        med=given.med,
+        local_pref=given.local_pref,
+        atomic_aggregate=given.atomic_aggregate,
+        aggregator=given.aggregator,
+        communities=given.communities,
         route_targets=targets,
         sites_of_origin=sites,
         extended=others,
-        large_communities=tuple(report.large_community),
-        originator_id=report.originator_id,
-        cluster_list=tuple(report.cluster_list),
+        large_communities=given.large,
+        originator_id=given.originator_id,
+        cluster_list=given.cluster_list,
     )
 
 
-def _segment(segment: PathSegment) -> AsSegment:
-    kind = _KINDS.get(segment.element)
-    if kind is None:
-        raise ValueError(f"AS_PATH segment {segment.element!r}")
-    return AsSegment(kind, tuple(segment.value))
-
-
 def _sort_extended(
-    found: list[Extended],
+    found: Iterable[int],
 ) -> tuple[frozenset[RouteTarget], frozenset[SiteOfOrigin], tuple[str, ...]]:
     targets, sites, others = set(), set(), []
-    for community in found:
-        octets = community.value.to_bytes(8)
+    for value in found:
+        octets = value.to_bytes(8)
         if octets[0] <= AdminKind.AS4 and octets[1] == ROUTE_TARGET:
             targets.add(_administered(octets, RouteTarget))
         elif octets[0] <= AdminKind.AS4 and octets[1] == SITE_OF_ORIGIN:
@@ -99,12 +84,12 @@ def _administered(octets: bytes, kind: type[Administered]) -> Administered:
     return kind(type_, admin, number)
 
 
-def to_send(attributes: Attributes) -> SentAttributes:
+def to_wire(attributes: Attributes) -> PathAttributes:
     """What the child is to send; ValueError for an extended community that is not 0x and 16 digits.
 
     The AS_PATH is sent as it is; an empty one becomes our own AS on an external session.
     """
-    return SentAttributes(
+    return PathAttributes(
         origin=int(attributes.origin),
         as_path=tuple((s.kind == "set", s.asns) for s in attributes.as_path),
         med=attributes.med,

@@ -17,7 +17,7 @@ from controlplane.model.effects import (
 )
 from controlplane.model.prefix import Afi, Family, IPAddress
 from controlplane.speaker import wire
-from controlplane.speaker.attributes import to_send
+from controlplane.speaker.attributes import to_wire
 from controlplane.speaker.nlri import family_numbers, pack_nlri
 
 ROUTES_PER_LINE = 1000
@@ -127,7 +127,7 @@ class CommandQueue:
         if known is None:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
-            known = self._known[attributes] = msgspec.Raw(_encode(to_send(attributes)))
+            known = self._known[attributes] = msgspec.Raw(_encode(to_wire(attributes)))
         return known
 
 

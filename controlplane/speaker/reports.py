@@ -103,7 +103,7 @@ class ReportReader:
 
     def _announcements(self, session: Session, report: wire.Update, events: list[Event]) -> None:
         try:
-            attributes = self._attributes.read(report.attribute)
+            attributes = self._attributes.read(report.attributes)
         except (ValueError, OverflowError):
             # Whatever these routes were before, they are not that any more (RFC 7606 section 2).
             for name, _, packed in report.announce:

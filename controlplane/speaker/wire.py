@@ -10,41 +10,31 @@ from __future__ import annotations
 import msgspec
 
 
-class Extended(msgspec.Struct):
-    """An extended community as ExaBGP prints it: the eight octets as a number, and its text."""
+class PathAttributes(msgspec.Struct, omit_defaults=True):
+    """The path attributes that Bulkhead reads and writes, in either direction.
 
-    value: int
-    string: str = ""
+    ``as_path`` holds segments as (is a set, ASNs); ``extended`` the eight octets of each extended
+    community as a number; ``aggregator`` is ASN:ADDRESS.
+    """
 
-
-class PathSegment(msgspec.Struct):
-    """An AS_PATH segment as ExaBGP prints it: ``as-sequence``, ``as-set`` or a confederation's."""
-
-    element: str
-    value: list[int]
-
-
-class ReportedAttributes(msgspec.Struct, rename="kebab"):
-    """The path attributes that Bulkhead reads; ExaBGP's other keys are skipped."""
-
-    origin: str = "incomplete"
-    as_path: dict[str, PathSegment] = {}
+    origin: int = 0
+    as_path: tuple[tuple[bool, tuple[int, ...]], ...] = ()
     med: int | None = None
-    local_preference: int | None = None
+    local_pref: int | None = None
     atomic_aggregate: bool = False
     aggregator: str | None = None
-    community: list[tuple[int, int]] = []
-    large_community: list[tuple[int, int, int]] = []
-    extended_community: list[Extended] = []
+    communities: tuple[tuple[int, int], ...] = ()
+    extended: tuple[int, ...] = ()
+    large: tuple[tuple[int, int, int], ...] = ()
     originator_id: str | None = None
-    cluster_list: list[str] = []
+    cluster_list: tuple[str, ...] = ()
 
 
 class Update(msgspec.Struct, tag_field="t", tag="update"):
     """One UPDATE. ``announce`` holds (family, next hop, packed NLRI), ``withdraw`` without hop."""
 
     peer: str
-    attribute: msgspec.Raw = msgspec.Raw(b"{}")
+    attributes: msgspec.Raw = msgspec.Raw(b"{}")
     announce: list[tuple[str, str, bytes]] = []
     withdraw: list[tuple[str, bytes]] = []
 
@@ -105,25 +95,6 @@ class LogLine(msgspec.Struct, tag_field="t", tag="log"):
 
 
 Report = Update | EndOfRibReport | RefreshReport | Up | Down | Trouble | Refused | LogLine
-
-
-class SentAttributes(msgspec.Struct, omit_defaults=True):
-    """Path attributes to send. ``extended`` are eight octets each, as numbers.
-
-    ``as_path``: segments as (is a set, ASNs).
-    """
-
-    origin: int = 0
-    as_path: tuple[tuple[bool, tuple[int, ...]], ...] = ()
-    med: int | None = None
-    local_pref: int | None = None
-    atomic_aggregate: bool = False
-    aggregator: str | None = None
-    communities: tuple[tuple[int, int], ...] = ()
-    extended: tuple[int, ...] = ()
-    large: tuple[tuple[int, int, int], ...] = ()
-    originator_id: str | None = None
-    cluster_list: tuple[str, ...] = ()
 
 
 class SendRoutes(msgspec.Struct, tag_field="t", tag="announce"):

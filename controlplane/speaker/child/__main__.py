@@ -30,6 +30,7 @@ from controlplane.speaker.throttle import Throttle
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 LOG_LINES, LOG_SECONDS = 50, 10.0
+CRASH_LINES, CRASH_TAIL = 20, 6
 
 
 class MemoryConfiguration(Configuration):  # type: ignore[misc]
@@ -82,7 +83,7 @@ def report_log(link: Link) -> None:
             del level
             if not throttle.lets():
                 return
-            text = message() if callable(message) else str(message)
+            text = condensed(str(message() if callable(message) else message))
             link.tell(wire.LogLine(severity, f"{source}: {text}" if source else text))
 
         return line
@@ -90,6 +91,12 @@ def report_log(link: Link) -> None:
     log.debug = log.info = quiet
     log.warning = speak("warning")
     log.error, log.critical, log.fatal = speak("error"), speak("error"), speak("error")
+
+
+def condensed(text: str) -> str:
+    """One line; of ExaBGP's crash reports, pages long, what the traceback ends with."""
+    lines = [line.strip() for line in text.splitlines() if line.strip(" *-")]
+    return " | ".join(lines if len(lines) < CRASH_LINES else lines[-CRASH_TAIL:-1])
 
 
 def install(link: Link, device: str) -> None:

@@ -43,22 +43,23 @@ class BurstProtocol(Protocol):  # type: ignore[misc]
             body = waiting_update(self.connection)
             if body is None:
                 break
-            message = self._decoded(body)
+            message = self._handled(body)
             self.peer.stats["receive-update"] += 1
-            self.peer.reactor.processes.message(UPDATE, self.neighbor, "receive", message)
         if message is not None:
             yield message
         else:
             yield from super().read_message()
 
-    def _decoded(self, body: bytes) -> Any:
+    def _handled(self, body: bytes) -> Any:
         try:
-            return decode(body, Direction.IN, self.negotiated)
+            message = decode(body, Direction.IN, self.negotiated)
+            self.peer.reactor.processes.message(UPDATE, self.neighbor, "receive", message)
         except Notify:
             raise
         except Exception as error:
-            # As ExaBGP does: whatever its parsers trip over ends the session, not the process.
+            # As ExaBGP does: whatever a parser trips over ends the session, not the process.
             raise Notify(1, 0, f"can not decode UPDATE: {type(error).__name__}") from error
+        return message
 
 
 def install() -> None:

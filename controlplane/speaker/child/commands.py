@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-from struct import pack
 from typing import Any
 
 import msgspec
 from exabgp.bgp.fsm import FSM
-from exabgp.bgp.message.open import RouterID
-from exabgp.bgp.message.open.asn import ASN
 from exabgp.bgp.message.open.capability import REFRESH
 from exabgp.bgp.message.refresh import RouteRefresh
-from exabgp.bgp.message.update.attribute import (
-    MED,
-    SEQUENCE,
-    SET,
-    Aggregator,
-    ASPath,
-    AtomicAggregate,
-    Attributes,
-    ClusterID,
-    ClusterList,
-    LocalPreference,
-    NextHop,
-    Origin,
-    OriginatorID,
-)
-from exabgp.bgp.message.update.attribute.community import (
-    Communities,
-    Community,
-    ExtendedCommunities,
-    ExtendedCommunity,
-    LargeCommunities,
-    LargeCommunity,
-)
+from exabgp.bgp.message.update.attribute import NextHop
 
 from controlplane.speaker import wire
+from controlplane.speaker.child.attributes import build
 from controlplane.speaker.child.outgoing import NATIVE, Announcement, Marker, Withdrawal
 
 CACHE_SIZE = 4096
@@ -48,7 +24,7 @@ class Commands:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._decode = msgspec.json.Decoder(wire.Command).decode
-        self._sent = msgspec.json.Decoder(wire.SentAttributes).decode
+        self._sent = msgspec.json.Decoder(wire.PathAttributes).decode
         self._attributes: dict[bytes, Any] = {}
 
     def process(self, reactor: Any, service: str, line: bytes) -> None:
@@ -111,38 +87,3 @@ class Commands:
 
     def _refuse(self, peer: str, reason: str) -> None:
         self._reactor.processes.tell(wire.Refused(peer, reason))
-
-
-def build(sent: wire.SentAttributes) -> Any:
-    """ExaBGP's attribute objects; an absent AS_PATH becomes its default for the session."""
-    attributes = Attributes()
-    attributes.add(Origin(sent.origin))
-    if sent.as_path:
-        kinds = [(SET if is_set else SEQUENCE, asns) for is_set, asns in sent.as_path]
-        attributes.add(ASPath([kind([ASN(asn) for asn in asns]) for kind, asns in kinds]))
-    if sent.med is not None:
-        attributes.add(MED(sent.med))
-    if sent.local_pref is not None:
-        attributes.add(LocalPreference(sent.local_pref))
-    if sent.atomic_aggregate:
-        attributes.add(AtomicAggregate())
-    if sent.aggregator is not None:
-        asn, _, speaker = sent.aggregator.partition(":")
-        attributes.add(Aggregator(ASN(int(asn)), RouterID(speaker)))
-    add_communities(attributes, sent)
-    if sent.originator_id is not None:
-        attributes.add(OriginatorID(sent.originator_id))
-    if sent.cluster_list:
-        attributes.add(ClusterList([ClusterID(cluster) for cluster in sent.cluster_list]))
-    return attributes
-
-
-def add_communities(attributes: Any, sent: wire.SentAttributes) -> None:
-    """The three kinds of communities."""
-    if sent.communities:
-        attributes.add(Communities([Community(pack("!HH", *c)) for c in sent.communities]))
-    if sent.extended:
-        octets = [value.to_bytes(8) for value in sent.extended]
-        attributes.add(ExtendedCommunities([ExtendedCommunity(value) for value in octets]))
-    if sent.large:
-        attributes.add(LargeCommunities([LargeCommunity(pack("!LLL", *c)) for c in sent.large]))

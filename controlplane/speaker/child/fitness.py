@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from exabgp.bgp.message.update.attribute import Attribute
+from exabgp.bgp.message.update.attribute import CONFED_SEQUENCE, CONFED_SET, Attribute
 
 CODE = Attribute.CODE
 LENGTHS = {CODE.ORIGIN: 1, CODE.NEXT_HOP: 4, CODE.MED: 4, CODE.LOCAL_PREF: 4}
@@ -41,8 +41,11 @@ def unfit(octets: bytes, attributes: Any, negotiated: Any) -> str:
     if attributes[CODE.ORIGIN].origin > LAST_ORIGIN:
         return "an unknown origin (RFC 7606 section 7.1)"
     path = attributes.get(CODE.AS_PATH)
-    if path is not None and any("confed" in segment.NAME for segment in path.aspath):
+    segments = path.aspath if path is not None else ()
+    if any(isinstance(segment, CONFED_SEQUENCE | CONFED_SET) for segment in segments):
         return "confederation segments from outside (RFC 5065 section 5)"
+    if not all(segments):
+        return "an AS_PATH segment without an AS (RFC 7606 section 7.2)"
     return ""
 
 

@@ -20,6 +20,7 @@ from exabgp.bgp.message.update import EOR
 from exabgp.protocol.family import AFI, SAFI
 
 from controlplane.speaker import wire
+from controlplane.speaker.child.attributes import rendered
 from controlplane.speaker.child.updates import is_block
 
 FLUSH_AT = 65536
@@ -128,7 +129,8 @@ class Link:
         withdraw = ",".join(route(n) for n in message.nlris if n.action == Action.WITHDRAW)
         line = f'{{"t":"update","peer":"{peer}"'
         if announce:
-            line += f',"attribute":{{{message.attributes.json()}}},"announce":[{announce}]'
+            attributes = rendered(message.attributes).decode()
+            line += f',"attributes":{attributes},"announce":[{announce}]'
         if withdraw:
             line += f',"withdraw":[{withdraw}]'
         if announce or withdraw:

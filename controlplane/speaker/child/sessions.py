@@ -140,6 +140,15 @@ class BoundPeer(Peer):  # type: ignore[misc]
             self.proto.negotiated.sent_open.capabilities.pop(Capability.CODE.GRACEFUL_RESTART, None)
         super().teardown(code, restart)
 
+    def reestablish(self, restart_neighbor: Any = None) -> None:
+        """The neighbour's definition has changed: start over with the new one.
+
+        ExaBGP would first wait for an OPEN or a KEEPALIVE that may never come.
+        """
+        super().reestablish(restart_neighbor)
+        if self.fsm != FSM.ESTABLISHED:
+            self._reset("reconfigured")
+
     def remove(self) -> None:
         """The neighbour is no longer configured: Cease 6/3, as far as the socket takes it."""
         if self.fsm == FSM.ESTABLISHED and self.proto and self.proto.connection:

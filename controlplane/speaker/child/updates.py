@@ -200,4 +200,6 @@ def install() -> None:
     for klass in (BlockReach, BlockUnreach):
         key = Attribute._registry_key(klass.ID, klass.FLAG)
         Attribute.registered_attributes[key] = klass
+    # RFC 7606 sections 7.9 and 7.10; ExaBGP would end the session.
+    Attributes.TREAT_AS_WITHDRAW += (CODE.ORIGINATOR_ID, CODE.CLUSTER_LIST)
     Update.unpack_message = staticmethod(decode)
