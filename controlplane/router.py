@@ -113,9 +113,7 @@ class Router:
         state = self.state
         if state.intent is None:
             return
-        core = [(p.intent.peer, p.families) for p in state.core_peers() if not p.intent.is_ebgp]
-        asked, state.to_replay = state.to_replay, {}
-        state.effects.actions += state.core_out.flush(core, asked, state.intent.loopback)
+        state.effects.actions += state.core_out.flush(state.listeners(), state.intent.loopback)
         for outs in state.ce_out.values():
             for out in outs.values():
                 state.effects.actions += out.flush()

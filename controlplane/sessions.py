@@ -51,6 +51,7 @@ class Sessions:
         peer.came_up(event, families, self._state.now.monotonic)
         self._sort_out(peer)
         self._state.notice("info", "session_up", peer=str(event.peer), families=len(families))
+        self._state.new_sessions.add(event.peer)
         self._tell_all(event.peer, families)
 
     def _sort_out(self, peer: PeerState) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.bgp.adj_rib_out import CoreRibOut
+from controlplane.bgp.adj_rib_out import CoreRibOut, Listener
 from controlplane.bgp.ce_rib_out import CeRibOut
 from controlplane.bgp.peer_state import PeerState
 from controlplane.instant import Instant
@@ -33,6 +33,7 @@ class RouterState:
         self.core_out = CoreRibOut()
         self.ce_out: dict[str, dict[PeerId, CeRibOut]] = {}  # by VRF
         self.to_replay: dict[PeerId, frozenset[Family]] = {}  # core peers that get everything
+        self.new_sessions: set[PeerId] = set()  # in this turn
         self.in_sync = False
         self.now = Instant(float("-inf"), 0.0)
         self.effects = Effects()
@@ -41,6 +42,7 @@ class RouterState:
     def begin(self, now: Instant) -> None:
         """A new turn."""
         self.now, self.effects = now, Effects()
+        self.new_sessions.clear()
 
     def act(self, effect: Effect) -> None:
         """Have something done."""
@@ -53,6 +55,16 @@ class RouterState:
     def core_peers(self) -> Iterator[PeerState]:
         """The sessions with PEs and reflectors that are up."""
         return (p for p in self.peers.values() if p.up and p.intent.peer.is_core)
+
+    def listeners(self) -> list[Listener]:
+        """The core peers that are to be told of our sites, each with what it is owed."""
+        owed, self.to_replay = self.to_replay, {}
+        peers = (p for p in self.core_peers() if not p.intent.is_ebgp)  # RFC 8212: no policy
+        return [
+            Listener(name, p.families, owed.get(name, frozenset()), name in self.new_sessions)
+            for p in peers
+            if (name := p.intent.peer)
+        ]
 
     def ce_rib_out(self, peer: PeerId) -> CeRibOut | None:
         """What a CE has been told, None for a core peer."""

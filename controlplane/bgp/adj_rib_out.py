@@ -25,6 +25,16 @@ Message: TypeAlias = tuple[Family, Attributes, list[Nlri]]
 Withdrawn: TypeAlias = dict[Family, list[Nlri]]
 
 
+class Listener(msgspec.Struct, frozen=True):
+    """A core peer that is up. Of ``asked`` families it gets everything: it asked (RFC 2918), or
+    ``is_new`` and knows nothing."""
+
+    peer: PeerId
+    families: Families
+    asked: Families = frozenset()
+    is_new: bool = False
+
+
 class ExportMark(msgspec.Struct, frozen=True):
     """What the exported routes of a VRF carry, and whether its links' prefixes are among them."""
 
@@ -104,22 +114,16 @@ class CoreRibOut:
         """Best paths of a VRF are others now."""
         self._exports[vrf].change(changes)
 
-    def flush(
-        self, peers: Sequence[tuple[PeerId, Families]], full: Mapping[PeerId, Families],
-        loopback: IPAddress,
-    ) -> list[Effect]:  # fmt: skip
-        """The words for all peers that are up, withdrawals first.
-
-        ``full`` has the families of which a peer gets everything: it is new, or asked (RFC 2918).
-        """
+    def flush(self, listeners: Sequence[Listener], loopback: IPAddress) -> list[Effect]:
+        """The words for all peers that are up, withdrawals first."""
         gone, news = self._drain()
-        everything = self._everything() if full else []
+        everything = self._everything() if any(one.asked for one in listeners) else []
         effects: list[Effect] = []
-        for peer, families in peers:
-            asked = full.get(peer, frozenset())
-            effects += [Withdraw(peer, f, nlri) for f, nlri in gone.items() if f in families]
-            effects += _announce(peer, families - asked, news, loopback)
-            effects += _announce(peer, families & asked, everything, loopback)
+        for one in listeners:
+            knows = frozenset() if one.is_new else one.families
+            effects += [Withdraw(one.peer, f, nlri) for f, nlri in gone.items() if f in knows]
+            effects += _announce(one.peer, one.families - one.asked, news, loopback)
+            effects += _announce(one.peer, one.families & one.asked, everything, loopback)
         return effects
 
     def _drain(self) -> tuple[Withdrawn, list[Message]]:
