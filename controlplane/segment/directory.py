@@ -28,6 +28,16 @@ class Who:
         return f"{self.address} ({', '.join(parts)}; {', '.join(named) or 'in no group'})"
 
 
+def group_ids(policy: Policy, workload: Workload) -> frozenset[int]:
+    """The ids that travel with a workload's routes, one large community each.
+
+    All groups count, those that only selectors in rules make as well: another PE may hold a
+    rule that needs them.
+    """
+    groups = policy.groups.values()
+    return frozenset(group.id for group in groups if matches(group.selector, workload.tags))
+
+
 class Directory:
     """Answers for one policy and inventory, by one lookup per prefix length in use."""
 

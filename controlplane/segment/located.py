@@ -34,6 +34,20 @@ class Located:
         self.problems.append(Problem(path, message, cure, line))
 
 
+class _ShallowLoader(yaml.SafeLoader):
+    """Stops at MAX_DEPTH: PyYAML's scanner takes time quadratic in the depth of `[[[[...`."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise yaml.composer.ComposerError(problem="too deeply nested")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
 def child(path: str, key: str | int) -> str:
     """The path of a field or list element of `path`."""
     if isinstance(key, int):
@@ -45,40 +59,34 @@ def load(text: str) -> Located:
     """Read a document; syntax faults are in `problems`, never raised."""
     located = Located()
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_ShallowLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         located.fault("", line, f"not YAML or JSON: {error.problem}", "check indent and quotes")
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         located.fault("", 0, f"not YAML or JSON: {str(error).splitlines()[0]}")
     else:
-        located.value = _value(node, "", located, set(), 0) if node is not None else {}
+        located.value = _value(node, "", located, set()) if node is not None else {}
     return located
 
 
-def _value(node: yaml.Node, path: str, out: Located, seen: set[int], depth: int) -> Value:
+def _value(node: yaml.Node, path: str, out: Located, seen: set[int]) -> Value:
     line = node.start_mark.line + 1
     out.lines.setdefault(path, line)
     if id(node) in seen:
         out.fault(path, line, "anchors and aliases are not supported", "write the value out")
         return None
     seen.add(id(node))
-    if depth > MAX_DEPTH:
-        out.fault(path, line, "too deeply nested")
-        return None
     if isinstance(node, yaml.MappingNode):
-        return _mapping(node, path, out, seen, depth)
+        return _mapping(node, path, out, seen)
     if isinstance(node, yaml.SequenceNode):
         return [
-            _value(item, child(path, index), out, seen, depth + 1)
-            for index, item in enumerate(node.value)
+            _value(item, child(path, index), out, seen) for index, item in enumerate(node.value)
         ]
     return _scalar(node)
 
 
-def _mapping(
-    node: yaml.MappingNode, path: str, out: Located, seen: set[int], depth: int
-) -> dict[str, Value]:
+def _mapping(node: yaml.MappingNode, path: str, out: Located, seen: set[int]) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
@@ -91,7 +99,7 @@ def _mapping(
             out.fault(place, line, "given twice", "merge the two")
             continue
         out.lines[place] = line
-        found[key] = _value(value_node, place, out, seen, depth + 1)
+        found[key] = _value(value_node, place, out, seen)
     return found
 
 
