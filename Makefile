@@ -42,8 +42,8 @@ lab-tests: setup ## the tests on the lab kernel (TESTS=tests/lab/test_x.py for s
 bench: setup ## measure, beside FRR, and write perf/report.md
 	@$(BIN)/python -m perf
 
-fuzz: setup ## fuzz the parsers for as long as FUZZ_SECONDS says
-	@$(BIN)/python -m tests.fuzz
+fuzz: setup ## property tests with ever new inputs for FUZZ_SECONDS (600)
+	@$(BIN)/python -m tests.fuzz $(or $(FUZZ_SECONDS),600)
 
 proto: setup ## generate the gRPC stubs from proto/
 	@$(BIN)/python proto/generate.py
