@@ -77,6 +77,7 @@ def stop(name: str) -> bool:
             channel.recv(1)
     except OSError:
         return False
+    _socket(name).with_suffix(".log").unlink(missing_ok=True)
     return True
 
 
