@@ -68,10 +68,11 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
             else grpc.unary_stream_rpc_method_handler
         )
 
-        async def served(request: Any, context: Context) -> AsyncIterator[Any]:
+        # Written rather than yielded: the deadline must hold while a slow reader is waited for.
+        async def served(request: Any, context: Context) -> None:
             async with self._admitted(method, request, context):
                 async for response in inner(request, context):
-                    yield response
+                    await context.write(response)
 
         return make(served, handler.request_deserializer, handler.response_serializer)
 

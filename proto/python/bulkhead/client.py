@@ -16,10 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-import grpc
+# gRPC's core would explain failed connections on standard error, in its own words.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from bulkhead.v1 import node_pb2 as pb
-from bulkhead.v1 import node_pb2_grpc
+import grpc  # noqa: E402 - after the line that it reads
+
+from bulkhead.v1 import node_pb2 as pb  # noqa: E402
+from bulkhead.v1 import node_pb2_grpc  # noqa: E402
 
 DEFAULT_SOCKET = "/run/bulkhead/api.sock"
 SOCKET_VARIABLE = "BULKHEAD_SOCKET"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -12,6 +13,7 @@ from bulkhead.v1 import node_pb2 as pb
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from controlplane.api import admission
 from controlplane.api.node_service import ROUTES_PER_MESSAGE
 from controlplane.api.view import RouteFilter
 from controlplane.model.peer import PeerId
@@ -159,3 +161,37 @@ def test_a_socket_left_behind_is_replaced_and_its_mode_is_the_configured(tmp_pat
         running.call(running.api.apply(changed))
         assert running.api.socket.stat().st_mode & 0o777 == 0o660
     assert not running.api.socket.exists()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end, "did not happen within 10 s"
+        time.sleep(0.01)
+
+
+def test_a_reader_who_stands_still_is_let_go(
+    running: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that nobody reads holds an iterator and a place among the calls: not for ever."""
+    monkeypatch.setattr(admission, "MAX_SECONDS", 0.3)
+    many = route("red", "10.0.0.0/8", as_path="65001 " * 100)
+    running.node.route_rows = [many] * 200_000
+    with running.client() as node:
+        stream = node._stub.ShowRoutes(pb.ShowRoutesRequest(), timeout=30)
+        next(stream)
+        assert running.api._at_once._open == {"uid:0": 1}
+        wait_until(lambda: not running.api._at_once._open)
+        with pytest.raises(grpc.RpcError) as error:
+            list(stream)
+        assert code(error) is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert [vrf.name for vrf in node.show_vrfs()] == ["red", "blue"]
+
+
+def test_a_caller_who_hangs_up_is_let_go(running: Serving) -> None:
+    running.node.route_rows = [route("red", "10.0.0.0/8", as_path="65001 " * 100)] * 200_000
+    with running.client() as node:
+        stream = node._stub.ShowRoutes(pb.ShowRoutesRequest(), timeout=30)
+        next(stream)
+        stream.cancel()
+        wait_until(lambda: not running.api._at_once._open)
