@@ -1,0 +1,150 @@
+"""UPDATEs from a hostile peer, as the child takes them: no octets end in anything but order."""
+
+from __future__ import annotations
+
+from struct import pack
+
+from exabgp.bgp.message.action import Action
+from exabgp.bgp.message.direction import Direction
+from exabgp.bgp.message.notification import Notify
+from exabgp.bgp.message.update import EOR
+from exabgp.logger import log
+from exabgp.protocol.family import AFI, SAFI
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controlplane.speaker.child import updates
+from controlplane.speaker.child.attributes import rendered
+from controlplane.speaker.child.blocks import pieces
+from controlplane.speaker.child.fitness import lengths
+from controlplane.speaker.child.link import route
+
+log.silence()
+log.warning = lambda *_: None
+NEXT_HOP = b"\0" * 8 + b"\x0a\0\0\x09"
+VPN_ROUTE = b"\x70\x00\x12\xc1\x00\x00\xfd\xe8\x00\x00\x00\x01\x0a\x01\x02"
+
+
+class NoPaths:
+    """No ADD-PATH in any family."""
+
+    def receive(self, *_: object) -> bool:
+        return False
+
+    send = receive
+
+
+class Negotiated:
+    """What ``decode`` asks of a session: internal, four-octet ASNs, three families."""
+
+    def __init__(self) -> None:
+        self.families = [
+            (AFI.ipv4, SAFI.unicast),
+            (AFI.ipv4, SAFI.mpls_vpn),
+            (AFI.ipv6, SAFI.mpls_vpn),
+        ]
+        self.local_as = self.peer_as = 65000
+        self.asn4, self.aigp = True, False
+        self.nexthop: list[object] = []
+        self.addpath = NoPaths()
+        self.cached_attributes, self.cached_wire = None, b""
+
+
+def attribute(flags: int, code: int, value: bytes) -> bytes:
+    return bytes((flags, code, len(value))) + value
+
+
+def body(attributes: bytes, withdrawn: bytes = b"", announced: bytes = b"") -> bytes:
+    head = pack("!H", len(withdrawn)) + withdrawn + pack("!H", len(attributes))
+    return head + attributes + announced
+
+
+REACH = attribute(0x80, 14, pack("!HBB", 1, 128, 12) + NEXT_HOP + b"\0" + VPN_ROUTE)
+GOOD = [
+    attribute(0x40, 1, b"\0"),
+    attribute(0x40, 2, b"\x02\x01" + pack("!I", 65001)),
+    attribute(0x40, 5, pack("!I", 100)),
+    attribute(0xC0, 16, pack("!BBHI", 0, 2, 65000, 1)),
+    REACH,
+]
+SOUND = body(b"".join(GOOD))
+
+
+def decoded(data: bytes) -> object:
+    """The message, or None where the session is ended in order."""
+    try:
+        message = updates.decode(data, Direction.IN, Negotiated())
+    except Notify:
+        return None
+    if not isinstance(message, EOR):
+        told = [route(nlri) for nlri in message.nlris]
+        if any(n.action == Action.ANNOUNCE for n in message.nlris):
+            assert told
+            rendered(message.attributes)
+    return message
+
+
+def test_a_sound_one_is_an_announcement() -> None:
+    message = updates.decode(SOUND, Direction.IN, Negotiated())
+    (block,) = message.nlris
+    assert (block.action, block.data, block.next_hop) == (Action.ANNOUNCE, VPN_ROUTE, "10.0.0.9")
+
+
+@given(st.binary(max_size=120))
+def test_any_octets(data: bytes) -> None:
+    decoded(data)
+
+
+@given(st.integers(0, len(SOUND) - 1), st.integers(0, 255))
+def test_one_octet_changed(position: int, value: int) -> None:
+    decoded(SOUND[:position] + bytes((value,)) + SOUND[position + 1 :])
+
+
+@given(st.integers(0, len(SOUND)))
+def test_cut_short(size: int) -> None:
+    decoded(SOUND[:size])
+
+
+@given(st.lists(st.sampled_from(GOOD), max_size=8))
+def test_attributes_in_any_order_and_number(chosen: list[bytes]) -> None:
+    message = decoded(body(b"".join(chosen)))
+    whole = set(GOOD[:3]) <= set(chosen)
+    if message is not None and not isinstance(message, EOR):
+        announced = [n for n in message.nlris if n.action == Action.ANNOUNCE]  # type: ignore[attr-defined]
+        assert bool(announced) == (whole and REACH in chosen)
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40))
+def test_native_routes(withdrawn: bytes, announced: bytes) -> None:
+    hop = attribute(0x40, 3, b"\x0a\0\0\x09")
+    decoded(body(b"".join(GOOD[:3]) + hop, withdrawn, announced))
+
+
+@given(
+    st.integers(0, 255),
+    st.integers(0, 255).filter(lambda code: code not in (14, 15)),
+    st.binary(max_size=40),
+)
+def test_one_more_attribute(flags: int, code: int, value: bytes) -> None:
+    more = bytes((flags, code)) + pack("!H" if flags & 0x10 else "!B", len(value)) + value
+    decoded(body(b"".join(GOOD) + more))
+
+
+@given(st.lists(st.integers(0, 32), max_size=60), st.integers(1, 40))
+def test_pieces_join_to_the_whole_and_fit(masks: list[int], room: int) -> None:
+    data = b"".join(bytes((bits,)) + bytes(bits + 7 >> 3) for bits in masks)
+    cut = list(pieces(data, room))
+    assert b"".join(cut) == data
+    assert all(len(piece) <= max(room, 5) for piece in cut)
+
+
+@given(st.lists(st.tuples(st.integers(1, 255), st.binary(max_size=300)), max_size=6))
+def test_lengths_of_sound_attributes(given_: list[tuple[int, bytes]]) -> None:
+    octets = b"".join(
+        bytes((0xD0 if len(v) > 255 else 0xC0, code))
+        + pack("!H" if len(v) > 255 else "!B", len(v))
+        + v
+        for code, v in given_
+    )
+    first = {code: len(v) for code, v in reversed(given_)}
+    assert lengths(octets) == first
