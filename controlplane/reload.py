@@ -95,7 +95,7 @@ class Reload:
         for wish in new.vrfs:
             vrf = self._state.vrfs[wish.name]
             before = vrf.mark
-            vrf.intent = wish
+            vrf.wish(wish)
             self._state.core_out.mark(vrf.name, vrf.mark)
             if vrf.mark != before:
                 touched |= before.targets | vrf.mark.targets

@@ -35,6 +35,12 @@ class Vrf:
         self.asked_at = float("-inf")  # when they were last asked for again
         self._local: LocalRoutes = {}
 
+    def wish(self, intent: VrfIntent) -> None:
+        """Go by another intent from now on."""
+        if intent.route_limit != self.intent.route_limit:
+            self.asked_at = float("-inf")
+        self.intent = intent
+
     @property
     def name(self) -> str:
         """The VRF's name, which is its device's too."""

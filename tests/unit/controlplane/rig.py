@@ -159,6 +159,12 @@ class Rig:
     def synced(self) -> Effects:
         return self.do(UnderlaySynced())
 
+    def started(self) -> Rig:
+        """The start of day is over, whoever has not come."""
+        self.synced()
+        self.wait(60)
+        return self
+
     def port(self, name: str, *, up: bool = True) -> Effects:
         return self.do(PortChanged(name, present=True, up=up))
 

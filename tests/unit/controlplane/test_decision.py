@@ -114,9 +114,10 @@ def test_without_the_first_another_wins(step: str) -> None:
 
 
 def test_link_bandwidth_and_other_extended_communities_have_no_say() -> None:
-    plain, fast = P(peer="10.0.0.1").path(), P(
-        peer="10.0.0.2", attributes={"extended": ("bandwidth:65000:1e9",)}
-    ).path()
+    plain, fast = (
+        P(peer="10.0.0.1").path(),
+        P(peer="10.0.0.2", attributes={"extended": ("bandwidth:65000:1e9",)}).path(),
+    )
     assert best_path((fast, plain), metric) is plain
 
 

@@ -119,6 +119,4 @@ def test_to_the_core_with_the_vrfs_targets_and_a_preference(given: int | None, t
     attributes = to_core(
         path(local_pref=given, med=5, route_targets=targets("1:1")), targets("65000:1")
     )
-    assert attributes == Attributes(
-        local_pref=told, med=5, route_targets=targets("65000:1")
-    )
+    assert attributes == Attributes(local_pref=told, med=5, route_targets=targets("65000:1"))
