@@ -109,7 +109,7 @@ def test_the_ids_that_travel_with_a_route_mean_the_same_groups_elsewhere() -> No
     remote = RemotePrefix("red", workload.addresses[0], ids)
     here = Directory(policy, Inventory(frozenset({"red"}), (workload,)))
     there = Directory(policy, Inventory(frozenset({"red"}), (), (remote,)))
-    assert there.groups_of(remote) == here.groups_of(workload) == {"web", "env=dev"}
+    assert there.groups_of(remote) == here.groups_of(workload) == frozenset({"web", "env=dev"})
     assert Directory(parse_policy(""), Inventory(frozenset())).groups_of(remote) is None
 
 
