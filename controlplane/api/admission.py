@@ -10,11 +10,12 @@ from typing import Any
 
 import grpc
 from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import DecodeError
 
 from controlplane.api.audit import CHANGE, AuditLog, Change
 from controlplane.api.caller import CALLER, Caller
 from controlplane.api.limits import MAX_SECONDS, AtOnce, Crowded, RateLimit
-from controlplane.api.refusal import Refusal, denied, exhausted
+from controlplane.api.refusal import Refusal, denied, exhausted, invalid
 from controlplane.api.roles import RULES, Rule, allows
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -54,11 +55,11 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
             else grpc.unary_unary_rpc_method_handler
         )
 
-        async def served(request: Any, context: Context) -> Any:
-            async with self._admitted(method, request, context):
+        async def served(raw: Any, context: Context) -> Any:
+            async with self._admitted(method, handler, raw, context) as request:
                 return await inner(request, context)
 
-        return make(served, handler.request_deserializer, handler.response_serializer)
+        return make(served, None, handler.response_serializer)
 
     def _streaming(self, handler: Any, method: str) -> Any:
         inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
@@ -69,24 +70,31 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         )
 
         # Written rather than yielded: the deadline must hold while a slow reader is waited for.
-        async def served(request: Any, context: Context) -> None:
-            async with self._admitted(method, request, context):
+        async def served(raw: Any, context: Context) -> None:
+            async with self._admitted(method, handler, raw, context) as request:
                 async for response in inner(request, context):
                     await context.write(response)
 
-        return make(served, handler.request_deserializer, handler.response_serializer)
+        return make(served, None, handler.response_serializer)
 
     @asynccontextmanager
-    async def _admitted(self, method: str, request: Any, context: Context) -> AsyncIterator[None]:
-        """All that stands around one call. Whatever ends it is told after it is written down."""
+    async def _admitted(
+        self, method: str, handler: Any, raw: Any, context: Context
+    ) -> AsyncIterator[Any]:
+        """All that stands around one call; yields its request.
+
+        Not a byte of it is parsed before the caller is known. Whatever ends the call is told
+        after it is written down.
+        """
         try:
             caller = self._known(context)
+            request = _parsed(handler, raw)
             rule = await self._permit(method, caller, request)
             CALLER.set(caller)
             with self.at_once.hold(caller.identity):
                 async with asyncio.timeout(None if rule.lasting else MAX_SECONDS):
                     async with self._audited(method, rule, caller, request):
-                        yield
+                        yield request
         except Refusal as refusal:
             await context.abort(refusal.code, refusal.text)
         except Crowded:
@@ -153,3 +161,21 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         await self.audit.write(
             who=caller.identity, role=role, method=method, request=text, **fields
         )
+
+
+def _parsed(handler: Any, raw: Any) -> Any:
+    """The request of a call, or the stream of its requests. Raises Refusal."""
+    if handler.request_streaming:
+        return _parsed_each(handler, raw)
+    try:
+        return handler.request_deserializer(raw)
+    except DecodeError:
+        raise invalid("the request is no message of this method") from None
+
+
+async def _parsed_each(handler: Any, stream: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    async for raw in stream:
+        try:
+            yield handler.request_deserializer(raw)
+        except DecodeError:
+            raise invalid("the request is no message of this method") from None
