@@ -138,6 +138,11 @@ def status(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
+def arguments(pid: int) -> bytes:
+    """A process's command line, as everybody can read it."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def alive(pid: int) -> bool:
     """True while a process is there and no zombie."""
     try:

@@ -6,12 +6,21 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
 from controlplane.model.events import SessionDown, SessionUp, SpeakerLost
-from tests.lab.speakers import Speaker, alive, eventually, inside, ip, run, session, status
+from tests.lab.speakers import (
+    Speaker,
+    alive,
+    arguments,
+    eventually,
+    inside,
+    ip,
+    run,
+    session,
+    status,
+)
 
 PE, CES = "spkpe", {"red": "spkred", "blue": "spkblue"}
 OURS, THEIRS = "10.0.0.1", "10.0.0.2"
@@ -120,7 +129,7 @@ def test_a_child_has_no_right_but_to_bind_its_port() -> None:
             assert told["NoNewPrivs"] == "1"
             for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
                 assert told[kind] == CAP_NET_BIND_SERVICE, kind
-            assert b"key" not in Path(f"/proc/{pe.child('red')}/cmdline").read_bytes()
+            assert b"key" not in arguments(pe.child("red"))
 
     run(scenario)
 
