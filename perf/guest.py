@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from perf import receivers, routing
+from perf.machine import pace
 from perf.network import PE
 from perf.receivers import Receiver
 from perf.results import RoutingRun
@@ -36,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in options.receivers:
             load = Workload(options.routes, per_update=per_update)
             say(f"{name}, {load.routes} routes, {per_update} in one UPDATE ...")
+            before = pace()
             run = routing.run(RECEIVERS[name](load, PE), load, paths=per_update == PER_UPDATE[0])
+            run = msgspec.structs.replace(run, pace=(before, pace()))
             say(describe(run))
             runs.append(run)
             (options.directory / FILE).write_bytes(msgspec.json.encode(runs))

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from labs.peers.frr import DAEMONS
 from perf.results import Machine
 
 CHECKOUT = Path(__file__).parents[1]
+PACE_ROUNDS = 3_000_000
 
 
 def machine(lab_kernel: str, lab_kind: str, guest_memory: str) -> Machine:
@@ -30,6 +32,13 @@ def machine(lab_kernel: str, lab_kind: str, guest_memory: str) -> Machine:
         lab_kind=lab_kind,
         guest_memory=guest_memory,
     )
+
+
+def pace() -> float:
+    """Seconds for a fixed loop: the same each time unless something else has the CPU."""
+    begun = time.monotonic()
+    sum(number & 7 for number in range(PACE_ROUNDS))
+    return time.monotonic() - begun
 
 
 def versions() -> dict[str, str]:

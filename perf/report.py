@@ -63,9 +63,18 @@ def _facts(results: Results) -> str:
         "load before": f"{machine.load:.1f}",
         "host kernel": machine.host_kernel,
         "lab kernel": f"{machine.lab_kernel} ({machine.lab_kind}, {machine.guest_memory})",
+        "pace": _pace(results.routing),
         **results.versions,
     }
     return _rows(("", ""), ((name, value) for name, value in facts.items()))
+
+
+def _pace(runs: Sequence[RoutingRun]) -> str:
+    """Whether the runs had the machine to themselves alike."""
+    paces = [pace * 1000 for run in runs for pace in run.pace]
+    if not paces:
+        return "unknown"
+    return f"a fixed loop took {min(paces):.0f} to {max(paces):.0f} ms before and after the runs"
 
 
 def _targets(found: Sequence[Verdict]) -> str:

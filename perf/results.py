@@ -30,7 +30,8 @@ class RoutingRun(msgspec.Struct, frozen=True, kw_only=True):
 
     ``install``: from the session's start to the last route in the kernel; ``sending`` is how
     much of that the sender was held back by the receiver. ``withdraw``: from the command to the
-    last route gone. ``failure`` is empty, or says what was awaited in vain.
+    last route gone. ``pace``: what a fixed loop took before and after, in seconds: where these
+    differ, something else had the CPU. ``failure`` is empty, or says what was awaited in vain.
     """
 
     receiver: str
@@ -42,6 +43,7 @@ class RoutingRun(msgspec.Struct, frozen=True, kw_only=True):
     withdraw: float = 0.0
     processes: tuple[Peak, ...] = ()
     path_changes: tuple[PathChange, ...] = ()
+    pace: tuple[float, ...] = ()
     failure: str = ""
 
     @property
