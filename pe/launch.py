@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from controlplane.store.sqlite import open_store
 
-from controlplane.api.server import serve_api
+from controlplane.api.server import ApiServer, serve_api
 from controlplane.api.view import ReloadRefusedError, ReloadReport
 from controlplane.instant import Instant
 from controlplane.model.events import IntentChanged
@@ -26,7 +26,18 @@ from pe.view.node_view import LiveView
 
 # What is part of the node's identity: changing it under running sessions and locks would leave
 # half of it behind, so a reload refuses and says what to do.
-FIXED = ("name", "router_id", "asn", "loopback", "run_dir", "state_dir", "speaker_user")
+FIXED = (
+    "name", "router_id", "asn", "loopback", "loopback6", "run_dir", "state_dir", "speaker_user",
+)
+    "name",
+    "router_id",
+    "asn",
+    "loopback",
+    "loopback6",
+    "run_dir",
+    "state_dir",
+    "speaker_user",
+)
 
 
 class AlreadyRunningError(Exception):
@@ -58,6 +69,8 @@ class Reloader:
         self, path: Path, intent: NodeIntent, router: Router, inbox: Inbox, journal: Journal
     ) -> None:
         self._router = router
+        self._api: ApiServer | None = None
+        self._telling: set[asyncio.Task[None]] = set()
         self.path = path
         self.intent = intent
         self.loaded = time.time()
@@ -68,6 +81,16 @@ class Reloader:
     def file(self) -> str:
         """Where the configuration is read from."""
         return str(self.path)
+
+    def attach(self, api: ApiServer) -> None:
+        """Grants, socket mode and the TCP listener follow a reload too."""
+        self._api = api
+
+    def _tell_api(self, intent: NodeIntent) -> None:
+        if self._api is not None:
+            task = asyncio.get_running_loop().create_task(self._api.apply(intent))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
 
     def reload(self) -> ReloadReport:
         """Apply the file as a difference. Raises ReloadRefusedError with every error."""
@@ -83,6 +106,8 @@ class Reloader:
         self.intent, self.loaded = found.intent, time.time()
         if changes:
             self._inbox.put([IntentChanged(found.intent)])
+        self._journal.set_level(found.intent.log_level)
+        self._tell_api(found.intent)
         self._journal.info("configuration_loaded", file=str(self.path), changes=len(changes))
         return ReloadReport(changes=changes, warnings=tuple(map(str, found.warnings)))
 
@@ -170,6 +195,7 @@ async def _run(
     reloader = Reloader(path, intent, router, inbox, journal)
     view = LiveView(node, actor, speakers, reloader)
     api = await serve_api(view, intent, journal, config_folder=path.parent)
+    reloader.attach(api)
     try:
         await run_until_signal(node, intent, reloader.on_signal)
     finally:
