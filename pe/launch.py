@@ -27,8 +27,6 @@ from pe.view.node_view import LiveView
 # What is part of the node's identity: changing it under running sessions and locks would leave
 # half of it behind, so a reload refuses and says what to do.
 FIXED = (
-    "name", "router_id", "asn", "loopback", "loopback6", "run_dir", "state_dir", "speaker_user",
-)
     "name",
     "router_id",
     "asn",

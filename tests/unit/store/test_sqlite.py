@@ -22,7 +22,8 @@ store = open_store(Path(sys.argv[1]))
 n = 0
 while True:
     n += 1
-    store.save_labels(SaveLabels({f"vrf{i}": 16 + n * 10 + i for i in range(10)}, {n: (float(n), "x")}))
+    held = {f"vrf{i}": 16 + n * 10 + i for i in range(10)}
+    store.save_labels(SaveLabels(held, {n: (float(n), "x")}))
     print(n, flush=True)
 """
 
@@ -62,15 +63,13 @@ def test_a_failed_change_leaves_what_was(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pause", [0.0, 0.003, 0.011, 0.02, 0.05])
 def test_kill_9_leaves_before_or_after(tmp_path: Path, pause: float) -> None:
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    assert writer.stdout is not None
-    writer.stdout.readline()
-    time.sleep(pause)  # the moment of the blow is what varies here
-    writer.send_signal(signal.SIGKILL)
-    told = [int(line) for line in writer.stdout.read().split()]
-    writer.wait()
+    argv = [sys.executable, "-c", WRITER, str(tmp_path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        time.sleep(pause)  # the moment of the blow is what varies here
+        writer.send_signal(signal.SIGKILL)
+        told = [int(line) for line in writer.stdout.read().split()]
     held = open_store(tmp_path).load_labels().held
     number = (held["vrf0"] - 16) // 10
     assert held == {f"vrf{i}": 16 + number * 10 + i for i in range(10)}

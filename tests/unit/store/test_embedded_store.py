@@ -1,0 +1,161 @@
+"""The store: what was saved is there again, whole, whatever happened meanwhile."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from controlplane.model.effects import SaveLabels
+from controlplane.store import StoreDamagedError, StoreError, open_store
+from controlplane.store.schema import VERSION
+from controlplane.vpn.labels import LabelLedger
+
+LABELS = SaveLabels({"red": 16000, "blue": 16001}, {16002: (1234.5, "green")})
+
+# Saves ledger 1, 2, 3 ... and says each number once it is saved. Ledger n: VRF "v" has the labels
+# that n decides, so that a mixture of two ledgers would show.
+WRITER = """
+import sys
+from pathlib import Path
+from tests.unit.store.test_embedded_store import ledger_number
+from controlplane.store import open_store
+store = open_store(Path(sys.argv[1]))
+print("open", flush=True)
+for number in range(int(sys.argv[2]), 10**9):
+    store.save_labels(ledger_number(number))
+    print(number, flush=True)
+"""
+
+
+def ledger_number(number: int) -> SaveLabels:
+    held = {f"v{i}": 16 + (number * 50 + i) % 1_000_000 for i in range(number % 40)}
+    return SaveLabels(held, {1_000_100 + i: (float(number), "x") for i in range(20)})
+
+
+def saved(labels: SaveLabels) -> LabelLedger:
+    return LabelLedger(labels.held, labels.resting)
+
+
+def test_what_was_saved_is_there_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "new" / "folder")
+    assert store.load_labels() == LabelLedger()
+    store.save_labels(LABELS)
+    assert store.load_labels() == saved(LABELS)
+    store.close()
+    again = open_store(tmp_path / "new" / "folder")
+    assert again.load_labels() == saved(LABELS)
+    again.save_labels(SaveLabels({}, {}))
+    assert again.load_labels() == LabelLedger()
+    again.close()
+
+
+def test_only_the_node_may_read_it(tmp_path: Path) -> None:
+    open_store(tmp_path / "state").close()
+    assert (tmp_path / "state").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "state" / "state.db").stat().st_mode & 0o077 == 0
+
+
+def test_it_is_synced_with_every_save(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    settings = [store._database.rows(f"PRAGMA {name}")[0][0] for name in
+                ("journal_mode", "synchronous")]  # fmt: skip
+    assert settings == ["wal", 2]
+    store.close()
+
+
+def test_a_save_that_fails_changes_nothing(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.save_labels(LABELS)
+    with pytest.raises(StoreError, match="UNIQUE"):
+        store.save_labels(SaveLabels({"red": 17, "blue": 17}, {}))
+    with pytest.raises(StoreError, match="CHECK"):
+        store.save_labels(SaveLabels({"red": 3}, {}))
+    assert store.load_labels() == saved(LABELS)
+    store.save_labels(SaveLabels({"red": 17}, {}))
+    store.close()
+
+
+def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    with pytest.raises(StoreError, match="in use by another process"):
+        open_store(tmp_path)
+    store.close()
+    open_store(tmp_path).close()
+
+
+def test_a_file_that_is_none_is_named_with_the_cure(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"this is not a database, however long it may be" * 100)
+    with pytest.raises(StoreDamagedError, match=r"state\.db is damaged .* move state\.db\* away"):
+        open_store(tmp_path)
+
+
+def test_a_damaged_page_is_found_when_it_is_opened(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.save_labels(SaveLabels({f"vrf-{i}": 16 + i for i in range(2000)}, {}))
+    store.close()
+    file = tmp_path / "state.db"
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 4096] = random.Random(1).randbytes(4096)
+    file.write_bytes(content)
+    with pytest.raises(StoreDamagedError, match="damaged"):
+        open_store(tmp_path)
+
+
+def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "state.db")
+    other.executescript("CREATE TABLE precious (x); PRAGMA user_version = 1;")
+    other.close()
+    with pytest.raises(StoreDamagedError, match="of something else"):
+        open_store(tmp_path)
+
+
+def test_a_newer_file_is_not_touched(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    file = sqlite3.connect(tmp_path / "state.db")
+    file.execute(f"PRAGMA user_version = {VERSION + 1}")
+    file.close()
+    with pytest.raises(StoreError, match=f"version {VERSION + 1}.*run the newer program"):
+        open_store(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="give the node a folder"):
+        open_store(tmp_path / "file")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_killed_at_any_point_it_holds_before_or_after(tmp_path: Path, seed: int) -> None:
+    """``kill -9`` of a writer: the ledger is the last that was acknowledged, or the one after."""
+    first, delay = 1, random.Random(seed)
+    for _ in range(2):
+        last = _write_and_kill(tmp_path, first, delay.uniform(0.0, 0.04))
+        store = open_store(tmp_path)
+        found = store.load_labels()
+        store.close()
+        if last >= first:
+            assert found in (saved(ledger_number(last)), saved(ledger_number(last + 1)))
+        first = last + 2
+
+
+def _write_and_kill(folder: Path, first: int, delay: float) -> int:
+    """Let a writer go on for a moment; gives the last number that it acknowledged."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-c", WRITER, str(folder), str(first)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "open\n"
+        time.sleep(delay)
+        writer.send_signal(signal.SIGKILL)
+        acknowledged = writer.stdout.read().splitlines()
+    complete = [int(line) for line in acknowledged]
+    return complete[-1] if complete else first - 1
