@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +28,7 @@ from controlplane.speaker import wire
 
 BURST = 64
 READ_SIZE = 131072
-RETRY_SECONDS = 1.0
+RETRY_SECONDS, COURTESY_SECONDS = 1.0, 1.5
 PEER_UNCONFIGURED = 3
 
 
@@ -97,7 +98,9 @@ class PatientOutgoing(Outgoing):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._next = 0.0
+        # Two that call each other at the same moment lose both calls: the lower address waits.
+        first = lower(self.local, self.peer)
+        self._next = time.monotonic() + (COURTESY_SECONDS if first else 0)
         self._told = ""
 
     def _setup(self) -> Any:
@@ -117,6 +120,22 @@ class PatientOutgoing(Outgoing):  # type: ignore[misc]
             self._told = str(issue)
             self.report(wire.Trouble(self.peer, self._told))
         return issue
+
+
+def lower(local: Any, remote: Any) -> bool:
+    """True if our address is the lower one."""
+    ours, theirs = (ipaddress.ip_address(str(address)) for address in (local, remote))
+    return ours.packed < theirs.packed
+
+
+def hung_up(connection: Any) -> bool:
+    """True if the other end has closed this connection already."""
+    try:
+        return not connection.io.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except (OSError, AttributeError):
+        return True
 
 
 class BoundPeer(Peer):  # type: ignore[misc]
@@ -166,6 +185,8 @@ class BoundPeer(Peer):  # type: ignore[misc]
                 set_minimum_ttl(connection.io, connection.afi, connection.peer, minimum)
             except NetworkError:
                 return connection.notification(6, 5, "no GTSM on this socket")
+        if self.proto and self.fsm != FSM.ESTABLISHED and hung_up(connection):
+            return connection.notification(6, 7, "collision: this one is closed already")
         if self.fsm == FSM.OPENSENT and self._ours_wins():
             return connection.notification(6, 7, "collision: our connection goes on")
         if self.fsm == FSM.ESTABLISHED and self._graceful():
@@ -180,10 +201,8 @@ class BoundPeer(Peer):  # type: ignore[misc]
         RFC 4271 section 6.8 compares identifiers, which are not known before the peer's OPEN;
         two nodes that both give way would lose both connections.
         """
-        local = ipaddress.ip_address(str(self.neighbor["local-address"]))
-        remote = ipaddress.ip_address(str(self.neighbor["peer-address"]))
         ours = self.proto is not None and isinstance(self.proto.connection, Outgoing)
-        return ours and local.packed > remote.packed
+        return ours and not lower(self.neighbor["local-address"], self.neighbor["peer-address"])
 
     def _graceful(self) -> bool:
         opened = self.proto.negotiated.received_open if self.proto else None
