@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import msgspec
-from controlplane.store.sqlite import open_store
 
 from controlplane.api.server import ApiServer, serve_api
 from controlplane.api.view import ReloadRefusedError, ReloadReport
@@ -18,6 +17,7 @@ from controlplane.model.events import IntentChanged
 from controlplane.model.intent import NodeIntent
 from controlplane.router import Router
 from controlplane.speaker.pool import SpeakerPool
+from controlplane.store.embedded import open_store
 from pe.agent import Agent
 from pe.config import ConfigErrors, read_config
 from pe.journal import LEVELS, Journal
