@@ -1,0 +1,155 @@
+"""Taking guards away under a stopped node, for the positive control of an attack.
+
+The node is stopped (SIGSTOP), so nothing repairs what is missing; the kernel goes on forwarding
+with what it has. Rules come from the product's own renderer, told to leave one guard out. On
+leaving, all is put back and the node continues.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from controlplane.instant import Instant
+from controlplane.model.desired import Desired
+from controlplane.model.events import IntentChanged
+from controlplane.router import Router
+from controlplane.vpn.labels import LabelLedger
+from labs.attack.inside import inside, run_in, sysctl
+from labs.attack.net import Net
+from pe.config import load_config
+from pe.plan.guards import Guard
+from pe.render.model import Ruleset
+from pe.render.ruleset import ruleset
+from pe.render.scope import Scope
+from pe.render.transaction import transaction
+
+SETTINGS: Mapping[Guard, Mapping[str, str]] = {
+    Guard.SOCKETS: {f"ipv4/{p}_l3mdev_accept": "1" for p in ("tcp", "udp", "raw")},
+    Guard.PIPE_MODE: {"mpls/ip_ttl_propagate": "1"},
+}
+PORT_SETTINGS = {
+    "ipv4/conf/{}/arp_ignore": "0",
+    "ipv4/conf/{}/send_redirects": "1",
+    "ipv4/conf/{}/proxy_arp": "1",
+    "ipv6/conf/{}/accept_ra": "2",
+}
+
+
+class Switch:
+    """The guards of one PE."""
+
+    def __init__(self, net: Net, node: str = "pe1") -> None:
+        self._net, self.node = net, node
+        self._desired = self.desired()
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The node does nothing meanwhile; its kernel state stays."""
+        pid = self._net.lab.pid(self.node, "pe")
+        assert pid is not None, f"{self.node} does not run"  # noqa: S101
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def off(self, *guards: Guard) -> Iterator[None]:
+        """These guards are missing meanwhile, and everything else is as it was."""
+        without = frozenset(guards)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.stopped())
+            full, less = self._rulesets(without)
+            stack.callback(self._load, transaction(less, full))
+            self._load(transaction(full, less))
+            for path, value in self._settings(without).items():
+                stack.callback(sysctl, self.node, path, sysctl(self.node, path))
+                sysctl(self.node, path, value)
+            if Guard.LAST_RESORT in without:
+                stack.enter_context(self._no_last_resort())
+            if Guard.LOCAL_RULE in without:
+                stack.enter_context(self._local_rule_first())
+            yield
+
+    def desired(self) -> Desired:
+        """What the node wants of its kernel, routes left out, from its own configuration."""
+        ledger = LabelLedger(
+            held={vrf.name: vrf.label for vrf in getattr(self._net, self.node).show_vrfs()}
+        )
+        intent = load_config(self._net.lab.dir(self.node) / "pe.yaml")
+        desired = Desired()
+        desired.apply(Router(ledger).handle([IntentChanged(intent)], Instant(0.0, 0.0)).delta)
+        return desired
+
+    def _rulesets(self, without: frozenset[Guard]) -> tuple[Ruleset, Ruleset]:
+        present = self._devices()
+        desired = self._desired
+        return ruleset(Scope(desired, present)), ruleset(Scope(desired, present, without))
+
+    def _load(self, text: str) -> None:
+        if text:
+            run_in(self.node, "nft", "-f", "-", stdin=text)
+
+    def _devices(self) -> set[str]:
+        with inside(self.node):
+            return {path.name for path in Path("/proc/sys/net/ipv4/neigh").iterdir()} - {"default"}
+
+    def _settings(self, without: frozenset[Guard]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for guard in without:
+            found |= SETTINGS.get(guard, {})
+        if Guard.LABEL_INPUT in without:
+            with inside(self.node):
+                names = [path.name for path in Path("/proc/sys/net/mpls/conf").iterdir()]
+            found |= {f"mpls/conf/{name}/input": "1" for name in names}
+        if Guard.PORT_SYSCTLS in without:
+            ports = self._desired.ce_ports
+            found |= {t.format(port): v for port in ports for t, v in PORT_SETTINGS.items()}
+        return found
+
+    @contextlib.contextmanager
+    def _no_last_resort(self) -> Iterator[None]:
+        tables = [vrf.table for vrf in self._desired.vrfs.values()]
+        words = [(family, str(table)) for family in ("-4", "-6") for table in tables]
+        kept = {w: self._unreachable(*w) for w in words}
+        for (family, table), routes in kept.items():
+            for route in routes:
+                run_in(self.node, "ip", family, "route", "del", *route, "table", table)
+        try:
+            yield
+        finally:
+            for (family, table), routes in kept.items():
+                for route in routes:
+                    run_in(self.node, "ip", family, "route", "add", *route, "table", table)
+
+    def _unreachable(self, family: str, table: str) -> list[list[str]]:
+        listed = run_in(self.node, "ip", family, "route", "show", "table", table)
+        lines = [line for line in listed.splitlines() if line.startswith("unreachable default")]
+        return [_as_command(line) for line in lines]
+
+    @contextlib.contextmanager
+    def _local_rule_first(self) -> Iterator[None]:
+        for family in ("-4", "-6"):
+            run_in(self.node, "ip", family, "rule", "add", "pref", "0", "table", "local")
+        try:
+            yield
+        finally:
+            for family in ("-4", "-6"):
+                run_in(self.node, "ip", family, "rule", "del", "pref", "0", "table", "local")
+
+
+def _as_command(line: str) -> list[str]:
+    """A line of ``ip route show`` as words that ``add`` takes: without what it only tells."""
+    words = line.split()
+    keep = []
+    while words:
+        word = words.pop(0)
+        if word in ("pref", "error", "dev"):
+            words.pop(0)
+        else:
+            keep.append(word)
+    return keep

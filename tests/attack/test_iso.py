@@ -1,0 +1,421 @@
+"""ISO: VPNs do not mix, whatever addresses they have in common (RFC 4364, RFC 4381 2.1, 3.1)."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from labs.attack import ip, link, plan
+from labs.attack.inside import run_in, socket_in, sysctl
+from labs.attack.listen import connects, listener, server
+from labs.attack.net import PROBE_PORT, Circuit, Net, circuit, watching
+from labs.attack.port import Port, token
+from labs.attack.spoof import spoofed
+from labs.attack.switch import Switch
+from labs.waiting import until
+from pe.plan.guards import Guard
+from tests.attack.trial import Attack, arrives, control, held
+
+RED, BLUE = circuit("red", 1), circuit("blue", 1)
+SITES = (1, 2, 3)
+TRUNK, TRUNK_PE = Port("trunk", "eth0"), Port("pe1", "trunk0")
+both = pytest.mark.parametrize("version", [4, 6])
+
+
+@both
+@pytest.mark.parametrize(("origin", "target"), [(1, 2), (2, 1), (1, 3), (3, 2)])
+def test_iso_01_equal_addresses(net: Net, version: int, origin: int, target: int) -> None:
+    """Both VPNs ping the same address at once, each with its own token: each gets its own back."""
+    ends = {vpn: (circuit(vpn, origin), circuit(vpn, target)) for vpn in ("red", "blue")}
+    marks = {vpn: token() for vpn in ends}
+    with contextlib.ExitStack() as stack:
+        near = {v: stack.enter_context(a.ce.tap()) for v, (a, _) in ends.items()}
+        far = {v: stack.enter_context(b.ce.tap()) for v, (_, b) in ends.items()}
+        for vpn, (here, there) in ends.items():
+            source, to = plan.lan(here.site, version), plan.lan(there.site, version)
+            here.ce.send(here.frame(ip.echo(source, to, marks[vpn])))
+        for vpn, other in (("red", "blue"), ("blue", "red")):
+            assert near[vpn].wait(marks[vpn], 3.0) == 1, f"{vpn} got its answer"
+            assert far[vpn].count(marks[vpn]) == 1
+            assert near[other].count(marks[vpn]) == far[other].count(marks[vpn]) == 0
+
+
+OUTSIDE = {
+    "pe2": "10.255.0.2",
+    "p": "10.255.0.100",
+    "core-link-p": "10.0.1.2",
+    "core-link-far": "10.0.2.1",
+    "internet": "8.8.8.8",
+    "blue-only": "10.5.0.1",
+    "pe2-6": "2001:db8:ff::2",
+    "p-6": "2001:db8:c1::2",
+    "internet-6": "2001:4860:4860::8888",
+    "blue-only-6": "2001:db8:5::1",
+}
+
+
+@pytest.mark.parametrize("target", OUTSIDE.values(), ids=OUTSIDE)
+def test_iso_02_a_miss_is_unreachable(net: Net, target: str) -> None:
+    """No route in the VPN: the CE hears so from its own PE's port, and nobody else sees it."""
+    version = ip.version(target)
+
+    def frames(mark: bytes) -> list[bytes]:
+        return [RED.frame(ip.udp(plan.lan(1, version), target, PROBE_PORT, mark))]
+
+    attack = Attack(RED.ce, frames, net.p, RED)
+    if target not in ("10.5.0.1", "2001:db8:5::1"):
+        control(net, attack, [Guard.LAST_RESORT])
+    else:
+        assert reaches_blue_site_5(net, version), "control: blue reaches it"
+    mark = token()
+    eyes = (RED.ce, net.p, BLUE.ce, circuit("blue", 3).ce, TRUNK, Port("internet", "eth0"))
+    with watching(*eyes) as (own, *others):
+        RED.ce.send(*frames(mark))
+        net.sentinel(RED)
+        assert [tap.count(mark) for tap in others] == [0] * len(others)
+        errors = [f for f in own.frames() if mark in f]
+    assert [icmp_source(f) for f in errors] == [plan.gateway(1, version)]
+
+
+def reaches_blue_site_5(net: Net, version: int) -> bool:
+    def frames(mark: bytes) -> list[bytes]:
+        source, target = plan.lan(1, version), plan.lan(5, version)
+        return [BLUE.frame(ip.udp(source, target, PROBE_PORT, mark))]
+
+    return arrives(net, Attack(BLUE.ce, frames, TRUNK, BLUE))
+
+
+def icmp_source(frame: bytes) -> str:
+    """Who sent an ICMP error."""
+    if frame[12:14] == b"\x08\x00":
+        return socket.inet_ntop(socket.AF_INET, frame[26:30])
+    return socket.inet_ntop(socket.AF_INET6, frame[22:38])
+
+
+OWN = {"loopback": "10.255.0.1", "core-link": "10.0.1.1",
+       "loopback-6": "2001:db8:ff::1", "core-link-6": "2001:db8:c1::1"}  # fmt: skip
+
+
+@pytest.mark.parametrize("target", OWN.values(), ids=OWN)
+def test_iso_03_the_nodes_own_core_addresses(net: Net, target: str) -> None:
+    """Local addresses are looked up in the VPN's table first (T2), and then denied as well."""
+    version = ip.version(target)
+
+    def probe(mark: bytes) -> list[bytes]:
+        return [RED.frame(ip.echo(plan.lan(1, version), target, mark))]
+
+    def answered(seconds: float) -> bool:
+        mark = token()
+        with RED.ce.tap() as tap:
+            RED.ce.send(*probe(mark))
+            if seconds:
+                tap.wait(mark, seconds)
+            else:
+                net.sentinel(RED)
+            return any(is_echo_reply(f) for f in tap.frames() if mark in f)
+
+    with Switch(net).off(Guard.LOCAL_RULE, Guard.INPUT):
+        assert answered(3.0), "control: with the rule for local addresses first it answers"
+    with Switch(net).off(Guard.INPUT):
+        assert not answered(0), "the rule alone holds"
+    with Switch(net).off(Guard.LOCAL_RULE):
+        assert not answered(0), "the input guard alone holds"
+    assert not answered(0)
+
+
+def is_echo_reply(frame: bytes) -> bool:
+    if frame[12:14] == b"\x08\x00":
+        return frame[23] == ip.ICMP and frame[34] == 0
+    return frame[20] == ip.ICMPV6 and frame[54] == 129
+
+
+@contextlib.contextmanager
+def only_established(port: str) -> Iterator[None]:
+    """A default deny beside the node's rules: what is not part of a flow does not leave there."""
+    rules = "".join(
+        f"add chain inet lab_policy {hook} {{ type filter hook {hook} priority 5; }}\n"
+        f'add rule inet lab_policy {hook} oifname "{port}" udp dport {{ 4713, 4714 }} '
+        "ct state != established counter drop\n"
+        for hook in ("forward", "output")
+    )
+    run_in("pe1", "nft", "-f", "-", stdin="add table inet lab_policy\n" + rules)
+    try:
+        yield
+    finally:
+        run_in("pe1", "nft", "delete", "table", "inet", "lab_policy")
+
+
+def flow(origin: Circuit, target: Circuit, version: int, mark: bytes, reply: bool) -> bytes:
+    """A packet of the one flow whose five-tuple both VPNs use."""
+    sport, dport = (4714, 4713) if reply else (4713, 4714)
+    source, to = plan.lan(origin.site, version), plan.lan(target.site, version)
+    return origin.frame(ip.udp(source, to, dport, mark, sport=sport))
+
+
+@both
+@pytest.mark.parametrize("reply", [False, True], ids=["original", "reply"])
+def test_iso_08_a_flow_of_the_other_vpn(net: Net, version: int, reply: bool) -> None:
+    """Red has a flow from site 3 to site 1; blue replays its five-tuple against a default deny."""
+
+    def red_flow() -> None:
+        three = circuit("red", 3)
+        for origin, target, back in ((three, RED, False), (RED, three, True)):
+            mark = token()
+            with target.ce.tap() as tap:
+                origin.ce.send(flow(origin, target, version, mark, back))
+                assert tap.wait(mark, 3.0) == 1, "red's own flow"
+
+    origin, target = (BLUE, circuit("blue", 3)) if reply else (circuit("blue", 3), BLUE)
+    attack = Attack(
+        origin.ce,
+        lambda mark: [flow(origin, target, version, mark, reply)],
+        target.ce,
+        origin,
+    )
+    with only_established(target.pe.name):
+        with Switch(net).off(Guard.ZONES):
+            flush_flows()
+            red_flow()
+            assert arrives(net, attack), "control: without zones it is red's flow"
+            flush_flows()
+        flush_flows()
+        red_flow()
+        held(net, attack)
+
+
+def flush_flows() -> None:
+    """Forget what is tracked."""
+    run_in("pe1", "conntrack", "-F", check=False)
+
+
+@both
+def test_iso_08_replies_from_the_core_belong_to_their_flow(net: Net, version: int) -> None:
+    """Zones are set in OUTPUT too: else no reply from a remote site is known (T5)."""
+    far = circuit("red", 2)
+    with only_established("ce-red-1"):
+        stray, mark = token(), token()
+        with watching(RED.ce, far.ce) as (near, there):
+            far.ce.send(flow(far, RED, version, stray, True))
+            net.sentinel(circuit("red", 3))
+            assert near.count(stray) == 0, "not part of a flow yet"
+            RED.ce.send(flow(RED, far, version, mark, False))
+            assert there.wait(mark, 3.0) == 1
+            far.ce.send(flow(far, RED, version, mark, True))
+            assert near.wait(mark, 3.0) == 1, "the reply is established"
+
+
+@both
+def test_iso_09_fragments_of_two_vpns(net: Net, version: int) -> None:
+    """Equal source, target and identification: halves of two VPNs are never joined."""
+    source, target = plan.lan(3, version), plan.lan(1, version)
+    marks = {vpn: (token(), token()) for vpn in ("red", "blue")}
+
+    def halves(vpn: str, ident: int) -> list[bytes]:
+        first, second = marks[vpn]
+        whole = ip.udp(source, target, PROBE_PORT, first.ljust(56, b".") + second.ljust(64, b"."))
+        origin = circuit(vpn, 3)
+        return [origin.frame(piece) for piece in ip.fragments(whole, 64, ident)]
+
+    red, blue = circuit("red", 3).ce, circuit("blue", 3).ce
+    with watching(RED.ce, BLUE.ce) as (red_eye, blue_eye):
+        red.send(*halves("red", 77))
+        assert red_eye.wait(marks["red"][1], 3.0), "control: red's own two halves"
+        red_eye.clear()
+        red.send(halves("red", 78)[0])
+        blue.send(halves("blue", 78)[1])
+        net.sentinel(BLUE)
+        seen = [f for f in (*red_eye.frames(), *blue_eye.frames()) if b"token" in f]
+        assert [f for f in seen if whole_datagram(f)] == []
+        mixed = [f for f in blue_eye.frames() if marks["red"][0] in f or marks["red"][1] in f]
+        assert mixed == []
+        blue.send(halves("blue", 78)[0])
+        assert blue_eye.wait(marks["blue"][0], 3.0), "blue's datagram is whole from its own"
+        assert not blue_eye.count(marks["red"][0])
+        assert not red_eye.count(marks["blue"][1])
+
+
+def whole_datagram(frame: bytes) -> bool:
+    """True if both halves' tokens are in one frame."""
+    return len(re.findall(rb"token\d{7}", frame)) > 1
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_iso_10_listeners_of_the_core(net: Net, version: int) -> None:
+    """A socket bound to any address in the default VRF hears nothing from a VPN (TCP)."""
+    anywhere, gate = ("::", plan.gateway(1, 6)) if version == 6 else ("0.0.0.0", plan.gateway(1, 4))
+    with server("pe1", anywhere, 5555):
+        with Switch(net).off(Guard.INPUT, Guard.SOCKETS):
+            assert connects("ce-red-1", gate, 5555) == "open", "control"
+        with Switch(net).off(Guard.INPUT):
+            assert connects("ce-red-1", gate, 5555) == "refused"
+        assert connects("ce-red-1", gate, 5555) == "silent"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_iso_10_datagram_and_raw_sockets(net: Net, version: int) -> None:
+    anywhere, gate = ("::", plan.gateway(1, 6)) if version == 6 else ("0.0.0.0", plan.gateway(1, 4))
+
+    def heard(came: object, seconds: float) -> bool:
+        mark = token()
+        source = plan.lan(1, version)
+        RED.ce.send(RED.frame(ip.udp(source, gate, PROBE_PORT, mark)))
+        if not seconds:
+            net.sentinel(RED)
+        return until(lambda: came(mark), seconds)  # type: ignore[operator]
+
+    with listener("pe1", anywhere) as came:
+        with Switch(net).off(Guard.INPUT, Guard.SOCKETS):
+            assert heard(came, 3.0), "control"
+        with Switch(net).off(Guard.INPUT):
+            assert not heard(came, 0)
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    with socket_in("pe1", family, socket.SOCK_RAW, 253) as raw:
+        raw.setblocking(False)
+        for guards, wanted in (((Guard.INPUT, Guard.SOCKETS), True), ((Guard.INPUT,), False)):
+            mark = token()
+            with Switch(net).off(*guards):
+                packet = ip.packet(plan.lan(1, version), gate, 253, mark)
+                RED.ce.send(RED.frame(packet))
+                net.sentinel(RED)
+                assert (mark in drain(raw)) is wanted
+
+
+def drain(raw: socket.socket) -> bytes:
+    said = b""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            said += raw.recv(65536)
+    return said
+
+
+HOPS = {"other": (20,), "own": (10,), "unknown": (30,), "double": (10, 20), "vid0-other": (0, 20)}
+
+
+@both
+@pytest.mark.parametrize("tags", HOPS.values(), ids=HOPS)
+def test_iso_12_tags_on_an_untagged_port(net: Net, version: int, tags: tuple[int, ...]) -> None:
+    """Whatever VLAN a CE of red names, it does not get into blue's."""
+
+    def frames(mark: bytes) -> list[bytes]:
+        packet = ip.udp(plan.lan(5, version), plan.lan(3, version), PROBE_PORT, mark)
+        return [link.ethernet(RED.pe.mac, RED.ce.mac, link.ethertype(packet), packet, tags)]
+
+    attack = Attack(RED.ce, frames, circuit("blue", 3).ce, RED, "ce-red-1",
+                    bystanders=(circuit("red", 3).ce,))  # fmt: skip
+    if tags == (20,):
+        with Switch(net).off(Guard.EDGE), in_blue("ce-red-1", 20):
+            assert arrives(net, attack), "control: with a VLAN device of blue on the port"
+    held(net, attack)
+
+
+@contextlib.contextmanager
+def in_blue(port: str, vid: int) -> Iterator[None]:
+    name = f"x{vid}"
+    run_in("pe1", "ip", "link", "add", "link", port, "name", name, "type", "vlan", "id", str(vid))
+    try:
+        run_in("pe1", "ip", "link", "set", name, "master", "blue")
+        run_in("pe1", "ip", "link", "set", name, "up")
+        run_in("pe1", "nft", "add", "element", "inet", "bulkhead", "known", f'{{ "{name}" }}')
+        yield
+    finally:
+        run_in("pe1", "nft", "delete", "element", "inet", "bulkhead", "known", f'{{ "{name}" }}')
+        run_in("pe1", "ip", "link", "del", name)
+
+
+@pytest.mark.parametrize("target", ["10.255.0.100", "2001:db8:c1::2"], ids=["v4", "v6"])
+@pytest.mark.parametrize("tags", [(), (0,), (30,), (30, 20)], ids=["untagged", "vid0", "unknown",
+                                                                 "double"])  # fmt: skip
+def test_iso_12_a_trunk_without_a_known_tag(net: Net, target: str, tags: tuple[int, ...]) -> None:
+    """The trunk itself is in no VPN: what is not in one of its VLANs would be in the core."""
+    version = ip.version(target)
+
+    def frames(mark: bytes) -> list[bytes]:
+        packet = ip.udp(plan.lan(4, version), target, PROBE_PORT, mark)
+        return [link.ethernet(TRUNK_PE.mac, TRUNK.mac, link.ethertype(packet), packet, tags)]
+
+    attack = Attack(TRUNK, frames, net.p, RED, "trunk0")
+    if tags in ((), (0,)):
+        control(net, attack, [Guard.EDGE, Guard.UNKNOWN_PORT])
+    held(net, attack)
+
+
+@both
+def test_iso_12_each_vlan_is_its_own_vpn(net: Net, version: int) -> None:
+    """On the trunk VLAN 10 reaches red's sites and never blue's, and the other way round."""
+    for vid, vpn, other, site in ((10, "red", "blue", 4), (20, "blue", "red", 5)):
+
+        def frames(mark: bytes, vid: int = vid, site: int = site) -> list[bytes]:
+            packet = ip.udp(plan.lan(site, version), plan.lan(3, version), PROBE_PORT, mark)
+            return [link.ethernet(TRUNK_PE.mac, TRUNK.mac, link.ethertype(packet), packet, (vid,))]
+
+        mine, theirs = circuit(vpn, 3).ce, circuit(other, 3).ce
+        assert arrives(net, Attack(TRUNK, frames, mine, RED))
+        held(net, Attack(TRUNK, frames, theirs, RED))
+
+
+PATHS = {
+    "ce-core": (RED, circuit("red", 2)),
+    "core-ce": (circuit("red", 2), RED),
+    "ce-ce": (circuit("red", 3), RED),
+}
+
+
+@both
+@pytest.mark.parametrize("ends", PATHS.values(), ids=PATHS)
+def test_iso_13_one_rule_on_every_path(
+    net: Net, version: int, ends: tuple[Circuit, Circuit]
+) -> None:
+    """One rule in ``tenant`` holds from CE to core, from core to CE and between CEs (T3)."""
+    origin, target = ends
+    source, to = plan.lan(origin.site, version), plan.lan(target.site, version)
+
+    def frames(port: int) -> object:
+        return lambda mark: [origin.frame(ip.udp(source, to, port, mark))]
+
+    with Switch(net).stopped():
+        run_in("pe1", "nft", "insert", "rule", "inet", "bulkhead", "tenant",
+               "udp", "dport", "4799", "counter", "drop")  # fmt: skip
+        try:
+            passing = Attack(origin.ce, frames(PROBE_PORT), target.ce, circuit("red", 3))  # type: ignore[arg-type]
+            stopped = Attack(origin.ce, frames(4799), target.ce, circuit("red", 3))  # type: ignore[arg-type]
+            assert arrives(net, passing), "control: other ports pass"
+            held_at_victim(net, stopped)
+        finally:
+            listed = run_in("pe1", "nft", "-a", "list", "chain", "inet", "bulkhead", "tenant")
+            handle = re.search(r"dport 4799.*# handle (\d+)", listed)
+            assert handle
+            counted = re.search(r"dport 4799 counter packets (\d+)", listed)
+            run_in("pe1", "nft", "delete", "rule", "inet", "bulkhead", "tenant",
+                   "handle", handle[1])  # fmt: skip
+    assert counted
+    assert int(counted[1]) == 5
+
+
+def held_at_victim(net: Net, attack: Attack) -> None:
+    mark = token()
+    with attack.victim.tap() as tap:
+        for _ in range(5):
+            attack.origin.send(*attack.frames(mark))
+        net.sentinel(attack.sentinel)
+        assert tap.count(mark) == 0
+
+
+def test_iso_13_remote_to_the_pe(net: Net) -> None:
+    """The fourth path, from a remote site to the PE's own address, is INPUT's: denied there."""
+    frames = spoofed(net.p, Port("pe1", "core0").mac, [net.label("red")], target="192.168.1.1")
+    before, mark = net.dropped("red", "HIDE-7"), token()
+    net.p.send(*frames(mark))
+    assert until(lambda: net.dropped("red", "HIDE-7") == before + 1, 3.0)
+
+
+def test_iso_01_one_table_a_vrf(net: Net) -> None:
+    """One VRF, one table: the kernel refuses two VRFs with the same (strict mode)."""
+    assert sysctl("pe1", "vrf/strict_mode") == "1"
+    table = next(v.table for v in net.pe1.show_vrfs() if v.name == "red")
+    said = run_in("pe1", "sh", "-c", f"ip link add x type vrf table {table} 2>&1; echo done")
+    assert said.strip() != "done"
+    run_in("pe1", "ip", "link", "del", "x", check=False)
