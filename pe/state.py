@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -33,13 +34,14 @@ class Link:
 class Rule:
     """An IP rule without selectors: what lies at ``preference`` for everybody.
 
-    ``table`` is 0 for an l3mdev rule.
+    ``table`` is 0 for an l3mdev rule. ``protocol`` says who made it.
     """
 
     afi: Afi
     preference: int
     table: int
     l3mdev: bool = False
+    protocol: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +98,48 @@ class Failures:
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Failure] = {}
         self._due: dict[tuple[str, str], float] = {}
+        self._counts: Counter[str] = Counter()
+        self.total = 0
 
     def failed(self, kind: str, key: str, error: OSError, now: float) -> bool:
         """Note a failure; True if it is a new one or has a new reason (worth a log line)."""
         known = self._known.get((kind, key))
+        self.total += 1
+        self._counts[kind] += known is None
         tries = known.tries + 1 if known else 1
         since = known.since if known else now
         code = error.errno or 0
         words = error.strerror or str(error)
         self._known[kind, key] = Failure(kind, key, code, words, since, tries)
-        delay = min(self.FIRST_DELAY * 2 ** min(tries - 1, 10), self.LAST_DELAY)
-        self._due[kind, key] = now + delay
+        self._due[kind, key] = now + self.delay(kind, key)
         return known is None or known.errno != code
+
+    def delay(self, kind: str, key: str) -> float:
+        """Seconds to wait before the next try."""
+        known = self._known.get((kind, key))
+        tries = known.tries if known else 10
+        return min(self.FIRST_DELAY * 2 ** min(tries - 1, 10), self.LAST_DELAY)
+
+    def count(self, kind: str) -> int:
+        """How many objects of a kind are failing."""
+        return self._counts[kind]
+
+    def due(self, kind: str, key: str, now: float) -> bool:
+        """True if the object failed and should be tried again."""
+        due = self._due.get((kind, key))
+        return due is not None and due <= now
+
+    def is_due(self, but: str, now: float) -> bool:
+        """True if anything that failed, of any kind but one, should be tried again."""
+        due = self.next_due(but)
+        return due is not None and due <= now
 
     def cleared(self, kind: str, key: str) -> bool:
         """Forget a failure, because it was done or is no longer wanted; True if there was one."""
         self._due.pop((kind, key), None)
-        return self._known.pop((kind, key), None) is not None
+        was = self._known.pop((kind, key), None) is not None
+        self._counts[kind] -= was
+        return was
 
     def clear_kind(self, kind: str, but: frozenset[str] | set[str] = frozenset()) -> None:
         """Forget all of a kind except these keys."""
@@ -128,10 +155,10 @@ class Failures:
         """Something changed in the kernel: all may be tried again at once."""
         self._due = dict.fromkeys(self._due, 0.0)
 
-    @property
-    def next_due(self) -> float | None:
-        """When the first retry is due, None if nothing failed."""
-        return min(self._due.values(), default=None)
+    def next_due(self, but: str) -> float | None:
+        """When the first retry is due of any kind but one, None if nothing failed."""
+        times = (due for (kind, _), due in self._due.items() if kind != but)
+        return min(times, default=None)
 
     def all(self) -> tuple[Failure, ...]:
         """Every failure, oldest first."""

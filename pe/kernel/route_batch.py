@@ -179,3 +179,17 @@ def parse_own_route(body: memoryview) -> tuple[int, Prefix, int] | None:
     size = 4 if family == socket.AF_INET else 16
     packed = bytes(found[_DST]) if _DST in found else bytes(size)
     return nl.number(found[_TABLE]), Prefix(packed, length), nl.number(next_hop)
+
+
+def parse_rival(body: memoryview) -> tuple[int, Prefix] | None:
+    """Read (table, prefix) of a route of somebody else that may have replaced one of ours: it has
+    our metric. None for any other."""
+    family, length, protocol = body[0], body[1], body[5]
+    if family not in (socket.AF_INET, socket.AF_INET6) or protocol == PROTOCOL:
+        return None
+    found = nl.attributes(body[12:])
+    if _PRIORITY not in found or nl.number(found[_PRIORITY]) != ROUTE_METRIC:
+        return None
+    size = 4 if family == socket.AF_INET else 16
+    packed = bytes(found[_DST]) if _DST in found else bytes(size)
+    return nl.number(found[_TABLE]), Prefix(packed, length)

@@ -25,7 +25,7 @@ _IFLA_MTU, _IFLA_LINK, _IFLA_NAME, _IFLA_MASTER = 4, 5, 3, 10
 _IFLA_LINKINFO, _IFLA_ALIAS, _IFLA_EXT_MASK = 18, 20, 29
 _SKIP_STATISTICS = 1 << 3
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40
-_FRA_PRIORITY, _FRA_TABLE, _FRA_L3MDEV = 6, 15, 19
+_FRA_PRIORITY, _FRA_TABLE, _FRA_L3MDEV, _FRA_PROTOCOL = 6, 15, 19, 21
 _FRA_SELECTORS = frozenset({1, 2, 3, 4, 10, 16, 17, 20, 22, 23, 24})
 
 
@@ -126,7 +126,8 @@ def _rule(afi: Afi, body: memoryview) -> Rule | None:
     table = nl.number(found[_FRA_TABLE]) if _FRA_TABLE in found else short_table
     preference = nl.number(found[_FRA_PRIORITY]) if _FRA_PRIORITY in found else 0
     l3mdev = _FRA_L3MDEV in found and nl.number(found[_FRA_L3MDEV]) != 0
-    return Rule(afi, preference, 0 if l3mdev else table, l3mdev)
+    protocol = nl.number(found[_FRA_PROTOCOL]) if _FRA_PROTOCOL in found else 0
+    return Rule(afi, preference, 0 if l3mdev else table, l3mdev, protocol)
 
 
 def labels(sock: nl.NetlinkSocket, names: dict[int, str]) -> dict[int, str]:

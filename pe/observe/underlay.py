@@ -56,16 +56,17 @@ class Underlay:
         """A next-hop object of anybody's appeared, changed, or (None) went."""
         if self._objects.get(identifier) == content:
             return
-        if content is None:
-            del self._objects[identifier]
-            self.stale = True  # routes that used it went with it, without a word
-        else:
-            self._objects[identifier] = content
-        self._touched.update(
+        users = [
             prefix
             for prefix, routes in self._routes.items()
             if any(route.next_hop for route in routes.values())
-        )
+        ]
+        if content is not None:
+            self._objects[identifier] = content
+        else:
+            del self._objects[identifier]
+            self.stale = self.stale or bool(users)  # its routes went with it, without a word
+        self._touched.update(users)
 
     def links_changed(self) -> None:
         """A device went up or down: every route may have changed its worth."""

@@ -39,14 +39,25 @@ class RouteBook:
             self.actual.setdefault(table, {})[prefix] = next_hop
             self.uses[next_hop] += 1
 
-    def compare(self, *, sweep: bool) -> None:
-        """Make pending all that is desired, and with ``sweep`` all that is there besides."""
+    def compare(self) -> None:
+        """Make pending all that is desired: what is in place already costs a look each."""
         for table, routes in self._desired.items():
             self.changed(table, routes)
-        if sweep:
-            for table, seen in self.actual.items():
-                wanted = self._desired.get(table, {})
-                self.changed(table, [prefix for prefix in seen if prefix not in wanted])
+
+    def sweep(self) -> None:
+        """Make pending all that is there and not desired."""
+        for table, seen in self.actual.items():
+            wanted = self._desired.get(table, {})
+            self.changed(table, [prefix for prefix in seen if prefix not in wanted])
+
+    def table_changed(self, table: int) -> None:
+        """A VRF has come or gone: look at everything that is, or should be, in its table."""
+        self.changed(table, self._desired.get(table, {}))
+        self.changed(table, self.actual.get(table, {}))
+
+    def installed(self, table: int, prefix: Prefix) -> int:
+        """The id of the next hop that a route has in the kernel, 0 if there is no such route."""
+        return self.actual.get(table, {}).get(prefix, 0)
 
     def __len__(self) -> int:
         """How many routes may still differ, without those that wait for their next hop."""

@@ -99,10 +99,13 @@ class _Planner:
                 # Add first, then delete: there is never a moment without local addresses (T2).
                 if last not in self.seen.rules:
                     yield Step(Phase.DENY, AddRule(last), _rule_subject(last))
-                if first in self.seen.rules:
-                    yield Step(Phase.DENY, DropRule(first), _rule_subject(first))
+                for rule in self.seen.rules:
+                    if rule == first:
+                        yield Step(Phase.DENY, DropRule(rule), _rule_subject(rule))
+            # The kernel adds it with the first VRF (vrf_add_fib_rules), and never again.
             l3mdev = Rule(afi, L3MDEV_PREFERENCE, 0, l3mdev=True)
-            if self.desired.vrfs and l3mdev not in self.seen.rules:
+            has_vrf = any(link.kind == "vrf" for link in self.seen.links.values())
+            if self.desired.vrfs and has_vrf and l3mdev not in self.seen.rules:
                 yield Step(Phase.DENY, AddRule(l3mdev), _rule_subject(l3mdev))
 
     def _settings(self) -> Iterator[Step]:

@@ -1,0 +1,101 @@
+"""Keeps our nftables tables as they should be: loads differences, and sees when others meddle."""
+
+from __future__ import annotations
+
+from pe.kernel import nft
+from pe.render.model import Chain, NamedSet, Ruleset, Table
+from pe.render.transaction import UNKNOWN, recreation, transaction, union
+
+
+class GuardKeeper:
+    """The ruleset in force, as we believe it to be, and the means to find out."""
+
+    def __init__(self, reader: nft.NftReader) -> None:
+        self._reader = reader
+        self.loaded: Ruleset = {}
+        self._fingerprint = ""
+        self._generation = -1
+        self._doubted = True
+
+    def doubt(self) -> None:
+        """Believe names only from here on: as at start, when a former run may have left its
+        tables, or when a device took the chains that were bound to it with it."""
+        self._doubted = True
+
+    def has_chain(self, family: str, chain: str) -> bool:
+        """True if the chain is in force."""
+        return family in self.loaded and chain in self.loaded[family].chains
+
+    async def bring(self, wanted: Ruleset, *, keep: bool = False) -> bool:
+        """Make the kernel hold this, in one transaction; with ``keep``, beside what it holds that
+        ``wanted`` does not speak of. True if something had to be loaded. Raises OSError; then all
+        is as before."""
+        if self._doubted:
+            self._believe_names(wanted)
+        whole = union(self.loaded, wanted) if keep else wanted
+        if not self._doubted and self.loaded == whole:
+            return False
+        try:
+            await nft.load(transaction(self.loaded, whole))
+        except OSError:
+            # What is there may not be what we took it for. Our tables are deleted and made anew
+            # in one transaction: the guards are never away, only the counters start again.
+            self._doubted, whole = True, wanted
+            await nft.load(recreation(wanted))
+        self.loaded, self._doubted = dict(whole), False
+        self._remember()
+        return True
+
+    def _believe_names(self, wanted: Ruleset) -> None:
+        """What is loaded is what the kernel has names of, with contents that nobody knows."""
+        self.loaded = {
+            family: _unknown(family, names, wanted.get(family, Table(family)))
+            for family in nft.FAMILIES
+            if (names := self._reader.names(family))
+        }
+
+    def _remember(self) -> None:
+        self._generation = self._reader.generation()
+        self._fingerprint = self._reader.fingerprint()
+
+    def drifted(self) -> bool:
+        """True if somebody changed our tables. One small request while nobody changed any."""
+        generation = self._reader.generation()
+        if self._doubted or generation == self._generation:
+            return False
+        if self._reader.fingerprint() == self._fingerprint:
+            self._generation = generation
+            return False
+        self._doubted = True
+        return True
+
+    def counters(self) -> list[nft.CounterView]:
+        """Every counter's figures now."""
+        return self._reader.counters()
+
+    async def clear(self) -> None:
+        """Delete our tables. Raises OSError."""
+        self._believe_names({})
+        if self.loaded:
+            await nft.load(transaction(self.loaded, {}))
+        self.loaded = {}
+
+
+def _unknown(family: str, names: nft.Names, wanted: Table) -> Table:
+    return Table(
+        family,
+        {n: Chain(n, (UNKNOWN,), _hook(wanted, n)) for n in names.chains},
+        {n: _unknown_set(n, wanted) for n in names.sets if not n.startswith("__")},
+        names.counters,
+    )
+
+
+def _hook(wanted: Table, chain: str) -> str:
+    return wanted.chains[chain].hook if chain in wanted.chains else ""
+
+
+def _unknown_set(set_name: str, wanted: Table) -> NamedSet:
+    same = wanted.sets.get(set_name)
+    declaration = same.declaration if same else ""
+    is_map = same.is_map if same else False
+    return NamedSet(set_name, declaration, frozenset({UNKNOWN}), is_map=is_map)

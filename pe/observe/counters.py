@@ -1,0 +1,48 @@
+"""Counters in the words of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from controlplane.api.view import CounterView, GuardView
+from controlplane.model.desired import Desired
+from pe.forwarding import Forwarding
+from pe.kernel.nft import CounterView as KernelCounter
+from pe.render.model import name as nft_name
+from pe.state import Failures
+
+LIMITS = frozenset({"cpp_01", "dos_01", "dos_02"})
+"""Requirements whose guard drops what is too much, not all."""
+
+
+def guard_views(counters: Iterable[KernelCounter], desired: Desired) -> list[GuardView]:
+    """Each named counter with the port or VRF that it is about."""
+    ports = {nft_name(n): n for n in [*desired.ce_ports, *desired.core_ports]}
+    vrfs = {nft_name(n): n for n in desired.vrfs}
+    return [
+        GuardView(
+            requirement=counter.requirement.upper().replace("_0", "-").replace("_", "-"),
+            name=counter.name,
+            action="limit" if counter.requirement in LIMITS else "drop",
+            packets=counter.packets,
+            bytes=counter.bytes,
+            vrf=_home(ports.get(counter.subject, ""), desired) or vrfs.get(counter.subject, ""),
+            port=ports.get(counter.subject, ""),
+        )
+        for counter in counters
+    ]
+
+
+def _home(port: str, desired: Desired) -> str:
+    return desired.ce_ports[port].vrf if port in desired.ce_ports else ""
+
+
+def agent_counters(forwarding: Forwarding, failures: Failures, repairs: int) -> list[CounterView]:
+    """What the agent counts about itself."""
+    return [
+        CounterView(name="kernel_routes_written", value=forwarding.written),
+        CounterView(name="kernel_routes_refused", value=forwarding.refused),
+        CounterView(name="kernel_next_hop_changes", value=forwarding.path_changes),
+        CounterView(name="kernel_drift_repaired", value=repairs),
+        CounterView(name="kernel_failures", value=failures.total),
+    ]

@@ -1,0 +1,279 @@
+"""The guards in the IP stack: who may talk to the PE, what is forwarded, zones and limits.
+
+Where packets pass (kernel-facts): CE to core in FORWARD with the VRF as input device, core to CE
+in OUTPUT with the CE port as output device and never in FORWARD (T3). ``tenant`` is reached from
+both: it is where the policy inside a VPN belongs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.model.desired import CePort, Session
+from pe.plan.guards import Guard
+from pe.render.model import Chain, NamedSet, braces, devices, dropped, name, quoted
+from pe.render.scope import Scope, merged, networks
+
+BGP = 179
+# Before defragmentation (-400), so that untracked packets are not put together on their way.
+RAW = -450
+DISCOVERY = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255"
+SMALL_LINK = {4: 30, 6: 126}
+"""Links up to this size cannot fill the neighbour table."""
+
+
+def sets(scope: Scope) -> Iterator[NamedSet]:
+    """Ports by what they are, sessions, zones."""
+    desired = scope.desired
+    ports = {*desired.ce_ports, *desired.core_ports, *desired.vrfs, "lo", *scope.spare_ports}
+    stateless = {port.name for port in scope.ce_ports if not scope.is_tracked(port.vrf)}
+    stateless |= {vrf.name for vrf in scope.vrfs if not scope.is_tracked(vrf.name)}
+    yield devices("known", ports)
+    yield devices("vrfs", desired.vrfs)
+    yield devices("ce_ports", desired.ce_ports)
+    yield devices("core_ports", desired.core_ports)
+    yield devices("spare_ports", scope.spare_ports)
+    yield devices("stateless", stateless)
+    if zones := _zones(scope):
+        yield NamedSet("zones", "typeof iifname : ct zone", zones, is_map=True)
+    for version in (4, 6):
+        kind = f"ipv{version}_addr"
+        yield _verdicts(
+            f"sessions{version}", f"ifname . {kind} . {kind}", _ce_sessions(scope, version)
+        )
+        yield _verdicts(f"core_sessions{version}", f"{kind} . {kind}", _core(scope, version))
+    yield _verdicts("limited_vrfs", "ifname", _limited(scope, by_port=False))
+    yield _verdicts("limited_ports", "ifname", _limited(scope, by_port=True))
+    yield from _on_link_sets(scope)
+
+
+def _verdicts(set_name: str, key: str, elements: frozenset[str]) -> NamedSet:
+    return NamedSet(set_name, f"type {key} : verdict", elements, is_map=True)
+
+
+def _zones(scope: Scope) -> frozenset[str]:
+    """By port, both ways: by VRF it has no effect, and one way leaves replies invalid (T4, T5)."""
+    if not scope.on(Guard.ZONES):
+        return frozenset()
+    return frozenset(
+        f"{quoted(port.name)} : {port.zone}"
+        for port in scope.ce_ports
+        if scope.is_tracked(port.vrf)
+    )
+
+
+def _ce_sessions(scope: Scope, version: int) -> frozenset[str]:
+    # In INPUT the input device is the VRF; the port is sdif (T11).
+    return frozenset(
+        f"{quoted(s.port)} . {s.peer.address} . {s.local} : goto ttl_{s.min_ttl}"
+        for s in _sessions(scope)
+        if s.port and s.peer.address.version == version
+    )
+
+
+def _core(scope: Scope, version: int) -> frozenset[str]:
+    return frozenset(
+        f"{s.peer.address} . {s.local} : goto ttl_{s.min_ttl}"
+        for s in _sessions(scope)
+        if not s.port and s.peer.address.version == version
+    )
+
+
+def _sessions(scope: Scope) -> list[Session]:
+    return list(scope.desired.sessions.values())
+
+
+def _limited(scope: Scope, *, by_port: bool) -> frozenset[str]:
+    if not scope.on(Guard.LIMITS):
+        return frozenset()
+    owners = [(p.name, p.vrf) for p in scope.ce_ports] if by_port else [
+        (vrf.name, vrf.name) for vrf in scope.vrfs
+    ]  # fmt: skip
+    return frozenset(
+        f"{quoted(device)} : jump limit_{name(vrf)}"
+        for device, vrf in owners
+        if scope.is_tracked(vrf)
+    )
+
+
+def chains(scope: Scope) -> Iterator[Chain]:
+    """Every chain of the IP stack."""
+    yield Chain("zone_in", tuple(_zone_in(scope)), f"type filter hook prerouting priority {RAW};")
+    yield Chain(
+        "zone_out", tuple(_zone(scope, "oifname")), f"type filter hook output priority {RAW};"
+    )
+    yield from _input(scope)
+    for min_ttl in sorted({session.min_ttl for session in _sessions(scope)}):
+        yield _ttl(min_ttl)
+    yield _bgp()
+    yield from _limits(scope)
+    yield from _on_link(scope)
+    yield _forward(scope)
+    yield Chain("from_vrf", ("iifname vmap @limited_vrfs", *_on_link_jump(scope), "jump tenant"))
+    yield _output()
+    yield Chain("to_ce", ("oifname vmap @limited_ports", *_on_link_jump(scope), "jump tenant"))
+    yield Chain("tenant", ("accept",))
+
+
+def _zone_in(scope: Scope) -> Iterator[str]:
+    if scope.on(Guard.UNKNOWN_PORT):
+        yield f"iifname != @known {dropped('fail_01')}"
+    yield from _zone(scope, "iifname")
+
+
+def _zone(scope: Scope, direction: str) -> Iterator[str]:
+    yield f"{direction} @stateless notrack"
+    if _zones(scope):  # the statement alone would switch connection tracking on
+        yield f"ct zone set {direction} map @zones"
+
+
+def _input(scope: Scope) -> Iterator[Chain]:
+    if not scope.on(Guard.INPUT):
+        return
+    # Neighbour discovery alone keeps the port as its device (vrf_ip6_rcv, ipv6_ndisc_frame).
+    rules = [f"iifname @ce_ports {DISCOVERY} accept", "iifname @vrfs jump from_vpn"]
+    null_port = any(port.accept_explicit_null for port in scope.desired.core_ports.values())
+    # What explicit null delivers seems to come from lo: otherwise never a bare accept (T9).
+    rules.append('iifname "lo" accept' if null_port else 'iifname "lo" fib saddr type local accept')
+    rules += [
+        f"iifname @core_ports tcp dport {BGP} ip saddr . ip daddr vmap @core_sessions4",
+        f"iifname @core_ports tcp sport {BGP} ip saddr . ip daddr vmap @core_sessions4",
+        f"iifname @core_ports tcp dport {BGP} ip6 saddr . ip6 daddr vmap @core_sessions6",
+        f"iifname @core_ports tcp sport {BGP} ip6 saddr . ip6 daddr vmap @core_sessions6",
+        "iifname @core_ports accept",
+        "iifname @spare_ports accept",
+        dropped("fail_01"),
+    ]
+    yield Chain("to_pe", tuple(rules), "type filter hook input priority filter; policy drop;")
+    yield Chain("from_vpn", tuple(_from_vpn(scope)))
+
+
+def _from_vpn(scope: Scope) -> Iterator[str]:
+    # A remote site, through the core: the port is the VRF itself (HIDE-7).
+    yield from _counted_by_vrf(scope, "meta sdifname @vrfs", "hide_07")
+    yield "meta sdifname . ip saddr . ip daddr vmap @sessions4"
+    yield "meta sdifname . ip6 saddr . ip6 daddr vmap @sessions6"
+    yield from _counted_by_vrf(scope, "", "acl_01")
+
+
+def _counted_by_vrf(scope: Scope, match: str, requirement: str) -> Iterator[str]:
+    for vrf in scope.vrfs:
+        yield f"{match} iifname {quoted(vrf.name)} {dropped(requirement, vrf.name)}".strip()
+
+
+def _ttl(min_ttl: int) -> Chain:
+    """GTSM (RFC 5082): before any socket sees it, SYNs and closed ports included."""
+    rules = [
+        f"ip ttl < {min_ttl} {dropped('bgp_03')}",
+        f"ip6 hoplimit < {min_ttl} {dropped('bgp_03')}",
+    ]
+    return Chain(f"ttl_{min_ttl}", (*(rules if min_ttl else ()), "goto bgp"))
+
+
+def _bgp() -> Chain:
+    """Either side may have opened the connection, but who comes from port 179 may not open one:
+    it would reach every port of ours. By flags, so that a VRF need not be tracked for it."""
+    return Chain(
+        "bgp",
+        (
+            f"tcp dport {BGP} accept",
+            f"tcp sport {BGP} tcp dport >= 1024 tcp flags & (syn|ack) != syn accept",
+            dropped("acl_01"),
+        ),
+    )
+
+
+def _limits(scope: Scope) -> Iterator[Chain]:
+    """One count for both directions' hooks: a VRF's share of the one table for all (T15)."""
+    for vrf in scope.vrfs:
+        if not (scope.is_tracked(vrf.name) and scope.on(Guard.LIMITS)):
+            continue
+        rules = []
+        if vrf.conntrack_limit:
+            over = f"ct state new ct count over {vrf.conntrack_limit}"
+            rules.append(f"{over} {dropped('dos_01', vrf.name)}")
+        if vrf.new_flows_per_second:
+            rate = vrf.new_flows_per_second
+            over = f"ct state new limit rate over {rate}/second burst {2 * rate} packets"
+            rules.append(f"{over} {dropped('dos_01', vrf.name)}")
+        yield Chain(f"limit_{name(vrf.name)}", tuple(rules))
+
+
+def _large_links(port: CePort, version: int) -> frozenset[str]:
+    links = networks(port.addresses, version)
+    return merged([link for link in links if link.prefixlen < SMALL_LINK[version]])
+
+
+def _on_link_ports(scope: Scope) -> list[CePort]:
+    if not scope.on(Guard.ON_LINK):
+        return []
+    return [p for p in scope.ce_ports if _large_links(p, 4) or _large_links(p, 6)]
+
+
+def _on_link_jump(scope: Scope) -> Iterator[str]:
+    if _on_link_ports(scope):
+        yield "oifname vmap @on_link_ports"
+
+
+def _on_link_sets(scope: Scope) -> Iterator[NamedSet]:
+    ports = _on_link_ports(scope)
+    if ports:
+        jumps = frozenset(f"{quoted(p.name)} : jump on_link_{name(p.name)}" for p in ports)
+        yield _verdicts("on_link_ports", "ifname", jumps)
+    for port in ports:
+        for version in (4, 6):
+            if _large_links(port, version):
+                yield NamedSet(
+                    f"near{version}_{name(port.name)}",
+                    f"type ipv{version}_addr; size {scope.neighbours}; "
+                    "flags dynamic,timeout; timeout 1m",
+                    dynamic=True,
+                )
+
+
+def _on_link(scope: Scope) -> Iterator[Chain]:
+    """The neighbour table is one for all VRFs: who scans a link may fill a share of it only (T14).
+
+    When the set is full ``update`` breaks off, and the packet falls through to the drop.
+    """
+    for port in _on_link_ports(scope):
+        rules = []
+        for version, keyword in ((4, "ip"), (6, "ip6")):
+            links, near = _large_links(port, version), f"near{version}_{name(port.name)}"
+            if links:
+                match = f"{keyword} daddr {braces(links)}"
+                rules.append(f"{match} update @{near} {{ {keyword} daddr }} return")
+                rules.append(f"{match} {dropped('dos_02', port.name)}")
+        yield Chain(f"on_link_{name(port.name)}", tuple(rules))
+
+
+def _forward(scope: Scope) -> Chain:
+    """Between VRFs only what routes say; out of the core into a VRF nothing (that is OUTPUT)."""
+    rules = (
+        "iifname @vrfs jump from_vrf",
+        "iifname @core_ports oifname @core_ports accept",
+        dropped("fail_01"),
+    )
+    policy = "drop" if scope.on(Guard.UNKNOWN_PORT) else "accept"
+    kept = rules if scope.on(Guard.UNKNOWN_PORT) else rules[:2]
+    return Chain("forwarded", kept, f"type filter hook forward priority filter; policy {policy};")
+
+
+def _output() -> Chain:
+    # What the label table hands over for a CE passes here; what the PE says itself does not count.
+    return Chain(
+        "sent",
+        ("oifname @ce_ports fib saddr . oif type != local jump to_ce",),
+        "type filter hook output priority filter; policy accept;",
+    )
+
+
+def arp(scope: Scope) -> tuple[list[Chain], list[NamedSet]]:
+    """The ARP table's chain and sets: silence on ports that nobody configured."""
+    if not scope.on(Guard.UNKNOWN_PORT):
+        return [], []
+    desired = scope.desired
+    known = devices("known", {*desired.ce_ports, *desired.core_ports, "lo", *scope.spare_ports})
+    hook = "type filter hook input priority filter; policy drop;"
+    rules = (f"iifname != @known {dropped('fail_01')}", "accept")
+    return [Chain("heard", rules, hook)], [known]

@@ -1,0 +1,77 @@
+"""An agent in a process of its own, to be run inside a node's namespace and killed at will.
+
+Reads pickled (method, arguments) from its standard input, each with its length before it, and
+answers with pickled results in the same way. ``tests/lab/agents.py`` is the other end.
+"""
+
+import asyncio
+import pickle
+import struct
+import sys
+import time
+from typing import Any
+
+from controlplane.model.events import Event
+from pe.agent import Agent
+
+LENGTH = struct.Struct(">I")
+
+
+class Served:
+    """The calls that a test may make."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.events: list[tuple[float, Event]] = []
+        self.agent = Agent(emit=self._emit, log=self._log, **options)
+
+    def _emit(self, events: list[Event]) -> None:
+        self.events += [(time.monotonic(), event) for event in events]
+
+    def _log(self, level: str, event: str, fields: dict[str, str | int]) -> None:
+        words = " ".join(f"{key}={value}" for key, value in fields.items())
+        sys.stderr.write(f"{level} {event} {words}\n")
+
+    async def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        if method == "events":
+            taken, self.events = self.events, []
+            return taken
+        if method == "timed":  # submit and settle, in one go: seconds
+            before = time.monotonic()
+            self.agent.submit(arguments[0])
+            await self.agent.settled()
+            return time.monotonic() - before
+        found = getattr(self.agent, method)
+        result = found(*arguments) if callable(found) else found
+        return await result if asyncio.iscoroutine(result) else result
+
+
+async def main() -> None:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    served: Served | None = None
+    while True:
+        try:
+            size = LENGTH.unpack(await reader.readexactly(LENGTH.size))[0]
+        except asyncio.IncompleteReadError:
+            break
+        method, arguments = pickle.loads(await reader.readexactly(size))
+        answer: Any = None
+        try:
+            if method == "create":
+                served = Served(arguments[0])
+            else:
+                assert served
+                answer = await served.call(method, arguments)
+        except Exception as error:
+            answer = error
+        data = pickle.dumps(answer)
+        sys.stdout.buffer.write(LENGTH.pack(len(data)) + data)
+        sys.stdout.buffer.flush()
+    if served:
+        await served.agent.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
