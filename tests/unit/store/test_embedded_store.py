@@ -104,7 +104,7 @@ def test_a_damaged_page_is_found_when_it_is_opened(tmp_path: Path) -> None:
     file = tmp_path / "state.db"
     content = bytearray(file.read_bytes())
     middle = len(content) // 2 // 4096 * 4096
-    content[middle : middle + 4096] = random.Random(1).randbytes(4096)
+    content[middle : middle + 4096] = bytes(range(256)) * 16
     file.write_bytes(content)
     with pytest.raises(StoreDamagedError, match="damaged"):
         open_store(tmp_path)
@@ -133,18 +133,21 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         open_store(tmp_path / "file")
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_killed_at_any_point_it_holds_before_or_after(tmp_path: Path, seed: int) -> None:
     """``kill -9`` of a writer: the ledger is the last that was acknowledged, or the one after."""
-    first, delay = 1, random.Random(seed)
+    next_number, delay = 1, random.Random(seed)  # noqa: S311 - a reproducible moment
+    known = saved(ledger_number(0))
+    known.resting.clear()
     for _ in range(2):
-        last = _write_and_kill(tmp_path, first, delay.uniform(0.0, 0.04))
+        last = _write_and_kill(tmp_path, next_number, delay.uniform(0.0, 0.04))
         store = open_store(tmp_path)
         found = store.load_labels()
         store.close()
-        if last >= first:
-            assert found in (saved(ledger_number(last)), saved(ledger_number(last + 1)))
-        first = last + 2
+        if last >= next_number:
+            known = saved(ledger_number(last))
+        assert found in (known, saved(ledger_number(last + 1)))
+        known, next_number = found, last + 2
 
 
 def _write_and_kill(folder: Path, first: int, delay: float) -> int:
