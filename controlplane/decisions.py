@@ -80,6 +80,9 @@ class Decisions:
         for out in self._state.ce_out.get(vrf.name, {}).values():
             out.change(changes)
         self.leaks.carry(vrf, changes)
+        claims = self._state.workloads.claims(vrf.name, changes)
+        if claims is not None:
+            self._state.act(claims)
 
     def _program(self, vrf: Vrf, changes: list[Change]) -> None:
         delta, uses = self._state.effects.delta, dict[NextHopKey, int]()

@@ -39,6 +39,7 @@ class Reload:
             return False
         old, state.intent = state.intent, intent
         self._keep_ledger(plan)
+        state.workloads.mark_with(intent.asn, intent.segment_function)
         links = {vrf.name: vrf.links for vrf in state.vrfs.values()}
         stale = self._change_vrfs(old, intent, plan.labels)
         self._peers.change(intent, links)
@@ -109,6 +110,7 @@ class Reload:
             vrf.table.clear()
         for vrf in state.vrfs.values():
             vrf.lay_local()
+            state.workloads.lay(vrf)
         state.intake.restore(vrfs, state.peers.values())
         for vrf in vrfs:
             self._decisions.leaks.fill(vrf, state.vrfs.values())

@@ -29,6 +29,8 @@ from controlplane.model.events import (
     TimePassed,
     UnderlayRouteChanged,
     UnderlaySynced,
+    WorkloadAttached,
+    WorkloadDetached,
 )
 from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
@@ -74,6 +76,8 @@ class Router:
     def _take(self, event: Event) -> None:
         match event:
             case RoutesReceived():
+                if event.attributes.large_communities and event.family.is_vpn:
+                    self.state.workloads.hear(event.attributes)
                 self._sessions.routes_received(event)
             case RoutesWithdrawn():
                 self._sessions.routes_withdrawn(event)
@@ -98,6 +102,10 @@ class Router:
                 self._decisions.port_turned(event.name, up=event.present and event.up)
             case IntentChanged():
                 self._intent_changed(event.intent)
+            case WorkloadAttached():
+                self.state.workloads.attach(event, self.state.vrfs)
+            case WorkloadDetached():
+                self.state.workloads.detach(event.name, self.state.vrfs)
             case TimePassed():
                 pass
             case _:

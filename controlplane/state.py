@@ -17,6 +17,7 @@ from controlplane.vpn.hops import NextHopBook
 from controlplane.vpn.labels import LabelLedger
 from controlplane.vpn.underlay import Underlay
 from controlplane.vpn.vrf import Vrf
+from controlplane.vpn.workloads import Workloads
 
 
 class RouterState:
@@ -30,6 +31,7 @@ class RouterState:
         self.underlay = Underlay()
         self.hops = NextHopBook(self.underlay)
         self.intake = Intake(self.vrfs, "")
+        self.workloads = Workloads()
         self.core_out = CoreRibOut()
         self.ce_out: dict[str, dict[PeerId, CeRibOut]] = {}  # by VRF
         self.to_replay: dict[PeerId, frozenset[Family]] = {}  # core peers that get everything

@@ -19,6 +19,7 @@ _SOURCES = {
     view.RouteSource.EBGP: pb.Route.SOURCE_EBGP,
     view.RouteSource.VPN: pb.Route.SOURCE_VPN,
     view.RouteSource.LEAKED: pb.Route.SOURCE_LEAKED,
+    view.RouteSource.WORKLOAD: pb.Route.SOURCE_WORKLOAD,
 }
 
 

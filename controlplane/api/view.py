@@ -103,6 +103,7 @@ class RouteSource(enum.Enum):
     EBGP = "eBGP"
     VPN = "VPN"
     LEAKED = "leaked"
+    WORKLOAD = "workload"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

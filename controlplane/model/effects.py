@@ -10,7 +10,7 @@ from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.desired import Delta
 from controlplane.model.intent import PeerIntent
 from controlplane.model.peer import PeerId
-from controlplane.model.prefix import Family, IPAddress
+from controlplane.model.prefix import Family, IPAddress, Prefix
 
 
 class Announce(msgspec.Struct, frozen=True):
@@ -67,6 +67,28 @@ class SaveLabels(msgspec.Struct, frozen=True):
     resting: dict[int, tuple[float, str]]
 
 
+class Claim(msgspec.Struct, frozen=True):
+    """What another PE (or another VRF here) says of a prefix: the group ids of its communities.
+
+    ``node`` is the next hop, "" for a VRF of this node; ``moves`` as in ``WorkloadAttached``.
+    """
+
+    groups: frozenset[int]
+    node: str = ""
+    moves: int = 0
+
+
+class ClaimsChanged(msgspec.Struct, frozen=True):
+    """Prefixes of a VRF whose best route carries groups now (None: does so no more).
+
+    To be in the kernel before the routes themselves: until then nobody knows whose packets
+    these are.
+    """
+
+    vrf: str
+    claims: dict[Prefix, Claim | None]
+
+
 class Notice(msgspec.Struct, frozen=True):
     """A line for the log: ``event`` in snake_case, ``fields`` without secrets."""
 
@@ -83,6 +105,7 @@ Effect: TypeAlias = (
     | ResetSession
     | ConfigureSpeakers
     | SaveLabels
+    | ClaimsChanged
     | Notice
 )
 

@@ -118,6 +118,27 @@ class TimePassed(msgspec.Struct, frozen=True):
     """Nothing but the clock: the router looks at what was due by ``now``."""
 
 
+class WorkloadAttached(msgspec.Struct, frozen=True, kw_only=True):
+    """A workload's addresses are behind a port; told again, it replaces what was told before.
+
+    ``groups`` are the ids that travel with its routes; ``moves`` counts how often it came here
+    from another PE: the route of the latest move wins everywhere.
+    """
+
+    name: str
+    vrf: str
+    port: str
+    prefixes: tuple[Prefix, ...]
+    groups: frozenset[int]
+    moves: int = 0
+
+
+class WorkloadDetached(msgspec.Struct, frozen=True):
+    """A workload is gone from this PE; nothing follows if it was not here."""
+
+    name: str
+
+
 class PeerCleared(msgspec.Struct, frozen=True):
     """An operator cleared a session (hard reset), or ended its idle hold."""
 
@@ -138,4 +159,6 @@ Event: TypeAlias = (
     | PortChanged
     | TimePassed
     | PeerCleared
+    | WorkloadAttached
+    | WorkloadDetached
 )

@@ -34,6 +34,7 @@ class Vrf:
         self.overflowed = False  # some of them are still not here
         self.asked_at = float("-inf")  # when they were last asked for again
         self._local: LocalRoutes = {}
+        self._workloads: dict[str, dict[Prefix, Path]] = {}
 
     def wish(self, intent: VrfIntent) -> None:
         """Go by another intent from now on."""
@@ -97,6 +98,16 @@ class Vrf:
             same = wanted[prefix, source] = known if known.says_the_same_as(path) else path
             self.table.put((prefix,), same)
         self._local = wanted
+
+    def lay_workload(self, name: str, routes: dict[Prefix, Path]) -> None:
+        """Offer the routes of a workload in place of those it had; none at all: it is gone."""
+        for prefix, path in self._workloads.pop(name, {}).items():
+            if prefix not in routes:
+                self.table.drop(prefix, path.slot)
+        for prefix, path in routes.items():
+            self.table.put((prefix,), path)
+        if routes:
+            self._workloads[name] = routes
 
     def _local_routes(self) -> Iterator[tuple[Prefix, Path]]:
         for port in self.intent.ports:

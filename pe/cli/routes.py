@@ -14,10 +14,11 @@ _CODES = {
     pb.Route.SOURCE_EBGP: "B",
     pb.Route.SOURCE_VPN: "V",
     pb.Route.SOURCE_LEAKED: "L",
+    pb.Route.SOURCE_WORKLOAD: "W",
 }
 LEGEND = (
-    "Codes: C connected, S static, B BGP from a CE, V VPN route of another PE, L leaked;",
-    "       > best, * in the kernel, s stale",
+    "Codes: C connected, S static, B BGP from a CE, V VPN route of another PE, L leaked,",
+    "       W workload; > best, * in the kernel, s stale",
     "",
 )
 

@@ -81,7 +81,7 @@ def _source(path: Path) -> RouteSource:
     if path.source.protocol is Protocol.STATIC:
         return RouteSource.STATIC
     if path.source.is_local:
-        return RouteSource.EBGP
+        return RouteSource.EBGP if path.source.peer else RouteSource.WORKLOAD
     return RouteSource.VPN if path.source.peer else RouteSource.LEAKED
 
 

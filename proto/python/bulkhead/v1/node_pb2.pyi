@@ -198,12 +198,14 @@ class Route(_message.Message):
         SOURCE_EBGP: _ClassVar[Route.Source]
         SOURCE_VPN: _ClassVar[Route.Source]
         SOURCE_LEAKED: _ClassVar[Route.Source]
+        SOURCE_WORKLOAD: _ClassVar[Route.Source]
     SOURCE_UNSPECIFIED: Route.Source
     SOURCE_CONNECTED: Route.Source
     SOURCE_STATIC: Route.Source
     SOURCE_EBGP: Route.Source
     SOURCE_VPN: Route.Source
     SOURCE_LEAKED: Route.Source
+    SOURCE_WORKLOAD: Route.Source
     VRF_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]

@@ -1,0 +1,74 @@
+"""The routes of the workloads that are attached here, and what others claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from controlplane.bgp.path import Path, Protocol, Source
+from controlplane.model.attributes import Attributes
+from controlplane.model.desired import NextHopKey
+from controlplane.model.effects import ClaimsChanged
+from controlplane.model.events import WorkloadAttached
+from controlplane.model.prefix import Prefix
+from controlplane.vpn.claims import Marking
+from controlplane.vpn.vrf import Vrf
+from controlplane.vpn.vrf_table import Change
+
+
+class Workloads:
+    """Who is attached, by VRF and name; their routes are laid into the VRFs that exist."""
+
+    def __init__(self) -> None:
+        self._attached: dict[str, dict[str, WorkloadAttached]] = {}
+        self._vrf_of: dict[str, str] = {}
+        self._marking = Marking(0, 0)
+        # Whether any route with groups was ever seen: a node without workloads pays nothing.
+        self.in_use = False
+
+    def mark_with(self, asn: int, function: int) -> None:
+        """How groups are written from now on; what is laid already is laid anew by a reload."""
+        self._marking = Marking(asn, function)
+
+    def hear(self, attributes: Attributes) -> None:
+        """A peer told a route with large communities."""
+        if not self.in_use:
+            self.in_use = self._marking.groups(attributes) is not None
+
+    def attach(self, event: WorkloadAttached, vrfs: dict[str, Vrf]) -> None:
+        """Lay the routes of a workload, in place of those it had."""
+        self.in_use = True
+        if self._vrf_of.get(event.name, event.vrf) != event.vrf:
+            self.detach(event.name, vrfs)
+        self._vrf_of[event.name] = event.vrf
+        self._attached.setdefault(event.vrf, {})[event.name] = event
+        if event.vrf in vrfs:
+            vrfs[event.vrf].lay_workload(event.name, self._routes(event))
+
+    def detach(self, name: str, vrfs: dict[str, Vrf]) -> None:
+        """Take the routes of a workload back."""
+        vrf = self._vrf_of.pop(name, None)
+        if vrf is None:
+            return
+        del self._attached[vrf][name]
+        if vrf in vrfs:
+            vrfs[vrf].lay_workload(name, {})
+
+    def lay(self, vrf: Vrf) -> None:
+        """Lay all of a VRF, as after its table was cleared."""
+        for name, event in self._attached.get(vrf.name, {}).items():
+            vrf.lay_workload(name, self._routes(event))
+
+    def claims(self, vrf: str, changes: Iterable[Change]) -> ClaimsChanged | None:
+        """What others claim now, of prefixes whose best path is another one."""
+        claims = self._marking.changed(changes) if self.in_use else {}
+        return ClaimsChanged(vrf, claims) if claims else None
+
+    def _routes(self, event: WorkloadAttached) -> dict[Prefix, Path]:
+        # Like a route learned in the VRF, so that LOCAL_PREF decides between two PEs that have
+        # the workload: a static route of ours would hide the one of the PE that it moved to.
+        source = Source(Protocol.BGP, event.vrf, via=f"workload {event.name}")
+        attributes = self._marking.attributes(event.groups, event.moves)
+        return {
+            prefix: Path(source, attributes, NextHopKey(prefix.afi, None, device=event.port))
+            for prefix in event.prefixes
+        }

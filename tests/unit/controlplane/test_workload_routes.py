@@ -1,0 +1,164 @@
+"""Identity travels with the route: what is sent, what is read, what a move does."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+
+from controlplane.bgp.path import Path
+from controlplane.model.effects import Claim, ClaimsChanged
+from controlplane.model.events import WorkloadAttached, WorkloadDetached
+from controlplane.model.peer import PeerId
+from controlplane.vpn.claims import Marking
+from tests.unit.controlplane.rig import (
+    PE2,
+    PE3,
+    Rig,
+    ce_peer,
+    node,
+    pe_peer,
+    prefix,
+    targets,
+    vrf,
+)
+
+CE = PeerId("red", ip_address("192.0.2.2"))
+WEB = "10.1.0.5/32"
+
+
+def attached(*groups: int, name: str = "web", moves: int = 0, at: str = WEB) -> WorkloadAttached:
+    return WorkloadAttached(
+        name=name, vrf="red", port="red-ce", prefixes=(prefix(at), prefix("2001:db8::5/128")),
+        groups=frozenset(groups), moves=moves,
+    )  # fmt: skip
+
+
+def red() -> Rig:
+    return Rig(vrf("red", 1, neighbors=(ce_peer("red", "192.0.2.2"),))).ready()
+
+
+def claims(rig: Rig) -> dict[str, Claim | None]:
+    return {str(p): c for told in rig.actions(ClaimsChanged) for p, c in told.claims.items()}
+
+
+def test_a_workload_is_announced_with_a_community_per_group() -> None:
+    rig = red()
+    rig.do(attached(101, 104))
+    assert rig.said(PE2, WEB).large_communities == ((65000, 1, 101), (65000, 1, 104))
+    assert rig.said(PE2, "2001:db8::5/128").large_communities[0] == (65000, 1, 101)
+    assert rig.said(PE2, WEB).route_targets == targets("65000:1")
+    assert rig.table("red")[WEB].device == "red-ce"
+
+
+def test_in_no_group_is_said_too() -> None:
+    rig = red()
+    rig.do(attached())
+    assert rig.said(PE2, WEB).large_communities == ((65000, 1, 0),)
+
+
+def test_another_tag_is_another_announcement_and_nothing_in_the_kernel() -> None:
+    rig = red()
+    rig.do(attached(101))
+    effects = rig.do(attached(102))
+    assert rig.said(PE2, WEB).large_communities == ((65000, 1, 102),)
+    assert not effects.delta
+    rig.do(attached(102))
+    assert rig.is_silent
+
+
+def test_detached_is_withdrawn() -> None:
+    rig = red()
+    rig.do(attached(101))
+    rig.do(WorkloadDetached("web"))
+    assert rig.hears(PE2) == set()
+    assert rig.table("red") == {}
+    rig.do(WorkloadDetached("web"))
+    assert rig.is_silent
+
+
+def test_workloads_outlive_a_reload_and_come_with_their_vrf() -> None:
+    rig = Rig(vrf("blue", 2)).ready()
+    rig.do(attached(101))
+    assert rig.hears(PE2) == set()
+    rig.reload(node(vrf("blue", 2), vrf("red", 1)))
+    rig.port("red-ce")
+    assert "65000:1 " + WEB in rig.hears(PE2)
+    rig.reload(node(vrf("red", 1, route_limit=5), segment_function=9))
+    assert rig.said(PE2, WEB).large_communities == ((65000, 9, 101),)
+
+
+def test_a_ce_gives_itself_no_group() -> None:
+    rig = red()
+    rig.up(CE)
+    rig.ce(CE, "10.7.0.1/32", large_communities=((65000, 1, 101), (64999, 1, 5)))
+    assert rig.said(PE2, "10.7.0.1/32").large_communities == ((64999, 1, 5),)
+    assert claims(rig) == {}
+    rig.vpn("10.8.0.1/32", large_communities=((65000, 1, 101),))  # what a PE says does count
+    assert claims(rig) == {"10.8.0.1/32": Claim(frozenset({101}), "10.255.0.2")}
+
+
+def test_a_ce_is_not_told_of_groups() -> None:
+    rig = red()
+    rig.up(CE)
+    rig.do(attached(101))
+    assert rig.said(CE, WEB).large_communities == ()
+
+
+def test_claims_follow_the_best_route() -> None:
+    rig = red()
+    rig.vpn("10.8.0.1/32", large_communities=((65000, 1, 101), (65000, 2, 7)))
+    assert claims(rig) == {"10.8.0.1/32": Claim(frozenset({101}), "10.255.0.2")}
+    rig.vpn("10.8.0.1/32", large_communities=((65000, 1, 0),))
+    assert claims(rig) == {"10.8.0.1/32": Claim(frozenset(), "10.255.0.2")}
+    rig.vpn("10.8.0.1/32", large_communities=((65000, 1, 0),))
+    assert claims(rig) == {}
+    rig.withdraw(PE2, "10.8.0.1/32")
+    assert claims(rig) == {"10.8.0.1/32": None}
+
+
+def test_a_later_move_wins_at_every_pe() -> None:
+    rig = Rig(vrf("red", 1), peers=(pe_peer(PE2), pe_peer(PE3))).ready()
+    rig.do(attached(101))
+    assert rig.hears(PE2)
+    rig.vpn(WEB, large_communities=((65000, 1, 101),), local_pref=101)
+    assert claims(rig) == {WEB: Claim(frozenset({101}), "10.255.0.2", 1)}
+    assert rig.table("red")[WEB].address == PE2.address
+    assert "65000:1 " + WEB not in rig.hears(PE2)
+    rig.do(attached(101, moves=2))  # and back
+    assert claims(rig)[WEB] is None
+    assert rig.table("red")[WEB].device == "red-ce"
+    assert rig.said(PE2, WEB).local_pref == 102
+
+
+def test_an_older_route_of_another_pe_does_not_win() -> None:
+    rig = red()
+    rig.do(attached(101, moves=1))
+    rig.vpn(WEB, large_communities=((65000, 1, 102),))
+    assert claims(rig) == {}
+    assert rig.table("red")[WEB].device == "red-ce"
+
+
+def test_leaks_carry_the_groups() -> None:
+    blue = vrf("blue", 2, import_targets=vrf("red", 1).export_targets)
+    rig = Rig(vrf("red", 1), blue).ready()
+    rig.do(attached(101))
+    told = [c for c in rig.actions(ClaimsChanged) if c.vrf == "blue"]
+    assert told[0].claims[prefix(WEB)] == Claim(frozenset({101}))
+
+
+def test_a_node_without_groups_never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Path | None] = []
+    real = Marking.claim
+
+    def claim(self: Marking, path: Path | None) -> Claim | None:
+        looked.append(path)
+        return real(self, path)
+
+    monkeypatch.setattr(Marking, "claim", claim)
+    rig = red()
+    rig.vpn("10.8.0.1/32", large_communities=((64999, 1, 5),))
+    rig.vpn("10.8.0.2/32")
+    assert looked == []
+    rig.vpn("10.8.0.3/32", large_communities=((65000, 1, 5),))
+    assert looked
