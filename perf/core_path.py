@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from typing import NoReturn
 
 from labs.lab import RunningLab
 from perf import workload
 from perf.fib import Fib
-from perf.network import TRANSPORT_LABEL, gateway
-from perf.probes import Probes, now
+from perf.network import LINKS, TRANSPORT_LABEL, gateway
+from perf.probes import DESTINATIONS, Probes, now
 from perf.receivers import REMOTE
 from perf.results import PathChange
 from perf.waiting import AwaitedError, logs
@@ -32,20 +33,21 @@ def change_path(
     begun = now()
     tables.replace_labelled(REMOTE, TRANSPORT_LABEL, gateway(new), new)
     told = now()
-    moved = told
-    while True:
+    stale_at = begun
+    _until_moved(lab, probes, old, new, begun)
+    while left := count_by_port(tables, load)[old]:
+        stale_at = now()
+        if stale_at - begun > CHANGE_SECONDS:
+            _give_up(lab, f"{left} routes that still lead over {old}")
         _until_moved(lab, probes, old, new, begun)
-        moved = max([moved, *probes.seen.last[old].values()])
-        stale = count_by_port(tables, load)[old]
-        if not stale:
-            break
-        moved = now()
     _drain(probes)
+    last_old = max(begun, probes.seen.last(old))
     return PathChange(
-        moved=moved - begun,
+        stayed=last_old - begun,
+        moved=max(stale_at, probes.seen.all_on(new, last_old)) - begun,
         told=told - begun,
         sent=probes.sent,
-        lost=probes.sent - probes.seen.count,
+        lost=probes.sent - len(probes.seen.arrivals),
     )
 
 
@@ -57,9 +59,10 @@ def _steady(lab: RunningLab, probes: Probes, link: str) -> None:
     while time.monotonic() < deadline:
         probes.round()
         time.sleep(LONGEST / 2)
-    if len(probes.seen.last[link]) < probes.destinations:
-        seen = {name: len(last) for name, last in probes.seen.last.items()}
-        raise AwaitedError(f"probes over {link} before the change, saw {seen}\n{logs(lab)}")
+    if len(probes.seen.destinations(link)) < probes.destinations:
+        raise AwaitedError(
+            f"probes over {link} before the change, saw {_seen(probes)}\n{logs(lab)}"
+        )
     _drain(probes)
     probes.forget()
 
@@ -70,16 +73,24 @@ def _drain(probes: Probes) -> None:
 
 
 def _until_moved(lab: RunningLab, probes: Probes, old: str, new: str, begun: float) -> None:
-    while not probes.seen.moved(old, new, probes.destinations):
-        elapsed = now() - begun
-        if elapsed > CHANGE_SECONDS:
-            arrived = len(probes.seen.last[new])
-            raise AwaitedError(
-                f"waited {CHANGE_SECONDS:.0f} s for all routes over {new}: probes to {arrived} of "
-                f"{probes.destinations} destinations left by it\n{logs(lab)}"
-            )
-        probes.round()
-        time.sleep(min(max(SHORTEST, elapsed / 50), LONGEST))
+    """Probe every destination, and again until all of them are seen on the new link."""
+    while True:
+        for _ in range(DESTINATIONS):
+            probes.round()
+            time.sleep(min(max(SHORTEST, (now() - begun) / 50), LONGEST))
+        probes.take()
+        if probes.seen.moved(old, new, probes.destinations):
+            return
+        if now() - begun > CHANGE_SECONDS:
+            _give_up(lab, f"probes over {new}, saw {_seen(probes)}")
+
+
+def _seen(probes: Probes) -> str:
+    return str({link: len(probes.seen.destinations(link)) for link in LINKS})
+
+
+def _give_up(lab: RunningLab, what: str) -> NoReturn:
+    raise AwaitedError(f"waited {CHANGE_SECONDS:.0f} s after the change for {what}\n{logs(lab)}")
 
 
 def count_by_port(tables: Fib, load: Workload) -> Counter[str]:

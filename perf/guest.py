@@ -23,6 +23,7 @@ from perf.workload import Workload
 FILE = "routing.json"
 KERNEL_FILE = "kernel"
 PER_UPDATE = (50, 1)
+PATH_CHANGES = 6
 
 Make = Callable[[Workload, str], Receiver]
 RECEIVERS: dict[str, Make] = {"FRR": receivers.frr, "Bulkhead": receivers.bulkhead}
@@ -38,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             load = Workload(options.routes, per_update=per_update)
             say(f"{name}, {load.routes} routes, {per_update} in one UPDATE ...")
             before = pace()
-            run = routing.run(RECEIVERS[name](load, PE), load, paths=per_update == PER_UPDATE[0])
+            changes = options.path_changes if per_update == options.per_update[0] else 0
+            run = routing.run(RECEIVERS[name](load, PE), load, changes)
             run = msgspec.structs.replace(run, pace=(before, pace()))
             say(describe(run))
             runs.append(run)
@@ -69,6 +71,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--routes", type=int, default=Workload().routes)
     parser.add_argument("--per-update", type=int, nargs="+", default=PER_UPDATE)
     parser.add_argument("--receivers", nargs="+", default=list(RECEIVERS), choices=RECEIVERS)
+    parser.add_argument("--path-changes", type=int, default=PATH_CHANGES)
     return parser
 
 

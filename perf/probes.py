@@ -30,17 +30,30 @@ MAGIC = b"bulkhead"
 
 @dataclass(slots=True)
 class Seen:
-    """What has arrived: per core link, when each (VRF, destination) was last seen there."""
+    """What has arrived, in order: (when, by which core link, VRF, destination)."""
 
-    last: dict[str, dict[tuple[int, int], float]] = field(
-        default_factory=lambda: {link: {} for link in LINKS}
-    )
-    count: int = 0
+    arrivals: list[tuple[float, str, int, int]] = field(default_factory=list)
+
+    def destinations(self, link: str) -> dict[tuple[int, int], float]:
+        """When each (VRF, destination) was last seen on a link."""
+        return {(vrf, number): at for at, by, vrf, number in self.arrivals if by == link}
 
     def moved(self, old: str, new: str, expected: int) -> bool:
         """True if every destination was seen on the new link, and later than on the old."""
-        fresh, stale = self.last[new], self.last[old]
+        fresh, stale = self.destinations(new), self.destinations(old)
         return len(fresh) == expected and all(at > stale.get(key, 0) for key, at in fresh.items())
+
+    def last(self, link: str) -> float:
+        """When the last probe of all was seen on a link; 0 if none was."""
+        return max((at for at, by, *_ in self.arrivals if by == link), default=0.0)
+
+    def all_on(self, link: str, since: float) -> float:
+        """When every VRF that was seen on a link after ``since`` had been seen there once."""
+        first: dict[int, float] = {}
+        for at, by, vrf, _ in self.arrivals:
+            if by == link and at > since:
+                first[vrf] = min(at, first.get(vrf, at))
+        return max(first.values(), default=since)
 
 
 class Probes:
@@ -88,8 +101,7 @@ class Probes:
         """Note all probes that have arrived."""
         for link, receiving in self._inputs.items():
             for key, at in _arrived(receiving):
-                self.seen.last[link][key] = at
-                self.seen.count += 1
+                self.seen.arrivals.append((at, link, *key))
 
     def close(self) -> None:
         """Close all sockets."""

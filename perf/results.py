@@ -15,10 +15,12 @@ class Peak(msgspec.Struct, frozen=True):
 class PathChange(msgspec.Struct, frozen=True, kw_only=True):
     """One change of the core path under all routes; times in seconds since the change.
 
-    ``moved``: the last probe left by the old link, and every route of the tables leads over
-    the new one. ``told``: the kernel had acknowledged the change of the main-table route.
+    ``stayed``: the last probe left by the old link. ``moved``: after that, a probe of every VRF
+    has arrived over the new one, and every route of the tables leads there; the truth is between.
+    ``told``: the kernel had acknowledged the change of the main-table route.
     """
 
+    stayed: float
     moved: float
     told: float
     sent: int

@@ -23,7 +23,6 @@ from perf.workload import Workload
 ESTABLISH_SECONDS = 60.0
 INSTALL_SECONDS = 300.0
 WITHDRAW_SECONDS = 300.0
-PATH_CHANGES = 6
 PATH_BUDGET_SECONDS = 90.0
 """After this no further change of the path is begun."""
 
@@ -31,8 +30,8 @@ SAMPLES = 16
 """Prefixes of each VRF that are looked up; the rest is counted once those are there."""
 
 
-def run(receiver: Receiver, load: Workload, *, paths: bool) -> RoutingRun:
-    """Measure one router under one workload, with changes of the core path if ``paths``.
+def run(receiver: Receiver, load: Workload, changes: int) -> RoutingRun:
+    """Measure one router under one workload, with this many changes of the core path.
 
     Never raises for what the router fails to do: that is the result's ``failure``.
     """
@@ -41,20 +40,20 @@ def run(receiver: Receiver, load: Workload, *, paths: bool) -> RoutingRun:
     )
     try:
         with running(network(receiver, load)) as lab, Sender(lab, load) as sender:
-            return _measure(lab, sender, load, result, paths=paths)
+            return _measure(lab, sender, load, result, changes)
     except (RuntimeError, subprocess.SubprocessError, OSError) as error:
         return msgspec.structs.replace(result, failure=str(error) or repr(error))
 
 
 def _measure(
-    lab: RunningLab, sender: Sender, load: Workload, result: RoutingRun, *, paths: bool
+    lab: RunningLab, sender: Sender, load: Workload, result: RoutingRun, changes: int
 ) -> RoutingRun:
     up = sender.expect("established", ESTABLISH_SECONDS)
     with Fib(PE) as tables:
         watch = Watch(lab, tables, load)
         installed = watch.all_installed()
         sent = sender.expect("announced", 1)
-        changes = _path_changes(lab, load, tables) if paths else ()
+        moved = _path_changes(lab, load, tables, changes)
         told = sender.withdraw()
         gone = watch.all_gone()
     return msgspec.structs.replace(
@@ -63,15 +62,17 @@ def _measure(
         sending=sent - up,
         withdraw=gone - told,
         processes=tuple(Peak(p.name, p.peak_kib) for p in memory.processes_of(PE)),
-        path_changes=changes,
+        path_changes=moved,
     )
 
 
-def _path_changes(lab: RunningLab, load: Workload, tables: Fib) -> tuple[PathChange, ...]:
+def _path_changes(
+    lab: RunningLab, load: Workload, tables: Fib, wanted: int
+) -> tuple[PathChange, ...]:
     changes: list[PathChange] = []
     begun = time.monotonic()
     with Probes(load) as probes:
-        while len(changes) < PATH_CHANGES and time.monotonic() < begun + PATH_BUDGET_SECONDS:
+        while len(changes) < wanted and time.monotonic() < begun + PATH_BUDGET_SECONDS:
             old, new = LINKS if len(changes) % 2 == 0 else reversed(LINKS)
             changes.append(change_path(lab, load, tables, probes, old, new))
     return tuple(changes)

@@ -18,7 +18,9 @@ MACHINE = Machine(
 
 
 def run(receiver: str, per_update: int, install: float, kib: int, moved: float = 0) -> RoutingRun:
-    changes = (PathChange(moved=moved, told=0.001, sent=100, lost=3),) if moved else ()
+    changes = (
+        (PathChange(stayed=moved / 2, moved=moved, told=0.001, sent=100, lost=3),) if moved else ()
+    )
     return RoutingRun(
         receiver=receiver, per_update=per_update, routes=100_000, vrfs=10, install=install,
         withdraw=2.0, processes=(Peak("bgpd", kib),), path_changes=changes, pace=(0.1, 0.2),
@@ -46,7 +48,7 @@ def test_one_kibibyte_more_than_the_reference_is_a_miss() -> None:
 
 def test_the_slowest_path_change_counts() -> None:
     ours = run("Bulkhead", 50, 1, 1, moved=0.01)
-    slow = (*ours.path_changes, PathChange(moved=0.05, told=0, sent=1, lost=0))
+    slow = (*ours.path_changes, PathChange(stayed=0, moved=0.05, told=0, sent=1, lost=0))
     assert judged(ours) == [True]
     assert judged(msgspec.structs.replace(ours, path_changes=slow)) == [False]
 
@@ -70,7 +72,7 @@ def test_the_page_holds_every_figure_and_its_share() -> None:
     )
     assert "| Bulkhead, 50 in one UPDATE | 4.0 s (0.10) | 25,000/s | 2.0 s (1.00) |" in page
     assert "100 MB (0.25)" in page
-    assert "| Bulkhead | 1 | 12.0 ms | 12.0 ms | 1.0 ms | 3 of 100 |" in page
+    assert "| Bulkhead | 1 | 6.0 ms | 12.0 ms | 12.0 ms | 1.0 ms | 3 of 100 |" in page
     assert "100 to 200 ms" in page
     assert "missed" not in page
 
