@@ -66,8 +66,6 @@ class CeRibOut:
         self._next_hops = _next_hops(peer, port)
         if before != (_manner(peer), self._next_hops):
             self.sent.renew()
-        for prefix in [p for p in self.sent.paths if p not in best]:
-            self.sent.put(prefix, None)
         self.change((prefix, None, path) for prefix, path in best.items())
 
     def change(self, changes: Iterable[Change]) -> None:

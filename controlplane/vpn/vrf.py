@@ -89,14 +89,13 @@ class Vrf:
 
     def lay_local(self) -> None:
         """Offer static and connected routes as the intent has them, and take back others."""
-        wanted = {(prefix, path.source): path for prefix, path in self._local_routes()}
-        for (prefix, source), path in self._local.items():
-            if (prefix, source) not in wanted:
-                self.table.drop(prefix, path.slot)
-        for (prefix, source), path in wanted.items():
-            known = self._local.get((prefix, source), path)
-            same = wanted[prefix, source] = known if known.says_the_same_as(path) else path
-            self.table.put((prefix,), same)
+        # A source names protocol and link: with the prefix, it says all that a local path does.
+        found = {(prefix, path.source): path for prefix, path in self._local_routes()}
+        wanted = {key: self._local.get(key, path) for key, path in found.items()}
+        for key in self._local.keys() - wanted.keys():
+            self.table.drop(key[0], self._local[key].slot)
+        for (prefix, _), path in wanted.items():
+            self.table.put((prefix,), path)
         self._local = wanted
 
     def lay_workload(self, name: str, routes: dict[Prefix, Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Any
 
 from controlplane.model.desired import NextHop, NextHopKey, NextHopPath
 from controlplane.model.peer import PeerId
@@ -104,7 +105,7 @@ def test_connected_beats_static_beats_bgp() -> None:
 # -- leaking ------------------------------------------------------------------------------------
 
 
-def two_vrfs(**more: object) -> Rig:
+def two_vrfs(**more: Any) -> Rig:
     """Red and hub on one PE; hub imports what red exports."""
     red = vrf("red", 1, neighbors=(ce_peer("red", "192.0.2.2"),), **more)
     hub = vrf(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ CE = PeerId("red", ip_address("192.0.2.2"))
 BOTH = frozenset({VPN4, VPN6})
 
 
-def rig_with_routes(restart_time: int = 100, **more: object) -> Rig:
+def rig_with_routes(restart_time: int = 100, **more: Any) -> Rig:
     """PE2 has told two routes and End-of-RIB."""
     rig = Rig(vrf("red", 1, neighbors=(ce_peer("red", "192.0.2.2"),)), **more)
     rig.underlay("10.0.0.2")
@@ -197,7 +198,7 @@ def test_a_ce_that_is_gone_is_told_nothing_and_then_everything() -> None:
 # -- the start of day ---------------------------------------------------------------------------
 
 
-def starting(**more: object) -> Rig:
+def starting(**more: Any) -> Rig:
     statics = (static("10.5.0.0/16"),)
     return Rig(vrf("red", 1, static_routes=statics), peers=(pe_peer(PE2), pe_peer(PE3)), **more)
 

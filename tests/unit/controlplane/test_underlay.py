@@ -54,7 +54,7 @@ def test_another_core_path_is_one_message_whatever_the_routes() -> None:
     rig.vpn(*(f"10.1.{i}.0/24" for i in range(50)))
     rig.underlay("10.0.9.2", to="10.255.0.2/32")
     assert rig.last.delta.routes == {}
-    assert [n for n in rig.last.delta.next_hops] == [hop()]
+    assert list(rig.last.delta.next_hops) == [hop()]
     legs = (NextHopPath(ip_address("10.0.9.2"), "core0", (100, 300)),)
     assert rig.kernel.next_hops[hop()].paths == legs
 

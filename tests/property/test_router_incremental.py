@@ -1,0 +1,319 @@
+"""However it got there, the router is where a fresh one would be that was given the net state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+import msgspec
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from controlplane.model.attributes import Attributes, Nlri
+from controlplane.model.effects import Announce, RequestRefresh
+from controlplane.model.events import (
+    EndOfRib,
+    Event,
+    IntentChanged,
+    PortChanged,
+    RefreshRequested,
+    RoutesReceived,
+    RoutesWithdrawn,
+    SessionDown,
+    SessionUp,
+    UnderlayPath,
+    UnderlayRouteChanged,
+)
+from controlplane.model.intent import NodeIntent
+from controlplane.model.peer import PeerId
+from controlplane.model.prefix import Family, IPAddress, Prefix
+from controlplane.model.rd import RouteDistinguisher, RouteTarget
+from tests.property import router_worlds as worlds
+from tests.unit.controlplane.rig import Rig, Told, prefix
+
+Said = dict[tuple[Family, RouteDistinguisher | None, Prefix], RoutesReceived]
+
+
+def families_of(peer: PeerId) -> frozenset[Family]:
+    return frozenset(family for family in Family if family.is_vpn is peer.is_core)
+
+
+class RouterMachine(RuleBasedStateMachine):
+    """Plays peers, kernel and operator. Peers answer a refresh; nothing is held back but by
+    ``later``, which puts events into the next turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rig = Rig()
+        self.intent: NodeIntent | None = None
+        self.said: dict[PeerId, Said] = {}  # of the sessions that are up
+        self.underlay: dict[Prefix, UnderlayRouteChanged] = {}
+        self.ports: set[str] = set()
+        self.turn: list[Event] = []
+        self.owners: dict[int, tuple[str, float]] = {}
+
+    # -- what happens -------------------------------------------------------------------------
+
+    @initialize(intent=worlds.intents())
+    def begin(self, intent: NodeIntent) -> None:
+        """Everything is there and up."""
+        self.take_over(intent, later=False)
+        for peer in worlds.CORE:
+            self.core_changes(f"{peer.address}/32", worlds.WAY, 1, later=True)
+        for name in worlds.PORTS:
+            self.port_changes(name, up=True, later=True)
+        self.come_up(later=False)
+
+    def take_over(self, intent: NodeIntent, later: bool) -> None:
+        self.intent = intent
+        known = {peer.peer for peer in intent.all_peers}
+        self.said = {peer: said for peer, said in self.said.items() if peer in known}
+        self.happen([IntentChanged(intent)], later)
+
+    @rule(data=st.data(), later=st.booleans())
+    def reload(self, data: st.DataObject, later: bool) -> None:
+        assert self.intent is not None
+        self.take_over(data.draw(worlds.changed(self.intent)), later)
+
+    @rule(seconds=st.sampled_from([1, 60, 200]))
+    def wait(self, seconds: int) -> None:
+        self.happen([], later=False)
+        self.rig.wait(seconds)
+        self.answer()
+
+    @rule(later=st.booleans())
+    def come_up(self, later: bool) -> None:
+        """Every session that is down comes up."""
+        assert self.intent is not None
+        down = [p.peer for p in self.intent.all_peers if p.peer not in self.said]
+        self.said |= {peer: {} for peer in down}
+        self.happen([self.session_up(peer) for peer in down], later)
+
+    @precondition(lambda self: self.said)
+    @rule(pick=st.integers(0, 9), later=st.booleans())
+    def go_down(self, pick: int, later: bool) -> None:
+        peer = self.some_peer(pick)
+        del self.said[peer]
+        self.happen([SessionDown(peer=peer, reason="")], later)
+
+    @precondition(lambda self: self.said)
+    @rule(pick=st.integers(0, 9), keep=st.integers(0, 3), later=st.booleans())
+    def restart(self, pick: int, keep: int, later: bool) -> None:
+        """A peer restarts and comes back with some of its routes."""
+        peer = self.some_peer(pick)
+        self.happen([SessionDown(peer=peer, reason="", graceful=True)], later)
+        self.check_books()
+        kept = dict(list(self.said[peer].items())[:keep])
+        self.said[peer] = kept
+        eors = [EndOfRib(peer, family) for family in families_of(peer)]
+        self.happen([self.session_up(peer), *kept.values(), *eors], later)
+
+    @rule(peer=st.sampled_from(worlds.CORE), data=st.data(), later=st.booleans())
+    def a_pe_announces(self, peer: PeerId, data: st.DataObject, later: bool) -> None:
+        if peer in self.said:
+            self.announce(peer, self.core_words(peer, data.draw(worlds.some_prefixes), data), later)
+
+    @rule(peer=st.sampled_from(worlds.CES), data=st.data(), later=st.booleans())
+    def a_ce_announces(self, peer: PeerId, data: st.DataObject, later: bool) -> None:
+        if peer in self.said:
+            self.announce(peer, self.ce_words(peer, data.draw(worlds.some_prefixes), data), later)
+
+    def announce(self, peer: PeerId, events: list[RoutesReceived], later: bool) -> None:
+        for event in events:
+            (nlri,) = event.nlri
+            self.said[peer][(event.family, nlri.rd, nlri.prefix)] = event
+        self.happen(events, later)
+
+    @precondition(lambda self: any(self.said.values()))
+    @rule(pick=st.integers(0, 99), later=st.booleans())
+    def withdraw(self, pick: int, later: bool) -> None:
+        held = [(peer, key) for peer, said in self.said.items() for key in said]
+        peer, key = held[pick % len(held)]
+        del self.said[peer][key]
+        family, rd, found = key
+        self.happen([RoutesWithdrawn(peer, family, [Nlri(found, rd)])], later)
+
+    @precondition(lambda self: self.said)
+    @rule(pick=st.integers(0, 9), later=st.booleans())
+    def ask_for_refresh(self, pick: int, later: bool) -> None:
+        peer = self.some_peer(pick)
+        events = [RefreshRequested(peer, family) for family in families_of(peer)]
+        self.happen(list(events), later)
+
+    @rule(
+        to=st.sampled_from(["10.255.0.2/32", "10.255.0.3/32", "10.255.0.0/24"]),
+        paths=worlds.underlay_paths(), metric=st.sampled_from([1, 2]), later=st.booleans(),
+    )  # fmt: skip
+    def core_changes(
+        self, to: str, paths: tuple[UnderlayPath, ...], metric: int, later: bool
+    ) -> None:
+        event = UnderlayRouteChanged(prefix(to), paths, metric)
+        self.underlay.pop(event.prefix, None)
+        if paths:
+            self.underlay[event.prefix] = event
+        self.happen([event], later)
+
+    @rule(name=st.sampled_from(worlds.PORTS), up=st.booleans(), later=st.booleans())
+    def port_changes(self, name: str, up: bool, later: bool) -> None:
+        (self.ports.add if up else self.ports.discard)(name)
+        self.happen([PortChanged(name, present=True, up=up)], later)
+
+    # -- the machinery ------------------------------------------------------------------------
+
+    def some_peer(self, pick: int) -> PeerId:
+        return list(self.said)[pick % len(self.said)]
+
+    def session_up(self, peer: PeerId) -> SessionUp:
+        families = families_of(peer)
+        return SessionUp(
+            peer=peer, families=families, router_id=str(peer.address), restart_time=100,
+            forwarding=families,
+        )  # fmt: skip
+
+    @staticmethod
+    def core_words(
+        peer: PeerId, prefixes: list[Prefix], data: st.DataObject
+    ) -> list[RoutesReceived]:
+        attributes = data.draw(worlds.attributes())
+        rts: frozenset[RouteTarget] = data.draw(worlds.some_targets)
+        said = _with_targets(attributes, rts)
+        rd, label = data.draw(worlds.rds), data.draw(worlds.labels)
+        hop = data.draw(st.sampled_from([p.address for p in worlds.CORE]))
+        return [
+            RoutesReceived(peer, Family.of(p.afi, vpn=True), hop, said, [Nlri(p, rd, (label,))])
+            for p in prefixes
+        ]
+
+    @staticmethod
+    def ce_words(peer: PeerId, prefixes: list[Prefix], data: st.DataObject) -> list[RoutesReceived]:
+        asn = worlds.asn_of(peer.vrf)
+        said = data.draw(worlds.attributes(first=asn))
+        hops: dict[int, IPAddress] = {4: peer.address, 16: ip_address("2001:db8::2")}
+        return [
+            RoutesReceived(peer, Family.of(p.afi, vpn=False), hops[len(p.packed)], said, [Nlri(p)])
+            for p in prefixes
+        ]
+
+    def happen(self, events: Sequence[Event], later: bool) -> None:
+        self.turn += events
+        if later:
+            return
+        turn, self.turn = self.turn, []
+        for event in turn:
+            if isinstance(event, SessionUp):
+                self.rig.told[event.peer] = {}
+        self.rig.do(*turn)
+        self.answer()
+
+    def answer(self) -> None:
+        """Peers tell their routes again when asked to."""
+        while asked := self.rig.actions(RequestRefresh):
+            self.rig.do(*(
+                event
+                for one in asked
+                for (family, _, _), event in self.said.get(one.peer, {}).items()
+                if family is one.family
+            ))  # fmt: skip
+
+    # -- what must hold -----------------------------------------------------------------------
+
+    def fresh(self) -> Rig:
+        """A new router that hears the net state in another order."""
+        rig = Rig(ledger=self.rig.router.ledger.copy())
+        rig.wall = self.rig.wall
+        assert self.intent is not None
+        rig.reload(self.intent)
+        for peer in reversed(list(self.said)):
+            rig.told[peer] = {}
+            rig.do(self.session_up(peer))
+        rig.do(*(e for said in self.said.values() for e in reversed(list(said.values()))))
+        rig.do(*self.underlay.values())
+        rig.do(*(PortChanged(name, present=True, up=True) for name in self.ports))
+        return rig
+
+    @invariant()
+    def is_where_a_fresh_one_would_be(self) -> None:
+        if self.turn or self.intent is None:
+            return
+        fresh = self.fresh()
+        assert self.rig.kernel == fresh.kernel
+        for peer in self.said:
+            assert told(self.rig, peer) == told(fresh, peer)
+            assert held(self.rig, peer) == held(fresh, peer)
+
+    @invariant()
+    def check_books(self) -> None:
+        if self.turn:
+            return
+        router, kernel = self.rig.router, self.rig.kernel
+        uses = Counter(hop for routes in kernel.routes.values() for hop in routes.values())
+        assert uses == router.hops.uses
+        assert kernel.next_hops == {hop: router.hops.resolve(hop) for hop in uses}
+        for vrf in router.vrfs.values():
+            assert all(router.hops.metric(p.hop) is not None for p in vrf.table.best.values())
+
+    @invariant()
+    def vpns_are_apart(self) -> None:
+        for vrf in self.rig.router.vrfs.values() if not self.turn else ():
+            for found in vrf.table.prefixes():
+                for path in vrf.table.candidates(found):
+                    own = path.source.vrf == vrf.name
+                    shared = path.attributes.route_targets & vrf.intent.import_targets
+                    assert own or (not path.source.vrf and shared)
+
+    @invariant()
+    def labels_rest(self) -> None:
+        rest = 100
+        for label, binding in self.rig.kernel.labels.items():
+            owner, last = self.owners.get(label, (binding.vrf, self.rig.wall))
+            assert owner == binding.vrf or self.rig.wall - last >= rest
+            self.owners[label] = (binding.vrf, self.rig.wall)
+
+    def teardown(self) -> None:
+        """When every source is gone, so is everything that was said of it."""
+        self.happen([], later=False)
+        if self.intent is None:
+            return
+        for name in worlds.PORTS:
+            self.rig.port(name, up=False)
+        for peer in list(self.said):
+            for family, rd, found in list(self.said[peer]):
+                self.rig.do(RoutesWithdrawn(peer, family, [Nlri(found, rd)]))
+        blackholes = {r.prefix for v in self.intent.vrfs for r in v.static_routes if not r.port}
+        for routes in self.rig.kernel.routes.values():
+            assert set(routes) <= blackholes
+        for peer in self.said:
+            assert {nlri_prefix(key) for key in self.rig.told.get(peer, {})} <= blackholes
+        assert not self.rig.actions(Announce)
+
+
+def _with_targets(attributes: Attributes, rts: frozenset[RouteTarget]) -> Attributes:
+    return msgspec.structs.replace(attributes, route_targets=rts)
+
+
+def nlri_prefix(key: Prefix | tuple[object, Prefix]) -> Prefix:
+    return key[1] if isinstance(key, tuple) else key
+
+
+def told(rig: Rig, peer: PeerId) -> Told:
+    return rig.told.get(peer, {})
+
+
+def held(rig: Rig, peer: PeerId) -> dict[object, object]:
+    rib = rig.router.peers[peer].adj_in
+    return {
+        (family, rd, prefix): (path.attributes, path.hop)
+        for family in rib.families
+        for rd, prefix, path in rib.routes(family)
+    }
+
+
+TestRouter = RouterMachine.TestCase
+TestRouter.settings = settings(
+    max_examples=30,
+    stateful_step_count=35,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
