@@ -62,8 +62,12 @@ class Memberships:
         self._groups = relevant_groups(policy)
         self._selectors = {n: policy.groups[n].selector for n in self._groups}
         self._by_id = {group.id: group.name for group in policy.groups.values()}
-        self._known = frozenset(known_groups).union(self._by_id)
+        self.know(known_groups)
         self._seen: dict[frozenset[tuple[str, str]], Membership] = {}
+
+    def know(self, groups: Iterable[int]) -> None:
+        """Ids that another revision knows: they mean nothing here, and are not pending."""
+        self._known = frozenset(groups).union(self._by_id)
 
     def of(self, claimant: Claimant) -> Membership:
         """What the addresses of a workload or remote prefix are."""

@@ -66,6 +66,28 @@ class IncrementalCompiler:
         self._settle({(zone, p) for p in self._unclaim(key, zone, prefixes)})
         return self._journal.delta()
 
+    def change(self, put: Iterable[Claimant], drop: Iterable[str]) -> Delta:
+        """Several at once, as one delta; a key that is not there need not be dropped.
+
+        Raises as `put` does, before anything is changed.
+        """
+        claimants = list(put)
+        for claimant in claimants:
+            self._refuse_strangers(claimant)
+        touched: set[tuple[str, Prefix]] = set()
+        for key in drop:
+            if key in self._held:
+                zone, prefixes = self._held.pop(key)
+                touched |= {(zone, p) for p in self._unclaim(key, zone, prefixes)}
+        for claimant in claimants:
+            touched |= self._claim(claimant)
+        self._settle(touched)
+        return self._journal.delta()
+
+    def know(self, groups: Iterable[int]) -> None:
+        """Group ids of other revisions are others now; `change` whoever carries one of them."""
+        self._memberships.know(groups)
+
     def compiled(self) -> Compiled:
         """The tables as they are, with what their numbers stand for. Shares the tables."""
         return Compiled(self.policy, self.tables, dict(self._names), rule_ids(self._pairing))

@@ -1,0 +1,43 @@
+"""What the director wants done: orders to the kernel's keeper and words for the router."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from controlplane.model.events import WorkloadAttached, WorkloadDetached
+from controlplane.segment.enforcer import Slot
+from controlplane.segment.tables import Delta, Tables
+
+
+@dataclass(frozen=True, slots=True)
+class SetZones:
+    """These VRFs (with their conntrack zones) are under policy, no others."""
+
+    zones: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SetTables:
+    """The slot holds these tables; None: nothing. They are the keeper's to hold on to."""
+
+    slot: Slot
+    tables: Tables | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeTables:
+    """The slot's tables change so."""
+
+    slot: Slot
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class TellRouter:
+    """Words for the router, once all orders before this one are in the kernel."""
+
+    events: tuple[WorkloadAttached | WorkloadDetached, ...]
+
+
+Order = SetZones | SetTables | ChangeTables | TellRouter

@@ -1,0 +1,129 @@
+"""Whatever happened, the kernel holds what a compilation from scratch would give."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controlplane.model.effects import Claim
+from controlplane.model.prefix import Prefix, parse_prefix
+from controlplane.segment.attachment import Attachment
+from controlplane.segment.compile import compile_policy
+from controlplane.segment.director import REST_SECONDS, Director
+from controlplane.segment.document import parse_policy
+from controlplane.segment.enforcer import Slot
+from controlplane.segment.orders import Order
+from controlplane.segment.population import Population
+from controlplane.segment.revision import Ledger, MoveError, Signature
+from controlplane.segment.tables import Reader
+from controlplane.segment.workload import Packet, Workload
+from tests.unit.segment.kernel import FakeKernel
+
+PREFIXES = [parse_prefix(f"10.0.0.{n}") for n in range(4)] + [parse_prefix("10.0.0.0/30")]
+POLICIES = [
+    "groups: {a: {id: 1, selector: t=a}, b: {id: 2, selector: t=b}}\nrules: [deny a to b, log b]",
+    "groups: {a: {id: 1, selector: t=a}}\nmodes: {groups: {a: full}}\nrules: [allow a to a]",
+    "modes: {vrfs: {blue: full}}\ngroups: {c: {id: 3, selector: has t}}\nrules: [deny c to any]",
+]
+PARSED = [parse_policy(text.replace("log b]", "log b to any]")) for text in POLICIES]
+SIGNED = Signature("ada", 1.0, "")
+
+places = st.tuples(st.sampled_from(["red", "blue"]), st.sampled_from(PREFIXES))
+steps = st.one_of(
+    st.tuples(st.just("attach"), st.sampled_from("xyz"), places, st.sampled_from("abc")),
+    st.tuples(st.just("detach"), st.sampled_from("xyz")),
+    st.tuples(st.just("claim"), places, st.frozensets(st.integers(1, 4), max_size=2)),
+    st.tuples(st.just("unclaim"), places),
+    st.tuples(st.just("wait"), st.sampled_from([1.0, REST_SECONDS])),
+    st.tuples(st.just("stage"), st.sampled_from(PARSED)),
+    st.tuples(st.sampled_from(["unstage", "promote", "rollback"])),
+    st.tuples(st.just("vrfs"), st.sampled_from([{"red": 1}, {"red": 1, "blue": 2}])),
+)
+
+
+class World:
+    def __init__(self) -> None:
+        self.director, self.kernel, self.now = Director(Population(), Ledger()), FakeKernel(), 0.0
+        self.take(self.director.set_vrfs({"red": 1, "blue": 2}))
+        self.take(self.director.begin())
+
+    def take(self, orders: list[Order]) -> None:
+        self.kernel.take(orders)
+
+    def step(self, step: tuple[object, ...]) -> None:
+        director = self.director
+        match step:
+            case ("attach", str(name), (str(vrf), Prefix() as prefix), str(tag)):
+                workload = Workload(name, vrf, "p", (prefix,), {"t": tag})
+                self.take(director.attach(Attachment(workload, 1, 0.0), self.now))
+            case ("detach", str(name)) if name in director.population.attachments:
+                self.take(director.detach(name, self.now))
+            case ("claim", (str(vrf), Prefix() as prefix), frozenset() as groups):
+                self.take(director.take_claims(vrf, {prefix: Claim(groups)}, self.now))
+            case ("unclaim", (str(vrf), Prefix() as prefix)):
+                self.take(director.take_claims(vrf, {prefix: None}, self.now))
+            case ("wait", float(seconds)):
+                self.now += seconds
+                self.take(director.expire(self.now))
+            case ("vrfs", dict(vrfs)):
+                self.take(director.set_vrfs(vrfs))
+            case (str(move), *rest):
+                self.move(move, rest)
+
+    def move(self, move: str, rest: list[object]) -> None:
+        ledger = self.director.ledger
+        try:
+            match move, rest:
+                case "stage", [policy]:
+                    ledger, revision = ledger.draft(policy)  # type: ignore[arg-type]
+                    ledger = ledger.stage(revision.digest, SIGNED)
+                case "unstage", _:
+                    ledger = ledger.unstage(SIGNED)
+                case "promote", _:
+                    ledger = ledger.promote(SIGNED)
+                case "rollback", _:
+                    ledger = ledger.roll_back(SIGNED)
+        except MoveError:
+            return
+        self.take(self.director.take_ledger(ledger))
+
+    def check(self) -> None:
+        for slot in Slot:
+            policy = self.director.policy(slot)
+            held = self.kernel.held.get(slot)
+            assert (policy is None) == (held is None)
+            if policy is not None and held is not None:
+                compiler = self.director.compiler(slot)
+                assert compiler is not None
+                assert held == compiler.tables
+                inventory = self.director.inventory(everywhere=False)
+                assert held == compile_policy(policy, inventory, compiler.books).tables
+                self.check_everywhere(slot)
+
+    def check_everywhere(self, slot: Slot) -> None:
+        """A VRF that is left out of the tables would have been open to everything anyway."""
+        policy = self.director.policy(slot)
+        assert policy is not None
+        whole = Reader(compile_policy(policy, self.director.inventory()).tables)
+        source, destination = parse_prefix("10.0.0.1"), parse_prefix("192.0.2.1")
+        for vrf in set(self.director.vrfs) - set(self.kernel.under_policy):
+            for ends in ((source, destination), (destination, source)):
+                one, other = (address(prefix) for prefix in ends)
+                verdict = whole.verdict(vrf, one, other, Packet(4, 6, 80))
+                assert verdict.allowed
+                assert not verdict.logs
+
+
+def address(prefix: Prefix):  # type: ignore[no-untyped-def]
+    from ipaddress import ip_address
+
+    return ip_address(prefix.packed)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(steps, max_size=25))
+def test_orders_lead_to_what_a_compilation_gives(script: list[tuple[object, ...]]) -> None:
+    world = World()
+    for step in script:
+        world.step(step)
+        world.check()

@@ -1,0 +1,75 @@
+"""A keeper of verdict tables that has no kernel: it holds what it was told, and can be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from controlplane.segment.enforcer import LiveFlow, OnFlows, Slot
+from controlplane.segment.orders import ChangeTables, Order, SetTables, SetZones
+from controlplane.segment.tables import Delta, Reader, Tables, apply
+from controlplane.segment.verdict import Verdict
+from controlplane.segment.workload import Packet
+
+
+@dataclass
+class FakeKernel:
+    """`Enforcer`, in memory. `refuse` is raised by `settled` once."""
+
+    held: dict[Slot, Tables] = field(default_factory=dict)
+    under_policy: dict[str, int] = field(default_factory=dict)
+    flows: dict[str, list[LiveFlow]] = field(default_factory=dict)
+    ended: list[LiveFlow] = field(default_factory=list)
+    refuse: Exception | None = None
+    on_flows: OnFlows | None = None
+    submitted: list[str] = field(default_factory=list)
+
+    def zones(self, zones: dict[str, int]) -> None:
+        self.under_policy = dict(zones)
+        self.submitted.append("zones")
+
+    def submit(self, slot: Slot, tables: Tables | None) -> None:
+        self.submitted.append(f"submit {slot.value}")
+        if tables is None:
+            self.held.pop(slot, None)
+        else:
+            self.held[slot] = tables
+
+    def submit_delta(self, slot: Slot, delta: Delta) -> None:
+        self.submitted.append(f"delta {slot.value}")
+        apply(delta, self.held[slot])
+
+    async def settled(self) -> None:
+        refuse, self.refuse = self.refuse, None
+        if refuse:
+            raise refuse
+
+    async def live(self, vrf: str) -> Sequence[LiveFlow]:
+        return [flow for flow in self.flows.get(vrf, ()) if flow not in self.ended]
+
+    async def end(self, flows: Sequence[LiveFlow]) -> int:
+        self.ended += flows
+        return len(flows)
+
+    def watch(self, on_flows: OnFlows) -> None:
+        self.on_flows = on_flows
+
+    def take(self, orders: Sequence[Order]) -> None:
+        """Carry out what concerns the kernel."""
+        for order in orders:
+            match order:
+                case SetZones(zones):
+                    self.zones(dict(zones))
+                case SetTables(slot, tables):
+                    self.submit(slot, tables)
+                case ChangeTables(slot, delta):
+                    self.submit_delta(slot, delta)
+
+    def verdict(
+        self, source: str, destination: str, port: int, *, vrf: str = "red",
+        slot: Slot = Slot.ENFORCED,
+    ) -> Verdict:  # fmt: skip
+        src, dst = ip_address(source), ip_address(destination)
+        packet = Packet(src.version, 6, dport=port)
+        return Reader(self.held[slot]).verdict(vrf, src, dst, packet)
