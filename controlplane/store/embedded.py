@@ -6,6 +6,7 @@ from pathlib import Path
 
 from controlplane.model.effects import SaveLabels
 from controlplane.store.database import Database
+from controlplane.store.segment import SegmentStore
 from controlplane.vpn.labels import LabelLedger
 
 FILE = "state.db"
@@ -21,6 +22,7 @@ class EmbeddedStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.segment = SegmentStore(database)
 
     def load_labels(self) -> LabelLedger:
         """The label ledger as it was saved last; an empty one if it never was."""

@@ -17,6 +17,53 @@ STEPS: tuple[str, ...] = (
         vrf   TEXT NOT NULL    -- who had it
     ) STRICT;
     """,
+    """
+    CREATE TABLE workload (
+        name TEXT PRIMARY KEY,
+        body TEXT NOT NULL     -- JSON
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE workload_change (
+        number   INTEGER PRIMARY KEY,
+        workload TEXT NOT NULL,
+        change   TEXT NOT NULL,
+        before   TEXT NOT NULL,
+        after    TEXT NOT NULL,
+        who      TEXT NOT NULL,
+        at       REAL NOT NULL
+    ) STRICT;
+    CREATE TABLE resting (
+        vrf    TEXT NOT NULL,
+        prefix TEXT NOT NULL,
+        until  REAL NOT NULL,
+        PRIMARY KEY (vrf, prefix)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE revision (
+        digest   TEXT PRIMARY KEY,
+        number   INTEGER NOT NULL UNIQUE,  -- in the order in which they came
+        state    TEXT NOT NULL CHECK (state IN ('draft', 'staged', 'enforced', 'superseded')),
+        document TEXT NOT NULL             -- canonical JSON
+    ) STRICT, WITHOUT ROWID;
+    -- Whatever a program does wrong: two enforced revisions are no state of this file.
+    CREATE UNIQUE INDEX revision_enforced ON revision (state) WHERE state = 'enforced';
+    CREATE UNIQUE INDEX revision_staged ON revision (state) WHERE state = 'staged';
+    CREATE TABLE policy_move (
+        number INTEGER PRIMARY KEY,
+        move   TEXT NOT NULL,
+        before TEXT NOT NULL,
+        after  TEXT NOT NULL,
+        who    TEXT NOT NULL,
+        at     REAL NOT NULL,
+        why    TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE baseline (
+        name  TEXT PRIMARY KEY,
+        since REAL NOT NULL,
+        until REAL NOT NULL,
+        who   TEXT NOT NULL,
+        lost  INTEGER NOT NULL,
+        flows TEXT NOT NULL    -- JSON
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 VERSION = len(STEPS)

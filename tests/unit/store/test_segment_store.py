@@ -1,0 +1,165 @@
+"""Microsegmentation in the store: whole after any crash."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from controlplane.model.prefix import parse_prefix
+from controlplane.segment.attachment import Attachment, MembershipChange
+from controlplane.segment.document import parse_policy
+from controlplane.segment.observed import Flow
+from controlplane.segment.policy import Policy
+from controlplane.segment.revision import Ledger, Signature, State
+from controlplane.segment.workload import Packet, Workload
+from controlplane.store import StoreError, open_store
+from controlplane.store.segment import Baseline, Kept
+from tests.unit.segment.company import policy_text
+
+WORKLOAD = Workload(
+    "web", "red", "p1", (parse_prefix("10.0.0.1"), parse_prefix("2001:db8::1")), {"tier": "web"}
+)
+ATTACHED = Attachment(WORKLOAD, 3, 1000.25, 2)
+CHANGE = MembershipChange("web", "attached", "", "tier=web", "ada", 1000.25)
+
+# Stages and promotes policy 1, 2, 3 ... for ever, and attaches a workload with each; says the
+# number once all of it is saved.
+WRITER = """
+import sys
+from pathlib import Path
+from controlplane.store import open_store
+from tests.unit.store.test_segment_store import promote, promotions
+store = open_store(Path(sys.argv[1]))
+ledger = store.segment.load().ledger
+print("open", flush=True)
+for number in range(promotions(ledger) + 1, 10**9):
+    ledger = promote(store.segment, ledger, number)
+    print(number, flush=True)
+"""
+
+
+def numbered(number: int) -> Policy:
+    return parse_policy(f"name: n{number}\nrules: [allow tier=web to any on tcp/{number}]")
+
+
+def promote(store, ledger: Ledger, number: int) -> Ledger:  # type: ignore[no-untyped-def]
+    signed = Signature("ada", float(number), f"step {number}")
+    drafted, revision = ledger.draft(numbered(number))
+    staged = drafted.stage(revision.digest, signed)
+    store.save_ledger(ledger, staged)
+    promoted = staged.promote(signed)
+    store.save_ledger(staged, promoted)
+    return promoted
+
+
+def reopened(folder: Path) -> Kept:
+    store = open_store(folder)
+    try:
+        return store.segment.load()
+    finally:
+        store.close()
+
+
+def test_workloads_are_there_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.segment.save_attachment(ATTACHED, CHANGE)
+    store.close()
+    kept = reopened(tmp_path)
+    assert kept.attachments == {"web": ATTACHED}
+    assert kept.history == [CHANGE]
+    store = open_store(tmp_path)
+    place = ("red", WORKLOAD.addresses[0])
+    store.segment.forget_attachment("web", CHANGE, {place: 1300.0}, 1000.0)
+    store.close()
+    kept = reopened(tmp_path)
+    assert (kept.attachments, kept.resting) == ({}, {place: 1300.0})
+    store = open_store(tmp_path)
+    store.segment.save_attachment(ATTACHED, None)
+    store.close()
+    assert reopened(tmp_path).resting == {}
+
+
+def test_revisions_and_their_trail_are_there_again(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    ledger = promote(store.segment, promote(store.segment, Ledger(), 1), 2)
+    drafted, company = ledger.draft(parse_policy(policy_text("modes: {default: full}")))
+    staged = drafted.stage(company.digest, Signature("bob", 9.5, "the company's"))
+    store.segment.save_ledger(ledger, staged)
+    store.close()
+    kept = reopened(tmp_path).ledger
+    assert kept == staged
+    assert [r.state.value for r in kept.revisions.values()] == ["superseded", "enforced", "staged"]
+    assert [e.move for e in kept.trail] == ["stage", "promote", "stage", "promote", "stage"]
+
+
+def test_baselines_are_there_again(tmp_path: Path) -> None:
+    ends = (ip_address("2001:db8::1"), ip_address("2001:db8::2"))
+    flow = Flow("red", *ends, Packet(6, 58, icmp_type=128), 7, 1.5, 2.5, allowed=False)
+    baseline = Baseline("may", 1.0, 3.0, "ada", 4, (flow,))
+    store = open_store(tmp_path)
+    store.segment.save_baseline(baseline)
+    with pytest.raises(StoreError):
+        store.segment.save_baseline(baseline)
+    store.close()
+    assert reopened(tmp_path).baselines == {"may": baseline}
+
+
+def test_the_file_itself_refuses_two_enforced_revisions(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    promote(store.segment, Ledger(), 1)
+    promote(store.segment, reopened_ledger(store), 2)
+    store.close()
+    with sqlite3.connect(tmp_path / "state.db") as file, pytest.raises(sqlite3.IntegrityError):
+        file.execute("UPDATE revision SET state = 'enforced'")
+    file.close()
+
+
+def reopened_ledger(store) -> Ledger:  # type: ignore[no-untyped-def]
+    ledger: Ledger = store.segment.load().ledger
+    return ledger
+
+
+def test_a_promotion_is_whole_or_not_at_all_wherever_the_process_is_killed(tmp_path: Path) -> None:
+    dice, last = random.Random(7), 0  # noqa: S311 - when to kill, not a secret
+    for _ in range(12):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "open\n"
+        time.sleep(dice.random() * 0.15)
+        os.kill(writer.pid, signal.SIGKILL)
+        said = [int(line) for line in writer.stdout.read().split() if line.isdigit()]
+        writer.stdout.close()
+        writer.wait()
+        last = said[-1] if said else last
+        ledger = reopened(tmp_path).ledger
+        check_whole(ledger, last)
+        last = promotions(ledger)
+    assert last > 12
+
+
+def check_whole(ledger: Ledger, said: int) -> None:
+    """What was said is there; at most one more promotion is, and the trail tells the same."""
+    enforced = ledger.in_state(State.ENFORCED)
+    assert promotions(ledger) in (said, said + 1)
+    if enforced is None:
+        assert promotions(ledger) == 0
+        return
+    assert enforced.policy.name == f"n{promotions(ledger)}"
+    staged = ledger.in_state(State.STAGED)
+    assert len(ledger.revisions) == promotions(ledger) + (staged is not None)
+    assert ledger.trail[-1].move == ("promote" if staged is None else "stage")
+
+
+def promotions(ledger: Ledger) -> int:
+    return len([entry for entry in ledger.trail if entry.move == "promote"])
