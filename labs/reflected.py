@@ -16,6 +16,7 @@ def pe_yaml(number: int) -> str:
     """A PE whose one peer is the reflector."""
     vrfs = "".join(_vrf(vpn, rt, number) for vpn, rt in (("red", 100), ("blue", 200)))
     return f"""\
+name: pe{number}
 router-id: {loopback(number)}
 asn: 65000
 loopback: {loopback(number)}

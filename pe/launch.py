@@ -17,6 +17,7 @@ from controlplane.model.events import IntentChanged
 from controlplane.model.intent import NodeIntent
 from controlplane.router import Router
 from controlplane.speaker.pool import SpeakerPool
+from controlplane.store.database import StoreError
 from controlplane.store.embedded import open_store
 from pe.agent import Agent
 from pe.config import ConfigErrors, read_config
@@ -36,6 +37,9 @@ FIXED = (
     "state_dir",
     "speaker_user",
 )
+
+
+__all__ = ["AlreadyRunningError", "Reloader", "StoreError", "run"]
 
 
 class AlreadyRunningError(Exception):

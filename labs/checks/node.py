@@ -11,14 +11,14 @@ from labs.peers.pe import API, command
 
 def show(lab: RunningLab, node: str, *what: str) -> Any:
     """``pe show … --json`` on a node, parsed."""
-    done = lab.run(node, command(), "--socket", API, "show", *what, "--json")
+    done = lab.run(node, command(), "show", *what, "--json", "--socket", API)
     return json.loads(done.stdout)
 
 
 def established(lab: RunningLab, node: str, count: int) -> bool:
     """True if a node has so many sessions and all are up."""
     found = show(lab, node, "neighbors")
-    return len(found) == count and all(n["state"] == "Established" for n in found)
+    return len(found) == count and all(n["state"] == "established" for n in found)
 
 
 def sessions_text(lab: RunningLab, node: str) -> str:

@@ -177,7 +177,7 @@ def survival(lab: RunningLab) -> Iterator[Outcome]:
 def _synced(lab: RunningLab) -> bool:
     neighbors = show(lab, "pe1", "neighbors")
     return bool(show(lab, "pe1", "status")["in_sync"]) and all(
-        n["state"] == "Established" for n in neighbors
+        n["state"] == "established" for n in neighbors
     )
 
 

@@ -31,6 +31,7 @@ def _vrf_yaml(vpn: str, target: int) -> str:
 
 
 PE_YAML = f"""\
+name: pe1
 router-id: {loopback(1)}
 asn: 65000
 loopback: {loopback(1)}

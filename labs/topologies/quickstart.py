@@ -33,6 +33,7 @@ MD5_RED = "red-42aa"
 def pe_yaml(here: int, there: int) -> str:
     """The whole configuration of one of the two PEs."""
     return f"""\
+name: pe{here}
 router-id: 10.255.0.{here}
 asn: 65000
 loopback: 10.255.0.{here}
@@ -84,10 +85,12 @@ router bgp 6510{site}
  neighbor 192.168.{site}.1 remote-as 65000
  neighbor 192.168.{site}.1 password {MD5_RED}
  neighbor 192.168.{site}.1 timers 10 30
+ neighbor 192.168.{site}.1 ttl-security hops 1
  neighbor 192.168.{site}.1 timers connect 2
  neighbor 2001:db8:f{site}::1 remote-as 65000
  neighbor 2001:db8:f{site}::1 password {MD5_RED}
  neighbor 2001:db8:f{site}::1 timers 10 30
+ neighbor 2001:db8:f{site}::1 ttl-security hops 1
  neighbor 2001:db8:f{site}::1 timers connect 2
  address-family ipv4 unicast
   network 10.{site}.0.0/24

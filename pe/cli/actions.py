@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pe.cli.connection import EXIT_CODES, node_at, node_options
-from pe.cli.show import as_object
+from pe.cli.plain import as_object
 
 
 @click.command(epilog=EXIT_CODES)

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from typing import Any
-
 import click
 
 from pe.cli import columns, routes
 from pe.cli.connection import EXIT_CODES, fail, node_at, node_options
+from pe.cli.plain import as_object, print_json
 from pe.cli.table import show as print_lines
 
 
 @click.group("show", epilog=EXIT_CODES)
 def show() -> None:
     """Show what a node knows."""
-
-
-def print_json(messages: Iterable[Any]) -> None:
-    """Print messages as one JSON array, an element a line, with every field."""
-    separator = "["
-    for message in messages:
-        click.echo(separator + as_object(message), nl=False)
-        separator = ",\n "
-    click.echo("[]" if separator == "[" else "]")
-
-
-def as_object(message: Any) -> str:
-    """One message as JSON: field names of the contract, every field; 64-bit numbers are text."""
-    from google.protobuf.json_format import MessageToDict
-
-    row = MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    return json.dumps(row)
 
 
 @show.command()
