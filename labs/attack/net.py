@@ -15,6 +15,7 @@ from labs.attack.port import Port, Tap, token
 from labs.lab import RunningLab
 from labs.topologies.attack import HOME
 from labs.waiting import until
+from pe.render.model import name as nft_name
 
 PROBE_PORT = 4711
 PATIENCE = 60.0
@@ -72,13 +73,14 @@ class Net:
         client: Client = getattr(self, node)
         return next(v.label for v in client.show_vrfs() if v.name == vpn)
 
-    def dropped(self, port: str = "", requirement: str = "") -> int:
-        """Packets that pe1's guards dropped: all, of a port, for a requirement."""
+    def dropped(self, subject: str = "", requirement: str = "") -> int:
+        """Packets that pe1's guards dropped: all, of a port or VRF, for a requirement."""
+        wanted = nft_name(subject)
         return sum(
             guard.packets
             for guard in self.pe1.show_guards()
             if guard.action != "accept"
-            and port in ("", guard.port)
+            and wanted in ("", guard.name.partition("__")[2])
             and _number(requirement) in (("", 0), _number(guard.requirement))
         )
 

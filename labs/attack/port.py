@@ -9,8 +9,10 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Iterable
 from functools import cached_property
 
+from labs.attack.burst import Ring
 from labs.attack.inside import socket_in
 
 ETH_P_ALL = 3
@@ -98,6 +100,20 @@ class Port:
         """Put frames on the wire."""
         for frame in frames:
             self._out.send(frame)
+
+    def flood(self, frames: Iterable[bytes]) -> int:
+        """Put very many frames on the wire, as fast as it goes; gives their number."""
+        with socket_in(self.node, socket.AF_PACKET, socket.SOCK_RAW) as out:
+            out.bind((self.name, 0))
+            ring = Ring(out)
+            try:
+                return ring.send(frames)
+            finally:
+                ring.close()
+
+    def __del__(self) -> None:
+        if "_out" in self.__dict__:
+            self._out.close()
 
     def tap(self) -> Tap:
         """Listen from now on; to be closed."""

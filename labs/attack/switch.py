@@ -20,6 +20,7 @@ from controlplane.router import Router
 from controlplane.vpn.labels import LabelLedger
 from labs.attack.inside import inside, run_in, sysctl
 from labs.attack.net import Net
+from labs.waiting import until
 from pe.config import load_config
 from pe.plan.guards import Guard
 from pe.render.model import Ruleset
@@ -51,11 +52,24 @@ class Switch:
         """The node does nothing meanwhile; its kernel state stays."""
         pid = self._net.lab.pid(self.node, "pe")
         assert pid is not None, f"{self.node} does not run"  # noqa: S101
-        os.kill(pid, signal.SIGSTOP)
+        self._stop_between_loads(pid)
         try:
             yield
         finally:
             os.kill(pid, signal.SIGCONT)
+
+    def _stop_between_loads(self, pid: int) -> None:
+        """A load that is under way goes on when the node is stopped, and would put back what is
+        about to be taken away: let it end first."""
+
+        def at_rest() -> bool:
+            os.kill(pid, signal.SIGSTOP)
+            if not _loads_of(pid):
+                return True
+            os.kill(pid, signal.SIGCONT)
+            return False
+
+        assert until(at_rest, 20.0, every=0.02), "the node loads rules without end"  # noqa: S101
 
     @contextlib.contextmanager
     def off(self, *guards: Guard) -> Iterator[None]:
@@ -153,3 +167,15 @@ def _as_command(line: str) -> list[str]:
         else:
             keep.append(word)
     return keep
+
+
+def _loads_of(pid: int) -> list[int]:
+    """The nft processes that a node has running."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            name, _, rest = stat.read_text().partition(" (")[2].rpartition(") ")
+            state, parent = rest.split()[:2]
+            if name == "nft" and int(parent) == pid and state not in "ZX":
+                found.append(int(stat.parent.name))
+    return found

@@ -131,7 +131,7 @@ loopback: {loopback(number)}
 loopback-ipv6: {plan.LOOPBACK6[number]}
 core-ports:
   core0: {{}}
-timers: {{label-rest: {plan.LABEL_REST}}}
+timers: {{label-rest: {plan.LABEL_REST}, sync-timeout: 3}}
 peers:
   {loopback(other)}:
     md5: {plan.KEYS["core"]}
@@ -179,6 +179,7 @@ ABSENT = "      - {prefix: 10.6.0.0/24, via: 192.168.6.99}\n"
 
 BRIDGE: tuple[Command, ...] = (
     ("ip", "link", "add", "br-red", "type", "bridge"),
+    ("ip", "link", "set", "br-red", "address", "02:00:00:00:06:01"),
     ("ip", "link", "set", "br-a", "master", "br-red"),
     ("ip", "link", "set", "br-b", "master", "br-red"),
     ("ip", "link", "set", "br-a", "up"),
