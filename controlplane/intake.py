@@ -8,6 +8,7 @@ import msgspec
 
 from controlplane.bgp.adj_rib_in import Held
 from controlplane.bgp.inbound import (
+    can_be_next_hop,
     clean_ce,
     refuse_ce,
     refuse_core,
@@ -22,23 +23,26 @@ from controlplane.bgp.peer_state import PeerState
 from controlplane.model.attributes import Nlri
 from controlplane.model.desired import NextHopKey
 from controlplane.model.events import RoutesReceived
-from controlplane.model.prefix import Family, IPAddress, Prefix
+from controlplane.model.prefix import Afi, Family, IPAddress, Prefix
 from controlplane.model.rd import RouteDistinguisher
 from controlplane.vpn.import_index import Importers, ImportIndex
 from controlplane.vpn.vrf import Vrf
 
-MOST_HOPS = 65536
+MOST_HOPS = 4096
 
 
 class Intake:
     """Turns received UPDATEs into candidates; owns no state but what makes it quick."""
 
-    def __init__(self, vrfs: Mapping[str, Vrf], router_id: str) -> None:
+    def __init__(
+        self, vrfs: Mapping[str, Vrf], router_id: str = "", own: Collection[IPAddress] = ()
+    ) -> None:
         self._vrfs = vrfs
         self._router_id = router_id
+        self._own = frozenset(own)
         self._index = ImportIndex(vrfs.values())
         self._links = {name: PrefixCover(vrf.links) for name, vrf in vrfs.items()}
-        self._hops: dict[tuple[IPAddress, int, Family], NextHopKey] = {}
+        self._hops: dict[tuple[IPAddress, Family], dict[int, NextHopKey] | None] = {}
         self._last: Path | None = None
 
     @property
@@ -58,9 +62,12 @@ class Intake:
             self._receive_ce(peer, event, now)
 
     def _receive_vpn(self, peer: PeerState, event: RoutesReceived, now: float) -> None:
-        refusal = refuse_core(peer.intent, event.attributes, event.next_hop, self._router_id)
+        refusal = refuse_core(peer.intent, event.attributes, self._router_id)
+        hops = self._hops_to(event)
+        if hops is None:
+            refusal = refusal or "next-hop"
         importers = () if refusal else self._index.of(event.attributes.route_targets)
-        if not importers:
+        if hops is None or not importers:
             # Not kept at all: what no VRF imports would only cost memory (RFC 4364 section 4.3.2).
             self._refuse(peer, event.family, event.nlri, refusal or "route-target")
             return
@@ -70,18 +77,21 @@ class Intake:
             if reason:
                 self._refuse(peer, event.family, group, reason)
                 continue
-            path = self._path(peer, event, first.rd, self._vpn_hop(event, first.labels[0]), now)
+            path = self._path(peer, event, first.rd, hops[first.labels[0]], now)
             self._store(peer, event.family, first.rd, [n.prefix for n in group], path, importers)
 
-    def _vpn_hop(self, event: RoutesReceived, label: int) -> NextHopKey:
-        """One object for all routes of a next hop, which makes their comparison cheap."""
-        key = (event.next_hop, label, event.family)
-        hop = self._hops.get(key)
-        if hop is None:
+    def _hops_to(self, event: RoutesReceived) -> dict[int, NextHopKey] | None:
+        """The next hops at an address, by label; None if it cannot be one (RFC 4271 s. 5.1.3).
+
+        They are one object for all their routes, which makes comparing and counting cheap.
+        """
+        key = (event.next_hop, event.family)
+        if key not in self._hops:
             if len(self._hops) >= MOST_HOPS:
                 self._hops.clear()
-            hop = self._hops[key] = NextHopKey(event.family.afi, event.next_hop, label)
-        return hop
+            usable = event.next_hop not in self._own and can_be_next_hop(event.next_hop)
+            self._hops[key] = _HopsByLabel(event.family.afi, event.next_hop) if usable else None
+        return self._hops[key]
 
     def _path(
         self, peer: PeerState, event: RoutesReceived, rd: RouteDistinguisher | None,
@@ -164,6 +174,8 @@ class Intake:
 
     def restore(self, vrfs: Collection[Vrf], peers: Iterable[PeerState]) -> None:
         """Offer VRFs everything in the Adj-RIBs-In that belongs to them."""
+        if not vrfs:
+            return
         homes: dict[Path, list[Vrf]] = {}
         for peer in peers:
             for family in peer.adj_in.families:
@@ -207,11 +219,23 @@ class Intake:
         self._store(peer, family, None, [prefix], marked, self._homes(path))
 
 
+class _HopsByLabel(dict[int, NextHopKey]):
+    def __init__(self, afi: Afi, address: IPAddress) -> None:
+        super().__init__()
+        self._afi, self._address = afi, address
+
+    def __missing__(self, label: int) -> NextHopKey:
+        if len(self) >= MOST_HOPS:
+            self.clear()
+        self[label] = hop = NextHopKey(self._afi, self._address, label)
+        return hop
+
+
 def _by_rd_and_label(nlri: list[Nlri]) -> Iterable[list[Nlri]]:
     """Routes that can share a path. Most UPDATEs are of one RD and label throughout."""
-    first = nlri[0] if nlri else None
-    if first is None:
-        return ()
+    if len(nlri) < 2:
+        return (nlri,) if nlri else ()
+    first = nlri[0]
     rd, labels = first.rd, first.labels
     if all(n.rd is rd and n.labels is labels for n in nlri):
         return (nlri,)

@@ -31,7 +31,7 @@ class PrefixLimits:
 
     def check(self, peer: PeerState, family: Family) -> None:
         """Look at a peer after it told more, or after its limit changed."""
-        limit = peer.intent.limit(family)
+        limit = peer.intent.limit(family) if peer.intent.prefix_limits else None
         if limit is None:
             return
         count = peer.adj_in.count(family)

@@ -70,7 +70,8 @@ class Reload:
         for wish in new.vrfs:
             state.vrfs[wish.name] = known.get(wish.name) or Vrf(wish, labels[wish.name])
         reexported = self._change_exports(new)
-        state.intake = Intake(state.vrfs, str(new.router_id))
+        own = {new.loopback, *(peer.local_address for peer in new.peers)}
+        state.intake = Intake(state.vrfs, str(new.router_id), own)
         self._decisions.leaks.connect(list(state.vrfs.values()), int(new.router_id))
         moved = old is not None and old.router_id != new.router_id
         return [

@@ -30,7 +30,7 @@ class RouterState:
         self.ledger = ledger
         self.underlay = Underlay()
         self.hops = NextHopBook(self.underlay)
-        self.intake = Intake(self.vrfs, "")
+        self.intake = Intake(self.vrfs)
         self.workloads = Workloads()
         self.core_out = CoreRibOut()
         self.ce_out: dict[str, dict[PeerId, CeRibOut]] = {}  # by VRF

@@ -25,23 +25,31 @@ def best_path(paths: Sequence[Path], metric: Metric) -> Path | None:
     eligible = [path for path in paths if metric(path.hop) is not None]
     if len(eligible) < 2:
         return eligible[0] if eligible else None
-    return _tie_break(_preferred(eligible), metric)
+    return _tie_break(_lowest_med(_least(eligible, _preference)), metric)
 
 
-def _preferred(paths: list[Path]) -> list[Path]:
-    paths = _least(paths, lambda p: p.source.protocol)
-    paths = _least(paths, lambda p: -local_pref(p))
-    paths = _least(paths, lambda p: p.attributes.as_path_length)
-    paths = _least(paths, lambda p: p.attributes.origin)
-    return _lowest_med(paths)
+def _preference(path: Path) -> tuple[int, int, int, int]:
+    """What is looked at first: the protocol, then steps a and b with LOCAL_PREF before them."""
+    attributes = path.attributes
+    return (
+        path.source.protocol,
+        -local_pref(path),
+        attributes.as_path_length,
+        attributes.origin,
+    )
 
 
 def _tie_break(paths: list[Path], metric: Metric) -> Path:
-    paths = _least(paths, lambda p: 0 if p.source.ebgp else 1)
-    paths = _least(paths, lambda p: metric(p.hop) or 0)
-    paths = _least(paths, router_id_of)
-    paths = _least(paths, lambda p: len(p.attributes.cluster_list))
-    return min(paths, key=_address_order)
+    """Steps d to g, between what is equally good."""
+    if len(paths) == 1:
+        return paths[0]
+
+    def nearness(path: Path) -> tuple[int, int, int, int]:
+        cost, clusters = metric(path.hop) or 0, len(path.attributes.cluster_list)
+        return (0 if path.source.ebgp else 1, cost, router_id_of(path), clusters)
+
+    paths = _least(paths, nearness)
+    return paths[0] if len(paths) == 1 else min(paths, key=_address_order)
 
 
 def local_pref(path: Path) -> int:
@@ -50,9 +58,7 @@ def local_pref(path: Path) -> int:
     return DEFAULT_LOCAL_PREF if value is None else value
 
 
-def _least(paths: list[Path], key: Callable[[Path], int]) -> list[Path]:
-    if len(paths) == 1:
-        return paths
+def _least(paths: list[Path], key: Callable[[Path], tuple[int, ...]]) -> list[Path]:
     keys = [key(path) for path in paths]
     lowest = min(keys)
     return [path for path, value in zip(paths, keys, strict=True) if value == lowest]

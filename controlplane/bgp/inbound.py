@@ -32,19 +32,19 @@ def refuse_ce(
     return None if _next_hop_is_the_ces(peer, port, next_hop) else "next-hop"
 
 
-def refuse_core(
-    peer: PeerIntent, attributes: Attributes, next_hop: IPAddress, own_router_id: str
-) -> str | None:
-    """Why no route of this UPDATE from a PE or reflector is taken; None if it is in order."""
-    if peer.is_ebgp:
+def refuse_core(peer: PeerIntent, attributes: Attributes, own_router_id: str) -> str | None:
+    """Why no route of this UPDATE from a PE or reflector is taken; None if it is in order.
+
+    Its next hop is looked at by ``can_be_next_hop``.
+    """
+    if peer.asn != peer.local_as:
         return "policy"  # RFC 8212: there is no policy yet that a core eBGP session could have
     originator = attributes.originator_id
-    if originator is not None and not _is_router_id(originator):
-        return "originator"  # RFC 7606 section 7.9
-    if originator == own_router_id:
-        return "originator-loop"  # RFC 4456 section 8
-    if next_hop == peer.local_address or not can_be_next_hop(next_hop):
-        return "next-hop"  # RFC 4271 sections 5.1.3 and 6.3
+    if originator is not None:
+        if not _is_router_id(originator):
+            return "originator"  # RFC 7606 section 7.9
+        if originator == own_router_id:
+            return "originator-loop"  # RFC 4456 section 8
     return refuse_path(attributes, peer.local_as, peer.allow_as_in)
 
 
@@ -63,14 +63,15 @@ def refuse_vpn(nlri: Nlri) -> str | None:
 
 def refuse_path(attributes: Attributes, own_as: int, allow_as_in: int) -> str | None:
     """AS_PATH checks that hold for every peer: loops, AS 0 (RFC 7607) and absurd length."""
-    asns = attributes.asns
-    if not asns:
-        return None
-    if asns.count(own_as) > allow_as_in:
+    own = length = 0
+    for segment in attributes.as_path:
+        own += segment.asns.count(own_as)
+        length += len(segment.asns)
+        if 0 in segment.asns:
+            return "as-zero"
+    if own > allow_as_in:
         return "as-loop"
-    if 0 in asns:
-        return "as-zero"
-    return "as-path-length" if len(asns) > LONGEST_AS_PATH else None
+    return "as-path-length" if length > LONGEST_AS_PATH else None
 
 
 def refuse_prefix(peer: PeerIntent, links: PrefixCover, prefix: Prefix) -> str | None:
@@ -111,9 +112,8 @@ def sites_of_origin(peer: PeerIntent) -> frozenset[SiteOfOrigin]:
     return frozenset({peer.site_of_origin}) if peer.site_of_origin else frozenset()
 
 
-@lru_cache(maxsize=4096)
 def can_be_next_hop(address: IPAddress) -> bool:
-    """False for addresses that no remote router has."""
+    """False for addresses that no remote router has (RFC 4271 section 6.3)."""
     return not (
         address.is_unspecified
         or address.is_multicast

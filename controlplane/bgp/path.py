@@ -7,6 +7,7 @@ what keeps a large table small.
 from __future__ import annotations
 
 import enum
+from functools import lru_cache
 from ipaddress import IPv4Address
 
 import msgspec
@@ -86,4 +87,9 @@ class Path(msgspec.Struct, frozen=True, eq=False, gc=False):
 def router_id_of(path: Path) -> int:
     """The router id for the tie-break: ORIGINATOR_ID stands in for it (RFC 4456 section 9)."""
     originator = path.attributes.originator_id
-    return int(IPv4Address(originator)) if originator else path.source.router_id
+    return _number(originator) if originator else path.source.router_id
+
+
+@lru_cache(maxsize=4096)
+def _number(router_id: str) -> int:
+    return int(IPv4Address(router_id))

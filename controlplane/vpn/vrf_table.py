@@ -110,11 +110,25 @@ class _Chooser(dict[Candidates, Path | None]):
 
     def __init__(self, metric: Metric) -> None:
         super().__init__()
-        self._metric = metric
+        self._metric = _Metrics(metric).__getitem__
 
     def __missing__(self, found: Candidates) -> Path | None:
-        self[found] = best = best_path(_as_tuple(found), self._metric)
+        if isinstance(found, Path):
+            best = None if self._metric(found.hop) is None else found
+        else:
+            best = best_path(found, self._metric)
+        self[found] = best
         return best
+
+
+class _Metrics(dict[NextHopKey, int | None]):
+    def __init__(self, metric: Metric) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, hop: NextHopKey) -> int | None:
+        self[hop] = found = self._metric(hop)
+        return found
 
 
 def _as_tuple(found: Candidates) -> tuple[Path, ...]:

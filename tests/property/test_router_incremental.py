@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from controlplane.model.attributes import Attributes, Nlri
-from controlplane.model.effects import Announce, RequestRefresh
+from controlplane.model.effects import RequestRefresh
 from controlplane.model.events import (
     EndOfRib,
     Event,
@@ -286,7 +286,6 @@ class RouterMachine(RuleBasedStateMachine):
             assert set(routes) <= blackholes
         for peer in self.said:
             assert {nlri_prefix(key) for key in self.rig.told.get(peer, {})} <= blackholes
-        assert not self.rig.actions(Announce)
 
 
 def _with_targets(attributes: Attributes, rts: frozenset[RouteTarget]) -> Attributes:

@@ -108,6 +108,17 @@ def test_a_refused_update_withdraws_what_was_there() -> None:  # RFC 7606: treat
     assert rig.table("red") == {}
 
 
+@pytest.mark.parametrize("hop", ["10.255.0.1", "0.0.0.0", "224.0.0.5"])
+def test_a_route_that_leads_to_ourselves_or_nowhere_is_refused(hop: str) -> None:
+    rig = Rig(vrf("red", 1), resolve_via_default=True).ready()
+    rig.underlay("10.0.0.2", to="0.0.0.0/0")
+    rig.vpn("10.1.0.0/24", next_hop=hop)
+    assert rig.table("red") == {}
+    assert rig.router.peers[PE2].refused == {"next-hop": 1}
+    rig.vpn("10.1.0.0/24", next_hop="203.0.113.9")
+    assert len(rig.table("red")) == 1
+
+
 def test_the_same_route_of_two_reflectors_is_one_in_the_kernel() -> None:
     rig = Rig(vrf("red", 1), peers=(pe_peer(PE2), pe_peer(PE3))).ready()
     rig.up(PE3)

@@ -5,9 +5,17 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any
 
+import msgspec
 import pytest
 
-from controlplane.bgp.inbound import clean_ce, refuse_ce, refuse_core, refuse_prefix, refuse_vpn
+from controlplane.bgp.inbound import (
+    can_be_next_hop,
+    clean_ce,
+    refuse_ce,
+    refuse_core,
+    refuse_prefix,
+    refuse_vpn,
+)
 from controlplane.bgp.martians import PrefixCover
 from controlplane.model.attributes import AsSegment, Attributes, Nlri
 from controlplane.model.intent import DENY_ALL, Policy, PrefixRule
@@ -50,25 +58,45 @@ def test_own_as_on_the_path_as_often_as_allowed(allowed: int, refusal: str | Non
 
 
 @pytest.mark.parametrize(
-    ("attributes", "next_hop", "refusal"),
+    ("attributes", "refusal"),
     [
-        ({}, "10.255.0.2", None),
-        ({"originator_id": "10.255.0.3"}, "10.255.0.3", None),
-        ({"originator_id": "10.255.0.1"}, "10.255.0.3", "originator-loop"),
-        ({"originator_id": "nonsense"}, "10.255.0.3", "originator"),
-        ({}, "10.255.0.1", "next-hop"),
-        ({}, "0.0.0.0", "next-hop"),
-        ({}, "127.0.0.1", "next-hop"),
-        ({}, "224.0.0.1", "next-hop"),
-        ({}, "255.255.255.255", "next-hop"),
-        ({}, "fe80::1", "next-hop"),
-        ({"as_path": path_of(65101, 65000)}, "10.255.0.2", "as-loop"),
-        ({"as_path": path_of(0)}, "10.255.0.2", "as-zero"),
+        ({}, None),
+        ({"originator_id": "10.255.0.3"}, None),
+        ({"originator_id": "10.255.0.1"}, "originator-loop"),
+        ({"originator_id": "nonsense"}, "originator"),
+        ({"as_path": path_of(65101, 65102)}, None),
+        ({"as_path": path_of(65101, 65000)}, "as-loop"),
+        ({"as_path": (AsSegment("set", (65101, 65000)),)}, "as-loop"),
+        ({"as_path": path_of(0)}, "as-zero"),
     ],
 )
-def test_an_update_from_the_core(attributes: Any, next_hop: str, refusal: str | None) -> None:
-    said = Attributes(**attributes)
-    assert refuse_core(pe_peer(), said, ip_address(next_hop), "10.255.0.1") == refusal
+def test_an_update_from_the_core(attributes: Any, refusal: str | None) -> None:
+    assert refuse_core(pe_peer(), Attributes(**attributes), "10.255.0.1") == refusal
+
+
+def test_core_sessions_are_internal() -> None:  # RFC 8212: no policy, no routes
+    other = msgspec.structs.replace(pe_peer(), asn=65001)
+    assert refuse_core(other, Attributes(as_path=path_of(65001)), "10.255.0.1") == "policy"
+
+
+@pytest.mark.parametrize(
+    ("next_hop", "usable"),
+    [
+        ("10.255.0.2", True),
+        ("192.0.2.1", True),
+        ("2001:db8::1", True),
+        ("0.0.0.0", False),
+        ("127.0.0.1", False),
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::", False),
+        ("::1", False),
+        ("ff02::1", False),
+        ("fe80::1", False),
+    ],
+)
+def test_a_next_hop_is_an_address_that_a_router_has(next_hop: str, usable: bool) -> None:
+    assert can_be_next_hop(ip_address(next_hop)) is usable
 
 
 @pytest.mark.parametrize(
