@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from controlplane.model.desired import Desired
-from controlplane.model.prefix import Afi
+from controlplane.model.prefix import Afi, IPAddress
 from pe.guard_keeper import GuardKeeper
 from pe.kernel.ownership import VRF_ALIAS
 from pe.kernel.structure import StructureKernel
@@ -147,8 +147,16 @@ class StructureKeeper:
         off = Guard.EDGE in self._disabled
         return off or self._guards.has_chain("netdev", f"ce_{nft_name(port)}")
 
+    def _core_addresses(self) -> frozenset[IPAddress]:
+        """Those of core ports, link-local ones left out: every link has those."""
+        found = (a.interface.ip for a in self.seen.addresses if a.port in self._desired.core_ports)
+        return frozenset(address for address in found if not address.is_link_local)
+
     async def _filter(self, now: float, *, keep: bool) -> bool:
-        scope = Scope(self._desired, self.seen.links, self._disabled, self._spare, self._neighbours)
+        scope = Scope(
+            self._desired, self.seen.links, self._disabled, self._spare, self._neighbours,
+            self._core_addresses(),
+        )  # fmt: skip
         if self._failures.waiting("ruleset", "", now):
             return False
         try:

@@ -25,13 +25,15 @@ IPNetwork = IPv4Network | IPv6Network
 class Scope:
     """``present``: devices that exist (nft refuses to guard others). ``spare_ports``: ports that
     the node leaves to the host, such as a management port. ``neighbours``: how many on-link
-    hosts of a CE port may be resolved within a minute, per family."""
+    hosts of a CE port may be resolved within a minute, per family. ``core_seen``: addresses that
+    core ports have, whoever put them there."""
 
     desired: Desired
     present: Collection[str]
     disabled: frozenset[Guard] = NONE
     spare_ports: frozenset[str] = frozenset()
     neighbours: int = 256
+    core_seen: frozenset[IPAddress] = frozenset()
 
     def on(self, guard: Guard) -> bool:
         """True unless a test switched the guard off."""
@@ -55,7 +57,7 @@ class Scope:
     def core_addresses(self, version: int) -> frozenset[str]:
         """The node's own addresses in the core: nobody outside may use them as a source."""
         node = self.desired.node
-        own: list[IPAddress] = list(node.loopbacks) if node else []
+        own: list[IPAddress] = [*(node.loopbacks if node else ()), *self.core_seen]
         for port in self.desired.core_ports.values():
             own += [interface.ip for interface in port.addresses]
         return frozenset(str(address) for address in own if address.version == version)
