@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -105,26 +105,38 @@ def test_iso_03_the_nodes_own_core_addresses(net: Net, target: str) -> None:
     """Local addresses are looked up in the VPN's table first (T2), and then denied as well."""
     version = ip.version(target)
 
-    def probe(mark: bytes) -> list[bytes]:
-        return [RED.frame(ip.echo(plan.lan(1, version), target, mark))]
-
-    def answered(seconds: float) -> bool:
+    def answered() -> tuple[bool, bool]:
+        """Whether a ping got as far as the PE's own sockets, and whether an answer came back."""
         mark = token()
-        with RED.ce.tap() as tap:
-            RED.ce.send(*probe(mark))
-            if seconds:
-                tap.wait(mark, seconds)
-            else:
-                net.sentinel(RED)
-            return any(is_echo_reply(f) for f in tap.frames() if mark in f)
+        with RED.ce.tap() as tap, reaching(target) as delivered:
+            RED.ce.send(RED.frame(ip.echo(plan.lan(1, version), target, mark)))
+            net.sentinel(RED)
+            reply = any(is_echo_reply(f) for f in tap.frames() if mark in f)
+            return delivered(), reply
 
     with Switch(net).off(Guard.LOCAL_RULE, Guard.INPUT):
-        assert answered(3.0), "control: with the rule for local addresses first it answers"
+        # This kernel does not find the way back for IPv6, but the packet has got in.
+        assert answered() == (True, version == 4), "control: local addresses come first"
     with Switch(net).off(Guard.INPUT):
-        assert not answered(0), "the rule alone holds"
+        assert answered() == (False, False), "the rule alone holds"
     with Switch(net).off(Guard.LOCAL_RULE):
-        assert not answered(0), "the input guard alone holds"
-    assert not answered(0)
+        assert not answered()[1], "the input guard alone holds"
+    assert answered() == (False, False)
+
+
+@contextlib.contextmanager
+def reaching(target: str) -> Iterator[Callable[[], bool]]:
+    """Tells whether a packet for an address of pe1 is delivered there (INPUT, before any guard)."""
+    field = "ip6" if ":" in target else "ip"
+    run_in("pe1", "nft", "-f", "-", stdin=(
+        "add table inet lab_policy\n"
+        "add chain inet lab_policy came { type filter hook input priority -5; }\n"
+        f"add rule inet lab_policy came {field} daddr {target} iifname != core0 counter\n"
+    ))  # fmt: skip
+    try:
+        yield lambda: "packets 0" not in run_in("pe1", "nft", "list", "table", "inet", "lab_policy")
+    finally:
+        run_in("pe1", "nft", "delete", "table", "inet", "lab_policy")
 
 
 def is_echo_reply(frame: bytes) -> bool:
@@ -197,15 +209,15 @@ def test_iso_08_replies_from_the_core_belong_to_their_flow(net: Net, version: in
     """Zones are set in OUTPUT too: else no reply from a remote site is known (T5)."""
     far = circuit("red", 2)
     with only_established("ce-red-1"):
-        stray, mark = token(), token()
+        stray, mark, reply = token(), token(), token()
         with watching(RED.ce, far.ce) as (near, there):
             far.ce.send(flow(far, RED, version, stray, True))
             net.sentinel(circuit("red", 3))
             assert near.count(stray) == 0, "not part of a flow yet"
             RED.ce.send(flow(RED, far, version, mark, False))
             assert there.wait(mark, 3.0) == 1
-            far.ce.send(flow(far, RED, version, mark, True))
-            assert near.wait(mark, 3.0) == 1, "the reply is established"
+            far.ce.send(flow(far, RED, version, reply, True))
+            assert near.wait(reply, 3.0) == 1, "the reply is established"
 
 
 @both
@@ -354,7 +366,7 @@ def test_iso_12_each_vlan_is_its_own_vpn(net: Net, version: int) -> None:
 
         mine, theirs = circuit(vpn, 3).ce, circuit(other, 3).ce
         assert arrives(net, Attack(TRUNK, frames, mine, RED))
-        held(net, Attack(TRUNK, frames, theirs, RED))
+        held_at_victim(net, Attack(TRUNK, frames, theirs, RED))
 
 
 PATHS = {

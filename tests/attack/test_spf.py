@@ -48,7 +48,7 @@ STRANGERS = {
     "this-network": ("0.1.2.3", False),
     "loopback": ("127.0.0.1", False),
     "loopback-6": ("::1", False),
-    "mapped-6": ("::ffff:10.1.0.1", True),
+    "mapped-6": ("::ffff:10.1.0.1", False),  # P's or the other PE's kernel would drop it
     "multicast": ("224.0.0.5", False),
     "multicast-6": ("ff02::5", False),
     "reserved": ("240.0.0.1", False),
