@@ -67,6 +67,6 @@ def difference(old: Layout | None, new: Layout | None) -> Delta:
         before = getattr(old, table) if old else {}
         after = getattr(new, table) if new else {}
         changes = getattr(delta, table)
-        changes.update(dict.fromkeys(before.keys() - after.keys()))
+        changes.update({key: None for key in before if key not in after})
         changes.update({key: value for key, value in after.items() if before.get(key) != value})
     return delta

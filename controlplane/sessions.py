@@ -70,7 +70,7 @@ class Sessions:
     def down(self, event: SessionDown) -> None:
         """A session ended. An attempt that failed is no news: there was no session."""
         peer = self._state.peers.get(event.peer)
-        if peer is None:
+        if peer is None or peer.disabled:
             return
         peer.last_error = event.reason
         if not peer.up:

@@ -18,7 +18,7 @@ class AdjRibIn:
 
     def __init__(self) -> None:
         self._routes: dict[Family, dict[Rd, dict[Prefix, Path]]] = {}
-        self._stale: dict[Family, dict[Rd, set[Prefix]]] = {}
+        self._stale: dict[Family, dict[Rd, dict[Prefix, None]]] = {}
         self._counts: dict[Family, int] = {}
 
     def put(
@@ -77,7 +77,8 @@ class AdjRibIn:
 
     def mark_stale(self, family: Family) -> None:
         """Hold what is there until it is told again or End-of-RIB comes (RFC 4724 section 4.2)."""
-        self._stale[family] = {rd: set(held) for rd, held in self._routes.get(family, {}).items()}
+        held = self._routes.get(family, {})
+        self._stale[family] = {rd: dict.fromkeys(prefixes) for rd, prefixes in held.items()}
 
     def take_stale(self, family: Family) -> list[Held]:
         """Remove what is still stale and give it."""
@@ -107,6 +108,6 @@ class AdjRibIn:
         return any(self.stale_count(family) for family in self._stale)
 
     def _freshen(self, family: Family, rd: Rd, prefixes: Iterable[Prefix]) -> None:
-        stale = self._stale[family].get(rd)
-        if stale:
-            stale.difference_update(prefixes)
+        stale = self._stale[family].get(rd, {})
+        for prefix in prefixes if stale else ():
+            stale.pop(prefix, None)

@@ -133,16 +133,13 @@ class CoreRibOut:
             withdrawn, groups = export.sent.drain()
             gone += [Nlri(prefix, export.mark.rd) for prefix in withdrawn]
             news += export.messages(groups)
+        # Another VRF may have taken over the RD: what it says replaces what was said.
+        told = {export.mark.rd: export.sent.paths for export in self._exports.values()}
         by_family: Withdrawn = {}
         for nlri in gone:
-            if not self._is_told(nlri):
+            if nlri.rd is None or nlri.prefix not in told.get(nlri.rd, {}):
                 by_family.setdefault(VPN[nlri.prefix.afi], []).append(nlri)
         return by_family, news
-
-    def _is_told(self, nlri: Nlri) -> bool:
-        """True where another VRF took over the RD and has the prefix as well."""
-        exports = self._exports.values()
-        return any(e.mark.rd == nlri.rd and nlri.prefix in e.sent.paths for e in exports)
 
     def _everything(self) -> list[Message]:
         exports = self._exports.values()

@@ -75,11 +75,12 @@ def _lowest_med(paths: list[Path]) -> list[Path]:
     return [p for p in paths if (p.attributes.med or 0) == lowest[p.attributes.neighbor_as]]
 
 
-def _address_order(path: Path) -> tuple[int, bytes, str, str]:
+def _address_order(path: Path) -> tuple[int, bytes, tuple[int, ...], str]:
     """Step g, the lowest peer address; then the RD and the link, which leave no two alike."""
     peer = path.source.peer
     address = peer.address.packed if peer else b""
-    return (len(address), address, str(path.rd or ""), path.source.via)
+    rd = (path.rd.kind, path.rd.admin, path.rd.number) if path.rd else ()
+    return (len(address), address, rd, path.source.via)
 
 
 def ranked(paths: Iterable[Path], metric: Metric) -> list[Path]:

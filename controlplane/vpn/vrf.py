@@ -92,7 +92,7 @@ class Vrf:
         # A source names protocol and link: with the prefix, it says all that a local path does.
         found = {(prefix, path.source): path for prefix, path in self._local_routes()}
         wanted = {key: self._local.get(key, path) for key, path in found.items()}
-        for key in self._local.keys() - wanted.keys():
+        for key in [key for key in self._local if key not in wanted]:
             self.table.drop(key[0], self._local[key].slot)
         for (prefix, _), path in wanted.items():
             self.table.put((prefix,), path)
