@@ -117,11 +117,18 @@ class Agent:
         for table, routes in delta.routes.items():
             self._forwarding.routes.changed(table, routes)
         for table in tables:
-            self._forwarding.routes.table_changed(table)
+            self._forwarding.routes.table_changed(table, sweep=self._in_sync)
         parts = (delta.node, delta.vrfs, delta.ce_ports, delta.core_ports, delta.sessions)
         if any(parts) or delta.labels:
             self._structure.dirty = self._structure.expected = True
         self._awake()
+
+    async def require_verdicts(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
+        """Have the guards track connections in some VRFs for a policy's sake, and let only judged
+        packets cross those in ``judged``; returns once they do."""
+        self._structure.require_verdicts(tracked, judged)
+        self._awake()
+        await self.settled()
 
     def mark_in_sync(self) -> None:
         """What is ours and not desired by now is a leftover of a former run: it goes."""

@@ -53,6 +53,13 @@ class StructureKeeper:
         self.repairs = 0
         self._down: list[Step] = []
         self._repeats: Counter[Step] = Counter()
+        self._tracked: frozenset[str] = frozenset()
+        self._judged: frozenset[str] = frozenset()
+
+    def require_verdicts(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
+        """Have connections of VRFs tracked, and only judged packets cross some of them."""
+        self._tracked, self._judged = tracked, judged
+        self.dirty = self.expected = True
 
     def read(self) -> None:
         """See what is there."""
@@ -155,7 +162,7 @@ class StructureKeeper:
     async def _filter(self, now: float, *, keep: bool) -> bool:
         scope = Scope(
             self._desired, self.seen.links, self._disabled, self._spare, self._neighbours,
-            self._core_addresses(),
+            self._core_addresses(), self._tracked, self._judged,
         )  # fmt: skip
         if self._failures.waiting("ruleset", "", now):
             return False

@@ -20,6 +20,8 @@ class Guard(enum.Enum):
     """Who may talk to the PE (ACL, CPP)."""
     ZONES = "zones"
     """Conntrack zones by port (T4, T5)."""
+    VERDICT = "verdict"
+    """That a policy has judged, in VRFs that are under one (FAIL-3)."""
     LIMITS = "limits"
     """Conntrack limits of a VRF (T15)."""
     ON_LINK = "on-link"

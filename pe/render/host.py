@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.model.desired import CePort, Session
+from controlplane.segment.verdict import ALLOW_BIT
 from pe.plan.guards import Guard
 from pe.render.model import Chain, NamedSet, braces, devices, dropped, name, quoted
 from pe.render.scope import Scope, merged, networks
@@ -83,16 +84,18 @@ def _sessions(scope: Scope) -> list[Session]:
     return list(scope.desired.sessions.values())
 
 
+def _is_limited(scope: Scope, vrf: str) -> bool:
+    return scope.is_judged(vrf) or (scope.is_tracked(vrf) and scope.on(Guard.LIMITS))
+
+
 def _limited(scope: Scope, *, by_port: bool) -> frozenset[str]:
-    if not scope.on(Guard.LIMITS):
-        return frozenset()
     owners = [(p.name, p.vrf) for p in scope.ce_ports] if by_port else [
         (vrf.name, vrf.name) for vrf in scope.vrfs
     ]  # fmt: skip
     return frozenset(
         f"{quoted(device)} : jump limit_{name(vrf)}"
         for device, vrf in owners
-        if scope.is_tracked(vrf)
+        if _is_limited(scope, vrf)
     )
 
 
@@ -186,9 +189,12 @@ def _bgp() -> Chain:
 def _limits(scope: Scope) -> Iterator[Chain]:
     """One count for both directions' hooks: a VRF's share of the one table for all (T15)."""
     for vrf in scope.vrfs:
-        if not (scope.is_tracked(vrf.name) and scope.on(Guard.LIMITS)):
+        if not _is_limited(scope, vrf.name):
             continue
-        rules = []
+        chain, rules = f"limit_{name(vrf.name)}", list[str]()
+        if scope.is_judged(vrf.name):
+            yield Chain(chain, tuple(_judged(vrf.name)))
+            chain = f"flows_{name(vrf.name)}"
         if vrf.conntrack_limit:
             over = f"ct state new ct count over {vrf.conntrack_limit}"
             rules.append(f"{over} {dropped('dos_01', vrf.name)}")
@@ -196,7 +202,15 @@ def _limits(scope: Scope) -> Iterator[Chain]:
             rate = vrf.new_flows_per_second
             over = f"ct state new limit rate over {rate}/second burst {2 * rate} packets"
             rules.append(f"{over} {dropped('dos_01', vrf.name)}")
-        yield Chain(f"limit_{name(vrf.name)}", tuple(rules))
+        yield Chain(chain, tuple(rules if scope.on(Guard.LIMITS) else ()))
+
+
+def _judged(vrf: str) -> Iterator[str]:
+    """A policy is kept in a table of its own, earlier in the same hooks. What it allows has a bit
+    in its connection's mark, or in its own if it has no connection; without that table nothing
+    new gets a bit, and nothing passes. ``ct`` ends a rule where there is no connection."""
+    yield f"ct mark & {ALLOW_BIT:#x} != 0 goto flows_{name(vrf)}"
+    yield f"meta mark & {ALLOW_BIT:#x} == 0 {dropped('fail_03', vrf)}"
 
 
 def _large_links(port: CePort, version: int) -> frozenset[str]:

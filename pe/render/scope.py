@@ -26,7 +26,8 @@ class Scope:
     """``present``: devices that exist (nft refuses to guard others). ``spare_ports``: ports that
     the node leaves to the host, such as a management port. ``neighbours``: how many on-link
     hosts of a CE port may be resolved within a minute, per family. ``core_seen``: addresses that
-    core ports have, whoever put them there."""
+    core ports have, whoever put them there. ``tracked``: VRFs whose connections a policy needs;
+    ``judged``: those of them that only judged packets may cross."""
 
     desired: Desired
     present: Collection[str]
@@ -34,6 +35,8 @@ class Scope:
     spare_ports: frozenset[str] = frozenset()
     neighbours: int = 256
     core_seen: frozenset[IPAddress] = frozenset()
+    tracked: frozenset[str] = frozenset()
+    judged: frozenset[str] = frozenset()
 
     def on(self, guard: Guard) -> bool:
         """True unless a test switched the guard off."""
@@ -50,9 +53,15 @@ class Scope:
         return sorted(self.desired.vrfs.values(), key=lambda vrf: vrf.name)
 
     def is_tracked(self, vrf: str) -> bool:
-        """True where connections are counted; others do not pay for tracking."""
+        """True where connections are counted or judged; others do not pay for tracking."""
         device = self.desired.vrfs.get(vrf)
-        return device is not None and bool(device.conntrack_limit or device.new_flows_per_second)
+        if device is None:
+            return False
+        return vrf in self.tracked or bool(device.conntrack_limit or device.new_flows_per_second)
+
+    def is_judged(self, vrf: str) -> bool:
+        """True where a policy must have spoken before a packet passes."""
+        return vrf in self.judged and self.on(Guard.VERDICT)
 
     def core_addresses(self, version: int) -> frozenset[str]:
         """The node's own addresses in the core: nobody outside may use them as a source."""

@@ -32,8 +32,10 @@ PRIORITY = -10
 """Of our hooks: before the guards (filter, 0), which check that we judged."""
 HOOKS = {"forward": 2, "output": 3}
 
-FLOW_GROUP = 5
-"""The nflog group of new flows."""
+FLOW_GROUP, STAGED_GROUP = 5, 6
+"""The nflog groups of new flows: with the enforced verdict, and once more with the staged one."""
+AWAITED = "+"
+"""Ends the prefix of an entry that has another one in the group of staged verdicts."""
 SNAP = 112
 """Bytes of a packet that are logged: an IPv6 header, some extensions, and the ports."""
 LOG_BATCH = 32
@@ -227,16 +229,16 @@ def _weigh(zone: int) -> Iterator[Rule]:
 def _tell(zone: int, *, staged: bool) -> Iterator[Rule]:
     """Log the verdict; with a staged one beside it twice, since a log holds one mark."""
     if not staged:
-        yield (_log(str(zone)),)
+        yield (_log(FLOW_GROUP, str(zone)),)
     else:
-        yield (_log(f"{zone}e"),)
+        yield (_log(FLOW_GROUP, f"{zone}{AWAITED}"),)
         yield from _weigh(zone)
-        yield (_log(f"{zone}s"),)
+        yield (_log(STAGED_GROUP, str(zone)),)
     yield (x.verdict("goto", f"decide_{zone}"),)
 
 
-def _log(prefix: str) -> Expression:
-    return x.log(FLOW_GROUP, prefix, SNAP, LOG_BATCH)
+def _log(group: int, prefix: str) -> Expression:
+    return x.log(group, prefix, SNAP, LOG_BATCH)
 
 
 def _decide(zone: int) -> Iterator[Rule]:
@@ -251,7 +253,11 @@ def _stray(zone: int) -> Iterator[Rule]:
     yield _allowed(x.meta("mark", 0))
     yield (x.counter(f"judged_{zone}"),)
     yield (x.counter(f"denied_{zone}"),)
-    yield (x.limit(NOTED_PER_SECOND, NOTED_PER_SECOND), _log(str(zone)), x.verdict("drop"))
+    yield (
+        x.limit(NOTED_PER_SECOND, NOTED_PER_SECOND),
+        _log(FLOW_GROUP, str(zone)),
+        x.verdict("drop"),
+    )
     yield (x.counter(f"untold_{zone}"), x.verdict("drop"))
 
 

@@ -1,0 +1,116 @@
+"""What the kernel should hold, and in what pieces it is brought there. No I/O.
+
+A delta is encoded when it comes, and goes to the kernel as it is; whatever else changes makes
+the whole be worked out anew and compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from controlplane.segment.enforcer import Slot
+from controlplane.segment.tables import Delta, Tables, apply
+from pe.segment.elements import Change, Elements, Encoder, difference, gates
+from pe.segment.program import Layout, program
+from pe.segment.transaction import State
+
+
+@dataclass(slots=True)
+class Wanted:
+    """The last word on everything."""
+
+    zones: dict[str, int] | None = None
+    ports: dict[str, str] = field(default_factory=dict)
+    tables: dict[Slot, Tables | None] = field(default_factory=dict)
+    whole: bool = True
+    """All is to be worked out anew."""
+    changes: list[Change] = field(default_factory=list)
+
+    @property
+    def known(self) -> bool:
+        """False before anybody said what is to be enforced where: then a former run's table
+        stays as it is."""
+        return self.zones is not None and Slot.ENFORCED in self.tables
+
+    @property
+    def vrfs(self) -> frozenset[str]:
+        """The VRFs under policy."""
+        return frozenset(self.zones or ())
+
+    def set_zones(self, zones: dict[str, int]) -> None:
+        """Have these VRFs under policy."""
+        if zones != self.zones:
+            self.zones, self.whole = dict(zones), True
+
+    def set_ports(self, ports: dict[str, str]) -> None:
+        """Know these ports and their VRFs."""
+        ours = {port: vrf for port, vrf in ports.items() if vrf in (self.zones or ())}
+        if ours == self.ports:
+            return
+        before, self.ports = gates(self.zones or {}, self.ports), ours
+        if not self.whole:
+            self.changes.append(difference(before, gates(self.zones or {}, ours)))
+
+    def set_tables(self, slot: Slot, tables: Tables | None) -> None:
+        """Have a slot hold these; a copy is made, the caller may change his."""
+        self.tables[slot] = tables.copy() if tables is not None else None
+        self.whole = True
+
+    def change_tables(self, slot: Slot, delta: Delta) -> None:
+        """Change a slot. Raises KeyError if it does not hold what the delta was made from."""
+        tables = self.tables.get(slot)
+        if tables is None:
+            raise KeyError(slot)
+        apply(delta, tables)
+        if not self.whole:
+            self.changes.append(Encoder(self.zones or {}).delta(slot, delta))
+
+    def take_change(self) -> Change | None:
+        """The deltas since the last time as one; None if all is to be worked out."""
+        changes, self.changes = self.changes, []
+        return None if self.whole else combined(changes)
+
+    def take_parts(self) -> Parts:
+        """What ``state`` is made from, safe from later changes."""
+        self.changes, self.whole = [], False
+        held = {slot: tables.copy() for slot, tables in self.tables.items() if tables is not None}
+        return Parts(dict(self.zones or {}), dict(self.ports), held)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Zones, ports and tables of one moment."""
+
+    zones: dict[str, int]
+    ports: dict[str, str]
+    tables: dict[Slot, Tables]
+
+    def state(self) -> State:
+        """Program and elements: much work where there is much."""
+        if not self.zones:
+            return State()
+        layout = Layout(frozenset(self.zones.values()), staged=Slot.STAGED in self.tables)
+        encoder = Encoder(self.zones)
+        elements: Elements = gates(self.zones, self.ports)
+        for slot, tables in self.tables.items():
+            elements |= encoder.tables(slot, tables)
+        whole = program(layout)
+        return State(whole, {name: elements.get(name, {}) for name in whole.maps})
+
+
+def combined(changes: list[Change]) -> Change:
+    """Several changes in a row as one: each key deleted and added at most once."""
+    if len(changes) == 1:
+        return changes[0]
+    gone: dict[str, set[bytes]] = {}
+    put: dict[str, dict[bytes, bytes]] = {}
+    for change in changes:
+        for name, (deleted, added) in change.items():
+            fresh = put.setdefault(name, {})
+            for key in deleted:
+                if key in fresh:
+                    del fresh[key]
+                else:
+                    gone.setdefault(name, set()).add(key)
+            fresh.update(added)
+    return {name: (gone.get(name, ()), put[name]) for name in put}
