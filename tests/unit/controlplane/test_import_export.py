@@ -10,8 +10,13 @@ import pytest
 from controlplane.bgp.outbound import NO_ADVERTISE
 from controlplane.model.attributes import Attributes, Nlri, Origin
 from controlplane.model.desired import NextHop, NextHopKey, NextHopPath
-from controlplane.model.effects import Announce, SaveLabels
-from controlplane.model.events import RefreshRequested, RoutesReceived, RoutesWithdrawn
+from controlplane.model.effects import Announce, SaveLabels, Withdraw
+from controlplane.model.events import (
+    RefreshRequested,
+    RoutesReceived,
+    RoutesWithdrawn,
+    SessionUp,
+)
 from controlplane.model.intent import DENY_ALL
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Afi
@@ -269,3 +274,14 @@ def test_as_override_lets_two_sites_share_an_asn() -> None:
         rig = red_with_ce(as_override=override)
         rig.vpn("10.1.0.0/24", asns=(65101,))
         assert rig.said(CE, "10.1.0.0/24").as_path == path_of(*heard)
+
+
+def test_a_peer_that_is_new_is_not_told_to_forget_what_it_never_heard() -> None:
+    rig = red_with_ce()
+    rig.ce(CE, "10.9.0.0/16")
+    rig.down(PE2)
+    gone = RoutesWithdrawn(CE, V4, [Nlri(prefix("10.9.0.0/16"))])
+    rig.told[PE2] = {}
+    rig.do(gone, SessionUp(peer=PE2, families=frozenset({VPN4})))
+    assert rig.actions(Withdraw) == []
+    assert rig.hears(PE2) == set()
