@@ -33,6 +33,10 @@ def draw(runs: Sequence[RoutingRun], path: Path) -> None:
     pyplot.close(figure)
 
 
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 20 else f"{value:.1f}"
+
+
 def _path_milliseconds(run: RoutingRun) -> float:
     return median(change.moved for change in run.path_changes) * 1000
 
@@ -47,7 +51,7 @@ def _bars(
     for run in done:
         place = groups.index(run.per_update) + receivers.index(run.receiver) * width
         bar = axis.bar(place, measure(run), width * 0.95, color=COLOURS[run.receiver], log=log)
-        axis.bar_label(bar, fmt="%.3g", fontsize=8)
+        axis.bar_label(bar, fmt=_figure, fontsize=8)
     middle = 0.4 - width / 2
     labels = [f"{group} in an UPDATE" for group in groups]
     axis.set_xticks([number + middle for number in range(len(groups))], labels, fontsize=8)

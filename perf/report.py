@@ -10,6 +10,9 @@ from perf.results import Results, RoutingRun
 from perf.targets import REFERENCE, Verdict, megabytes, verdicts
 
 PLOT = "routing.svg"
+STEADY = 1.3
+"""Greatest ratio of two paces at which runs are comparable."""
+
 Measure = Callable[[RoutingRun], float]
 
 _HEAD = """\
@@ -44,7 +47,7 @@ main table.
 def render(results: Results, destinations: int) -> str:
     """The whole page, in Markdown."""
     runs = results.routing
-    parts = [_HEAD, _facts(results), _targets(list(verdicts(runs)))]
+    parts = [_HEAD, _facts(results), _steadiness(runs), _targets(list(verdicts(runs)))]
     if runs:
         first = runs[0]
         parts += [
@@ -68,6 +71,18 @@ def _facts(results: Results) -> str:
         **results.versions,
     }
     return _rows(("", ""), ((name, value) for name, value in facts.items()))
+
+
+def _steadiness(runs: Sequence[RoutingRun]) -> str:
+    """A warning if something else had the CPU: then the shares are not to be relied on."""
+    paces = [pace for run in runs for pace in run.pace]
+    if not paces or max(paces) <= STEADY * min(paces):
+        return ""
+    return (
+        f"**The machine was not steady**: the same loop took up to {max(paces) / min(paces):.1f} "
+        "times as long at one moment as at another, so something else had the CPU, and not to the "
+        "same degree in each run. Run it again on a quiet machine before relying on a share.\n"
+    )
 
 
 def _pace(runs: Sequence[RoutingRun]) -> str:

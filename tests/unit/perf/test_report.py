@@ -77,6 +77,13 @@ def test_the_page_holds_every_figure_and_its_share() -> None:
     assert "missed" not in page
 
 
+def test_a_machine_that_was_not_steady_is_told() -> None:
+    quiet = msgspec.structs.replace(run("FRR", 50, 40, 1), pace=(0.1, 0.12))
+    assert "not steady" not in report.render(results(quiet), 160)
+    busy = msgspec.structs.replace(quiet, pace=(0.1, 0.3))
+    assert "up to 3.0 times as long" in report.render(results(quiet, busy), 160)
+
+
 def test_results_survive_their_file_and_the_plot_is_drawn(tmp_path: Path) -> None:
     before = results(run("FRR", 50, 40, 1000, moved=6), run("Bulkhead", 50, 4, 100, moved=0.012))
     assert msgspec.json.decode(msgspec.json.encode(before), type=Results) == before
