@@ -46,6 +46,13 @@ _NODE: tuple[tuple[str, str, Guard | None, str], ...] = (
     ("ipv4/nexthop_compat_mode", "0", None, "replacing a next hop tells of no route of it"),
     ("mpls/ip_ttl_propagate", "0", Guard.PIPE_MODE, "pipe mode (HIDE-1; RFC 3443)"),
     ("mpls/default_ttl", "255", Guard.PIPE_MODE, "HIDE-1"),
+    (
+        "ipv4/conf/all/send_redirects",
+        "0",
+        Guard.PORT_SYSCTLS,
+        "a port redirects if it or `all` says so: the port's own setting is not enough (HIDE-9)",
+    ),
+    ("ipv4/conf/default/send_redirects", "0", Guard.PORT_SYSCTLS, "nor on ports to come"),
     ("ipv4/icmp_echo_ignore_broadcasts", "1", None, "no answers to many"),
     ("ipv6/conf/all/accept_ra", "0", None, "a router learns no default from a CE (HIDE-9)"),
     ("ipv6/conf/default/accept_ra", "0", None, "nor on ports to come"),

@@ -160,7 +160,8 @@ def _to_pe(port: CePort) -> Iterator[str]:
 
 def _egress(scope: Scope, port: CePort) -> Chain:
     """No label leaves to a CE (LBL-9), and nothing whose TTL ran out at the label's end: the
-    kernel decrements it there without a look (HIDE-2)."""
+    kernel decrements it there without a look (HIDE-2). For IPv6 redirects there is no setting
+    (ip6_forward sends them), so they are stopped here (HIDE-9)."""
     return Chain(
         f"out_{name(port.name)}",
         (
@@ -168,6 +169,7 @@ def _egress(scope: Scope, port: CePort) -> Chain:
             f"ether type ip ip ttl 0 {dropped('hide_02', port.name)}",
             "ether type ip accept",
             f"ether type ip6 ip6 hoplimit 0 {dropped('hide_02', port.name)}",
+            f"icmpv6 type nd-redirect {dropped('hide_09', port.name)}",
             "ether type ip6 accept",
             *_tags(scope, port.name),
             dropped("lbl_09", port.name),
