@@ -36,6 +36,7 @@ PORT_SETTINGS = {
     "ipv4/conf/{}/arp_ignore": "0",
     "ipv4/conf/{}/send_redirects": "1",
     "ipv4/conf/{}/proxy_arp": "1",
+    "ipv4/neigh/{}/proxy_delay": "0",
     "ipv6/conf/{}/accept_ra": "2",
 }
 
@@ -123,6 +124,7 @@ class Switch:
         if Guard.PORT_SYSCTLS in without:
             ports = self._desired.ce_ports
             found |= {t.format(port): v for port in ports for t, v in PORT_SETTINGS.items()}
+            found["ipv4/conf/all/send_redirects"] = "1"
         return found
 
     @contextlib.contextmanager
