@@ -1,6 +1,8 @@
 """The start: when is enough known to tell what is a leftover, and to say End-of-RIB?
 
-A restarted speaker waits for its peers' End-of-RIB, or for a timer (RFC 4724 section 4.1).
+A restarted speaker waits for its peers' End-of-RIB, or for a timer (RFC 4724 section 4.1). What
+it tells the core comes from its sites alone, and so waits for the sites only: two PEs that start
+together would else wait for each other until the timer.
 """
 
 from __future__ import annotations
@@ -27,22 +29,28 @@ class StartOfDay:
         self._deadline = self._state.now.monotonic + sync_timeout
 
     def look(self) -> None:
-        """See whether the start is over; after it, say what is owed."""
+        """See whether the start is over; say what is owed."""
         state = self._state
-        if not state.in_sync and self.underlay_synced and state.intent is not None:
-            told = all(p.told_all(state.now.monotonic) for p in self._awaited())
-            if told or state.now.monotonic >= self._deadline:
+        if state.intent is not None and self.underlay_synced:
+            late = state.now.monotonic >= self._deadline
+            sites = late or self._told(core=False)
+            if not state.in_sync and sites and (late or self._told(core=True)):
                 state.in_sync = True
-                state.notice("info", "in_sync", by="end-of-rib" if told else "timeout")
-        if state.in_sync:
-            self._end_ribs()
+                state.notice("info", "in_sync", by="timeout" if late else "end-of-rib")
+            self._end_ribs(to_core=sites)
         state.effects.in_sync = state.in_sync
+
+    def _told(self, *, core: bool) -> bool:
+        now = self._state.now.monotonic
+        return all(p.told_all(now) for p in self._awaited() if p.intent.peer.is_core is core)
 
     def _awaited(self) -> Iterator[PeerState]:
         return (peer for peer in self._state.peers.values() if not peer.disabled)
 
-    def _end_ribs(self) -> None:
+    def _end_ribs(self, *, to_core: bool) -> None:
         for name, peer in self._state.peers.items():
+            if not (self._state.in_sync or (to_core and name.is_core)):
+                continue
             for family in sorted(peer.eor_owed, key=lambda f: f.value):
                 self._state.act(SendEndOfRib(name, family))
             peer.eor_owed = set()

@@ -11,6 +11,7 @@ from controlplane.bgp.peer_state import QUIET
 from controlplane.model.effects import Announce, ResetSession, SendEndOfRib, Withdraw
 from controlplane.model.events import PeerCleared, SessionDown, SessionUp, SpeakerLost
 from controlplane.model.peer import PeerId
+from controlplane.model.prefix import Family
 from controlplane.sessions import ADMINISTRATIVE_RESET, LONGEST_STALE
 from tests.unit.controlplane.rig import PE2, PE3, VPN4, VPN6, Rig, ce_peer, pe_peer, static, vrf
 
@@ -216,11 +217,28 @@ def test_in_sync_once_the_underlay_and_every_peer_have_told_all() -> None:
     rig.eor(PE3, VPN4)
     rig.synced()
     assert not rig.last.in_sync
+    # What the core is told comes from the sites, and there are none to wait for: two PEs that
+    # start together must not wait for each other.
+    assert len(eors(rig)) == 4
     rig.eor(PE3, VPN6)
     assert rig.last.in_sync
     assert rig.router.in_sync
-    assert len(eors(rig)) == 4
+    assert not eors(rig)
     assert rig.router.next_deadline is None
+
+
+def test_the_core_waits_for_the_sites_and_the_sites_for_the_core() -> None:
+    site = vrf("red", 1, neighbors=(ce_peer("red", "192.0.2.2"),))
+    rig = Rig(site, peers=(pe_peer(PE2),))
+    rig.synced()
+    rig.up(PE2, restart_time=100)
+    rig.up(CE, restart_time=100)
+    assert not eors(rig)
+    rig.eor(CE, Family.IPV4_UNICAST)
+    assert {peer for peer, _ in eors(rig)} == {PE2}
+    rig.eor(PE2)
+    assert {peer for peer, _ in eors(rig)} == {CE}
+    assert rig.router.in_sync
 
 
 def test_announcements_come_before_end_of_rib() -> None:
