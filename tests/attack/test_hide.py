@@ -335,7 +335,7 @@ def test_hide_09_no_redirects(net: Net, version: int) -> None:
         return any(icmp(f) in ((5, 1), (137, 0)) for f in tap.frames())  # type: ignore[attr-defined]
 
     with watching(LAN, LAN_B) as (own, other):
-        with Switch(net).off(Guard.PORT_SYSCTLS):
+        with Switch(net).off(Guard.PORT_SYSCTLS, Guard.EGRESS):
             for _ in range(3):
                 LAN.send(*frames(token()))
             assert until(lambda: redirected(own), 3.0), "control"
