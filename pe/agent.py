@@ -184,6 +184,7 @@ class Agent:
 
     def _on_events(self) -> None:
         self._events.read()
+        self._watch.report()
         self._tell()
         self._awake()
 
@@ -255,12 +256,11 @@ class Agent:
         """Next hops and routes, a slice at a time; changed paths go first, whatever the bulk."""
         self._forwarding.converge_all(self._devices(), now)
         ready = self._structure.ready_tables()
-        while self._forwarding.slice(ready, now):
+        while self._forwarding.slice(ready, now) or self._forwarding.bury(now):
             await asyncio.sleep(0)
             self._forwarding.urgent(self._devices(), now)
             if self._structure.dirty:
                 return
-        self._forwarding.bury(now)
 
     def _devices(self) -> dict[str, int]:
         return {name: link.index for name, link in self._structure.seen.links.items()}

@@ -57,7 +57,8 @@ class Forwarding:
         self.book = NextHopBook(next_hops)
         self.routes = RouteBook(desired.routes)
         self._changed: dict[NextHopKey, None] = {}
-        self._doomed: list[int] = []
+        self._doomed: list[list[int]] = []
+        self._undead: set[int] = set()
         self._retries: list[tuple[float, int, Prefix]] = []
         self._refused_next_hops: dict[NextHopKey, None] = {}
         self.written = self.refused = self.path_changes = 0
@@ -77,11 +78,6 @@ class Forwarding:
     def next_hops_changed(self, keys: Iterable[NextHopKey]) -> None:
         """These have another path, are new, or are wanted no more."""
         self._changed.update(dict.fromkeys(keys))
-
-    @property
-    def has_work(self) -> bool:
-        """True while something may still differ from the kernel and could be done about it."""
-        return bool(self._changed or len(self.routes) or self._ripe())
 
     def next_due(self) -> float | None:
         """When the first refused route is to be tried again."""
@@ -114,7 +110,8 @@ class Forwarding:
         self._refused_next_hops.pop(key, None)
         next_hop = self._desired.next_hops.get(key)
         if next_hop is None:
-            self._doomed += self.book.forget(key)
+            if ids := self.book.forget(key):
+                self._doomed.append(ids)
             self._failures.cleared("next-hop", str_key(key))
             return
         before = self.book.id_of(key)
@@ -162,20 +159,26 @@ class Forwarding:
         if refused:
             self._retries.sort(key=lambda entry: entry[0])
 
-    def _ripe(self) -> list[int]:
-        return [i for i in self._doomed if self.routes.uses[i] == 0]
-
-    def bury(self, now: float) -> None:
-        """Remove next hops that nothing uses any more."""
-        ripe = self._ripe()
-        self._doomed = [i for i in self._doomed if self.routes.uses[i] > 0]
-        for identifier, error in self.book.remove(ripe):
-            self._failures.failed("next-hop", f"id {identifier}", error, now)
+    def bury(self, now: float) -> bool:
+        """Remove next hops that nothing uses any more. True if routes turned out to use a next
+        hop that nobody wants: they are pending now."""
+        uses = self.routes.uses
+        ripe = [ids for ids in self._doomed if uses[ids[0]] == 0]
+        self._doomed = [ids for ids in self._doomed if uses[ids[0]] > 0]
+        for ids in ripe:
+            for identifier, error in self.book.remove(ids):
+                self._failures.failed("next-hop", f"id {identifier}", error, now)
+        still = {ids[0] for ids in self._doomed}
+        fresh, self._undead = still - self._undead, still
+        if fresh:
+            self.routes.users_changed(fresh)
+        return bool(fresh)
 
     def sweep(self) -> None:
         """Everything left by a former run that is not desired goes."""
         self.routes.sweep()
-        self._doomed += [i for i in self.book.unadopted() if i not in self._doomed]
+        known = {ids[0] for ids in self._doomed}
+        self._doomed += [ids for ids in self.book.unadopted() if ids[0] not in known]
 
     def object_seen(self, identifier: int, content: Content | None) -> int | None:
         """A next hop of ours changed without us. Returns how many routes went with it, None if

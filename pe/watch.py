@@ -44,6 +44,8 @@ class Watch:
         self.underlay = Underlay()
         self.next_hop_pid = 0
         self.repairs = 0
+        self._drifted = 0
+        self._first_drift: dict[str, str | int] = {}
         self._links: dict[int, Link] = {}
         self._ports: dict[str, PortChanged] = {}
 
@@ -84,7 +86,7 @@ class Watch:
         rival = parse_rival(message.body)
         if rival and message.type == nl.RTM_NEWROUTE and message.flags & nl.NLM_F_REPLACE:
             if self._forwarding.routes.route_lost(*rival):
-                self._drift("route", f"{rival[0]} {rival[1]}", "replaced")
+                self._drift(f"{rival[0]} {rival[1]}", "replaced")
             return
         self.underlay.route_event(message)
 
@@ -99,7 +101,7 @@ class Watch:
         if message.type == nl.RTM_NEWROUTE and routes.installed(table, prefix) == next_hop:
             return
         if routes.route_lost(table, prefix):
-            self._drift("route", f"{table} {prefix}", "removed or changed")
+            self._drift(f"{table} {prefix}", "removed or changed")
         elif message.type == nl.RTM_NEWROUTE:
             routes.done(table, [(prefix, next_hop)], {})
             routes.changed(table, (prefix,))
@@ -116,9 +118,18 @@ class Watch:
             fields: dict[str, str | int] = {"id": identifier, "routes": routes}
             self._log("info", "next_hop_lost" if content is None else "next_hop_changed", fields)
 
-    def _drift(self, kind: str, key: str, what: str) -> None:
+    def _drift(self, key: str, what: str) -> None:
         self.repairs += 1
-        self._log("warning", "drift_repaired", {"kind": kind, "key": key, "step": what})
+        if not self._drifted:
+            self._first_drift = {"kind": "route", "key": key, "step": what}
+        self._drifted += 1
+
+    def report(self) -> None:
+        """Log what was touched since the last report: a line, not one for each of many routes."""
+        if self._drifted:
+            fields = {**self._first_drift, "count": self._drifted}
+            self._log("warning", "drift_repaired", fields)
+            self._drifted = 0
 
     def links_read(self) -> None:
         """The structure was read anew: take its links over."""

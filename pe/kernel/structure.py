@@ -32,8 +32,8 @@ class StructureKernel:
         self._ipr: Any = AsyncIPRoute()
 
     async def open(self) -> None:
-        """Bind to the running loop."""
-        await self._ipr.bind()
+        """Bind to the running loop; to no group: events are the event socket's."""
+        await self._ipr.setup_endpoint()
 
     def read(self, settings: Callable[[Iterable[str]], Iterable[str]]) -> Structure:
         """All that there is, and the settings that matter with these devices."""

@@ -146,18 +146,26 @@ class NextHopBook:
         self._owners.update(dict.fromkeys((identifier, *legs), key))
 
     def forget(self, key: NextHopKey) -> list[int]:
-        """The next hop is no longer wanted: its ids, to be removed once no route uses them."""
+        """The next hop is no longer wanted: its ids, that which routes use first, to be removed
+        together once none does."""
         top = self._ids.pop(key, None)
         gone = ([top] if top is not None else []) + self._legs.pop(key, [])
         for identifier in gone:
             self._owners.pop(identifier, None)
         return gone
 
-    def unadopted(self) -> list[int]:
-        """Ids of ours that nothing desired stands for; groups before their legs."""
+    def unadopted(self) -> list[list[int]]:
+        """What nobody desired stands for: each with its legs after it, for their removal takes
+        the group with them."""
         left = self.objects.keys() - self._owners.keys()
         self._free = {}
-        return sorted(left, key=lambda i: (not isinstance(self.objects[i], Group), i))
+        bundles = []
+        for identifier in sorted(left):
+            content = self.objects[identifier]
+            if isinstance(content, Group):
+                bundles.append([identifier, *(leg for leg, _ in content.members if leg in left)])
+        left -= {identifier for bundle in bundles for identifier in bundle}
+        return bundles + [[identifier] for identifier in sorted(left)]
 
     def remove(self, identifiers: Iterable[int]) -> Iterator[tuple[int, OSError]]:
         """Remove objects that no route uses any more; yields those that could not be."""

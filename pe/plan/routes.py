@@ -1,20 +1,61 @@
 """The routes of all VRF tables: desired beside actual, and between them what is pending.
 
 An incremental change touches the prefixes that it names and no others; a full comparison makes
-pending what differs. Both end in the same batches.
+pending what differs. Both end in the same batches. A million prefixes pass through here, so
+what is pending is a queue of names and no set: a name that comes twice is looked at twice, and
+the second look finds nothing to do.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
-from itertools import islice
 
 from controlplane.model.desired import NextHopKey
 from controlplane.model.prefix import Prefix
 
 Tables = dict[int, dict[Prefix, NextHopKey]]
 Resolve = Callable[[NextHopKey], int | None]
+Changes = list[tuple[Prefix, int]]
+
+
+class Backlog:
+    """A queue of prefixes that takes and gives them by the thousand."""
+
+    def __init__(self) -> None:
+        self._chunks: deque[list[Prefix]] = deque()
+        self._length = 0
+        self._crowded = 1000
+
+    def add(self, prefixes: Iterable[Prefix]) -> None:
+        """Append these."""
+        chunk = list(prefixes)
+        if chunk:
+            self._chunks.append(chunk)
+            self._length += len(chunk)
+            if self._length > self._crowded:
+                self._thin()
+
+    def _thin(self) -> None:
+        """Nothing is taken while a table is held back: names that repeat must not pile up."""
+        unique = list(dict.fromkeys(prefix for chunk in self._chunks for prefix in chunk))
+        self._chunks = deque([unique])
+        self._length = len(unique)
+        self._crowded = max(1000, 2 * self._length)
+
+    def take(self, limit: int) -> list[Prefix]:
+        """Remove up to ``limit`` of them from the front."""
+        chunk = self._chunks.popleft()
+        if len(chunk) > limit:
+            # Cut once for all: what is left of a large chunk is not copied at every turn.
+            parts = [chunk[i : i + limit] for i in range(0, len(chunk), limit)]
+            self._chunks.extendleft(reversed(parts[1:]))
+            chunk = parts[0]
+        self._length -= len(chunk)
+        return chunk
+
+    def __len__(self) -> int:
+        return self._length
 
 
 class RouteBook:
@@ -23,13 +64,16 @@ class RouteBook:
     def __init__(self, desired: Tables) -> None:
         self._desired = desired
         self.actual: dict[int, dict[Prefix, int]] = {}
-        self._pending: dict[int, dict[Prefix, None]] = {}
+        self._pending: dict[int, Backlog] = {}
         self._waiting: dict[NextHopKey, set[tuple[int, Prefix]]] = {}
         self.uses: Counter[int] = Counter()
 
     def changed(self, table: int, prefixes: Iterable[Prefix]) -> None:
         """These may differ from the kernel now."""
-        self._pending.setdefault(table, {}).update(dict.fromkeys(prefixes))
+        backlog = self._pending.get(table)
+        if backlog is None:
+            backlog = self._pending[table] = Backlog()
+        backlog.add(prefixes)
 
     def load(self, routes: Iterable[tuple[int, Prefix, int]]) -> None:
         """Take in what a full dump found: (table, prefix, next-hop id)."""
@@ -50,10 +94,12 @@ class RouteBook:
             wanted = self._desired.get(table, {})
             self.changed(table, [prefix for prefix in seen if prefix not in wanted])
 
-    def table_changed(self, table: int) -> None:
-        """A VRF has come or gone: look at everything that is, or should be, in its table."""
+    def table_changed(self, table: int, *, sweep: bool) -> None:
+        """A VRF has come or gone: look at all that should be in its table, and with ``sweep`` at
+        all that is."""
         self.changed(table, self._desired.get(table, {}))
-        self.changed(table, self.actual.get(table, {}))
+        if sweep:
+            self.changed(table, self.actual.get(table, {}))
 
     def installed(self, table: int, prefix: Prefix) -> int:
         """The id of the next hop that a route has in the kernel, 0 if there is no such route."""
@@ -65,7 +111,7 @@ class RouteBook:
 
     def batch(
         self, limit: int, resolve: Resolve, wanted: Container[NextHopKey], ready: Mapping[int, bool]
-    ) -> tuple[int, list[tuple[Prefix, int]]] | None:
+    ) -> tuple[int, Changes] | None:
         """Take the next changes of one table off the pending ones, as (prefix, next-hop id; 0
         removes); None if nothing is left that can be done.
 
@@ -74,10 +120,8 @@ class RouteBook:
         tables of VRFs: False holds their routes back, a table that is missing loses them.
         """
         for table, pending in self._pending.items():
-            if pending and ready.get(table, True):
-                taken = list(islice(pending, limit))
-                for prefix in taken:
-                    del pending[prefix]
+            if len(pending) and ready.get(table, True):
+                taken = pending.take(limit)
                 desired = self._desired.get(table, {}) if table in ready else {}
                 return table, list(self._changes(table, taken, desired, resolve, wanted))
         return None
@@ -90,43 +134,58 @@ class RouteBook:
         resolve: Resolve,
         wanted: Container[NextHopKey],
     ) -> Iterator[tuple[Prefix, int]]:
-        actual = self.actual.get(table, {})
+        have = self.actual.get(table, {}).get
+        want = desired.get
+        # Routes that share a next hop share its key as an object, and addresses hash slowly.
+        ids: dict[int, int] = {}
         for prefix in taken:
-            key = desired.get(prefix)
+            key = want(prefix)
             next_hop = 0
             if key is not None:
-                next_hop = resolve(key) or 0
+                next_hop = ids.get(id(key)) or ids.setdefault(id(key), resolve(key) or 0)
                 if not next_hop:
                     self._waiting.setdefault(key, set()).add((table, prefix))
                     if key in wanted:
                         continue
-            if actual.get(prefix, 0) != next_hop:
+            if have(prefix, 0) != next_hop:
                 yield prefix, next_hop
 
     def done(
-        self, table: int, changes: Iterable[tuple[Prefix, int]], refused: Mapping[Prefix, object]
+        self, table: int, changes: Changes, refused: Mapping[Prefix, object] | None = None
     ) -> None:
         """Note what the kernel has taken."""
+        if refused:
+            changes = [change for change in changes if change[0] not in refused]
         actual = self.actual.setdefault(table, {})
-        uses = self.uses
-        for prefix, next_hop in changes:
-            if prefix in refused:
-                continue
-            before = actual.get(prefix)
-            if before is not None:
-                uses[before] -= 1
-            if next_hop:
-                actual[prefix] = next_hop
-                uses[next_hop] += 1
-            elif before is not None:
-                del actual[prefix]
+        uses, before = self.uses, len(actual)
+        if all(next_hop for _, next_hop in changes):
+            uses.update(next_hop for _, next_hop in changes)
+            replaced = (
+                [actual[prefix] for prefix, _ in changes if prefix in actual] if before else ()
+            )
+            uses.subtract(replaced)
+            actual.update(changes)
+        else:
+            for prefix, next_hop in changes:
+                self._note(actual, prefix, next_hop)
         if not actual:
             del self.actual[table]
 
+    def _note(self, actual: dict[Prefix, int], prefix: Prefix, next_hop: int) -> None:
+        before = actual.pop(prefix, 0)
+        if before:
+            self.uses[before] -= 1
+        if next_hop:
+            actual[prefix] = next_hop
+            self.uses[next_hop] += 1
+
     def next_hop_ready(self, key: NextHopKey) -> None:
         """The routes that waited for a next hop can go on."""
+        tables: dict[int, list[Prefix]] = {}
         for table, prefix in self._waiting.pop(key, ()):
-            self.changed(table, (prefix,))
+            tables.setdefault(table, []).append(prefix)
+        for table, prefixes in tables.items():
+            self.changed(table, prefixes)
 
     def next_hops_lost(self, identifiers: Collection[int]) -> int:
         """Next hops vanished, and in the kernel all their routes with them; returns how many."""
@@ -142,6 +201,12 @@ class RouteBook:
         for identifier in identifiers:
             del self.uses[identifier]
         return count
+
+    def users_changed(self, identifiers: Collection[int]) -> None:
+        """Look again at every route that uses one of these next hops."""
+        for table, actual in self.actual.items():
+            users = [prefix for prefix, next_hop in actual.items() if next_hop in identifiers]
+            self.changed(table, users)
 
     def route_lost(self, table: int, prefix: Prefix) -> bool:
         """Somebody else removed or replaced a route of ours; True if that is news."""

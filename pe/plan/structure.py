@@ -162,13 +162,16 @@ class _Planner:
 
     def _ce_port(self, port: CePort) -> Iterator[Step]:
         link, subject = self.seen.links.get(port.name), ("port", port.name)
-        if link and port.vlan and link.alias == PORT_ALIAS and not _same_vlan(link, port):
+        if link and link.alias == PORT_ALIAS and not _same_vlan(link, port):
             yield Step(Phase.RETIRE, DeleteDevice(port.name), subject)
             link = None
-        if link is None:
-            if not port.vlan or port.parent not in self.seen.links:
-                return  # waited for
+        if link is None and (not port.vlan or port.parent not in self.seen.links):
+            return  # waited for
+        if link is None or (port.vlan and not _same_vlan(link, port)):
+            # Where another device has the name, this fails and says so; that one is left alone.
             yield Step(Phase.ATTACH, CreateVlan(port.name, port.parent, port.vlan), subject)
+        if link and port.vlan and not _same_vlan(link, port):
+            return
         yield from self._attach(port, link)
         if port.mtu and (link is None or link.mtu != port.mtu):
             yield Step(Phase.ADDRESS, SetMtu(port.name, port.mtu), subject)

@@ -1,0 +1,56 @@
+"""Whole rulesets, as nft gets them. After a change on purpose: ``python -m tests.golden.renew``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from controlplane.model.desired import Desired
+from pe.plan.guards import Guard
+from pe.render.ruleset import ruleset
+from pe.render.scope import Scope
+from pe.render.transaction import transaction
+from tests.golden.founding import PRESENT, founding
+
+HERE = Path(__file__).parent
+
+
+def unlimited() -> Desired:
+    """No VRF is tracked: not a word of connection tracking may be in the ruleset."""
+    desired = founding()
+    desired.vrfs["red"] = type(desired.vrfs["red"])("red", 16001)
+    return desired
+
+
+CASES = {
+    "founding": Scope(founding(), PRESENT),
+    "untracked": Scope(unlimited(), PRESENT),
+    "no-ports-yet": Scope(founding(), {"lo"}),
+    "guards-off": Scope(founding(), PRESENT, frozenset(Guard)),
+    "spare-port": Scope(founding(), PRESENT, spare_ports=frozenset({"eth9"}), neighbours=16),
+}
+
+
+def text(case: str) -> str:
+    return transaction({}, ruleset(CASES[case]))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_ruleset_is_the_one_that_was_read_and_agreed_on(case: str) -> None:
+    assert text(case) == (HERE / f"{case}.nft").read_text()
+
+
+def test_without_limits_connection_tracking_is_not_even_switched_on() -> None:
+    words = {word for line in text("untracked").splitlines() for word in line.split()}
+    assert "ct" not in words
+    assert "ct" in {word for line in text("founding").splitlines() for word in line.split()}
+
+
+@pytest.mark.parametrize("bad", ['x"; flush ruleset; "', "a b", "x\ny", "", "a" * 16, "x;y", "{x}"])
+def test_a_name_that_breaks_out_of_its_quotes_is_refused(bad: str) -> None:
+    desired = founding()
+    port = desired.ce_ports["ce-red"]
+    desired.ce_ports[bad] = type(port)(bad, "red", 1, (), None)
+    with pytest.raises(ValueError, match="cannot be the name"):
+        ruleset(Scope(desired, {bad}))

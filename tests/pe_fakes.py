@@ -1,0 +1,162 @@
+"""Stand-ins for the kernel that keep its rules, for tests of what plans and acts on it."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+
+from controlplane.model.prefix import Prefix
+from pe.kernel.next_hop_wire import Content, Group, Leg
+from pe.kernel.ownership import PORT_ALIAS, VRF_ALIAS
+from pe.plan import ops
+from pe.state import Link, PortAddress, Structure
+
+
+class FakeStructure:
+    """Performs operations on a ``Structure`` as the kernel would.
+
+    Raises AssertionError where an operation would open a hole: a CE port up outside its VRF, or
+    a VRF that can be reached before its table is closed.
+    """
+
+    def __init__(self, state: Structure) -> None:
+        self.state = state
+        self._next_index = 100
+
+    def perform(self, op: ops.Op) -> None:
+        links, state = self.state.links, self.state
+        match op:
+            case ops.WriteSetting(setting):
+                state.sysctls[setting.path] = setting.value
+            case ops.AddRule(rule):
+                state.rules.add(rule)
+            case ops.DropRule(rule):
+                others = {r for r in state.rules if r.afi == rule.afi and r.table == rule.table}
+                assert len(others) > 1, "a moment without local addresses"
+                state.rules.remove(rule)
+            case ops.AddLastResort(route):
+                state.last_resorts.add(route)
+            case ops.DropLastResort(route):
+                assert all(link.table != route.table for link in links.values()), "VRF left open"
+                state.last_resorts.remove(route)
+            case ops.CreateVrf(name, table):
+                self._create(Link(0, name, "vrf", alias=VRF_ALIAS, table=table))
+                closed = [route for route in state.last_resorts if route.table == table]
+                assert len(closed) == 2, "a VRF before its last resort"
+            case ops.CreateVlan(name, parent, vlan):
+                assert parent in links
+                self._create(Link(0, name, "vlan", alias=PORT_ALIAS, parent=parent, vlan=vlan))
+            case ops.DeleteDevice(name):
+                self._delete(name)
+            case ops.SetUp(name):
+                links[name] = replace(links[name], up=True, carrier=True)
+            case ops.SetDown(name):
+                links[name] = replace(links[name], up=False, carrier=False)
+            case ops.SetMaster(name, master):
+                assert not links[name].up, "moved between tables while up"
+                assert not master or links[master].kind == "vrf"
+                links[name] = replace(links[name], master=master)
+            case ops.SetMtu(name, mtu):
+                links[name] = replace(links[name], mtu=mtu)
+            case ops.AddAddress(port, interface):
+                state.addresses.add(PortAddress(port, interface, True))
+            case ops.DropAddress(port, interface):
+                state.addresses = {
+                    a for a in state.addresses if (a.port, a.interface) != (port, interface)
+                }
+            case ops.PutLabel(label, vrf):
+                assert vrf in links
+                state.labels[label] = vrf
+            case ops.DropLabel(label):
+                state.labels.pop(label, None)  # it may have gone with its device
+
+    def _create(self, link: Link) -> None:
+        if link.name in self.state.links:
+            raise OSError(errno.EEXIST, "exists")
+        self._next_index += 1
+        self.state.links[link.name] = replace(link, index=self._next_index)
+
+    def _delete(self, name: str) -> None:
+        links = self.state.links
+        for link in list(links.values()):
+            if link.master == name:
+                assert not link.up, "released into the global table while up"
+                links[link.name] = replace(link, master="")
+        del links[name]
+        self.state.addresses = {a for a in self.state.addresses if a.port != name}
+        # Label routes go with the device that they lead to.
+        self.state.labels = {n: vrf for n, vrf in self.state.labels.items() if vrf != name}
+
+
+class FakeNextHops:
+    """Next-hop objects under the rules of net/ipv4/nexthop.c."""
+
+    def __init__(self) -> None:
+        self.objects: dict[int, Content] = {}
+        self.broken: set[int] = set()
+        self.calls: list[tuple[str, int]] = []
+
+    def put(self, identifier: int, content: Content) -> None:
+        self.calls.append(("put", identifier))
+        if isinstance(content, Leg) and content.oif in self.broken:
+            raise OSError(errno.ENETDOWN, "the device is down")
+        before = self.objects.get(identifier)
+        if before and isinstance(before, Group) != isinstance(content, Group):
+            raise OSError(errno.EINVAL, "a group is no single next hop")
+        if isinstance(content, Group):
+            self._check_group(content)
+        elif not content.oif:
+            groups = [g for g in self._groups() if identifier in dict(g.members)]
+            if any(len(group.members) > 1 for group in groups):
+                raise OSError(errno.EINVAL, "a discard in a group of several")
+        self.objects[identifier] = content
+
+    def _groups(self) -> list[Group]:
+        return [c for c in self.objects.values() if isinstance(c, Group)]
+
+    def _check_group(self, group: Group) -> None:
+        legs = [self.objects.get(leg) for leg, _ in group.members]
+        if not legs or len(dict(group.members)) != len(legs):
+            raise OSError(errno.EINVAL, "an empty group, or one leg twice")
+        if not all(isinstance(leg, Leg) for leg in legs):
+            raise OSError(errno.EINVAL, "no such leg")
+        if len(legs) > 1 and any(isinstance(leg, Leg) and not leg.oif for leg in legs):
+            raise OSError(errno.EINVAL, "a discard in a group of several")
+
+    def remove(self, identifier: int) -> None:
+        self.calls.append(("remove", identifier))
+        if identifier not in self.objects:
+            raise OSError(errno.ENOENT, "no such next hop")
+        del self.objects[identifier]
+        for name, group in list(self.objects.items()):
+            if isinstance(group, Group) and identifier in dict(group.members):
+                left = tuple(m for m in group.members if m[0] != identifier)
+                if left:
+                    self.objects[name] = Group(left)
+                else:
+                    self.remove(name)
+
+
+class FakeRoutes:
+    """Routes as the kernel has them; ``refuse`` fails the prefixes in it."""
+
+    def __init__(self) -> None:
+        self.tables: dict[int, dict[Prefix, int]] = {}
+        self.refuse: set[Prefix] = set()
+        self.writes = 0
+
+    def write(self, table: int, changes: list[tuple[Prefix, int]]) -> dict[Prefix, OSError]:
+        self.writes += 1
+        refused: dict[Prefix, OSError] = {}
+        routes = self.tables.setdefault(table, {})
+        for prefix, next_hop in changes:
+            if prefix in self.refuse:
+                refused[prefix] = OSError(errno.ENOMEM, "no")
+            elif next_hop:
+                routes[prefix] = next_hop
+            elif routes.pop(prefix, None) is None:
+                refused[prefix] = OSError(errno.ESRCH, "no such route")
+        return refused
+
+    def forget(self, table: int) -> None:
+        del self.tables[table]
