@@ -96,7 +96,7 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
                     async with self._audited(method, rule, caller, request):
                         yield request
         except Refusal as refusal:
-            await context.abort(refusal.code, refusal.text)
+            await context.abort(refusal.code, refusal.text, refusal.trailer)
         except Crowded:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls at once")
         except TimeoutError:

@@ -6,11 +6,14 @@ import grpc
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a fault of ours
-    """Ends a call with a status; ``text`` is for the person who called."""
+    """Ends a call with a status; ``text`` is for the person who called, ``trailer`` for programs
+    (trailing metadata)."""
 
-    def __init__(self, code: grpc.StatusCode, text: str) -> None:
+    def __init__(
+        self, code: grpc.StatusCode, text: str, trailer: tuple[tuple[str, bytes], ...] = ()
+    ) -> None:
         super().__init__(text)
-        self.code, self.text = code, text
+        self.code, self.text, self.trailer = code, text, trailer
 
 
 def invalid(text: str) -> Refusal:

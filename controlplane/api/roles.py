@@ -24,6 +24,10 @@ class Rule:
 _LOOK = Rule(ApiRole.VIEWER)
 _WATCH = Rule(ApiRole.VIEWER, lasting=True)
 
+_TAG = Rule(ApiRole.POLICY_EDITOR, changes=True)
+_DECIDE = Rule(ApiRole.POLICY_EDITOR, changes=True, whole_node=True)
+_ALL = Rule(ApiRole.VIEWER, whole_node=True)
+
 RULES: dict[str, Rule] = {
     "/bulkhead.v1.Node/GetStatus": _LOOK,
     "/bulkhead.v1.Node/ShowVrfs": _LOOK,
@@ -36,6 +40,36 @@ RULES: dict[str, Rule] = {
     "/bulkhead.v1.Node/ShowCounters": Rule(ApiRole.VIEWER, whole_node=True),
     "/bulkhead.v1.Node/ClearNeighbor": Rule(ApiRole.OPERATOR, changes=True),
     "/bulkhead.v1.Node/Reload": Rule(ApiRole.ADMIN, changes=True, whole_node=True),
+    # Tags decide what a policy means for a workload: whoever sets them edits policy.
+    "/bulkhead.v1.Workloads/AttachWorkload": _TAG,
+    "/bulkhead.v1.Workloads/DetachWorkload": _TAG,
+    "/bulkhead.v1.Workloads/TagWorkload": _TAG,
+    "/bulkhead.v1.Workloads/GetWorkload": _LOOK,
+    "/bulkhead.v1.Workloads/ListWorkloads": _LOOK,
+    "/bulkhead.v1.Workloads/WatchWorkloads": _WATCH,
+    "/bulkhead.v1.Groups/ListGroups": _LOOK,
+    "/bulkhead.v1.Groups/GetGroup": _LOOK,
+    "/bulkhead.v1.Groups/TrySelector": _LOOK,
+    "/bulkhead.v1.Groups/ListNetworkSets": _LOOK,
+    # A document speaks of all VRFs.
+    "/bulkhead.v1.Policy/CheckPolicy": _LOOK,
+    "/bulkhead.v1.Policy/WhatIf": _ALL,
+    "/bulkhead.v1.Policy/StagePolicy": _DECIDE,
+    "/bulkhead.v1.Policy/UnstagePolicy": _DECIDE,
+    "/bulkhead.v1.Policy/PromotePolicy": _DECIDE,
+    "/bulkhead.v1.Policy/RollBackPolicy": _DECIDE,
+    "/bulkhead.v1.Policy/DiffPolicies": _ALL,
+    "/bulkhead.v1.Policy/ListRevisions": _ALL,
+    "/bulkhead.v1.Policy/GetRevision": _ALL,
+    "/bulkhead.v1.Policy/ListChanges": _ALL,
+    "/bulkhead.v1.Policy/Explain": _LOOK,
+    "/bulkhead.v1.Flows/QueryFlows": _LOOK,
+    "/bulkhead.v1.Flows/WatchFlows": _WATCH,
+    "/bulkhead.v1.Flows/GetMap": _LOOK,
+    "/bulkhead.v1.Flows/RecordBaseline": Rule(ApiRole.POLICY_EDITOR, changes=True, whole_node=True),
+    "/bulkhead.v1.Flows/ListBaselines": _ALL,
+    "/bulkhead.v1.Flows/Recommend": _ALL,
+    "/bulkhead.v1.Evidence/GetEvidence": _ALL,
     "/grpc.health.v1.Health/Check": _LOOK,
     "/grpc.health.v1.Health/List": _LOOK,
     "/grpc.health.v1.Health/Watch": _WATCH,

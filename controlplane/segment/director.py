@@ -86,6 +86,13 @@ class Director:
         policies = filter(None, map(self.policy, Slot))
         return frozenset().union(*(group_ids(policy, workload) for policy in policies))
 
+    def resting_after(self, name: str, now: float) -> dict[Place, float]:
+        """The places that would rest, and until when, if a workload left now."""
+        population = self.population
+        workload = population.attachments[name].workload
+        alone = [place for place in places(workload) if population.owners(place) == {name}]
+        return {place: now + REST_SECONDS for place in alone if place not in population.claims}
+
     @property
     def next_deadline(self) -> float | None:
         """When `expire` has something to do (Unix time)."""

@@ -64,8 +64,10 @@ class SegmentStore:
             },
             self._ledger(),
             [
-                MembershipChange(*map(str, texts), float(str(at)))  # type: ignore[call-arg]
-                for *texts, at in rows(
+                MembershipChange(
+                    str(name), str(change), str(before), str(after), str(who), float(str(at))
+                )
+                for name, change, before, after, who, at in rows(
                     "SELECT workload, change, before, after, who, at FROM workload_change"
                     " ORDER BY number"
                 )
@@ -123,6 +125,11 @@ class SegmentStore:
                 "INSERT OR REPLACE INTO resting VALUES (?, ?, ?)",
                 [(vrf, str(prefix), until) for (vrf, prefix), until in resting.items()],
             )
+            _note(connection, change)
+
+    def save_change(self, change: MembershipChange) -> None:
+        """One more line of a workload's history."""
+        with self._database.transaction() as connection:
             _note(connection, change)
 
     def save_ledger(self, before: Ledger, after: Ledger) -> None:

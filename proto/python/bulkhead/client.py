@@ -21,6 +21,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc  # noqa: E402 - after the line that it reads
 
+from bulkhead.segment import Segment  # noqa: E402
 from bulkhead.v1 import node_pb2 as pb  # noqa: E402
 from bulkhead.v1 import node_pb2_grpc  # noqa: E402
 
@@ -65,6 +66,8 @@ class Node:
         self.channel = channel
         self.timeout = timeout
         self._stub: Any = node_pb2_grpc.NodeStub(channel)
+        #: Workloads, groups, policy, flows and evidence.
+        self.segment = Segment(channel, timeout)
 
     def __enter__(self) -> Node:
         return self

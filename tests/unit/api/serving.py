@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from bulkhead.client import Node, connect
 
-from controlplane.api.server import AUDIT, ApiServer, serve_api
+from controlplane.api.server import AUDIT, AddServices, ApiServer, serve_api
 from controlplane.model.intent import NodeIntent
 from tests.unit.api.fake_node import FakeNode
 
@@ -75,14 +75,20 @@ class Serving:
 
 
 @contextmanager
-def serving(intent: NodeIntent, node: FakeNode | None = None) -> Iterator[Serving]:
-    """Serve until the block ends."""
+def serving(
+    intent: NodeIntent,
+    node: FakeNode | None = None,
+    more: Callable[[FakeNode], Coroutine[Any, Any, AddServices]] | None = None,
+) -> Iterator[Serving]:
+    """Serve until the block ends; ``more`` makes further services, on the server's loop."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     node, notes = node or FakeNode(), Notes()
     try:
-        start = asyncio.run_coroutine_threadsafe(serve_api(node, intent, notes), loop)
+        add = asyncio.run_coroutine_threadsafe(more(node), loop).result(10) if more else None
+        serve = serve_api(node, intent, notes, more_services=add)
+        start = asyncio.run_coroutine_threadsafe(serve, loop)
         running = Serving(node, start.result(10), loop, notes, intent)
         try:
             yield running

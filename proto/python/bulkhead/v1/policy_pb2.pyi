@@ -138,11 +138,11 @@ class DiffPoliciesResponse(_message.Message):
             CHANGE_UNSPECIFIED: _ClassVar[DiffPoliciesResponse.Line.Change]
             CHANGE_ADDED: _ClassVar[DiffPoliciesResponse.Line.Change]
             CHANGE_REMOVED: _ClassVar[DiffPoliciesResponse.Line.Change]
-            CHANGE_MOVED: _ClassVar[DiffPoliciesResponse.Line.Change]
+            CHANGE_CHANGED: _ClassVar[DiffPoliciesResponse.Line.Change]
         CHANGE_UNSPECIFIED: DiffPoliciesResponse.Line.Change
         CHANGE_ADDED: DiffPoliciesResponse.Line.Change
         CHANGE_REMOVED: DiffPoliciesResponse.Line.Change
-        CHANGE_MOVED: DiffPoliciesResponse.Line.Change
+        CHANGE_CHANGED: DiffPoliciesResponse.Line.Change
         CHANGE_FIELD_NUMBER: _ClassVar[int]
         SUBJECT_FIELD_NUMBER: _ClassVar[int]
         BEFORE_FIELD_NUMBER: _ClassVar[int]

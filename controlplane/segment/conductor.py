@@ -1,0 +1,375 @@
+"""Carries decisions out: store first, then the kernel, then the router; one change at a time.
+
+The store is the truth: what is in it after a crash is what the kernel is brought to. A change is
+answered for only once both hold it, and a promotion that the kernel refuses is taken back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+
+from controlplane.model.effects import ClaimsChanged
+from controlplane.model.events import Event
+from controlplane.model.intent import NodeIntent
+from controlplane.segment.attachment import Attachment, MembershipChange, summary, tags_text
+from controlplane.segment.director import Director
+from controlplane.segment.enforcer import Enforcer, FlowRecord, LiveFlow, Slot
+from controlplane.segment.flowbook import FlowBook
+from controlplane.segment.orders import ChangeTables, Order, SetTables, SetZones, TellRouter
+from controlplane.segment.placing import Fault, RefusedError, Why, refuse_misplaced
+from controlplane.segment.population import Population, latest_move
+from controlplane.segment.revision import Entry, Ledger, Signature
+from controlplane.segment.tables import Reader
+from controlplane.segment.verdict import DEFAULT_IDS
+from controlplane.segment.workload import Packet, Workload
+from controlplane.store.segment import Baseline, SegmentStore
+
+Log = Callable[[str, str, dict[str, str | int]], None]
+SETTLE_SECONDS = 20.0
+SWEEP_DELAY = 0.05
+"""How long changes gather before established flows are held against them."""
+
+WorkloadEvent = tuple[str, Attachment]
+"""attached, changed or detached, and the workload."""
+
+
+class KernelRefusedError(Exception):
+    """The kernel did not take a promotion; what was enforced is enforced still."""
+
+
+class Conductor:
+    """Microsegmentation of one node, on the node's loop."""
+
+    def __init__(
+        self, store: SegmentStore, enforcer: Enforcer, intent: NodeIntent, *,
+        emit: Callable[[list[Event]], None], log: Log, clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        kept = store.load()
+        self.director = Director(Population(kept.attachments, {}, kept.resting), kept.ledger)
+        self.history, self.baselines = kept.history, kept.baselines
+        self.intent = intent
+        self.book = FlowBook()
+        self.started = clock()
+        self.on_change: list[Callable[[str, Attachment], None]] = []
+        self._store, self._enforcer, self._emit, self._log = store, enforcer, emit, log
+        self._clock = clock
+        self._changing = asyncio.Lock()
+        self._rule_names: dict[Slot, dict[int, str]] = {}
+        self._named_at = -1
+        self._to_sweep: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._begun = False
+
+    # -- the node -----------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Tell the router of the workloads that the store knows, and listen to flows."""
+        self._enforcer.watch(self._on_flows)
+        self._carry_out(self.director.routes())
+
+    def layout(self, zones: dict[str, int]) -> None:
+        """The node's VRFs and their conntrack zones."""
+        self._carry_out(self.director.set_vrfs(zones))
+
+    def begin(self) -> None:
+        """Enough is known: from now on the kernel follows."""
+        if not self._begun:
+            self._begun = True
+            self._carry_out(self.director.begin())
+
+    async def claims_changed(self, changes: Iterable[ClaimsChanged]) -> None:
+        """Routes of other PEs came or went; returns once the kernel knows whose they are."""
+        for change in changes:
+            orders = self.director.take_claims(change.vrf, change.claims, self._clock())
+            self._note_moves(change)
+            self._carry_out(orders)
+            self._sweep_soon(change.vrf)
+        if self._begun:
+            await self._settle()
+
+    def now(self) -> float:
+        """Unix time, as everything here is signed with it."""
+        return self._clock()
+
+    def tick(self) -> None:
+        """Look at what was due by now."""
+        self._carry_out(self.director.expire(self._clock()))
+
+    async def stop(self) -> None:
+        """End; the kernel goes on enforcing."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- workloads ----------------------------------------------------------------------------
+
+    async def attach(self, workload: Workload, who: str) -> tuple[Attachment, bool]:
+        """Make a workload known; how it is now, and whether the kernel knows it already.
+
+        Raises RefusedError. The same workload again changes nothing, even if another PE has it
+        by now: to take it back, detach it first.
+        """
+        async with self._changing:
+            refuse_misplaced(workload, self.intent, self.director.population)
+            known = self.director.population.attachments.get(workload.name)
+            if known is not None and known.configured:
+                raise _configured(workload.name)
+            if known is not None and known.workload == workload:
+                return known, True
+            change = "changed" if known else "attached"
+            attachment = self._attachment(workload, known)
+            return attachment, await self._put(attachment, known, who, change)
+
+    def _attachment(self, workload: Workload, known: Attachment | None) -> Attachment:
+        moved = latest_move(self.director.population.claims, workload)
+        same_place = known is not None and known.workload.addresses == workload.addresses
+        moves = known.moves if known is not None and same_place else 0
+        if moved is not None and not same_place:
+            moves = moved + 1
+        now = self._clock()
+        if known is None:
+            return Attachment(workload, 1, now, moves)
+        return replace(known, workload=workload, generation=known.generation + 1, moves=moves)
+
+    async def _put(
+        self, attachment: Attachment, known: Attachment | None, who: str, change: str
+    ) -> bool:
+        before = summary(known.workload) if known else ""
+        after = summary(attachment.workload)
+        self._note(attachment.workload.name, change, before, after, who, attachment)
+        orders = self.director.attach(attachment, self._clock())
+        self._sweep_soon(attachment.workload.vrf)
+        enforced = await self._carry_out_slowly(orders)
+        self._tell("attached" if known is None else "changed", attachment)
+        return enforced
+
+    async def tag(
+        self, name: str, set_: dict[str, str], unset: Sequence[str], generation: int, who: str
+    ) -> Attachment:
+        """Change tags; raises RefusedError."""
+        async with self._changing:
+            known = self._known(name)
+            if generation and generation != known.generation:
+                text = f"{name} has generation {known.generation} by now"
+                raise RefusedError(Why.OVERTAKEN, Fault("expected_generation", text))
+            tags = {k: v for k, v in known.workload.tags.items() if k not in unset} | set_
+            if tags == dict(known.workload.tags):
+                return known
+            workload = replace(known.workload, tags=tags)
+            after = replace(known, workload=workload, generation=known.generation + 1)
+            change = MembershipChange(
+                name, "tagged", tags_text(known.workload), tags_text(workload), who, self._clock()
+            )
+            self._store.save_attachment(after, change)
+            self.history.append(change)
+            self._sweep_soon(workload.vrf)
+            await self._carry_out_slowly(self.director.attach(after, self._clock()))
+            self._tell("changed", after)
+            return after
+
+    async def detach(self, name: str, who: str) -> bool:
+        """Forget a workload; False if it was not there. Raises RefusedError."""
+        async with self._changing:
+            if name not in self.director.population.attachments:
+                return False
+            known, now = self._known(name), self._clock()
+            resting = self.director.resting_after(name, now)
+            change = MembershipChange(name, "detached", summary(known.workload), "", who, now)
+            self._store.forget_attachment(name, change, resting, now)
+            orders = self.director.detach(name, now)
+            self.history.append(change)
+            self._sweep_soon(known.workload.vrf)
+            await self._carry_out_slowly(orders)
+            self._tell("detached", known)
+            return True
+
+    def _known(self, name: str) -> Attachment:
+        known = self.director.population.attachments.get(name)
+        if known is None:
+            raise RefusedError(Why.UNKNOWN, Fault("name", f"there is no workload {name!r}"))
+        if known.configured:
+            raise _configured(name)
+        return known
+
+    def _note(
+        self, name: str, change: str, before: str, after: str, who: str, attachment: Attachment
+    ) -> None:
+        line = MembershipChange(name, change, before, after, who, self._clock())
+        self._store.save_attachment(attachment, line)
+        self.history.append(line)
+
+    def _note_moves(self, change: ClaimsChanged) -> None:
+        population = self.director.population
+        for prefix, claim in change.claims.items():
+            for name in sorted(population.owners((change.vrf, prefix))):
+                where = claim.node or "another VRF" if claim else "here"
+                line = MembershipChange(
+                    name, "moved", "", f"{prefix} {where}", "bgp", self._clock()
+                )
+                self._store.save_change(line)
+                self.history.append(line)
+                fields: dict[str, str | int] = {"workload": name, "to": where}
+                self._log("info", "workload_moved", {**fields, "address": str(prefix)})
+
+    def _tell(self, change: str, attachment: Attachment) -> None:
+        for listener in tuple(self.on_change):
+            listener(change, attachment)
+
+    # -- revisions ----------------------------------------------------------------------------
+
+    async def move(self, change: Callable[[Ledger], Ledger]) -> tuple[Ledger, int, float]:
+        """Move revisions: the new ledger, flows that were ended for it, seconds that it took.
+
+        `change` may raise MoveError. Raises KernelRefusedError when nothing has changed.
+        """
+        async with self._changing:
+            started = time.perf_counter()
+            before = self.director.ledger
+            after = change(before)
+            if after == before:
+                return after, 0, 0.0
+            self._store.save_ledger(before, after)
+            try:
+                self._carry_out(self.director.take_ledger(after))
+                await self._enforcer.settled()
+            except Exception as error:
+                await self._take_back(before, after, error)
+                raise KernelRefusedError(str(error)) from error
+            took = time.perf_counter() - started
+            enforced_anew = before.trail != after.trail and after.trail[-1].move != "stage"
+            ended = await self._end_forbidden(self.director.zones) if enforced_anew else 0
+            return after, ended, took
+
+    async def draft(self, change: Callable[[Ledger], Ledger]) -> None:
+        """Keep a document that is in force nowhere yet."""
+        async with self._changing:
+            before = self.director.ledger
+            after = change(before)
+            self._store.save_ledger(before, after)
+            self.director.ledger = after
+
+    async def _take_back(self, before: Ledger, after: Ledger, error: Exception) -> None:
+        now, last = self._clock(), after.trail[-1]
+        why = f"the kernel refused it: {error}"
+        entry = Entry("revert", last.after, last.before, Signature("bulkhead", now, why))
+        restored = Ledger({**after.revisions, **before.revisions}, (*after.trail, entry))
+        self._store.save_ledger(after, restored)
+        self._log("error", "policy_refused_by_kernel", {"revision": last.after, "why": str(error)})
+        self._carry_out(self.director.take_ledger(restored))
+        await self._settle()
+
+    # -- flows --------------------------------------------------------------------------------
+
+    def record_baseline(self, baseline: Baseline) -> None:
+        """Keep a baseline under a new name."""
+        self._store.save_baseline(baseline)
+        self.baselines[baseline.name] = baseline
+
+    def rule_name(self, slot: Slot, number: int) -> str:
+        """The id of the rule behind a number in a verdict."""
+        if self._named_at != self.director.version:
+            self._named_at = self.director.version
+            for each in Slot:
+                compiler = self.director.compiler(each)
+                names = self._rule_names.setdefault(each, dict(DEFAULT_IDS))
+                if compiler is not None:
+                    names.update(compiler.compiled().rule_ids)
+        return self._rule_names.get(slot, DEFAULT_IDS).get(number) or f"number {number}"
+
+    def _on_flows(self, records: Sequence[FlowRecord], lost: int) -> None:
+        enforced = lambda number: self.rule_name(Slot.ENFORCED, number)  # noqa: E731
+        staged = lambda number: self.rule_name(Slot.STAGED, number)  # noqa: E731
+        self.book.take(records, lost, self._clock(), enforced, staged)
+
+    async def _end_forbidden(self, vrfs: Iterable[str]) -> int:
+        """End established flows that the enforced tables do not allow; how many."""
+        compiler = self.director.compiler(Slot.ENFORCED)
+        if compiler is None:
+            return 0
+        reader, ended = Reader(compiler.tables), 0
+        for vrf in tuple(vrfs):
+            doomed = [flow for flow in await self._enforcer.live(vrf) if _forbidden(reader, flow)]
+            if doomed:
+                ended += await self._enforcer.end(doomed)
+        return ended
+
+    def _sweep_soon(self, vrf: str) -> None:
+        if vrf not in self._to_sweep:
+            self._to_sweep.add(vrf)
+            self._spawn(self._sweep(vrf))
+
+    async def _sweep(self, vrf: str) -> None:
+        """Somebody's groups changed: flows that are open on the strength of the old ones end."""
+        await asyncio.sleep(SWEEP_DELAY)
+        self._to_sweep.discard(vrf)
+        await self._settle()
+        if self._begun and vrf in self.director.zones:
+            ended = await self._end_forbidden([vrf])
+            if ended:
+                self._log("info", "flows_ended", {"vrf": vrf, "flows": ended})
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except Exception as error:
+                self._log("error", "flow_sweep_failed", {"why": repr(error)})
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- orders -------------------------------------------------------------------------------
+
+    def _carry_out(self, orders: Sequence[Order]) -> None:
+        """Hand orders on without waiting: where nothing is told that needs the kernel first."""
+        for order in orders:
+            self._hand_on(order)
+
+    async def _carry_out_slowly(self, orders: Sequence[Order]) -> bool:
+        """Hand orders on; the router hears only once the kernel holds what came before.
+
+        False if the kernel takes longer than a call lasts.
+        """
+        done = True
+        for position, order in enumerate(orders):
+            if isinstance(order, TellRouter) and position:
+                done = await self._settle()
+            self._hand_on(order)
+        return await self._settle() and done
+
+    def _hand_on(self, order: Order) -> None:
+        match order:
+            case SetZones(zones):
+                self._enforcer.zones(dict(zones))
+            case SetTables(slot, tables):
+                self._enforcer.submit(slot, tables)
+            case ChangeTables(slot, delta):
+                self._enforcer.submit_delta(slot, delta)
+            case TellRouter(events):
+                self._emit(list(events))
+
+    async def _settle(self) -> bool:
+        try:
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._enforcer.settled()
+        except TimeoutError:
+            self._log("error", "segment_not_settled", {"seconds": int(SETTLE_SECONDS)})
+            return False
+        except Exception as error:
+            self._log("error", "segment_refused_by_kernel", {"why": str(error)})
+            return False
+        return True
+
+
+def _forbidden(reader: Reader, flow: LiveFlow) -> bool:
+    kind = max(flow.icmp_type, 0)
+    packet = Packet(flow.source.version, flow.protocol, flow.dport, kind, flow.sport)
+    return not reader.verdict(flow.vrf, flow.source, flow.destination, packet).allowed
+
+
+def _configured(name: str) -> RefusedError:
+    return RefusedError(Why.NOT_SO, Fault("name", f"{name} stands in pe.yaml: change it there"))

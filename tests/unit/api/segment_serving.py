@@ -1,0 +1,126 @@
+"""The services of microsegmentation over a kernel that is not there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from bulkhead.segment import Segment
+
+from controlplane.api.segment_services import segment_services
+from controlplane.api.server import AddServices
+from controlplane.model.events import Event
+from controlplane.model.intent import CePortIntent, NodeIntent, VrfIntent
+from controlplane.model.prefix import parse_prefix
+from controlplane.segment.conductor import Conductor
+from controlplane.segment.enforcer import FlowRecord, Slot
+from controlplane.segment.tables import Reader
+from controlplane.segment.workload import Packet
+from controlplane.store import open_store
+from tests.unit.api.fake_node import FakeNode
+from tests.unit.api.serving import Serving, node_intent, serving
+from tests.unit.controlplane.rig import ce_peer, targets
+from tests.unit.segment.kernel import FakeKernel
+
+POLICY = """
+name: payroll
+groups:
+  web: {id: 101, selector: tier=web}
+  payroll: {id: 102, selector: app=payroll}
+  pci: {id: 103, selector: scope=pci}
+networks: {partners: [203.0.113.0/24]}
+modes: {groups: {payroll: full}}
+rules:
+  security: [deny partners to workloads on tcp/22]
+  application: [allow web to payroll on tcp/443]
+"""
+PORTS = tuple(
+    CePortIntent(name=f"p{n}", vrf="red", addresses=(), sources=(parse_prefix("10.0.0.0/24"),))
+    for n in (1, 2)
+)
+
+
+def segment_intent(folder: Path, **more: Any) -> NodeIntent:
+    import msgspec
+
+    from controlplane.model.rd import parse_rd
+
+    one = targets("65000:1")
+    neighbors = (ce_peer("red", "192.0.2.2", port="p1"),)
+    red = VrfIntent(
+        name="red", rd=parse_rd("65000:1"), import_targets=one, export_targets=one, ports=PORTS,
+        neighbors=neighbors,
+    )  # fmt: skip
+    blue = msgspec.structs.replace(
+        red, name="blue", rd=parse_rd("65000:2"), neighbors=(),
+        ports=(CePortIntent(name="q1", vrf="blue", addresses=()),),
+    )  # fmt: skip
+    return node_intent(folder, vrfs=(red, blue), **more)
+
+
+@dataclass
+class Desk:
+    """A served node; `told` is what the router heard."""
+
+    running: Serving
+    conductor: Conductor
+    kernel: FakeKernel
+    segment: Segment
+    told: list[Event] = field(default_factory=list)
+
+    def flow(
+        self, source: str, destination: str, port: int = 443, vrf: str = "red", count: int = 1
+    ) -> None:
+        """The kernel tells of flows, judged by the tables that it holds."""
+        src, dst = ip_address(source), ip_address(destination)
+
+        def word(slot: Slot) -> int | None:
+            held = self.kernel.held.get(slot)
+            packet = Packet(src.version, 6, dport=port)
+            return Reader(held).verdict(vrf, src, dst, packet).word if held else None
+
+        judged = (word(Slot.ENFORCED) or 0, word(Slot.STAGED))
+        record = FlowRecord(time.time(), vrf, src, dst, 6, 40000, port, -1, *judged)
+        self.lose(0, [record] * count)
+
+    def lose(self, lost: int, records: list[FlowRecord] | None = None) -> None:
+        async def tell() -> None:
+            assert self.kernel.on_flows is not None
+            self.kernel.on_flows(records or [], lost)
+
+        self.running.call(tell())
+
+    def attach(self, name: str, address: str, **tags: str) -> None:
+        self.segment.attach(name, "red", "p1", [address], tags)
+
+
+@contextmanager
+def segment_desk(folder: Path, **more: Any) -> Iterator[Desk]:
+    intent, kernel, told = segment_intent(folder, **more), FakeKernel(), list[Event]()
+    made: list[Conductor] = []
+    stores = []
+
+    async def start(node: FakeNode) -> AddServices:
+        store = open_store(Path(intent.state_dir))
+        stores.append(store)
+        conductor = Conductor(store.segment, kernel, intent, emit=told.extend, log=lambda *_: None)
+        made.append(conductor)
+        conductor.open()
+        conductor.layout({"red": 1, "blue": 2})
+        conductor.begin()
+        return segment_services(conductor, node, "pe1")
+
+    async def end() -> None:
+        await made[0].stop()
+        stores[0].close()
+
+    with serving(intent, FakeNode(), start) as running, running.client() as client:
+        try:
+            yield Desk(running, made[0], kernel, client.segment, told)
+        finally:
+            running.call(end())
