@@ -94,7 +94,8 @@ class NftReader:
         return 0
 
     def fingerprint(self) -> str:
-        """A digest of all of ours that does not change by itself."""
+        """A digest of all of ours that does not change by itself, nor when others change theirs:
+        the head of each message, which has the ruleset's generation in it, is left out."""
         digest = hashlib.sha256()
         for family in FAMILIES:
             for part in self._static_parts(family):
@@ -103,21 +104,21 @@ class NftReader:
 
     def _static_parts(self, family: str) -> Iterator[bytes]:
         for body in self._dump(_GET_CHAIN, family, 1):
-            yield bytes(body)
+            yield bytes(body[4:])
         for body in self._dump(_GET_RULE, family, 1):
-            yield bytes(body)
+            yield bytes(body[4:])
         for body in self._dump(_GET_SET, family, 1):
             found = nl.attributes(body[4:])
             flags = int.from_bytes(found[3], "big") if 3 in found else 0
             if not flags & _SET_DYNAMIC:
-                yield bytes(body)
+                yield bytes(body[4:])
                 yield from self._elements(family, nl.text(found[2]))
 
     def _elements(self, family: str, set_name: str) -> Iterator[bytes]:
         names = _string(1, TABLE) + _string(2, set_name)
         for message in self._socket.dump(_GET_ELEMENTS, _head(family) + names):
             # Hash sets come in the order of their buckets, which stays while nothing changes.
-            yield bytes(message.body)
+            yield bytes(message.body[4:])
 
     def names(self, family: str) -> Names | None:
         """What our table of a family holds; None if there is no such table."""

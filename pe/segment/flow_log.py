@@ -50,7 +50,7 @@ class FlowLog:
         self._tell: OnFlows | None = None
         self._expected: int | None = None
         self._lost = 0
-        self._halves: dict[bytes, deque[tuple[float, FlowRecord]]] = {}
+        self._halves: dict[bytes, deque[tuple[float, FlowRecord | int]]] = {}
         self._next_sweep = 0.0
 
     def watch(self, on_flows: OnFlows) -> None:
@@ -111,18 +111,30 @@ class FlowLog:
         zone = int(prefix.rstrip(AWAITED))
         word = int.from_bytes(entry[_MARK], "big") if _MARK in entry else 0
         if group == STAGED_GROUP:
-            half = self._first_half(prefix, entry[_PAYLOAD])
-            if half is not None:
-                found.append(msgspec.structs.replace(half, staged=word))
+            self._pair(_key(zone, entry[_PAYLOAD]), word, found)
             return
         record = self._record(zone, word, entry)
         if record is None:
             self._lost += 1
         elif prefix.endswith(AWAITED):
-            key = _key(zone, entry[_PAYLOAD])
-            self._halves.setdefault(key, deque()).append((time.monotonic(), record))
+            self._pair(_key(zone, entry[_PAYLOAD]), record, found)
         else:
             found.append(record)
+
+    def _pair(self, key: bytes, half: FlowRecord | int, found: list[FlowRecord]) -> None:
+        """Put a record and a staged word together; either may come first, since the kernel empties
+        its two buffers as they fill."""
+        waiting = self._halves.get(key)
+        if not waiting or isinstance(waiting[0][1], int) == isinstance(half, int):
+            self._halves.setdefault(key, deque()).append((time.monotonic(), half))
+            return
+        other = waiting.popleft()[1]
+        if not waiting:
+            del self._halves[key]
+        if isinstance(half, FlowRecord):
+            half, other = other, half
+        if isinstance(other, FlowRecord) and isinstance(half, int):
+            found.append(msgspec.structs.replace(other, staged=half))
 
     def _number(self, sequence: int) -> None:
         if self._expected is not None and sequence != self._expected:
@@ -135,21 +147,14 @@ class FlowLog:
             return None
         return FlowRecord(_when(entry), vrf, *parts, word, None)
 
-    def _first_half(self, prefix: str, payload: memoryview) -> FlowRecord | None:
-        key = _key(int(prefix), payload)
-        waiting = self._halves.get(key)
-        if not waiting:
-            return None  # the first half was lost, and counted
-        _, record = waiting.popleft()
-        if not waiting:
-            del self._halves[key]
-        return record
-
     def _overdue(self, now: float) -> list[FlowRecord]:
+        """Records whose staged word was lost; a word whose record was lost goes as well."""
         found: list[FlowRecord] = []
         for key, waiting in [*self._halves.items()]:
             while waiting and waiting[0][0] <= now - PATIENCE_SECONDS:
-                found.append(waiting.popleft()[1])
+                half = waiting.popleft()[1]
+                if isinstance(half, FlowRecord):
+                    found.append(half)
             if not waiting:
                 del self._halves[key]
         return found

@@ -145,9 +145,10 @@ class SegmentSocket:
 
 
 def _without_use(kind: int, body: memoryview) -> bytes:
-    """A chain's message also says how many refer to it, which changes with elements."""
+    """A message's head has the ruleset's generation in it; and a chain's says how many refer to
+    it, which changes with elements."""
     if kind != _GET_CHAIN:
-        return bytes(body)
+        return bytes(body[4:])
     return b"".join(
         bytes(value) for key, value in sorted(nl.attributes(body[4:]).items()) if key != 6
     )

@@ -1,0 +1,88 @@
+"""An agent and a keeper of verdict tables in a process of their own, in a node's namespace.
+
+As ``agent_process``, with methods of the keeper after ``segment.``; ``flows`` gives what was told
+of new flows since the last call, and how many were lost.
+"""
+
+import asyncio
+import pickle
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from controlplane.model.events import Event
+from controlplane.segment.enforcer import FlowRecord
+from pe.agent import Agent
+from pe.segment.keeper import SegmentKeeper
+from tests.lab.agent_process import LENGTH
+
+
+class Served:
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.agent = Agent(emit=self._ignore, log=self._log, **options)
+        self.segment = SegmentKeeper(log=self._log, require=self.agent.require_verdicts)
+        self.records: list[FlowRecord] = []
+        self.lost = 0
+
+    def _ignore(self, events: list[Event]) -> None:
+        del events
+
+    def _log(self, level: str, event: str, fields: dict[str, str | int]) -> None:
+        words = " ".join(f"{key}={value}" for key, value in fields.items())
+        sys.stderr.write(f"{level} {event} {words}\n")
+
+    def _on_flows(self, records: Sequence[FlowRecord], lost: int) -> None:
+        self.records += records
+        self.lost += lost
+
+    async def start(self) -> None:
+        await self.segment.start()
+        self.segment.watch(self._on_flows)
+        await self.agent.start()
+
+    def flows(self) -> tuple[list[FlowRecord], int]:
+        taken = self.records, self.lost
+        self.records, self.lost = [], 0
+        return taken
+
+    async def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        if method in ("start", "flows"):
+            result = getattr(self, method)()
+        else:
+            owner = self.segment if method.startswith("segment.") else self.agent
+            found = getattr(owner, method.removeprefix("segment."))
+            result = found(*arguments) if callable(found) else found
+        return await result if asyncio.iscoroutine(result) else result
+
+
+async def main() -> None:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    served: Served | None = None
+    while True:
+        try:
+            size = LENGTH.unpack(await reader.readexactly(LENGTH.size))[0]
+        except asyncio.IncompleteReadError:
+            break
+        method, arguments = pickle.loads(await reader.readexactly(size))  # noqa: S301 - our own
+        answer: Any = None
+        try:
+            if method == "create":
+                served = Served(arguments[0])
+            else:
+                assert served
+                answer = await served.call(method, arguments)
+        except Exception as error:
+            answer = error
+        data = pickle.dumps(answer)
+        sys.stdout.buffer.write(LENGTH.pack(len(data)) + data)
+        sys.stdout.buffer.flush()
+    if served:
+        await served.segment.stop()
+        await served.agent.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
