@@ -130,6 +130,12 @@ class Agent:
         self._awake()
         await self.settled()
 
+    def expect_verdicts(self, vrfs: frozenset[str]) -> None:
+        """As ``require_verdicts`` for VRFs of which it is known already that they are under
+        policy: they open guarded, and stay closed until there are verdicts."""
+        self._structure.require_verdicts(vrfs, vrfs)
+        self._awake()
+
     def mark_in_sync(self) -> None:
         """What is ours and not desired by now is a leftover of a former run: it goes."""
         if not self._in_sync:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from controlplane.api.segment_services import segment_services
 from controlplane.api.server import ApiServer, serve_api
 from controlplane.api.view import ReloadRefusedError, ReloadReport
 from controlplane.instant import Instant
@@ -23,6 +24,7 @@ from pe.agent import Agent
 from pe.config import ConfigErrors, read_config
 from pe.journal import LEVELS, Journal
 from pe.node import Inbox, Log, Node, run_until_signal
+from pe.segmentation import Segmentation
 from pe.view.node_view import LiveView
 
 # What is part of the node's identity: changing it under running sessions and locks would leave
@@ -36,6 +38,7 @@ FIXED = (
     "run_dir",
     "state_dir",
     "speaker_user",
+    "segment_function",
 )
 
 
@@ -193,13 +196,17 @@ async def _run(
         log=log,
         restart_time=intent.restart_time,
     )
-    node = Node(router, actor, speakers, store, inbox, log)
+    segments = Segmentation(store.segment, actor, intent, emit=inbox.put, log=log)
+    node = Node(router, actor, speakers, store, inbox, log, segments)
     reloader = Reloader(path, intent, router, inbox, journal)
     view = LiveView(node, actor, speakers, reloader)
-    api = await serve_api(view, intent, journal, config_folder=path.parent)
+    await segments.start()
+    services = segment_services(segments.conductor, view, intent.name)
+    api = await serve_api(view, intent, journal, config_folder=path.parent, more_services=services)
     reloader.attach(api)
     try:
         await run_until_signal(node, intent, reloader.on_signal)
     finally:
         await api.stop()
+        await segments.stop()
         store.close()

@@ -16,6 +16,7 @@ from typing import Protocol
 from controlplane.instant import Instant
 from controlplane.model.desired import Delta
 from controlplane.model.effects import (
+    ClaimsChanged,
     ConfigureSpeakers,
     Effect,
     Effects,
@@ -72,6 +73,19 @@ class LabelStore(Protocol):
         """Make the ledger durable before it returns."""
 
 
+class Segments(Protocol):
+    """Microsegmentation, as the node sees it (``pe.segmentation``)."""
+
+    def layout(self, intent: NodeIntent, zones: dict[str, int]) -> None:
+        """The node's VRFs are these now, with these conntrack zones; before they open."""
+
+    async def claims_changed(self, changes: Sequence[ClaimsChanged]) -> None:
+        """Whose addresses these are now; returns once the kernel knows."""
+
+    def begin(self) -> None:
+        """Enough is known to judge packets by it."""
+
+
 Log = Callable[[str, str, dict[str, str | int]], None]
 """Level, event in snake_case, fields: one line in the journal."""
 
@@ -111,7 +125,7 @@ class Node:
 
     def __init__(
         self, router: Router, actor: Actor, speakers: Speakers, store: LabelStore,
-        inbox: Inbox, log: Log,
+        inbox: Inbox, log: Log, segments: Segments | None = None,
     ) -> None:  # fmt: skip
         self.router = router
         self.actor = actor
@@ -120,6 +134,7 @@ class Node:
         self.started = time.time()
         self._store = store
         self._log = log
+        self._segments = segments
         self._sessions: dict[PeerId, PeerIntent] = {}
         self._told_in_sync = False
 
@@ -144,6 +159,7 @@ class Node:
         configured = [a for a in actions if isinstance(a, ConfigureSpeakers)]
         if configured:
             self._close_sessions(configured[-1].peers)
+        await self._identify(effects)
         if effects.delta:
             self.actor.submit(effects.delta)
             if needs_barrier(effects.delta):
@@ -151,11 +167,25 @@ class Node:
         if configured:
             self._sessions = {p.peer: p for p in configured[-1].peers}
             self.speakers.configure(configured[-1].peers)
-        kept = (Withdraw, ConfigureSpeakers)
+        kept = (Withdraw, ConfigureSpeakers, ClaimsChanged)
         self.speakers.perform([a for a in actions if not isinstance(a, kept)])
         if effects.in_sync and not self._told_in_sync:
             self._told_in_sync = True
             self.actor.mark_in_sync()
+            if self._segments:
+                self._segments.begin()
+
+    async def _identify(self, effects: Effects) -> None:
+        """Before a VRF opens or a route is there: who is under policy, and whose address it is."""
+        intent = self.router.intent
+        if self._segments is None or intent is None:
+            return
+        if needs_barrier(effects.delta):
+            zones = {vrf.name: vrf.zone for vrf in self.router.vrfs.values()}
+            self._segments.layout(intent, zones)
+        claims = [action for action in effects.actions if isinstance(action, ClaimsChanged)]
+        if claims:
+            await self._segments.claims_changed(claims)
 
     def _keep_books(self, actions: list[Effect]) -> list[Effect]:
         rest: list[Effect] = []

@@ -32,8 +32,8 @@ SETTLE_SECONDS = 20.0
 SWEEP_DELAY = 0.05
 """How long changes gather before established flows are held against them."""
 
-WorkloadEvent = tuple[str, Attachment]
-"""attached, changed or detached, and the workload."""
+EXPIRE_SECONDS = 5.0
+"""How often places that rest are looked at."""
 
 
 class KernelRefusedError(Exception):
@@ -69,6 +69,12 @@ class Conductor:
         """Tell the router of the workloads that the store knows, and listen to flows."""
         self._enforcer.watch(self._on_flows)
         self._carry_out(self.director.routes())
+        self._spawn(self._expire())
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRE_SECONDS)
+            self._carry_out(self.director.expire(self._clock()))
 
     def layout(self, zones: dict[str, int]) -> None:
         """The node's VRFs and their conntrack zones."""
@@ -93,10 +99,6 @@ class Conductor:
     def now(self) -> float:
         """Unix time, as everything here is signed with it."""
         return self._clock()
-
-    def tick(self) -> None:
-        """Look at what was due by now."""
-        self._carry_out(self.director.expire(self._clock()))
 
     async def stop(self) -> None:
         """End; the kernel goes on enforcing."""
