@@ -7,25 +7,41 @@ import importlib
 import click
 
 COMMANDS = {
+    "baseline": "pe.cli.flows:baseline",
     "check": "pe.cli.check:check",
     "clear": "pe.cli.actions:clear",
+    "evidence": "pe.cli.explain:evidence",
+    "explain": "pe.cli.explain:explain",
+    "flows": "pe.cli.flows:flows",
+    "group": "pe.cli.workload:group",
     "lab": "pe.cli.lab:lab",
+    "map": "pe.cli.map:flow_map",
+    "policy": "pe.cli.policy:policy",
     "reload": "pe.cli.actions:reload",
     "run": "pe.cli.run:run",
     "show": "pe.cli.show:show",
     "version": "pe.cli.version:version",
+    "workload": "pe.cli.workload:workload",
 }
 """Command name to ``module:attribute``; importing all of them would cost every start."""
 
 
 SUMMARIES = {
+    "baseline": "Known good: what was seen, under a name.",
     "check": "Check a configuration.",
     "clear": "Reset a BGP session.",
+    "evidence": "What an auditor asks about the workloads that a selector chooses.",
+    "explain": "Why SOURCE may reach DESTINATION on SERVICE (tcp/443), or why it may not.",
+    "flows": "Flows, with what was done and what the staged revision would do.",
+    "group": "Groups and network sets of the policy.",
     "lab": "Labs: whole networks of namespaces on one machine.",
+    "map": "Who talks to whom; svg and html are pictures that need nothing else.",
+    "policy": "Policy: check, try, stage, promote, roll back.",
     "reload": "Have the node read its configuration again.",
     "run": "Run a PE.",
     "show": "Show what a node knows.",
     "version": "Print the version.",
+    "workload": "Attach, tag and list workloads.",
 }
 """What ``pe --help`` says of each, without importing it. A test keeps it true."""
 

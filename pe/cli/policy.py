@@ -1,0 +1,278 @@
+"""``pe policy``: write, test, stage, promote, roll back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pe.cli.connection import EXIT_CODES, FAILED, fail, node_at, node_options
+from pe.cli.plain import as_object, print_json
+from pe.cli.table import show, table
+
+if TYPE_CHECKING:
+    from bulkhead.v1 import policy_pb2 as pb
+
+DOCUMENT = click.argument("document", type=click.File("r"))
+REASON = click.option("-m", "--reason", default="", help="Why, for the audit trail.")
+
+
+@click.group(epilog=EXIT_CODES)
+def policy() -> None:
+    """Policy: check, try, stage, promote, roll back.
+
+    A DOCUMENT is YAML or JSON; - reads standard input. A REVISION is the beginning of its digest.
+    """
+
+
+@policy.command()
+@DOCUMENT
+@node_options
+def check(document: Any, socket_path: str, as_json: bool) -> None:
+    """What is wrong with a document, and what is hardly meant. Ends with 1 if there are faults."""
+    with node_at(socket_path) as node:
+        answer = node.segment.check(document.read())
+    if as_json:
+        click.echo(as_object(answer))
+    else:
+        _problems(answer.problems, "error")
+        _problems(answer.warnings, "warning")
+        if not answer.problems:
+            click.echo(f"{document.name} is good: revision {answer.revision[:12]}")
+    sys.exit(FAILED if answer.problems else 0)
+
+
+def _problems(problems: Iterable[pb.PolicyProblem], kind: str) -> None:
+    for each in problems:
+        line = f"line {each.line}: " if each.line else ""
+        cure = f" ({each.cure})" if each.cure else ""
+        click.echo(f"{kind}: {line}{each.path}: {each.problem}{cure}", err=True)
+
+
+def _what(text: str) -> dict[str, str]:
+    """A file's content, or a revision where there is no such file."""
+    from pathlib import Path
+
+    if text == "-":
+        return {"document": sys.stdin.read()}
+    if Path(text).is_file():
+        return {"document": Path(text).read_text()}
+    if len(text) < 4 or any(letter not in "0123456789abcdef" for letter in text):
+        fail(f"{text}: neither a file nor a revision", 2)
+    return {"revision": text}
+
+
+@policy.command()
+@click.argument("what", metavar="DOCUMENT|REVISION")
+@click.option("--baseline", default="", help="Look at the flows of this baseline.")
+@node_options
+def whatif(what: str, baseline: str, socket_path: str, as_json: bool) -> None:
+    """What would change if this were enforced; changes nothing."""
+    with node_at(socket_path) as node:
+        answer = node.segment.what_if(**_what(what), baseline=baseline)
+    if as_json:
+        click.echo(as_object(answer))
+        return
+    _problems(answer.warnings, "warning")
+    show(_effects(answer))
+
+
+def _effects(answer: pb.WhatIfResponse) -> Iterator[str]:
+    yield f"observed flows that would break: {answer.broken_flows}"
+    for change in answer.flows:
+        was, will = (_verdict(ruling) for ruling in (change.before, change.after))
+        yield f"  {flow_text(change.flow)}: {was} -> {will}"
+    yield "pairs:" if answer.pairs else "pairs: no change"
+    for pair in answer.pairs:
+        ends = f"{_names(pair.source_groups)} -> {_names(pair.destination_groups)}"
+        opened = f"  opens {', '.join(pair.opened)}" if pair.opened else ""
+        closed = f"  closes {', '.join(pair.closed)}" if pair.closed else ""
+        yield f"  {pair.vrf}: {ends}{opened}{closed}"
+    yield "this change only narrows" if answer.narrows else "this change opens something"
+
+
+def _names(names: Iterable[str]) -> str:
+    return "+".join(names)
+
+
+def _verdict(ruling: Any) -> str:
+    return f"{'allowed' if ruling.allowed else 'denied'} ({ruling.rule or '-'})"
+
+
+def flow_text(flow: Any) -> str:
+    """A flow in a line."""
+    return f"{flow.vrf}: {end_text(flow.source)} -> {end_text(flow.destination)} {flow.service}"
+
+
+def end_text(end: Any) -> str:
+    """One end of a flow: the workload's name, else the address with its network sets."""
+    if end.workload:
+        return str(end.workload)
+    names = [*end.groups, *end.networks]
+    return f"{end.address} ({', '.join(names)})" if names else str(end.address)
+
+
+@policy.command()
+@click.argument("what", metavar="DOCUMENT|REVISION")
+@REASON
+@node_options
+def stage(what: str, reason: str, socket_path: str, as_json: bool) -> None:
+    """Evaluate it on live traffic beside what is enforced; decides nothing."""
+    with node_at(socket_path) as node:
+        answer = node.segment.stage(**_what(what), reason=reason)
+    if as_json:
+        click.echo(as_object(answer))
+        return
+    _problems(answer.warnings, "warning")
+    click.echo(f"revision {answer.revision.digest[:12]} is staged")
+
+
+@policy.command()
+@REASON
+@node_options
+def unstage(reason: str, socket_path: str, as_json: bool) -> None:
+    """Stop evaluating the staged revision."""
+    with node_at(socket_path) as node:
+        node.segment.unstage(reason)
+    click.echo("{}" if as_json else "nothing is staged")
+
+
+@policy.command()
+@click.argument("before", default="")
+@click.argument("after", default="")
+@node_options
+def diff(before: str, after: str, socket_path: str, as_json: bool) -> None:
+    """Two revisions; the enforced and the staged one unless told otherwise."""
+    with node_at(socket_path) as node:
+        lines = node.segment.diff(before, after)
+    if as_json:
+        print_json(lines)
+        return
+    for line in lines:
+        if line.before:
+            click.echo(f"- {line.subject}: {line.before}")
+        if line.after:
+            click.echo(f"+ {line.subject}: {line.after}")
+    if not lines:
+        click.echo("no difference")
+
+
+@policy.command()
+@click.argument("expected", default="", metavar="[REVISION]")
+@REASON
+@node_options
+def promote(expected: str, reason: str, socket_path: str, as_json: bool) -> None:
+    """Enforce the staged revision, and end the flows that it does not allow.
+
+    With REVISION only if it is that one which is staged.
+    """
+    with node_at(socket_path) as node:
+        answer = node.segment.promote(expected, reason)
+    if as_json:
+        click.echo(as_object(answer))
+        return
+    took = answer.enforced_after_microseconds / 1000
+    click.echo(
+        f"revision {answer.enforced.digest[:12]} is enforced after {took:.1f} ms;"
+        f" {answer.ended_flows} established flows ended"
+    )
+
+
+@policy.command()
+@click.argument("revision", default="")
+@REASON
+@node_options
+def rollback(revision: str, reason: str, socket_path: str, as_json: bool) -> None:
+    """Enforce an earlier revision again: the one before, unless told otherwise."""
+    with node_at(socket_path) as node:
+        answer = node.segment.roll_back(revision, reason)
+    if as_json:
+        click.echo(as_object(answer))
+        return
+    click.echo(
+        f"revision {answer.enforced.digest[:12]} is enforced again;"
+        f" {answer.ended_flows} established flows ended"
+    )
+
+
+@policy.command()
+@click.option("-n", "limit", default=0, help="At most so many.")
+@node_options
+def log(limit: int, socket_path: str, as_json: bool) -> None:
+    """Who moved which revision, when and why."""
+    with node_at(socket_path) as node:
+        rows = node.segment.changes(limit)
+    lines = table(
+        ("When", "Move", "Before", "After", "Who", "Why"),
+        [
+            (
+                when(row.when),
+                row.move,
+                row.before[:12] or "-",
+                row.after[:12] or "-",
+                row.who,
+                row.why or "-",
+            )
+            for row in rows
+        ],
+    )
+    print_json(rows) if as_json else show(lines)
+
+
+def when(stamp: Any) -> str:
+    """A time, in UTC, to the second."""
+    if not stamp.seconds:
+        return "never"
+    return datetime.fromtimestamp(stamp.seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+@policy.command("list")
+@node_options
+def list_revisions(socket_path: str, as_json: bool) -> None:
+    """Revisions and where they stand."""
+    from bulkhead.v1 import policy_pb2 as pb
+
+    with node_at(socket_path) as node:
+        rows = node.segment.revisions()
+    states = {v: k.removeprefix("STATE_").lower() for k, v in pb.Revision.State.items()}
+    lines = table(
+        ("Revision", "Name", "State", "Rules", "Groups"),
+        [
+            (r.digest[:12], r.name or "-", states[r.state], str(r.rules), str(r.groups))
+            for r in rows
+        ],
+        right="Rules,Groups",
+    )
+    print_json(rows) if as_json else show(lines)
+
+
+@policy.command("show")
+@click.argument("revision")
+@node_options
+def show_revision(revision: str, socket_path: str, as_json: bool) -> None:
+    """The document of a revision."""
+    with node_at(socket_path) as node:
+        answer = node.segment.revision(revision)
+    click.echo(as_object(answer) if as_json else answer.document)
+
+
+@policy.command()
+@click.option("--baseline", default="", help="From the flows of this baseline.")
+@click.option("--vrf", default="", help="Of this VPN only.")
+@node_options
+def recommend(baseline: str, vrf: str, socket_path: str, as_json: bool) -> None:
+    """Rules for what was seen and no rule allows."""
+    with node_at(socket_path) as node:
+        answer = node.segment.recommend(baseline, vrf)
+    if as_json:
+        click.echo(as_object(answer))
+        return
+    for each in answer.proposals:
+        possible = f" of {each.pairs_possible}" if each.pairs_possible else ""
+        click.echo(f"- {each.sentence}")
+        click.echo(f"    # {each.count} flows, {each.pairs_seen}{possible} pairs of addresses")
+    for lost in answer.unplaced:
+        click.echo(f"# no rule for {flow_text(lost.flow)}: {lost.reason}")

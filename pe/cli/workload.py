@@ -1,0 +1,143 @@
+"""``pe workload`` and ``pe group``: who is attached, with which tags, in which groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from pe.cli.connection import EXIT_CODES, fail, node_at, node_options
+from pe.cli.plain import as_object, print_json
+from pe.cli.table import show, table
+
+if TYPE_CHECKING:
+    from bulkhead.v1 import workloads_pb2 as pb
+
+
+@click.group(epilog=EXIT_CODES)
+def workload() -> None:
+    """Attach, tag and list workloads."""
+
+
+@workload.command()
+@click.argument("name")
+@click.option("--vrf", required=True, help="The VPN that it is in.")
+@click.option("--port", required=True, help="The CE port that it is behind.")
+@click.option("--address", "addresses", multiple=True, required=True, help="May be repeated.")
+@click.argument("tags", nargs=-1)
+@node_options
+def attach(
+    name: str, vrf: str, port: str, addresses: tuple[str, ...], tags: tuple[str, ...],
+    socket_path: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Make a workload known: NAME TAG=VALUE...
+
+    The same command again changes nothing; with other words it changes the workload.
+    """
+    set_, unset = read_tags(tags)
+    if unset:
+        fail(f"{unset[0]}-: there is nothing to remove from a workload that is attached anew", 2)
+    with node_at(socket_path) as node:
+        made = node.segment.attach(name, vrf, port, addresses, set_)
+    click.echo(as_object(made)) if as_json else show(_table([made]))
+
+
+@workload.command()
+@click.argument("name")
+@node_options
+def detach(name: str, socket_path: str, as_json: bool) -> None:
+    """Forget a workload; its addresses are denied until somebody has them again."""
+    with node_at(socket_path) as node:
+        node.segment.detach(name)
+    click.echo("{}" if as_json else f"{name} is detached")
+
+
+@workload.command()
+@click.argument("name")
+@click.argument("tags", nargs=-1, required=True)
+@click.option("--generation", default=0, help="Only if it is still this one.")
+@node_options
+def tag(name: str, tags: tuple[str, ...], generation: int, socket_path: str, as_json: bool) -> None:
+    """Change tags: KEY=VALUE sets one, KEY- removes it."""
+    set_, unset = read_tags(tags)
+    with node_at(socket_path) as node:
+        made = node.segment.tag(name, set_, unset, generation)
+    click.echo(as_object(made)) if as_json else show(_table([made]))
+
+
+@workload.command("list")
+@click.argument("selector", default="")
+@click.option("--vrf", default="", help="Only this VPN's.")
+@node_options
+def list_workloads(selector: str, vrf: str, socket_path: str, as_json: bool) -> None:
+    """The workloads that a selector chooses ("env=prod and tier in (web, app)"), or all."""
+    with node_at(socket_path) as node:
+        rows = node.segment.list_workloads(vrf, selector)
+    print_json(rows) if as_json else show(_table(rows))
+
+
+def read_tags(words: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+    """``env=prod`` and ``scope-``: what to set and what to remove."""
+    set_: dict[str, str] = {}
+    unset: list[str] = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if equals:
+            set_[key] = value
+        elif word.endswith("-"):
+            unset.append(word[:-1])
+        else:
+            fail(f"{word!r} is no tag: write KEY=VALUE, or KEY- to remove one", 2)
+    return set_, unset
+
+
+def _table(rows: list[pb.Workload]) -> Iterator[str]:
+    return table(
+        ("Workload", "VRF", "Port", "Addresses", "Tags", "Groups"),
+        [
+            (
+                row.name,
+                row.vrf,
+                row.port,
+                " ".join(row.addresses),
+                " ".join(f"{k}={v}" for k, v in sorted(row.tags.items())) or "-",
+                " ".join(row.groups) or "-",
+            )
+            for row in rows
+        ],
+    )
+
+
+@click.group(epilog=EXIT_CODES)
+def group() -> None:
+    """Groups and network sets of the policy."""
+
+
+@group.command("list")
+@click.argument("name", default="")
+@click.option("--revision", default="", help="Of this revision, not the enforced one.")
+@click.option("--networks", is_flag=True, help="Network sets instead.")
+@node_options
+def list_groups(name: str, revision: str, networks: bool, socket_path: str, as_json: bool) -> None:
+    """All groups, or the members of one."""
+    with node_at(socket_path) as node:
+        if networks:
+            sets = node.segment.list_network_sets(revision)
+            lines = table(
+                ("Network set", "Prefixes"), [(s.name, " ".join(s.prefixes)) for s in sets]
+            )
+            print_json(sets) if as_json else show(lines)
+        elif name:
+            found = node.segment.group(name, revision)
+            rows = [(m.workload or "-", m.vrf, " ".join(m.prefixes), m.node or "here")
+                    for m in found.members]  # fmt: skip
+            lines = table(("Member", "VRF", "Prefixes", "At"), rows)
+            click.echo(as_object(found)) if as_json else show(lines)
+        else:
+            groups = node.segment.list_groups(revision)
+            listed = [(g.name, str(g.id), g.mode or "-", str(g.local_members),
+                       str(g.remote_members), g.selector) for g in groups]  # fmt: skip
+            heads = ("Group", "Id", "Mode", "Here", "Elsewhere", "Selector")
+            lines = table(heads, listed, right="Id,Here,Elsewhere")
+            print_json(groups) if as_json else show(lines)

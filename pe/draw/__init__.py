@@ -1,0 +1,1 @@
+"""The map as pictures: pure, from the message of the API to text."""

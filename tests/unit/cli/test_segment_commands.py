@@ -1,0 +1,181 @@
+"""`pe workload`, `group`, `policy`, `flows`, `map`, `explain`, `evidence` against a served node."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pe.cli.main import main
+from tests.unit.api.segment_serving import POLICY, Desk, segment_desk
+
+WEB, PAY, PARTNER = "10.0.0.1", "10.0.0.2", "203.0.113.9"
+
+
+class Shell:
+    """Runs the command against a desk."""
+
+    def __init__(self, desk: Desk, folder: Path) -> None:
+        self.desk = desk
+        self.file = folder / "policy.yaml"
+        self.file.write_text(POLICY)
+        self._socket = str(desk.running.api.socket)
+
+    def run(self, *words: str, status: int = 0, stdin: str | None = None) -> Result:
+        environment = {"BULKHEAD_SOCKET": self._socket}
+        done = CliRunner().invoke(main, list(words), env=environment, input=stdin)
+        assert done.exit_code == status, done.output
+        return done
+
+    def __call__(self, *words: str, status: int = 0) -> str:
+        return self.run(*words, status=status).output
+
+
+@pytest.fixture
+def pe(tmp_path: Path) -> Iterator[Shell]:
+    with segment_desk(tmp_path) as desk:
+        shell = Shell(desk, tmp_path)
+        at = ("--vrf", "red", "--port", "p1", "--address")
+        shell("workload", "attach", "web", *at, WEB, "tier=web")
+        shell("workload", "attach", "pay", *at, PAY, "app=payroll", "scope=pci")
+        yield shell
+
+
+def enforced(pe: Shell) -> Shell:
+    pe("policy", "stage", str(pe.file), "-m", "test")
+    assert "is enforced after" in pe("policy", "promote", "-m", "go")
+    return pe
+
+
+def test_workloads_in_a_table(pe: Shell) -> None:
+    lines = pe("workload", "list").splitlines()
+    assert lines[0].split() == ["Workload", "VRF", "Port", "Addresses", "Tags", "Groups"]
+    assert lines[1].split() == ["pay", "red", "p1", PAY, "app=payroll", "scope=pci", "-"]
+    assert "env=prod" in pe("workload", "tag", "web", "env=prod", "tier-")
+    assert json.loads(pe("workload", "list", "env=prod", "--json"))[0]["tags"] == {"env": "prod"}
+    assert "detached" in pe("workload", "detach", "web")
+    assert "no tag" in pe("workload", "tag", "pay", "nonsense", status=2)
+    assert "there is no workload" in pe("workload", "tag", "nobody", "a=b", status=1)
+
+
+def test_groups(pe: Shell) -> None:
+    enforced(pe)
+    assert ["web", "101", "-", "1", "0", "tier=web"] in [
+        line.split() for line in pe("group", "list").splitlines()
+    ]
+    assert pe("group", "list", "payroll").splitlines()[1].split() == ["pay", "red", PAY, "here"]
+    assert "203.0.113.0/24" in pe("group", "list", "--networks")
+
+
+def test_a_bad_document_fails_with_lines(pe: Shell) -> None:
+    pe.file.write_text("rules:\n  - allow web too app\n  - deny nobody to any\n")
+    done = pe.run("policy", "check", str(pe.file), status=1)
+    assert "line 2: rules[0]" in done.output
+    assert "line 3: rules[1]" in done.output
+    assert "neither a file nor a revision" in pe("policy", "stage", "nofile", status=2)
+
+
+def test_the_road(pe: Shell) -> None:
+    assert "is good" in pe("policy", "check", str(pe.file))
+    pe.desk.flow(PARTNER, PAY, 8001)
+    assert "1 flows, 0 lost" in pe("baseline", "record", "may")
+    answer = pe("policy", "whatif", str(pe.file), "--baseline", "may")
+    assert "observed flows that would break: 1" in answer
+    assert "tcp/8001: allowed (default/visibility) -> denied (default/full)" in answer
+    enforced(pe)
+    pe.file.write_text(POLICY.replace("tcp/443", "tcp/8443"))
+    pe("policy", "stage", str(pe.file))
+    assert "- rule application/10: application/10: allow web to payroll on tcp/443" in pe(
+        "policy", "diff"
+    )
+    assert "ABORTED" not in pe("policy", "promote", "deadbeef", status=1)
+    pe("policy", "promote")
+    assert "is enforced again" in pe("policy", "rollback", "-m", "too early")
+    log = pe("policy", "log").splitlines()
+    assert log[1].endswith("too early")
+    assert [line.split()[2] for line in pe("policy", "list").splitlines()[1:]] == [
+        "enforced", "superseded",
+    ]  # fmt: skip
+    digest = pe("policy", "list").splitlines()[1].split()[0]
+    assert '"payroll"' in pe("policy", "show", digest)
+
+
+def test_flows_and_recommendations(pe: Shell) -> None:
+    pe("policy", "stage", str(pe.file))
+    pe.desk.flow(WEB, PAY, 22)
+    row = pe("flows", "--vrf", "red").splitlines()[1]
+    assert row.split()[3:6] == ["web", "pay", "tcp/22"]
+    assert "DENIED (default/full)" in row
+    assert "no flow was lost" in pe("flows")
+    assert "tcp/22" not in pe("flows", "--denied")
+    assert json.loads(pe("flows", "--differs", "--json"))[0]["staged"]["allowed"] is False
+    pe("policy", "promote")
+    assert "no rule for" not in pe("policy", "recommend")
+
+
+def test_explain_and_evidence(pe: Shell) -> None:
+    enforced(pe)
+    pe.desk.flow(WEB, PAY, 443)
+    pe.desk.flow(PARTNER, PAY, 22)
+    assert "ALLOWED by application/10" in pe("explain", "web", "pay", "tcp/443")
+    assert "DENIED by default/full" in pe("explain", WEB, PAY, "tcp/22", "--vrf", "red")
+    report = pe("evidence", "--tag", "scope=pci")
+    for word in ("Members (1)", "Allowed (1)", "Denied attempts (1)", "no flow lost", PARTNER):
+        assert word in report
+    assert json.loads(pe("evidence", "--tag", "scope=pci", "--json"))["members"][0]["workload"]
+
+
+@pytest.fixture
+def busy(pe: Shell) -> Shell:
+    enforced(pe)
+    pe.desk.flow(WEB, PAY, 443, count=5)
+    pe.desk.flow(PARTNER, PAY, 22)
+    pe.desk.flow(PARTNER, WEB, 443)
+    pe.desk.flow(PAY, PAY, 443)
+    pe.desk.flow("10.0.0.99", WEB, 80, vrf="blue")
+    return pe
+
+
+def test_the_map_as_text_and_for_programs(busy: Shell) -> None:
+    rows = [line.split()[:6] for line in busy("map").splitlines()]
+    assert ["red", "web", "payroll", "tcp/443", "5", "0"] in rows
+    assert ["red", "partners", "payroll", "tcp/22", "0", "1"] in rows
+    assert len(json.loads(busy("map", "--format", "json"))["edges"]) == 5
+    dot = busy("map", "--format", "dot")
+    assert '"red/web" -> "red/payroll"' in dot
+    assert dot.count("subgraph") == 2
+
+
+def test_the_map_as_a_picture_needs_nothing_else(busy: Shell) -> None:
+    svg = busy("map", "--format", "svg")
+    root = ElementTree.fromstring(svg)  # noqa: S314 - ours
+    texts = [element.text for element in root.iter() if element.tag.endswith("text")]
+    assert {"payroll", "web", "partners", "VRF red", "VRF blue"} <= set(texts)
+    page = busy("map", "--format", "html")
+    assert page.startswith("<!doctype html>")
+    assert svg.splitlines()[0] in page
+    for text in (svg, page):
+        assert "src=" not in text
+        assert "href" not in text
+        assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_names_cannot_break_a_picture(pe: Shell) -> None:
+    from bulkhead.v1 import flows_pb2 as pb
+
+    from pe.draw.dot import dot
+    from pe.draw.page import page
+    from pe.draw.picture import picture
+
+    evil = '<script>"&\\'
+    nodes = [pb.MapNode(name=evil, vrf=evil, kind=pb.MapNode.KIND_GROUP)]
+    answer = pb.GetMapResponse(
+        nodes=nodes, edges=[pb.MapEdge(vrf=evil, source=evil, destination=evil, services=[evil])]
+    )
+    ElementTree.fromstring(picture(answer))  # noqa: S314 - ours
+    assert "<script>" not in page(answer, evil)
+    assert '\\"' in dot(answer)
