@@ -32,7 +32,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An IP rule without selectors: what lies at ``preference`` for everybody.
+    """An IP rule: what lies at ``preference`` for everybody, or for packets with a ``mark``.
 
     ``table`` is 0 for an l3mdev rule. ``protocol`` says who made it.
     """
@@ -42,6 +42,7 @@ class Rule:
     table: int
     l3mdev: bool = False
     protocol: int = field(default=0, compare=False)
+    mark: int = 0
 
 
 @dataclass(frozen=True, slots=True)

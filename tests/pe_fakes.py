@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from controlplane.model.prefix import Prefix
 from pe.kernel.next_hop_wire import Content, Group, Leg
-from pe.kernel.ownership import PORT_ALIAS, VRF_ALIAS
+from pe.kernel.ownership import PORT_ALIAS, PROTOCOL, VRF_ALIAS
 from pe.plan import ops
 from pe.state import Link, PortAddress, Structure
 
@@ -29,10 +29,10 @@ class FakeStructure:
             case ops.WriteSetting(setting):
                 state.sysctls[setting.path] = setting.value
             case ops.AddRule(rule):
-                state.rules.add(rule)
+                state.rules.add(replace(rule, protocol=PROTOCOL))
             case ops.DropRule(rule):
                 others = {r for r in state.rules if r.afi == rule.afi and r.table == rule.table}
-                assert len(others) > 1, "a moment without local addresses"
+                assert rule.mark or len(others) > 1, "a moment without local addresses"
                 state.rules.remove(rule)
             case ops.AddLastResort(route):
                 state.last_resorts.add(route)

@@ -32,5 +32,8 @@ not what anybody else uses, so that replacing a route replaces one of ours."""
 LOCAL_PREFERENCE = 32765
 """Where the ``local`` table is looked up: after the l3mdev rule (1000), before ``main``."""
 
+MARK_PREFERENCE = 999
+"""Where our rules lie that lead by a mark to a VRF's table (``pe.render.too_big``)."""
+
 L3MDEV_PREFERENCE = 1000
 """Where the kernel puts the rule that sends VRF traffic to its table (vrf_fib_rule)."""

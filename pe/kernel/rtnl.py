@@ -26,7 +26,8 @@ _IFLA_LINKINFO, _IFLA_ALIAS, _IFLA_EXT_MASK = 18, 20, 29
 _SKIP_STATISTICS = 1 << 3
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40
 _FRA_PRIORITY, _FRA_TABLE, _FRA_L3MDEV, _FRA_PROTOCOL = 6, 15, 19, 21
-_FRA_SELECTORS = frozenset({1, 2, 3, 4, 10, 16, 17, 20, 22, 23, 24})
+_FRA_SELECTORS = frozenset({1, 2, 3, 4, 17, 20, 22, 23, 24})
+_FRA_FWMARK, _FRA_FWMASK, _WHOLE_MARK = 10, 16, 0xFFFFFFFF
 
 
 class RawLink:
@@ -108,7 +109,7 @@ def addresses(sock: nl.NetlinkSocket, names: dict[int, str]) -> set[PortAddress]
 
 
 def rules(sock: nl.NetlinkSocket) -> set[Rule]:
-    """The rules that hold for every packet, of both families."""
+    """The rules that hold for every packet, or for those with a mark, of both families."""
     found: set[Rule] = set()
     for family, afi in AFIS.items():
         for message in sock.dump(nl.RTM_GETRULE, _RULE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
@@ -123,11 +124,14 @@ def _rule(afi: Afi, body: memoryview) -> Rule | None:
     found = nl.attributes(body[12:])
     if action != 1 or _FRA_SELECTORS & found.keys():  # FR_ACT_TO_TBL
         return None
+    mark = nl.number(found[_FRA_FWMARK]) if _FRA_FWMARK in found else 0
+    if mark and nl.number(found[_FRA_FWMASK]) != _WHOLE_MARK:
+        return None
     table = nl.number(found[_FRA_TABLE]) if _FRA_TABLE in found else short_table
     preference = nl.number(found[_FRA_PRIORITY]) if _FRA_PRIORITY in found else 0
     l3mdev = _FRA_L3MDEV in found and nl.number(found[_FRA_L3MDEV]) != 0
     protocol = nl.number(found[_FRA_PROTOCOL]) if _FRA_PROTOCOL in found else 0
-    return Rule(afi, preference, 0 if l3mdev else table, l3mdev, protocol)
+    return Rule(afi, preference, 0 if l3mdev else table, l3mdev, protocol, mark)
 
 
 def labels(sock: nl.NetlinkSocket, names: dict[int, str]) -> dict[int, str]:

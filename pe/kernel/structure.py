@@ -133,6 +133,8 @@ class StructureKernel:
         # To delete without naming the maker could hit another: preference 0 counts as "any" in
         # the kernel's comparison (rule_find), and both rules of table local look alike.
         what = {"FRA_L3MDEV": 1, "table": 0} if rule.l3mdev else {"table": rule.table}
+        if rule.mark:
+            what["fwmark"] = rule.mark
         maker = PROTOCOL if command == "add" else rule.protocol
         family = rtnl.FAMILIES[rule.afi]
         return self._ipr.rule(

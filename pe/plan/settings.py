@@ -44,6 +44,7 @@ _NODE: tuple[tuple[str, str, Guard | None, str], ...] = (
     ("ipv4/udp_l3mdev_accept", "0", Guard.SOCKETS, "ISO-10"),
     ("ipv4/raw_l3mdev_accept", "0", Guard.SOCKETS, "ISO-10; the kernel's default is 1"),
     ("ipv4/nexthop_compat_mode", "0", None, "replacing a next hop tells of no route of it"),
+    ("ipv6/fwmark_reflect", "1", None, "Packet Too Big finds its VRF (pe.render.too_big)"),
     ("mpls/ip_ttl_propagate", "0", Guard.PIPE_MODE, "pipe mode (HIDE-1; RFC 3443)"),
     ("mpls/default_ttl", "255", Guard.PIPE_MODE, "HIDE-1"),
     (

@@ -13,7 +13,9 @@ from controlplane.model.prefix import Afi
 from pe.kernel.ownership import (
     L3MDEV_PREFERENCE,
     LOCAL_PREFERENCE,
+    MARK_PREFERENCE,
     PORT_ALIAS,
+    PROTOCOL,
     VRF_ALIAS,
 )
 from pe.plan.guards import NONE, Guard
@@ -70,6 +72,7 @@ class _Planner:
     def up(self) -> Iterator[Step]:
         """All that is missing or wrong."""
         yield from self._rules()
+        yield from self._mark_rules()
         yield from self._settings()
         for vrf in self.desired.vrfs.values():
             yield from self._vrf(vrf)
@@ -90,6 +93,7 @@ class _Planner:
             if link.alias == VRF_ALIAS and link.name not in self.desired.vrfs:
                 yield from self._dissolve(link)
         yield from self._stray_last_resorts()
+        yield from self._stray_mark_rules()
 
     def _rules(self) -> Iterator[Step]:
         for afi in Afi:
@@ -107,6 +111,22 @@ class _Planner:
             has_vrf = any(link.kind == "vrf" for link in self.seen.links.values())
             if self.desired.vrfs and has_vrf and l3mdev not in self.seen.rules:
                 yield Step(Phase.DENY, AddRule(l3mdev), _rule_subject(l3mdev))
+
+    def _mark_rules(self) -> Iterator[Step]:
+        """By its mark an IPv6 error finds the VRF that it belongs to (``pe.render.too_big``)."""
+        for rule in sorted(self._wanted_marks() - self.seen.rules, key=lambda r: r.mark):
+            yield Step(Phase.ISOLATE, AddRule(rule), _rule_subject(rule))
+
+    def _stray_mark_rules(self) -> Iterator[Step]:
+        wanted = self._wanted_marks()
+        for rule in self.seen.rules:
+            ours = rule.mark and rule.preference == MARK_PREFERENCE
+            if ours and rule.protocol == PROTOCOL and rule not in wanted:
+                yield Step(Phase.DISSOLVE, DropRule(rule), _rule_subject(rule))
+
+    def _wanted_marks(self) -> set[Rule]:
+        vrfs = self.desired.vrfs.values()
+        return {Rule(Afi.IPV6, MARK_PREFERENCE, v.table, mark=v.table) for v in vrfs}
 
     def _settings(self) -> Iterator[Step]:
         devices = {*self.seen.links, *self._vlans_to_make()}
@@ -247,4 +267,5 @@ def _same_vlan(link: Link, port: CePort) -> bool:
 
 
 def _rule_subject(rule: Rule) -> tuple[str, str]:
-    return "rule", f"{rule.afi.name.lower()} {rule.preference}"
+    mark = f" mark {rule.mark}" if rule.mark else ""
+    return "rule", f"{rule.afi.name.lower()} {rule.preference}{mark}"
