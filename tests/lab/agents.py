@@ -30,8 +30,6 @@ from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Afi, parse_prefix
 from tests.lab.agent_process import LENGTH
 
-PREFIXES = parse_prefix
-
 
 class AgentProcess:
     """One agent in one namespace; calls are synchronous."""
@@ -53,7 +51,7 @@ class AgentProcess:
         self._process.stdin.write(LENGTH.pack(len(data)) + data)
         self._process.stdin.flush()
         size = LENGTH.unpack(self._process.stdout.read(LENGTH.size))[0]
-        answer = pickle.loads(self._process.stdout.read(size))
+        answer = pickle.loads(self._process.stdout.read(size))  # noqa: S301 - our own
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -186,8 +184,10 @@ def _core_link(pe: str) -> None:
     wire(pe, "core0", "p", port)
     run(f"ip -n {pe} addr add {LOOPBACK[pe]}/32 dev lo")
     run(f"ip -n {pe} addr add {net}.1/24 dev core0")
+    run(f"ip -n {pe} -6 addr add fc00:{pe[2]}::1/64 dev core0 nodad")
     run(f"ip -n {pe} link set core0 up")
     run(f"ip -n p addr add {net}.2/24 dev {port}")
+    run(f"ip -n p -6 addr add fc00:{pe[2]}::2/64 dev {port} nodad")
     run(f"ip -n p link set {port} up")
     inside("p", f"sysctl -qw net.mpls.conf.{port}.input=1")
 
@@ -263,3 +263,56 @@ def session(pe: str, vrf: str, *, min_ttl: int = 255) -> Session:
     n = pe[2]
     peer = PeerId(vrf, ip_address(f"192.168.{n}.2"))
     return Session(peer, ip_address(f"192.168.{n}.1"), f"{pe}-{vrf}", min_ttl)
+
+
+SHOOT = """
+import socket, sys
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+raw.bind((sys.argv[1], 0))
+for frame in sys.argv[2:]:
+    raw.send(bytes.fromhex(frame))
+"""
+
+
+def shoot(namespace: str, port: str, *frames: bytes) -> None:
+    """Put frames on a port as they are."""
+    command = ["ip", "netns", "exec", namespace, sys.executable, "-I", "-S", "-c", SHOOT, port]
+    subprocess.run([*command, *(frame.hex() for frame in frames)], check=True, timeout=30)
+
+
+def mac(namespace: str, port: str) -> bytes:
+    """The hardware address of a port."""
+    text = inside(namespace, f"cat /sys/class/net/{port}/address").strip()
+    return bytes.fromhex(text.replace(":", ""))
+
+
+class Witness:
+    """Counts the packets of one UDP port that reach a namespace's IP stack, on any device."""
+
+    PORT = 7777
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        nft(
+            namespace,
+            "inet witness",
+            "counter seen { } ; chain w { type filter hook prerouting priority -1000; "
+            f"udp dport {self.PORT} counter name seen; }}",
+        )
+
+    def saw(self) -> bool:
+        """True if any came; forgets them."""
+        out = inside(self._namespace, "nft reset counter inet witness seen")
+        return "packets 0 " not in out
+
+
+def nft(namespace: str, table: str, body: str) -> None:
+    """Load a table that is not the product's, in the place of what it held before."""
+    text = f"add table {table}; delete table {table}; table {table} {{ {body} }}"
+    subprocess.run(
+        ["ip", "netns", "exec", namespace, "nft", "-f", "-"],
+        input=text.replace(";", "\n").replace("}", "}\n"),
+        text=True,
+        check=True,
+        timeout=30,
+    )
