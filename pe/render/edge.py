@@ -18,6 +18,9 @@ MARTIANS_4 = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3")
 MARTIANS_6 = ("::1", "::ffff:0:0/96", "ff00::/8")
 # Nothing on a CE port listens to many; 240/4 and broadcast are no VPN destinations either.
 NOWHERE_4 = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3")
+# Named by number as well as by header: at this hook the kernel looks for IPv6 headers in the first
+# piece of memory only (ipv6_find_hdr), and a sender on this machine decides how long that is.
+FRAGMENT = 44
 PROBE = "0.0.0.0"  # noqa: S104 - the sender of an address probe (RFC 5227), nothing to bind to
 
 ARP_RATE = "limit rate over 50/second burst 100 packets"
@@ -129,6 +132,7 @@ def _ipv6(port: CePort) -> Iterator[str]:
     if port.sources is not None:
         yield f"ip6 saddr != @from6_{p} {dropped('spf_02', port.name)}"
     yield f"ip6 daddr {{ fe80::/10, ff00::/8 }} goto link_{p}"
+    yield f"ip6 daddr {own} ip6 nexthdr {FRAGMENT} {dropped('cpp_02', port.name)}"
     yield f"ip6 daddr {own} exthdr frag exists {dropped('cpp_02', port.name)}"
     yield f"ip6 daddr {own} goto pe_{p}"
     yield "accept"
@@ -137,6 +141,7 @@ def _ipv6(port: CePort) -> Iterator[str]:
 def _link_local(port: CePort) -> Iterator[str]:
     """From or to the link itself: neighbour discovery, and what a session may be spoken over."""
     p = name(port.name)
+    yield f"ip6 nexthdr {FRAGMENT} {dropped('cpp_02', port.name)}"
     yield f"exthdr frag exists {dropped('cpp_02', port.name)}"
     yield (
         f"icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} ip6 hoplimit 255 goto nd_{p}"

@@ -39,9 +39,9 @@ def sets(scope: Scope) -> Iterator[NamedSet]:
         yield NamedSet("zones", "typeof iifname : ct zone", zones, is_map=True)
     for version in (4, 6):
         kind = f"ipv{version}_addr"
-        yield _verdicts(
-            f"sessions{version}", f"ifname . {kind} . {kind}", _ce_sessions(scope, version)
-        )
+        pair = f"ifname . {kind} . {kind}"
+        yield NamedSet(f"neighbours{version}", f"type {pair}", _neighbours(scope, version))
+        yield _verdicts(f"sessions{version}", pair, _ce_sessions(scope, version))
         yield _verdicts(f"core_sessions{version}", f"{kind} . {kind}", _core(scope, version))
     yield _verdicts("limited_vrfs", "ifname", _limited(scope, by_port=False))
     yield _verdicts("limited_ports", "ifname", _limited(scope, by_port=True))
@@ -60,6 +60,14 @@ def _zones(scope: Scope) -> frozenset[str]:
         f"{quoted(port.name)} : {port.zone}"
         for port in scope.ce_ports
         if scope.is_tracked(port.vrf)
+    )
+
+
+def _neighbours(scope: Scope, version: int) -> frozenset[str]:
+    return frozenset(
+        f"{quoted(s.port)} . {s.peer.address} . {s.local}"
+        for s in _sessions(scope)
+        if s.port and s.peer.address.version == version
     )
 
 
@@ -121,6 +129,10 @@ def chains(scope: Scope) -> Iterator[Chain]:
 def _zone_in(scope: Scope) -> Iterator[str]:
     if scope.on(Guard.UNKNOWN_PORT):
         yield f"iifname != @known {dropped('fail_01')}"
+    if scope.on(Guard.LIMITS):
+        # A neighbour's SYNs are let in, and each would be tracked without a limit (CPP-5, T15).
+        yield "iifname . ip saddr . ip daddr @neighbours4 notrack accept"
+        yield "iifname . ip6 saddr . ip6 daddr @neighbours6 notrack accept"
     yield from _zone(scope, "iifname")
 
 
