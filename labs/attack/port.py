@@ -101,11 +101,11 @@ class Port:
         for frame in frames:
             self._out.send(frame)
 
-    def flood(self, frames: Iterable[bytes]) -> int:
+    def flood(self, frames: Iterable[bytes], *, scattered: bool = False) -> int:
         """Put very many frames on the wire, as fast as it goes; gives their number."""
         with socket_in(self.node, socket.AF_PACKET, socket.SOCK_RAW) as out:
             out.bind((self.name, 0))
-            ring = Ring(out)
+            ring = Ring(out, scattered=scattered)
             try:
                 return ring.send(frames)
             finally:

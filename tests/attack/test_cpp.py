@@ -1,0 +1,239 @@
+"""CPP: the PE's own attention is rationed, by class and by port (RFC 6192)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from labs.attack import bgp, ip, link, plan
+from labs.attack.inside import run_in
+from labs.attack.net import PROBE_PORT, Net, circuit
+from labs.attack.port import token
+from labs.attack.switch import Switch
+from labs.waiting import until
+from pe.plan.guards import Guard
+from tests.attack.trial import COPIES, Attack, arrives
+
+RED, BLUE, NEAR = circuit("red", 1), circuit("blue", 1), circuit("red", 3)
+both = pytest.mark.parametrize("version", [4, 6])
+TTL = ip.Header(ttl=255)
+BGP_PER_SECOND, BGP_BURST = 2000, 1000
+OTHER_PER_SECOND, OTHER_BURST = 100, 100
+
+
+def statistic(name: str, node: str = "pe1") -> int:
+    """A counter of a node's IP stack since boot."""
+    for line in run_in(node, "nstat", "-asz", name).splitlines():
+        if line.startswith(name):
+            return int(line.split()[1])
+    raise KeyError(name)
+
+
+def syns(version: int, count: int) -> Iterator[bytes]:
+    """Unsigned SYNs of red's own neighbour address, each from another port."""
+    source, target = plan.ce(1, version), plan.gateway(1, version)
+    for number in range(count):
+        yield RED.frame(ip.tcp(source, target, 179, header=TTL, sport=1024 + number % 60000))
+
+
+def blue_session() -> bgp.Session:
+    """A session of blue's CE that dies of three silent seconds."""
+    greeting = bgp.Greeting(plan.CE_AS["blue"], hold_time=3)
+    return bgp.establish("ce-blue-1", plan.ce(1, 4), plan.gateway(1, 4), greeting,
+                         md5=plan.KEYS["blue"])  # fmt: skip
+
+
+@both
+def test_cpp_01_one_ces_flood_leaves_the_others_sessions_alone(net: Net, version: int) -> None:
+    """Red floods port 179; blue's keepalives go on, and blue can open a session meanwhile."""
+    counted, others = net.dropped("ce-red-1", "CPP-1"), net.dropped("ce-blue-1", "CPP-1")
+    frames = list(syns(version, 20000))
+    started, sent = time.monotonic(), 0
+    with blue_session() as session:
+        while time.monotonic() < started + 5.0:
+            sent += RED.ce.flood(frames)
+            session.send(bgp.message(bgp.KEEPALIVE))
+            session.listen(0.05)
+        assert session.alive, session.notification
+        assert len(session.bodies(bgp.KEEPALIVE)) >= 4, "keepalives of the PE came all the time"
+        RED.ce.flood(frames)
+    RED.ce.flood(frames)
+    with blue_session() as again:
+        assert again.alive
+    took = time.monotonic() - started
+    passed = sent + 2 * len(frames) - (net.dropped("ce-red-1", "CPP-1") - counted)
+    assert passed <= BGP_BURST + BGP_PER_SECOND * (took + 1)
+    assert net.dropped("ce-blue-1", "CPP-1") == others
+
+
+def test_cpp_01_control_without_the_ration(net: Net) -> None:
+    """The same SYNs all come up to the socket where nothing counts them."""
+    frames = list(syns(4, 10000))
+
+    def came_up() -> int:
+        before = statistic("TcpExtTCPMD5NotFound")
+        RED.ce.flood(frames)
+        net.sentinel(RED)
+        return statistic("TcpExtTCPMD5NotFound") - before
+
+    with Switch(net).off(Guard.EDGE):
+        assert came_up() > 9000, "control"
+    assert came_up() <= BGP_BURST + BGP_PER_SECOND
+
+
+CLASSES = {
+    "ping": lambda n: ip.echo(plan.ce(1, 4), plan.gateway(1, 4), b"x", seq=n & 0xFFFF),
+    "udp": lambda n: ip.udp(plan.ce(1, 4), plan.gateway(1, 4), 1 + n % 65535, b"x"),
+    "ping-6": lambda n: ip.echo(plan.ce(1, 6), plan.gateway(1, 6), b"x", seq=n & 0xFFFF),
+    "esp": lambda n: ip.packet(plan.ce(1, 4), plan.gateway(1, 4), ip.ESP, n.to_bytes(8, "big")),
+}
+
+
+@pytest.mark.parametrize("make", CLASSES.values(), ids=CLASSES)
+def test_cpp_01_every_class_has_its_ration(net: Net, make: object) -> None:
+    before = net.dropped("ce-red-1", "CPP-1")
+    started = time.monotonic()
+    RED.ce.flood([RED.frame(make(n)) for n in range(5000)])  # type: ignore[operator]
+    net.sentinel(RED)
+    allowed = OTHER_BURST + OTHER_PER_SECOND * (time.monotonic() - started + 1)
+    assert until(lambda: net.dropped("ce-red-1", "CPP-1") - before >= 5000 - allowed, 2.0)
+
+
+@pytest.mark.parametrize("kind", ["arp", "nd"])
+def test_cpp_01_questions_of_the_link(net: Net, kind: str) -> None:
+    """ARP and neighbour discovery are rationed too, and an honest question still gets through."""
+    if kind == "arp":
+        question = link.ethernet(link.BROADCAST, RED.ce.mac, link.ARP,
+                                 link.arp(1, RED.ce.mac, "192.168.1.2", "192.168.1.1"))  # fmt: skip
+    else:
+        question = link.solicitation(RED.ce.mac, plan.ce(1, 6), plan.gateway(1, 6))
+    before = net.dropped("ce-red-1", "CPP-1")
+    RED.ce.flood([question] * 5000)
+    net.sentinel(RED)
+    assert until(lambda: net.dropped("ce-red-1", "CPP-1") - before > 4000, 2.0)
+
+    def answered() -> bool:
+        with RED.ce.tap() as tap:
+            RED.ce.send(question)
+            net.sentinel(RED)
+            found = tap.frames()
+            return bool(link.arp_answers(found, "192.168.1.1")
+                        or link.advertisements(found, plan.gateway(1, 6)))  # fmt: skip
+
+    assert until(answered, 3.0)
+
+
+def pieces(version: int, mark: bytes) -> list[bytes]:
+    """A datagram to the PE in three fragments."""
+    whole = ip.udp(plan.ce(1, version), plan.gateway(1, version), PROBE_PORT, mark * 20)
+    return [RED.frame(p) for p in ip.fragments(whole, 96, int(mark[-5:]))]
+
+
+def at_the_door() -> int:
+    """How many packets INPUT has refused; of IPv4 they are whole by then."""
+    listed = run_in("pe1", "nft", "-j", "list", "counters", "table", "inet", "bulkhead")
+    found = (o["counter"] for o in json.loads(listed)["nftables"] if "counter" in o)
+    return sum(c["packets"] for c in found if c["name"].startswith(("acl_01", "bgp_03")))
+
+
+@both
+def test_cpp_02_fragments_are_not_put_together(net: Net, version: int) -> None:
+    """Dropped at the port: the PE's memory for reassembly is nobody's to fill (RFC 6192 3.1)."""
+    with Switch(net).off(Guard.EDGE):
+        before = at_the_door()
+        for _ in range(3):
+            RED.ce.send(*pieces(version, token()))
+        net.sentinel(RED)
+        assert at_the_door() >= before + 3, "control: they get as far as the PE's own door"
+    counted = net.dropped("ce-red-1", "CPP-2")
+    before = at_the_door()
+    for _ in range(COPIES):
+        RED.ce.send(*pieces(version, token()))
+    net.sentinel(RED)
+    assert at_the_door() == before
+    assert until(lambda: net.dropped("ce-red-1", "CPP-2") >= counted + 3 * COPIES, 2.0)
+    for _ in range(COPIES):  # from a sender on this machine, in memory that filters overlook
+        RED.ce.flood(pieces(version, token()), scattered=True)
+    net.sentinel(RED)
+    assert until(lambda: net.dropped("ce-red-1", "CPP-2") >= counted + 6 * COPIES, 2.0)
+
+
+def test_cpp_03_counters_by_class_and_port(net: Net) -> None:
+    """What was dropped can be seen, with the requirement that it kept and the port it came on."""
+    guards = net.pe1.show_guards()
+    ports = {port.name for port in net.pe1.show_ports() if port.vrf}
+    for requirement in ("CPP-1", "CPP-2", "LBL-6", "SPF-1", "SPF-2", "HIDE-4", "ACL-6"):
+        counted = {guard.port for guard in guards if guard.requirement == requirement}
+        assert ports - counted <= {"inet"}, requirement  # any source is right there
+    kept = {guard.requirement for guard in guards}
+    assert kept >= {"ACL-1", "BGP-3", "FAIL-1", "HIDE-2", "HIDE-7", "LBL-7", "LBL-9", "ISO-12"}
+
+
+def test_cpp_04_errors_for_one_vpn_while_another_asks_for_many(net: Net) -> None:
+    """Red draws thousands of ICMP errors; blue's path MTU is told all the same."""
+    flood = [RED.frame(ip.udp(plan.lan(1, 4), plan.lan(2, 4), PROBE_PORT, b"x", ip.Header(ttl=1)))]
+    big = 1500 - 28
+    told = 0
+    with BLUE.ce.tap() as tap:
+        for _ in range(20):
+            mark = token()
+            RED.ce.flood(flood * 500)
+            packet = ip.udp(plan.lan(1, 4), plan.lan(2, 4), PROBE_PORT, mark.ljust(big, b"."),
+                            ip.Header(dont_fragment=True))  # fmt: skip
+            BLUE.ce.send(BLUE.frame(packet))
+            told += bool(tap.wait(mark, 1.0))
+    assert told == 20
+
+
+@both
+def test_cpp_05_a_dropped_flood_leaves_no_trace(net: Net, version: int) -> None:
+    """No connection is tracked for what is dropped, at the port or at the PE's own door."""
+    target = plan.lan(2, version)
+    spoof = "10.5.0.{}" if version == 4 else "2001:db8:5::{}"
+    dropped = [
+        RED.frame(ip.tcp(spoof.format(1 + n % 200), target, 80, sport=1024 + n))
+        for n in range(3000)
+    ]
+
+    def growth(frames: list[bytes]) -> int:
+        before = tracked()
+        RED.ce.flood(frames)
+        net.sentinel(RED)
+        return tracked() - before
+
+    assert growth(dropped) <= 2
+    assert growth(list(syns(version, 3000))) <= 2
+    run_in("pe1", "conntrack", "-F", check=False)
+    honest = [RED.frame(ip.udp(plan.lan(1, version), target, 4000 + n, b"x")) for n in range(100)]
+    assert growth(honest) >= 90, "control: what passes is tracked"
+
+
+def tracked() -> int:
+    """How many connections pe1 holds."""
+    return int(run_in("pe1", "cat", "/proc/sys/net/netfilter/nf_conntrack_count"))
+
+
+def test_cpp_06_sessions_outlive_a_node_that_does_nothing(net: Net) -> None:
+    """The node stands still for longer than a hold time: sessions are kept by other processes."""
+    with blue_session() as session:
+        with Switch(net).stopped():
+            deadline = time.monotonic() + 6.0
+            while time.monotonic() < deadline:
+                session.send(bgp.message(bgp.KEEPALIVE))
+                session.listen(0.5)
+        assert session.alive, session.notification
+        assert len(session.bodies(bgp.KEEPALIVE)) >= 4
+
+
+def test_cpp_05_the_sites_traffic_is_not_rationed(net: Net) -> None:
+    """The limits are for the PE's own addresses: what is passed on knows none."""
+    mark = token()
+    frames = [RED.frame(ip.udp(plan.lan(1, 4), plan.lan(3, 4), PROBE_PORT, mark, sport=7))] * 3000
+    with NEAR.ce.tap() as tap:
+        RED.ce.flood(frames)
+        assert tap.wait(mark, 5.0, most=3000) == 3000
+    assert arrives(net, Attack(RED.ce, lambda m: [RED.frame(ip.udp(
+        plan.lan(1, 4), plan.lan(3, 4), PROBE_PORT, m))], NEAR.ce, RED))  # fmt: skip
