@@ -42,10 +42,11 @@ READS = 64
 
 
 class FlowLog:
-    """Reads the log and tells. ``vrf_of`` gives the VRF of a conntrack zone."""
+    """Reads the log and tells. ``vrf_of`` gives the VRF of a conntrack zone; ``room`` is how many
+    bytes may wait in the socket."""
 
-    def __init__(self, vrf_of: Callable[[int], str | None]) -> None:
-        self._vrf_of = vrf_of
+    def __init__(self, vrf_of: Callable[[int], str | None], room: int = ROOM) -> None:
+        self._vrf_of, self._room = vrf_of, room
         self._socket: nl.NetlinkSocket | None = None
         self._tell: OnFlows | None = None
         self._expected: int | None = None
@@ -57,7 +58,7 @@ class FlowLog:
         """Tell of flows from now on, in the running loop. Raises OSError."""
         self._tell = on_flows
         if self._socket is None:
-            self._socket = _open()
+            self._socket = _open(self._room)
             asyncio.get_running_loop().add_reader(self._socket.socket.fileno(), self._on_readable)
 
     def close(self) -> None:
@@ -176,9 +177,9 @@ def _when(entry: dict[int, memoryview]) -> float:
     return int(seconds) + int(micros) / 1e6
 
 
-def _open() -> nl.NetlinkSocket:
+def _open(room: int) -> nl.NetlinkSocket:
     opened = nl.NetlinkSocket(NETLINK_NETFILTER)
-    opened.resize(socket.SO_RCVBUF, nl.SO_RCVBUFFORCE, ROOM)
+    opened.resize(socket.SO_RCVBUF, nl.SO_RCVBUFFORCE, room)
     for group in (FLOW_GROUP, STAGED_GROUP):
         command = nl.attribute(_COMMAND, bytes((_BIND,)))
         _configure(opened, group, command)

@@ -19,7 +19,7 @@ from controlplane.segment.enforcer import LiveFlow, OnFlows, Slot
 from controlplane.segment.tables import Delta, Tables
 from pe.kernel import sysctl
 from pe.segment.elements import Change, merge
-from pe.segment.flow_log import FlowLog
+from pe.segment.flow_log import ROOM, FlowLog
 from pe.segment.nft_wire import BatchRefusedError, GenerationMovedError, SegmentSocket
 from pe.segment.ports import PortReader
 from pe.segment.tracking import Tracking
@@ -42,7 +42,8 @@ async def _nothing_to_require(tracked: frozenset[str], judged: frozenset[str]) -
 
 class SegmentKeeper:
     """Implements ``Enforcer``. ``require`` is told which VRFs the guards must track and check,
-    and returns once they do; without it nothing sees to that."""
+    and returns once they do; without it nothing sees to that. ``flow_room`` is how many bytes of
+    flows may wait to be told."""
 
     def __init__(
         self,
@@ -50,8 +51,10 @@ class SegmentKeeper:
         log: Log,
         require: Require = _nothing_to_require,
         check_seconds: float = CHECK_SECONDS,
+        flow_room: int = ROOM,
     ) -> None:
         self._log, self._require, self._check_seconds = log, require, check_seconds
+        self._flow_room = flow_room
         self._wanted = Wanted()
         self._held: State | None = None  # None: what the kernel holds is not known
         self._shape = ""  # fingerprint of chains, maps and rules as we made them
@@ -71,7 +74,7 @@ class SegmentKeeper:
         with contextlib.suppress(OSError):  # else flows have no packets and bytes
             sysctl.write("netfilter/nf_conntrack_acct", "1")
         self._nft, self._ports = SegmentSocket(), PortReader()
-        self._tracking, self._flows = Tracking(), FlowLog(self._vrf_of_zone)
+        self._tracking, self._flows = Tracking(), FlowLog(self._vrf_of_zone, self._flow_room)
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -288,7 +291,7 @@ class SegmentKeeper:
         """Did anybody touch our table? One small request while nobody changed any."""
         held = self._held
         if held is not None and self._is_alone(self._nft.generation()) and self._suspect:
-            present = await asyncio.to_thread(self._nft.elements, held.program)
+            present = await asyncio.to_thread(self._nft.elements, held.program.maps)
             self._suspect = False
             if present != held.elements:
                 self._report_drift()

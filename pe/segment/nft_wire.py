@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pe.kernel import netlink as nl
 from pe.kernel.nft import NETLINK_NETFILTER
-from pe.segment.program import TABLE, Map, Program
+from pe.segment.program import TABLE, Map
 from pe.segment.transaction import INET, SUBSYSTEM, Names, batch
 
 _GET_TABLE, _GET_CHAIN, _GET_RULE, _GET_SET, _GET_ELEMENTS, _GET_GENERATION, _GET_OBJECT = (
@@ -117,19 +117,21 @@ class SegmentSocket:
     def fingerprint(self) -> str:
         """A digest of chains, maps (not their elements) and rules, as the kernel has them."""
         digest = hashlib.sha256()
-        for kind in (_GET_CHAIN, _GET_SET, _GET_RULE):
-            for message in self._socket.dump(kind, _HEAD + _OURS):
-                if nl.text(nl.attributes(message.body[4:])[1]) == TABLE:
-                    digest.update(_without_use(kind, message.body))
+        kinds = {_GET_CHAIN: {2, 6}, _GET_SET: {16}, _GET_RULE: {3, 6}}
+        for kind, left_out in kinds.items():
+            for found in self._dump(kind):
+                # Handles and places are new with each making, uses change with elements.
+                parts = (bytes(v) for k, v in sorted(found.items()) if k not in left_out)
+                digest.update(b"".join(parts))
         return digest.hexdigest()
 
     def counters(self) -> dict[str, int]:
         """Packets of each named counter."""
         return {nl.text(found[2]): _packets(found[4]) for found in self._dump(_GET_OBJECT)}
 
-    def elements(self, program: Program) -> dict[str, dict[bytes, bytes]]:
-        """All elements of a program's maps, as ``pe.segment.elements`` has them."""
-        return {name: self._elements(name, kind) for name, kind in program.maps.items()}
+    def elements(self, maps: Mapping[str, Map]) -> dict[str, dict[bytes, bytes]]:
+        """All elements of these maps, as ``pe.segment.elements`` has them."""
+        return {name: self._elements(name, kind) for name, kind in maps.items()}
 
     def _elements(self, name: str, kind: Map) -> dict[bytes, bytes]:
         held: dict[bytes, bytes] = {}
@@ -142,16 +144,6 @@ class SegmentSocket:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
-
-
-def _without_use(kind: int, body: memoryview) -> bytes:
-    """A message's head has the ruleset's generation in it; and a chain's says how many refer to
-    it, which changes with elements."""
-    if kind != _GET_CHAIN:
-        return bytes(body[4:])
-    return b"".join(
-        bytes(value) for key, value in sorted(nl.attributes(body[4:]).items()) if key != 6
-    )
 
 
 def _packets(data: memoryview) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -60,6 +61,14 @@ class NodeProcess(AgentProcess):
         )
         self.call("create", options)
         self.call("start")
+
+    def pause(self) -> None:
+        """Let it do nothing, as if it were gone; the kernel goes on."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """End a pause."""
+        self._process.send_signal(signal.SIGCONT)
 
     def segment(self, method: str, *arguments: object) -> object:
         """Call the keeper."""

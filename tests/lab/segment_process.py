@@ -13,14 +13,18 @@ from typing import Any
 from controlplane.model.events import Event
 from controlplane.segment.enforcer import FlowRecord
 from pe.agent import Agent
+from pe.segment.flow_log import ROOM
 from pe.segment.keeper import SegmentKeeper
 from tests.lab.agent_process import LENGTH
 
 
 class Served:
     def __init__(self, options: dict[str, Any]) -> None:
+        room = options.pop("flow_room", ROOM)
         self.agent = Agent(emit=self._ignore, log=self._log, **options)
-        self.segment = SegmentKeeper(log=self._log, require=self.agent.require_verdicts)
+        self.segment = SegmentKeeper(
+            log=self._log, require=self.agent.require_verdicts, flow_room=room
+        )
         self.records: list[FlowRecord] = []
         self.lost = 0
 
