@@ -28,6 +28,9 @@ CASES = {
     "untracked": Scope(unlimited(), PRESENT),
     "no-ports-yet": Scope(founding(), {"lo"}),
     "guards-off": Scope(founding(), PRESENT, frozenset(Guard)),
+    "under-policy": Scope(
+        founding(), PRESENT, tracked=frozenset({"red", "blue"}), judged=frozenset({"red"})
+    ),
     "spare-port": Scope(founding(), PRESENT, spare_ports=frozenset({"eth9"}), neighbours=16),
 }
 

@@ -1,0 +1,42 @@
+"""The chains that judge packets, rule by rule. ``python -m tests.golden.test_segment_program``
+writes the file anew; read the difference before you keep it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pe.segment.program import Layout, Program, program
+
+FILE = Path(__file__).with_suffix(".txt")
+LAYOUT = Layout(frozenset({10, 20}), staged=True)
+
+
+def _lines(made: Program) -> list[str]:
+    lines = [f"counter {name}" for name in sorted(made.counters)]
+    for name, kind in made.maps.items():
+        value = "verdict" if kind.verdicts else "mark"
+        interval = " interval" if kind.interval else ""
+        lines.append(f"map {name}: {' . '.join(kind.fields)} -> {value}{interval}")
+    for name, chain in made.chains.items():
+        lines.append(f"chain {name}" + (f" hook {chain.hook}" if chain.hook else ""))
+        lines += ["    " + "; ".join(e.words for e in rule) for rule in chain.rules]
+    return lines
+
+
+def test_the_program_for_two_vrfs_and_a_staged_revision() -> None:
+    assert "\n".join(_lines(program(LAYOUT))) + "\n" == FILE.read_text()
+
+
+def test_a_staged_revision_only_adds() -> None:
+    with_it, without = (program(Layout(LAYOUT.zones, staged=s)) for s in (True, False))
+    assert without.maps.items() < with_it.maps.items()
+    changed = {n for n, c in without.chains.items() if with_it.chains[n] != c}
+    assert changed == {"vrf_10", "tell_10", "vrf_20", "tell_20"}
+
+
+def test_nothing_under_policy_is_no_program() -> None:
+    assert program(Layout()) == Program()
+
+
+if __name__ == "__main__":
+    FILE.write_text("\n".join(_lines(program(LAYOUT))) + "\n")

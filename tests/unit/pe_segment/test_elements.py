@@ -1,0 +1,125 @@
+"""Tables as keys and values, and deltas as one change."""
+
+from __future__ import annotations
+
+from random import Random
+
+from controlplane.segment.compile import Books, compile_policy
+from controlplane.segment.enforcer import Slot
+from controlplane.segment.incremental import IncrementalCompiler
+from controlplane.segment.tables import Tables, diff
+from controlplane.segment.verdict import Verdict
+from pe.segment.elements import Change, Encoder, difference, gates, merge
+from pe.segment.expression import host32
+from pe.segment.program import GATES, VERDICT_MAPS
+from pe.segment.wanted import Wanted, combined
+from tests.property import segment_worlds as worlds
+
+ZONES = {"red": 10, "blue": 20}
+
+
+def _random_tables(seed: int, books: Books) -> Tables:
+    rng = Random(seed)  # noqa: S311 - a seeded world
+    inventory = worlds.inventory_of(worlds.claimants(rng))
+    return compile_policy(worlds.policy(rng), inventory, books).tables
+
+
+def test_keys_are_registers_one_after_the_other() -> None:
+    tables = Tables()
+    tables.addresses4["red", b"\x0a\x00\x00\x01"] = 7
+    tables.ports[1 << 31, 6, 443] = Verdict(True, 64)
+    tables.port_ranges[1 << 31, 17, 1, 2] = Verdict(False, 65)
+    tables.icmp[1 << 31, 1, 8] = Verdict(True, 66, (3,))
+    made = Encoder(ZONES).tables(Slot.STAGED, tables)
+    assert made["s_addresses4"] == {host32(10) + b"\x0a\x00\x00\x01": host32(7)}
+    contract = host32(1 << 31)
+    assert made["s_ports"] == {contract + b"\x06\0\0\0\x01\xbb\0\0": host32(1 << 31 | 64)}
+    udp = contract + b"\x11\0\0\0"
+    assert made["s_port_ranges"] == {udp + b"\0\x01\0\0" + udp + b"\0\x02\0\0": host32(65)}
+    assert made["s_icmp"] == {contract + b"\x01\0\0\0\x08\0\0\0": host32(3 << 30 | 66)}
+
+
+def test_every_key_has_the_length_of_its_map() -> None:
+    for seed in range(30):
+        made = Encoder(ZONES).tables(Slot.ENFORCED, _random_tables(seed, Books()))
+        for name, elements in made.items():
+            kind = VERDICT_MAPS[name.removeprefix("e_")]
+            size = kind.key_length * (2 if kind.interval else 1)
+            assert {len(key) for key in elements} <= {size}, name
+            assert {len(value) for value in elements.values()} <= {4}, name
+    for name, elements in gates(ZONES, {"pe-a": "red", "pe-x": "green"}).items():
+        assert {len(key) for key in elements} == {GATES[name].key_length}
+
+
+def test_other_vrfs_are_left_out() -> None:
+    tables = Tables(addresses4={("green", bytes(4)): 1}, ranges4={("green", bytes(4), bytes(4)): 1})
+    made = Encoder(ZONES).tables(Slot.ENFORCED, tables)
+    assert not made["e_addresses4"]
+    assert not made["e_ranges4"]
+
+
+def test_a_difference_leads_from_one_to_the_other() -> None:
+    for seed in range(30):
+        books = Books()
+        encoder = Encoder(ZONES)
+        old, new = (
+            encoder.tables(Slot.ENFORCED, _random_tables(seed + n * 1000, books)) for n in (0, 1)
+        )
+        merge(old, difference(old, new))
+        assert old == new
+        assert not difference(old, new)
+
+
+def test_deltas_in_a_row_are_one_change_and_equal_the_whole() -> None:
+    for seed in range(40):
+        rng, wanted = Random(seed), Wanted()  # noqa: S311 - a seeded world
+        before = worlds.claimants(rng, 6)
+        compiler = IncrementalCompiler(worlds.policy(rng), worlds.inventory_of(before))
+        wanted.set_zones(ZONES)
+        wanted.set_tables(Slot.ENFORCED, compiler.tables)
+        held = wanted.take_parts().state().elements
+        for _ in range(12):
+            wanted.change_tables(Slot.ENFORCED, compiler.put(worlds.claimant(rng)))
+        change = wanted.take_change()
+        assert change is not None
+        for gone, put in change.values():
+            assert len(set(gone)) == len([*gone])
+            del put
+        merge(held, change)
+        assert held == wanted.take_parts().state().elements
+
+
+def test_an_element_that_comes_and_goes_is_no_change() -> None:
+    there: Change = {"e_pairs": ((), {b"k": b"1"})}
+    gone: Change = {"e_pairs": ((b"k",), {})}
+    assert combined([there, gone]) == {"e_pairs": ((), {})}
+    assert combined([gone, there]) == {"e_pairs": ({b"k"}, {b"k": b"1"})}
+
+
+def test_a_port_that_comes_changes_its_gate_alone() -> None:
+    wanted = Wanted()
+    wanted.set_zones(ZONES)
+    wanted.set_tables(Slot.ENFORCED, Tables())
+    wanted.take_parts()
+    wanted.set_ports({"pe-a": "red", "eth9": "green"})
+    change = wanted.take_change()
+    assert change is not None
+    assert set(change) == {"ports_out"}
+    assert [*change["ports_out"][1].values()] == [b"stray_out_10"]
+
+
+def test_zones_change_everything() -> None:
+    wanted = Wanted()
+    wanted.set_zones(ZONES)
+    wanted.set_tables(Slot.ENFORCED, diff_target())
+    wanted.take_parts()
+    wanted.set_zones({"red": 10})
+    assert wanted.take_change() is None
+    assert not wanted.take_parts().state().program.maps.keys() & {"s_pairs"}
+
+
+def diff_target() -> Tables:
+    """Tables with one address, and nothing else."""
+    tables = Tables(addresses4={("red", bytes(4)): 1})
+    assert diff(Tables(), tables)
+    return tables
