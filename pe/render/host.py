@@ -45,7 +45,19 @@ def sets(scope: Scope) -> Iterator[NamedSet]:
         yield _verdicts(f"core_sessions{version}", f"{kind} . {kind}", _core(scope, version))
     yield _verdicts("limited_vrfs", "ifname", _limited(scope, by_port=False))
     yield _verdicts("limited_ports", "ifname", _limited(scope, by_port=True))
+    yield from _judged_sets(scope)
     yield from _on_link_sets(scope)
+
+
+def _only_counted(scope: Scope) -> set[str]:
+    """Ports and VRFs whose connections are counted and no more: no rule there needs to see whole
+    datagrams, and the memory for putting them together is one for all VRFs (DOS-8)."""
+    if not scope.on(Guard.LIMITS):
+        return set()
+    counted = {
+        v.name for v in scope.vrfs if scope.is_tracked(v.name) and v.name not in scope.tracked
+    }
+    return counted | {port.name for port in scope.ce_ports if port.vrf in counted}
 
 
 def _verdicts(set_name: str, key: str, elements: frozenset[str]) -> NamedSet:
@@ -92,6 +104,21 @@ def _sessions(scope: Scope) -> list[Session]:
     return list(scope.desired.sessions.values())
 
 
+def _judged_sets(scope: Scope) -> Iterator[NamedSet]:
+    judged = {vrf.name for vrf in scope.vrfs if scope.is_judged(vrf.name)}
+    if judged:
+        yield devices("judged_vrfs", judged)
+        ports = (port for port in scope.ce_ports if port.vrf in judged)
+        jumps = frozenset(f"{quoted(p.name)} : jump leak_{name(p.vrf)}" for p in ports)
+        yield _verdicts("judged_ports", "ifname", jumps)
+
+
+def _leaks(scope: Scope) -> Iterator[str]:
+    """Out of a VRF without policy straight into one that is under policy, where routes leak."""
+    if any(scope.is_judged(vrf.name) for vrf in scope.vrfs):
+        yield "iifname != @judged_vrfs oifname vmap @judged_ports"
+
+
 def _is_limited(scope: Scope, vrf: str) -> bool:
     return scope.is_judged(vrf) or (scope.is_tracked(vrf) and scope.on(Guard.LIMITS))
 
@@ -120,7 +147,8 @@ def chains(scope: Scope) -> Iterator[Chain]:
     yield from _limits(scope)
     yield from _on_link(scope)
     yield _forward(scope)
-    yield Chain("from_vrf", ("iifname vmap @limited_vrfs", *_on_link_jump(scope), "jump tenant"))
+    rules = ("iifname vmap @limited_vrfs", *_leaks(scope), *_on_link_jump(scope), "jump tenant")
+    yield Chain("from_vrf", rules)
     yield _output()
     yield Chain("to_ce", ("oifname vmap @limited_ports", *_on_link_jump(scope), "jump tenant"))
     yield Chain("tenant", ("accept",))
@@ -205,8 +233,10 @@ def _limits(scope: Scope) -> Iterator[Chain]:
             continue
         chain, rules = f"limit_{name(vrf.name)}", list[str]()
         if scope.is_judged(vrf.name):
-            yield Chain(chain, tuple(_judged(vrf.name)))
-            chain = f"flows_{name(vrf.name)}"
+            flows = f"flows_{name(vrf.name)}"
+            yield Chain(chain, tuple(_judged(vrf.name, f"goto {flows}")))
+            yield Chain(f"leak_{name(vrf.name)}", tuple(_judged(vrf.name, "return")))
+            chain = flows
         if vrf.conntrack_limit:
             over = f"ct state new ct count over {vrf.conntrack_limit}"
             rules.append(f"{over} {dropped('dos_01', vrf.name)}")
@@ -217,11 +247,11 @@ def _limits(scope: Scope) -> Iterator[Chain]:
         yield Chain(chain, tuple(rules if scope.on(Guard.LIMITS) else ()))
 
 
-def _judged(vrf: str) -> Iterator[str]:
+def _judged(vrf: str, then: str) -> Iterator[str]:
     """A policy is kept in a table of its own, earlier in the same hooks. What it allows has a bit
     in its connection's mark, or in its own if it has no connection; without that table nothing
     new gets a bit, and nothing passes. ``ct`` ends a rule where there is no connection."""
-    yield f"ct mark & {ALLOW_BIT:#x} != 0 goto flows_{name(vrf)}"
+    yield f"ct mark & {ALLOW_BIT:#x} != 0 {then}"
     yield f"meta mark & {ALLOW_BIT:#x} == 0 {dropped('fail_03', vrf)}"
 
 

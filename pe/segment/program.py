@@ -8,6 +8,8 @@ A packet's way, in FORWARD (from a CE) and in OUTPUT (from the core to a CE, ker
   a policy's.
 * It has no connection (ICMP of odd types, what TCP cannot make sense of), but its VRF is under
   policy: ``stray_N``, judged by itself, packet by packet.
+* It comes from a VRF without policy, but goes straight to a port of one that is under policy,
+  because a route leaks: likewise a stray. Nobody follows its connection in the VRF it enters.
 * Else accept: the guards, later in the same hooks, refuse a packet of a VRF under policy with
   neither mark. So without this table, or with a broken one, new flows are denied.
 
@@ -170,16 +172,15 @@ def program(layout: Layout) -> Program:
 
 
 def _gates() -> Iterator[tuple[str, Chain]]:
-    for hook, zones, key, devices in (
-        ("forward", "zones", "iifname", "vrfs"),
-        ("output", "zones_out", "oifname", "ports_out"),
-    ):
-        rules = (
-            _allowed(x.ct("mark", 0)),
-            (x.ct("zone", 0), x.lookup_verdict(zones, 0)),
-            (x.meta(key, 0), x.lookup_verdict(devices, 0)),
-        )
-        yield hook, Chain(rules, hook)
+    allowed = _allowed(x.ct("mark", 0))
+    into = (x.meta("oifname", 0), x.lookup_verdict("ports_out", 0))
+    from_ce = (
+        (x.ct("zone", 0), x.lookup_verdict("zones", 0)),
+        (x.meta("iifname", 0), x.lookup_verdict("vrfs", 0)),
+    )
+    yield "forward", Chain((allowed, *from_ce, into), "forward")
+    from_core = (x.ct("zone", 0), x.lookup_verdict("zones_out", 0))
+    yield "output", Chain((allowed, from_core, into), "output")
 
 
 def _allowed(verdict: Expression) -> Rule:

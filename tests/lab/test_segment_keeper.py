@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.model.desired import Delta
 from controlplane.model.prefix import host_prefix
 from controlplane.segment.compile import Books, compile_policy
 from controlplane.segment.document import parse_policy
@@ -445,3 +446,26 @@ def _tell_too_much(world: World, process: NodeProcess) -> None:
     print(f"{total} flows judged, {told} told, {lost} lost")
     assert told + lost == total == _counters(process)["judged_10"] - before
     assert min(told, lost) > 1000
+
+
+def test_a_leak_from_a_vrf_without_policy_is_judged_where_it_enters(
+    world: World, process: NodeProcess
+) -> None:
+    hop = next(h for key, h in node.desired().next_hops.items() if key.device == "pe-b")
+    process.apply(Delta(routes={node.TABLES["blue"]: {host_prefix(DB): hop.key}}))
+    process.segment("zones", {"red": node.ZONES["red"]})
+
+    def arrives(document: str) -> bool:
+        process.segment("submit", Slot.ENFORCED, _tables(document))
+        process.segment("settled")
+        packet = node.packet(OTHER, DB, 17, sport=1, dport=ALLOWED, number=1)
+        world.ports["c"].send([world.from_host("c", packet)])
+        return len(world.ports["b"].heard()) == 1
+
+    assert arrives(OPEN)
+    assert not arrives(RULES)
+    assert arrives(f"{RULES}  - allow outside to tier=db on udp/{ALLOWED}\n")
+    assert not arrives(CLOSED)
+    process.segment("zones", {})
+    process.segment("settled")
+    assert arrives(CLOSED), "nobody is under policy any more"
