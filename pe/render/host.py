@@ -35,6 +35,7 @@ def sets(scope: Scope) -> Iterator[NamedSet]:
     yield devices("core_ports", desired.core_ports)
     yield devices("spare_ports", scope.spare_ports)
     yield devices("stateless", stateless)
+    yield devices("whole_or_not", _only_counted(scope))
     if zones := _zones(scope):
         yield NamedSet("zones", "typeof iifname : ct zone", zones, is_map=True)
     for version in (4, 6):
@@ -166,6 +167,8 @@ def _zone_in(scope: Scope) -> Iterator[str]:
 
 def _zone(scope: Scope, direction: str) -> Iterator[str]:
     yield f"{direction} @stateless notrack"
+    yield f"{direction} @whole_or_not ip frag-off & 0x3fff != 0 notrack accept"
+    yield f"{direction} @whole_or_not exthdr frag exists notrack accept"
     if _zones(scope):  # the statement alone would switch connection tracking on
         yield f"ct zone set {direction} map @zones"
 
