@@ -234,8 +234,10 @@ class Agent:
             self._load()
         if self._desired.node is None:
             return
-        self._forwarding.urgent(self._devices(), now)
         self._look_for_drift(now)
+        if self._watch.next_hops_doubted:
+            self._reread_next_hops()
+        self._forwarding.urgent(self._devices(), now)
         self._forwarding.retry(now)
         if self._structure.dirty or self._failures.is_due("route", now):
             await self._structure.up(now, sweep=self._in_sync)
@@ -253,10 +255,16 @@ class Agent:
         if now < self._next_check:
             return
         self._next_check = now + self._check_seconds
-        self._structure.dirty = True
+        self._structure.dirty = self._watch.next_hops_doubted = True
         if self._guards.drifted():
             self._structure.repairs += 1
             self._log("warning", "drift_repaired", {"kind": "ruleset", "key": "", "step": "load"})
+
+    def _reread_next_hops(self) -> None:
+        self._watch.next_hops_doubted = False
+        lost, routes = self._forwarding.reread(self._next_hops.dump())
+        if lost:
+            self._log("info", "next_hops_lost", {"count": lost, "routes": routes})
 
     async def _forward(self, now: float) -> None:
         """Next hops and routes, a slice at a time; changed paths go first, whatever the bulk."""

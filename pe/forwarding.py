@@ -190,6 +190,19 @@ class Forwarding:
             self._changed[key] = None
         return self.routes.next_hops_lost({identifier}) if content is None else 0
 
+    def reread(self, next_hops: Mapping[int, tuple[int, Content | None]]) -> tuple[int, int]:
+        """Compare with a dump: a device that goes down takes its next hops, their groups and
+        their routes with it, and the kernel says nothing of it (nexthop_flush_dev). Returns how
+        many next hops and how many routes were lost."""
+        seen = {i: content for i, (_, content) in next_hops.items()}
+        gone = self.book.objects.keys() - seen.keys()
+        changed = [i for i, c in self.book.objects.items() if i in seen and seen[i] != c]
+        # Routes first, while it is known who used what.
+        routes = self.routes.next_hops_lost(gone)
+        for identifier in (*gone, *changed):
+            self.object_seen(identifier, seen.get(identifier))
+        return len(gone), routes
+
     def views(self) -> list[NextHopView]:
         """Every desired next hop as it stands."""
         waiting = self.routes.waiting()

@@ -43,6 +43,7 @@ class Watch:
         self._configured, self._failures, self._log = configured, failures, log
         self.underlay = Underlay()
         self.next_hop_pid = 0
+        self.next_hops_doubted = False
         self.repairs = 0
         self._drifted = 0
         self._first_drift: dict[str, str | int] = {}
@@ -66,6 +67,7 @@ class Watch:
         known = self._links.get(raw.index)
         if message.type == nl.RTM_DELLINK and message.body[0] == socket.AF_UNSPEC:
             self._guards.doubt()  # the chains that were bound to it went with it
+            self.next_hops_doubted = True
             self._links.pop(raw.index, None)
             self._structure.seen.links.pop(raw.name, None)
             self.underlay.links_changed()
@@ -73,6 +75,7 @@ class Watch:
             self._failures.hurry()
             self._structure.expected = self._structure.expected or self._configured(raw.name)
         elif (known.up, known.carrier) != (raw.up, raw.running):
+            self.next_hops_doubted |= not (raw.up and raw.running)
             changed = replace(known, up=raw.up, carrier=raw.running)
             self._failures.hurry()  # what failed for a dead device may go now
             self._links[raw.index] = changed
@@ -86,7 +89,7 @@ class Watch:
         rival = parse_rival(message.body)
         if rival and message.type == nl.RTM_NEWROUTE and message.flags & nl.NLM_F_REPLACE:
             if self._forwarding.routes.route_lost(*rival):
-                self._drift(f"{rival[0]} {rival[1]}", "replaced")
+                self._drift(f"route {rival[0]} {rival[1]}", "replaced")
             return
         self.underlay.route_event(message)
 
@@ -101,7 +104,7 @@ class Watch:
         if message.type == nl.RTM_NEWROUTE and routes.installed(table, prefix) == next_hop:
             return
         if routes.route_lost(table, prefix):
-            self._drift(f"{table} {prefix}", "removed or changed")
+            self._drift(f"route {table} {prefix}", "removed or changed")
         elif message.type == nl.RTM_NEWROUTE:
             routes.done(table, [(prefix, next_hop)], {})
             routes.changed(table, (prefix,))
@@ -113,15 +116,13 @@ class Watch:
         if not is_ours(identifier, protocol):
             self.underlay.object_changed(identifier, content)
             return
-        routes = self._forwarding.object_seen(identifier, content)
-        if routes is not None:
-            fields: dict[str, str | int] = {"id": identifier, "routes": routes}
-            self._log("info", "next_hop_lost" if content is None else "next_hop_changed", fields)
+        if self._forwarding.object_seen(identifier, content) is not None:
+            self._drift(f"next hop {identifier}", "removed or changed")
 
     def _drift(self, key: str, what: str) -> None:
         self.repairs += 1
         if not self._drifted:
-            self._first_drift = {"kind": "route", "key": key, "step": what}
+            self._first_drift = {"kind": "forwarding", "key": key, "step": what}
         self._drifted += 1
 
     def report(self) -> None:

@@ -31,10 +31,24 @@ class Served:
         words = " ".join(f"{key}={value}" for key, value in fields.items())
         sys.stderr.write(f"{level} {event} {words}\n")
 
+    async def _watch_loop(self) -> None:
+        """What a keepalive timer would see: how late it is at worst, in seconds."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            self.silence = max(self.silence, time.monotonic() - before - 0.01)
+
     async def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
         if method == "events":
             taken, self.events = self.events, []
             return taken
+        if method == "watch_loop":
+            self.silence = 0.0
+            self.watching = asyncio.create_task(self._watch_loop())
+            return None
+        if method == "longest_silence":
+            self.watching.cancel()
+            return self.silence
         if method == "timed":  # submit and settle, in one go: seconds
             before = time.monotonic()
             self.agent.submit(arguments[0])
