@@ -97,7 +97,7 @@ class EvidenceService(evidence_pb2_grpc.EvidenceServicer):
                 found += self._pairs(rule, [f for f in flows if f.enforced.rule == rule.id])
         ruled = {rule.id for rule in rules}
         rest = [f for f in flows if f.enforced.allowed and f.enforced.rule not in ruled]
-        return found + [self._unruled(seen) for seen in rest]
+        return found + list(self._unruled(rest))
 
     def _party(self, member: Claimant) -> Party:
         groups = self._answers.directory().groups_of(member)
@@ -115,16 +115,24 @@ class EvidenceService(evidence_pb2_grpc.EvidenceServicer):
                 count=sum(f.count for f in used),
             )
 
-    def _unruled(self, seen: Seen) -> pb.AllowedPair:
-        who = self._answers.who
-        return pb.AllowedPair(
-            source=str(self._answers.box(who(seen.vrf, seen.source))[0]),
-            destination=str(self._answers.box(who(seen.vrf, seen.destination))[0]),
-            service=str(seen.service),
-            rule=seen.enforced.rule,
-            last_hit=messages.stamp(seen.last),
-            count=seen.count,
-        )
+    def _unruled(self, flows: Iterable[Seen]) -> Iterator[pb.AllowedPair]:
+        gathered: dict[tuple[str, str, str, str], list[Seen]] = {}
+        for seen in flows:
+            source, destination = (
+                self._answers.box(self._answers.who(seen.vrf, address))[0]
+                for address in (seen.source, seen.destination)
+            )
+            key = (source, destination, str(seen.service), seen.enforced.rule)
+            gathered.setdefault(key, []).append(seen)
+        for (source, destination, service, rule), several in sorted(gathered.items()):
+            yield pb.AllowedPair(
+                source=source,
+                destination=destination,
+                service=service,
+                rule=rule,
+                last_hit=messages.stamp(max(seen.last for seen in several)),
+                count=sum(seen.count for seen in several),
+            )
 
     def _denied(self, flows: Iterable[Seen]) -> Iterator[pb.DeniedAttempt]:
         who = self._answers.who

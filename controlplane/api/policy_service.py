@@ -173,7 +173,8 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     ) -> pb.ListRevisionsResponse:
         """Revisions, those that moved last first."""
         ledger = self._conductor.director.ledger
-        moved = {name: n for n, e in enumerate(ledger.trail) for name in (e.before, e.after)}
+        names = (name for entry in ledger.trail for name in (entry.before, entry.after))
+        moved = {name: place for place, name in enumerate(names)}
         rows = sorted(ledger.revisions.values(), key=lambda r: -moved.get(r.digest, -1))
         return pb.ListRevisionsResponse(revisions=map(messages.revision, rows))
 

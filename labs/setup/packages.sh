@@ -11,7 +11,7 @@ set -euo pipefail
 case ${1:-} in
 base)
     wanted=(python3 python3-venv iproute2 nftables conntrack frr gobgpd tcpdump iputils-ping
-        ethtool iperf3 bird2 procps kmod util-linux libcap2-bin)
+        ethtool iperf3 bird2 procps kmod util-linux libcap2-bin redis-server dnsmasq-base)
     ;;
 kernel)
     wanted=("${2:?the name of a kernel source package}" flex bison bc xz-utils bzip2 gcc make

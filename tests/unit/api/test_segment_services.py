@@ -225,6 +225,7 @@ def test_promote_and_roll_back(company: Desk) -> None:
     answer = company.segment.promote(second, "release 7")
     assert answer.enforced.digest == second
     assert answer.enforced_after_microseconds > 0
+    assert [r.digest for r in company.segment.revisions()] == [second, first]
     assert company.segment.promote(second).enforced.digest == second  # again: nothing to do
     assert not company.kernel.verdict(WEB, PAY, 22).allowed
     assert company.segment.roll_back(reason="oops").enforced.digest == first

@@ -1,0 +1,143 @@
+"""The hosts of the company that the lab `segments` is about: addresses, servers, ports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from labs.company import command as company
+from labs.parts import loopback
+from labs.reflected import MD5, REFLECTOR
+from labs.topology import Program
+
+OFFICE = "203.0.113.0/24"
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host: its number makes its addresses. ``links`` are the PEs that it has a cable to."""
+
+    name: str
+    number: int
+    links: tuple[int, ...]
+    programs: tuple[Program, ...] = ()
+    vrf: str = "red"
+    home: str = ""
+
+    @property
+    def v4(self) -> str:
+        """Its address, the same wherever it is."""
+        return self.home or f"10.1.0.{self.number}"
+
+    @property
+    def v6(self) -> str:
+        """Its IPv6 address."""
+        return f"2001:db8:1::{self.number}"
+
+    @property
+    def port(self) -> str:
+        """The name of its port at a PE."""
+        return f"ce-{self.name}"
+
+    def net(self, pe: int) -> int:
+        """The third number of its link's addresses."""
+        shift = 100 if self.vrf == "blue" else 0
+        return self.number + shift + (50 if pe != self.links[0] else 0)
+
+
+def _servers(*services: str) -> Program:
+    return Program("servers", (*company(), "serve", *services))
+
+
+def _redis() -> Program:
+    argv = ("redis-server", "--port", "6379", "--bind", "*", "-::*", "--protected-mode", "no",
+            "--save", "", "--dir", "{dir}")  # fmt: skip
+    return Program("redis", argv)
+
+
+def _dns() -> Program:
+    argv = ("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv",
+            "--no-hosts", "--user=root", "--pid-file=", "--log-facility=-", "--address=/lab/10.9.9.9")  # fmt: skip
+    return Program("dns", argv)
+
+
+HOSTS = (
+    Host("web", 11, (1,), (_servers("http:80"),)),
+    Host("app", 12, (1,), (_servers("http:8080"),)),
+    Host("pay", 13, (1, 2), (_servers("http:443", "http:8081"),)),
+    Host("devweb", 31, (1,), (_servers("http:80"),)),
+    Host("db", 21, (2,), (_redis(), _servers("sink:22"))),
+    Host("vault", 25, (2,), (_servers("sink:8007", "sink:8042", "sink:8099"),)),
+    Host("mon", 24, (2,), (_dns(),)),
+    Host("office", 40, (2,), (), home="203.0.113.40"),
+    Host("b-web", 11, (1,), (), vrf="blue"),
+    Host("b-db", 21, (2,), (_redis(),), vrf="blue"),
+)
+
+
+def host(name: str) -> Host:
+    """The host of that name."""
+    return next(each for each in HOSTS if each.name == name)
+
+
+def pe_yaml(number: int) -> str:
+    """A PE with a port per host."""
+    vrfs = "".join(_vrf(vpn, rt, number) for vpn, rt in (("red", 100), ("blue", 200)))
+    return f"""\
+name: pe{number}
+router-id: {loopback(number)}
+asn: 65000
+loopback: {loopback(number)}
+core-ports: {{core0: {{}}}}
+peers:
+  {REFLECTOR}: {{md5: {MD5}, hold-time: 30}}
+vrfs:
+{vrfs}"""
+
+
+def _vrf(vpn: str, target: int, number: int) -> str:
+    hosts = [each for each in HOSTS if each.vrf == vpn and number in each.links]
+    ports = "".join(_port(each, number) for each in hosts)
+    statics = "".join(
+        f"      - {{prefix: {OFFICE}, via: 192.168.{each.net(number)}.2}}\n"
+        for each in hosts
+        if each.home
+    )
+    routes = f"    static-routes:\n{statics}" if statics else ""
+    return f"""\
+  {vpn}:
+    rd: 65000:{number}{target}
+    route-target: 65000:{target}
+    ports:
+{ports}{routes}"""
+
+
+def _port(each: Host, number: int) -> str:
+    net = each.net(number)
+    sources = OFFICE if each.home else f'{each.v4}/32, "{each.v6}/128"'
+    return f"""\
+      {each.port}:
+        addresses: [192.168.{net}.1/30, "2001:db8:ff:{net}::1/64"]
+        source-prefixes: [{sources}]
+"""
+
+
+def arrive(each: Host, pe: int) -> tuple[tuple[str, ...], ...]:
+    """The commands by which a host uses its cable to a PE: addresses and default routes."""
+    net, port = each.net(pe), f"eth{each.links.index(pe)}"
+    return (
+        ("ip", "addr", "add", f"{each.v4}/32", "dev", port),
+        ("ip", "-6", "addr", "add", f"{each.v6}/128", "dev", port, "nodad"),
+        ("ip", "route", "add", "default", "via", f"192.168.{net}.1", "src", each.v4),
+        ("ip", "-6", "route", "add", "default", "via", f"2001:db8:ff:{net}::1", "src", each.v6),
+    )
+
+
+def leave(each: Host, pe: int) -> tuple[tuple[str, ...], ...]:
+    """And the commands by which it lets go of it."""
+    port = f"eth{each.links.index(pe)}"
+    return (
+        ("ip", "route", "del", "default"),
+        ("ip", "-6", "route", "del", "default"),
+        ("ip", "addr", "del", f"{each.v4}/32", "dev", port),
+        ("ip", "-6", "addr", "del", f"{each.v6}/128", "dev", port),
+    )
