@@ -82,11 +82,11 @@ def _towards(number: int) -> tuple[Command, ...]:
     )
 
 
-def core_link(number: int) -> Link:
+def core_link(number: int, p_mac: str | None = None) -> Link:
     """PE to P, a /30."""
     return Link(
         End(f"pe{number}", "core0", (f"10.0.{number}.1/30",)),
-        End("p", f"pe{number}", (f"10.0.{number}.2/30",)),
+        End("p", f"pe{number}", (f"10.0.{number}.2/30",), p_mac),
     )
 
 
