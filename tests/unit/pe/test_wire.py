@@ -1,0 +1,124 @@
+"""What goes to the kernel and comes back, byte by byte."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import ip_address
+
+import pytest
+
+from controlplane.model.prefix import Afi, parse_prefix
+from pe.kernel import netlink as nl
+from pe.kernel.events import _filter
+from pe.kernel.next_hop_wire import Content, Group, Leg, encode, is_ours, parse
+from pe.kernel.ownership import FIRST_NEXT_HOP, PROTOCOL, ROUTE_METRIC
+from pe.kernel.route_batch import RouteEncoder, cut_own_routes, parse_own_route, parse_rival
+
+V4, V6 = ip_address("10.0.1.2"), ip_address("fe80::1")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        Leg(Afi.IPV4, 3, V4, (17, 16001)),
+        Leg(Afi.IPV6, 3, V4, (17, 16001)),  # 6VPE: the gateway goes as ::ffff:10.0.1.2
+        Leg(Afi.IPV6, 3, V6),
+        Leg(Afi.IPV4, 3, V4),
+        Leg(Afi.IPV4, 3),
+        Leg(Afi.IPV6, 0),
+        Group(((5, 1), (6, 256))),
+    ],
+)
+def test_a_next_hop_reads_as_it_was_written(content: Content) -> None:
+    assert parse(memoryview(encode(7, content))) == (7, PROTOCOL, content)
+
+
+def test_a_label_stack_ends_with_the_bottom_bit() -> None:
+    body = encode(7, Leg(Afi.IPV4, 3, V4, (17, 16001)))
+    assert struct.pack("!II", 17 << 12, 16001 << 12 | 0x100) in body
+
+
+def test_only_what_has_both_marks_is_ours() -> None:
+    assert is_ours(FIRST_NEXT_HOP, PROTOCOL)
+    assert not is_ours(7, PROTOCOL)
+    assert not is_ours(FIRST_NEXT_HOP, 186)
+
+
+PREFIXES = ["0.0.0.0/0", "10.0.0.0/8", "192.0.2.1/32", "::/0", "2001:db8::/32", "2001:db8::1/128"]
+
+
+def test_routes_read_as_they_were_written() -> None:
+    changes = [(parse_prefix(text), 0xB0000001 + n) for n, text in enumerate(PREFIXES)]
+    data = memoryview(RouteEncoder(16001).encode(changes, seq=100))
+    cut = list(nl.messages(data))
+    assert [m.seq for m in cut] == list(range(100, 106))
+    assert {m.type for m in cut} == {nl.RTM_NEWROUTE}
+    assert [parse_own_route(m.body) for m in cut] == [(16001, p, i) for p, i in changes]
+    # And by the quick way of dumps, up to the end mark.
+    found: list[tuple[int, object, int]] = []
+    done = nl.HEADER.pack(20, nl.NLMSG_DONE, 0, 0, 0) + bytes(4)
+    assert not cut_own_routes(data, found)  # type: ignore[arg-type]
+    assert cut_own_routes(memoryview(done), found)  # type: ignore[arg-type]
+    assert found == [(16001, p, i) for p, i in changes]
+
+
+def test_a_removal_names_maker_metric_and_type_so_that_no_other_route_can_match() -> None:
+    for text in PREFIXES:
+        data = memoryview(RouteEncoder(16001).encode([(parse_prefix(text), 0)], seq=1))
+        (message,) = nl.messages(data)
+        assert message.type == nl.RTM_DELROUTE
+        assert message.body[5] == PROTOCOL
+        assert message.body[7] == 1  # RTN_UNICAST: never the unreachable default
+        found = nl.attributes(message.body[12:])
+        assert nl.number(found[6]) == ROUTE_METRIC
+        assert nl.number(found[15]) == 16001
+
+
+def test_a_rival_is_a_route_with_our_metric_by_another_hand() -> None:
+    data = bytearray(RouteEncoder(9).encode([(parse_prefix("10.0.0.0/8"), 5)], seq=1))
+    (ours,) = nl.messages(memoryview(bytes(data)))
+    assert parse_rival(ours.body) is None
+    data[16 + 5] = 3  # RTPROT_BOOT
+    (theirs,) = nl.messages(memoryview(bytes(data)))
+    assert parse_rival(theirs.body) == (9, parse_prefix("10.0.0.0/8"))
+
+
+def verdict(program: list[tuple[int, int, int, int]], packet: bytes) -> int:
+    """Run a classic BPF program."""
+    at, accumulator = 0, 0
+    while True:
+        code, yes, no, value = program[at]
+        at += 1
+        if code == 0x28:
+            (accumulator,) = struct.unpack_from("!H", packet, value)
+        elif code == 0x20:
+            (accumulator,) = struct.unpack_from("!I", packet, value)
+        elif code == 0x15:
+            at += yes if accumulator == value else no
+        else:
+            return value
+
+
+@pytest.mark.parametrize(
+    ("kind", "pid", "heard"),
+    [
+        (nl.RTM_NEWROUTE, 42, False),
+        (nl.RTM_DELROUTE, 42, False),
+        (nl.RTM_NEWROUTE, 43, True),
+        (nl.RTM_DELROUTE, 0, True),
+        (nl.RTM_NEWLINK, 42, True),
+        (nl.RTM_DELNEXTHOP, 0, True),
+    ],
+)
+def test_the_filter_drops_our_own_route_changes_and_nothing_else(
+    kind: int, pid: int, heard: bool
+) -> None:
+    packet = nl.HEADER.pack(16, kind, 0, 1, pid)
+    assert bool(verdict(_filter(42), packet)) == heard
+
+
+def test_attributes_of_broken_length_end_the_reading() -> None:
+    good = nl.u32(5, 7)
+    for bad in (b"\x03\0\1\0", b"\xff\0\1\0", b"\1"):
+        assert nl.attributes(memoryview(good + bad)).keys() == {5}
+    assert list(nl.messages(memoryview(b"\x04\0\0\0" + bytes(20)))) == []
