@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from labs.attack import plan
+from labs.checks.attack_range import CHECKS
 from labs.parts import ROUTER, core_link, loopback, lsp, static_ce, transit
 from labs.peers.pe import pe
 from labs.topology import Command, End, Lab, Link, Node
@@ -239,4 +240,5 @@ LAB = Lab(
         _provider_edge(2, pe2_yaml()),
     ),
     links=(core_link(1), core_link(2), *_links()),
+    checks=CHECKS,
 )
