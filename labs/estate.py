@@ -55,8 +55,8 @@ def _redis() -> Program:
 
 
 def _dns() -> Program:
-    argv = ("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv",
-            "--no-hosts", "--user=root", "--pid-file=", "--log-facility=-", "--address=/lab/10.9.9.9")  # fmt: skip
+    own = ("--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=", "--log-facility=-")
+    argv = ("dnsmasq", "--keep-in-foreground", *own, "--user=root", "--address=/lab/10.9.9.9")
     return Program("dns", argv)
 
 

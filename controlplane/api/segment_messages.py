@@ -46,7 +46,7 @@ def workload(attachment: Attachment, answers: Answers) -> workloads_pb2.Workload
         addresses=[short(str(prefix)) for prefix in it.addresses],
         tags=dict(it.tags),
         generation=attachment.generation,
-        groups=sorted(answers.directory().groups_of(it) or ()),
+        groups=sorted(answers.groups_of(it)),
         attached_at=stamp(attachment.since),
         configured=attachment.configured,
     )

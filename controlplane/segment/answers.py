@@ -14,7 +14,8 @@ from controlplane.segment.directory import Directory, Who
 from controlplane.segment.enforcer import Slot
 from controlplane.segment.identity import Standing
 from controlplane.segment.policy import Policy
-from controlplane.segment.workload import Inventory
+from controlplane.segment.selector import matches
+from controlplane.segment.workload import Inventory, Workload
 
 
 class Answers:
@@ -61,6 +62,11 @@ class Answers:
     def who(self, vrf: str, address: IPAddress) -> Who:
         """Whoever has an address, by the enforced policy."""
         return self.directory().who(vrf, address)
+
+    def groups_of(self, workload: Workload) -> frozenset[str]:
+        """The names of a workload's groups, without looking at anybody else."""
+        groups = self.policy.groups.values()
+        return frozenset(group.name for group in groups if matches(group.selector, workload.tags))
 
     def box(self, who: Who) -> tuple[str, str]:
         """The one name under which an address is drawn on a map, and what kind of name it is.

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from controlplane.model.effects import ClaimsChanged
 from controlplane.model.events import Event
@@ -69,7 +70,7 @@ class Conductor:
         """Tell the router of the workloads that the store knows, and listen to flows."""
         self._enforcer.watch(self._on_flows)
         self._carry_out(self.director.routes())
-        self._spawn(self._expire())
+        self._spawn(self._expire)
 
     async def _expire(self) -> None:
         while True:
@@ -301,7 +302,7 @@ class Conductor:
     def _sweep_soon(self, vrf: str) -> None:
         if vrf not in self._to_sweep:
             self._to_sweep.add(vrf)
-            self._spawn(self._sweep(vrf))
+            self._spawn(partial(self._sweep, vrf))
 
     async def _sweep(self, vrf: str) -> None:
         """Somebody's groups changed: flows that are open on the strength of the old ones end."""
@@ -313,10 +314,10 @@ class Conductor:
             if ended:
                 self._log("info", "flows_ended", {"vrf": vrf, "flows": ended})
 
-    def _spawn(self, work: Awaitable[None]) -> None:
+    def _spawn(self, work: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
             try:
-                await work
+                await work()
             except Exception as error:
                 self._log("error", "flow_sweep_failed", {"why": repr(error)})
 

@@ -43,6 +43,8 @@ class Director:
         self._books = Books()
         self._compilers: dict[Slot, IncrementalCompiler] = {}
         self._begun = False
+        self._ids_by_tags: dict[frozenset[tuple[str, str]], frozenset[int]] = {}
+        self._sent: dict[str, frozenset[int]] = {}  # what the router was told last
 
     # -- what is asked ------------------------------------------------------------------------
 
@@ -83,8 +85,13 @@ class Director:
     def groups_to_send(self, workload: Workload) -> frozenset[int]:
         """The ids for a workload's routes: of the enforced revision and of the staged one, so
         that no other PE, which may be ahead or behind, finds one missing."""
-        policies = filter(None, map(self.policy, Slot))
-        return frozenset().union(*(group_ids(policy, workload) for policy in policies))
+        tags = frozenset(workload.tags.items())
+        found = self._ids_by_tags.get(tags)
+        if found is None:
+            policies = filter(None, map(self.policy, Slot))
+            found = frozenset().union(*(group_ids(policy, workload) for policy in policies))
+            self._ids_by_tags[tags] = found
+        return found
 
     def resting_after(self, name: str, now: float) -> dict[Place, float]:
         """The places that would rest, and until when, if a workload left now."""
@@ -132,6 +139,7 @@ class Director:
     def detach(self, name: str, now: float) -> list[Order]:
         """A workload is gone; its addresses rest. Raises KeyError if it was not there."""
         workload = self.population.detach(name)
+        self._sent.pop(name, None)
         resting = self._rest(places(workload), now)
         return [TellRouter((WorkloadDetached(name),)), *self._change(resting, [workload.key])]
 
@@ -166,14 +174,14 @@ class Director:
 
     def take_ledger(self, ledger: Ledger) -> list[Order]:
         """Revisions have moved: compile what is new, keep what is there already."""
-        sent = {n: self.groups_to_send(a.workload) for n, a in self.population.attachments.items()}
         self.ledger = ledger
+        self._ids_by_tags.clear()
         orders = self._rezone()
         if orders is None:
             orders = self._recompile()
         self.version += 1
         anew = [a for n, a in self.population.attachments.items()
-                if self.groups_to_send(a.workload) != sent[n]]  # fmt: skip
+                if self.groups_to_send(a.workload) != self._sent.get(n)]  # fmt: skip
         return [*orders, *self._tell(anew)]
 
     # -- what follows -------------------------------------------------------------------------
@@ -216,10 +224,13 @@ class Director:
 
     def _rebuild(self) -> list[Order]:
         self.version += 1
+        held = set(self._compilers)
         self._compilers.clear()
         if not self._begun:
             return []
-        return [*self._recompile(), SetZones(dict(self._zones))]
+        orders = self._recompile()
+        emptied = [SetTables(slot, None) for slot in held - set(self._compilers)]
+        return [*orders, *emptied, SetZones(dict(self._zones))]
 
     def _recompile(self) -> list[Order]:
         """Bring each slot to its revision; one that was compiled for the other slot is moved."""
@@ -266,12 +277,13 @@ class Director:
 
     def _event(self, attachment: Attachment) -> WorkloadAttached:
         workload = attachment.workload
+        groups = self._sent[workload.name] = self.groups_to_send(workload)
         return WorkloadAttached(
             name=workload.name,
             vrf=workload.vrf,
             port=workload.port,
             prefixes=workload.addresses,
-            groups=self.groups_to_send(workload),
+            groups=groups,
             moves=attachment.moves,
         )
 
