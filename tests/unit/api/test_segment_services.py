@@ -256,6 +256,7 @@ def test_what_the_kernel_refuses_changes_nothing(company: Desk) -> None:
     company.kernel.refuse = RuntimeError("no memory")
     with refused(grpc.StatusCode.INTERNAL):
         company.segment.promote(second)
+    company.kernel.refuse = None
     states = {r.digest: r.state for r in company.segment.revisions()}
     assert states == {
         first: policy_pb2.Revision.STATE_ENFORCED, second: policy_pb2.Revision.STATE_STAGED,

@@ -15,7 +15,7 @@ from controlplane.segment.workload import Packet
 
 @dataclass
 class FakeKernel:
-    """`Enforcer`, in memory. `refuse` is raised by `settled` once."""
+    """`Enforcer`, in memory. `refuse` is raised by `settled`."""
 
     held: dict[Slot, Tables] = field(default_factory=dict)
     under_policy: dict[str, int] = field(default_factory=dict)
@@ -41,9 +41,8 @@ class FakeKernel:
         apply(delta, self.held[slot])
 
     async def settled(self) -> None:
-        refuse, self.refuse = self.refuse, None
-        if refuse:
-            raise refuse
+        if self.refuse:
+            raise self.refuse
 
     async def live(self, vrf: str) -> Sequence[LiveFlow]:
         return [flow for flow in self.flows.get(vrf, ()) if flow not in self.ended]
