@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
-from pe.draw.layout import BOX_HEIGHT, BOX_WIDTH, COLUMN, MARGIN, ROW, Spot, place
+from pe.draw.lanes import LANE, Way, along, lanes, next_column
+from pe.draw.layout import BOX_HEIGHT, BOX_WIDTH, COLUMN, MARGIN, Spot, place
 from pe.draw.style import LEGEND, colour, label
 
 if TYPE_CHECKING:
@@ -58,16 +59,32 @@ def _head(tone: str) -> str:
 def _vrf(answer: pb.GetMapResponse, vrf: str, top: float) -> tuple[list[str], float, float]:
     nodes = [node for node in answer.nodes if node.vrf == vrf]
     edges = [edge for edge in answer.edges if edge.vrf == vrf]
-    spots = place([n.name for n in nodes], [(e.source, e.destination) for e in edges], top)
+    names, pairs = [node.name for node in nodes], [(e.source, e.destination) for e in edges]
+    flat = place(names, pairs, top)  # which lanes there are depends on columns only
+    over, under = (lanes(pairs, flat, back=back) for back in (False, True))
+    room = LANE * (1 + max(over.values(), default=-1))
+    spots = place(names, pairs, top + room)
     right = max(spot.x for spot in spots.values()) + BOX_WIDTH + MARGIN
-    bottom = max(spot.y for spot in spots.values()) + ROW - 14
+    floor = max(spot.y for spot in spots.values()) + BOX_HEIGHT + 20
+    bottom = floor + LANE * (1 + max(under.values(), default=-1)) + 8
     frame = f'x="{MARGIN / 2}" y="{top}" width="{right - MARGIN / 2:.0f}"'
     lines = [
         f'<rect class="vrf" {frame} height="{bottom - top:.0f}" rx="14"/>',
         f'<text class="vrfname" x="{MARGIN}" y="{top + 26:.0f}">VRF {escape(vrf)}</text>',
     ]
-    for number, edge in enumerate(edges):
-        lines += _arrow(edge, spots[edge.source], spots[edge.destination], number)
+    ways: list[tuple[pb.MapEdge, Way]] = []
+    ceiling = min(spot.y for spot in spots.values()) - 18
+    for number, (edge, pair) in enumerate(zip(edges, pairs, strict=True)):
+        start, end, shift = spots[pair[0]], spots[pair[1]], (number % 5 - 2) * 7.0
+        if pair in over:
+            way = along(start, end, over[pair], ceiling - LANE * over[pair], shift)
+        elif pair in under:
+            way = along(start, end, under[pair], floor + LANE * under[pair], shift)
+        else:
+            way = next_column(start, end, number)
+        ways.append((edge, way))
+    lines += [_arrow(edge, way) for edge, way in ways]
+    lines += [_says(edge, way) for edge, way in ways]
     for node in nodes:
         lines += _box(node, spots[node.name])
     return lines, right, bottom
@@ -84,7 +101,8 @@ def _box(node: pb.MapNode, spot: Spot) -> Iterator[str]:
     name = node.name if len(node.name) <= 20 else node.name[:19] + "…"
     yield _text("name", middle, spot.y + 26, name)
     about = f"{node.members} " if kind == "group" else ""
-    words = f"{about}{_ABOUT.get(node.kind, '')} · {node.mode}"
+    what = "member" if about == "1 " else _ABOUT.get(node.kind, "")
+    words = f"{about}{what} · {node.mode}"
     yield _text("about", middle, spot.y + 44, words)
 
 
@@ -94,41 +112,19 @@ def _text(kind: str, x: float, y: float, text: str) -> str:
     )
 
 
-def _arrow(edge: pb.MapEdge, start: Spot, end: Spot, number: int) -> Iterator[str]:
+def _arrow(edge: pb.MapEdge, way: Way) -> str:
     tone = colour(edge)
-    way, x, y = _way(start, end, number)
     dash = ' stroke-dasharray="7 4"' if edge.denied and not edge.allowed else ""
-    yield (
-        f'<path class="arrow" d="{way}" stroke="{tone}"{dash} marker-end="url(#head{tone[1:]})">'
-        f"<title>{escape(f'{edge.source} to {edge.destination}: {label(edge)}')}</title></path>"
-    )
-    yield (
-        f'<text class="says" x="{x:.0f}" y="{y:.0f}" text-anchor="middle" style="fill:{tone}">'
-        f"{escape(label(edge))}</text>"
+    title = escape(f"{edge.source} to {edge.destination}: {label(edge)}")
+    return (
+        f'<path class="arrow" d="{way.path}" stroke="{tone}"{dash}'
+        f' marker-end="url(#head{tone[1:]})"><title>{title}</title></path>'
     )
 
 
-def _way(start: Spot, end: Spot, number: int) -> tuple[str, float, float]:
-    """A curve, and where to write on it. Arrows to the left go round below the boxes."""
-    lift = (number % 3 - 1) * 9.0
-    if start is end:
-        x, y = start.x + BOX_WIDTH / 2, start.y
-        return f"M{x - 34} {y} C{x - 40} {y - 34} {x + 40} {y - 34} {x + 34} {y}", x, y - 28
-    ahead = end.x > start.x
-    x1 = start.x + (BOX_WIDTH if ahead or end.x == start.x else 0)
-    x2 = end.x + (0 if ahead else BOX_WIDTH)
-    y1, y2 = start.middle + lift, end.middle + lift
-    if ahead:
-        bend = (x2 - x1) / 2
-        way = f"M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
-        return way, x1 + (x2 - x1) * 0.42, y1 + (y2 - y1) * 0.36 - 6
-    if end.x == start.x:
-        out = x1 + 74 + lift
-        return f"M{x1} {y1} C{out} {y1} {out} {y2} {x2} {y2}", out - 16, (y1 + y2) / 2
-    low = max(start.y, end.y) + BOX_HEIGHT + 24
-    x1, x2 = start.x + BOX_WIDTH / 2, end.x + BOX_WIDTH / 2
-    y1, y2 = start.y + BOX_HEIGHT, end.y + BOX_HEIGHT
-    return f"M{x1} {y1} C{x1} {low + 14} {x2} {low + 14} {x2} {y2}", (x1 + x2) / 2, low + lift
+def _says(edge: pb.MapEdge, way: Way) -> str:
+    place = f'x="{way.x:.0f}" y="{way.y:.0f}" text-anchor="middle"'
+    return f'<text class="says" {place} style="fill:{colour(edge)}">{escape(label(edge))}</text>'
 
 
 def _legend(top: float, answer: pb.GetMapResponse) -> Iterator[str]:

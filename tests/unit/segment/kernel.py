@@ -1,4 +1,4 @@
-"""A keeper of verdict tables that has no kernel: it holds what it was told, and can be looked at."""
+"""A keeper of verdict tables without a kernel: it holds what it was told, and can be looked at."""
 
 from __future__ import annotations
 
