@@ -119,7 +119,7 @@ class Failures:
         """Seconds to wait before the next try."""
         known = self._known.get((kind, key))
         tries = known.tries if known else 10
-        return min(self.FIRST_DELAY * 2 ** min(tries - 1, 10), self.LAST_DELAY)
+        return min(self.FIRST_DELAY * float(1 << min(tries - 1, 10)), self.LAST_DELAY)
 
     def count(self, kind: str) -> int:
         """How many objects of a kind are failing."""

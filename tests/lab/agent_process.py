@@ -43,7 +43,7 @@ class Served:
             taken, self.events = self.events, []
             return taken
         if method == "watch_loop":
-            self.silence = 0.0
+            self.silence: float = 0.0
             self.watching = asyncio.create_task(self._watch_loop())
             return None
         if method == "longest_silence":

@@ -451,7 +451,8 @@ def _tell_too_much(world: World, process: NodeProcess) -> None:
 def test_a_leak_from_a_vrf_without_policy_is_judged_where_it_enters(
     world: World, process: NodeProcess
 ) -> None:
-    hop = next(h for key, h in node.desired().next_hops.items() if key.device == "pe-b")
+    hops = node.desired().next_hops.items()
+    hop = next(h for key, h in hops if h is not None and key.device == "pe-b")
     process.apply(Delta(routes={node.TABLES["blue"]: {host_prefix(DB): hop.key}}))
     process.segment("zones", {"red": node.ZONES["red"]})
 
