@@ -75,7 +75,7 @@ def whole() -> bool:
 
 def test_two_customers_with_equal_addresses_over_two_labels_and_nothing_drifts() -> None:
     with agents(check_seconds=1) as (pe1, _):
-        assert whole()
+        assert until(whole)
         assert pe1.call("failures") == ()
         time.sleep(3)
         assert pe1.call("repairs") == 0
@@ -113,7 +113,7 @@ def taken(agent: AgentProcess) -> list[object]:
 
 def test_kill_9_and_a_new_start_lose_no_packet_and_rewrite_no_route() -> None:
     with agents() as both:
-        assert whole()  # neighbours are known from here on
+        assert until(whole)  # neighbours are known from here on
         both[0].apply(many_routes())
         pings = [
             subprocess.Popen(
@@ -258,7 +258,7 @@ def test_a_port_is_built_when_it_comes_and_a_vlan_port_is_made_and_unmade() -> N
         assert "master" not in left
         assert "172.20" not in left
         assert "late" not in inside("pe1", "nft list ruleset")
-        assert whole()
+        assert until(whole)
 
 
 def connect(ce: str, address: str, port: int, ttl: int = 255) -> str:
