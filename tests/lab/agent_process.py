@@ -21,6 +21,7 @@ class Served:
     """The calls that a test may make."""
 
     def __init__(self, options: dict[str, Any]) -> None:
+        self.silence = 0.0
         self.events: list[tuple[float, Event]] = []
         self.agent = Agent(emit=self._emit, log=self._log, **options)
 
@@ -43,7 +44,7 @@ class Served:
             taken, self.events = self.events, []
             return taken
         if method == "watch_loop":
-            self.silence: float = 0.0
+            self.silence = 0.0
             self.watching = asyncio.create_task(self._watch_loop())
             return None
         if method == "longest_silence":
