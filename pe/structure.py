@@ -75,15 +75,15 @@ class StructureKeeper:
         self.read()
         steps = plan(self._desired, self.seen, sweep=sweep, disabled=self._disabled)
         self._judge(steps)
-        await self._perform((s for s in steps if s.phase < Phase.FILTER), now)
+        moved = await self._perform((s for s in steps if s.phase < Phase.FILTER), now)
         self._down = [s for s in steps if s.phase > Phase.PERMIT]
         # The guards of ports that are about to go stay until these are down.
         loaded = await self._filter(now, keep=not sweep or bool(self._down))
         later = [s for s in steps if Phase.FILTER < s.phase <= Phase.PERMIT]
-        await self._perform(later, now)
-        if steps or loaded:
-            self.dirty = self.dirty or any(s.phase <= Phase.PERMIT for s in steps)
-        else:
+        moved = await self._perform(later, now) or moved
+        # What failed or waits asks for another turn when it is due, not for one at once.
+        self.dirty = self.dirty or moved
+        if not (steps or loaded):
             self.expected = False
         if later:
             self.read()
@@ -117,20 +117,23 @@ class StructureKeeper:
                 self._log("warning", "drift_repaired", {**fields, "step": repr(step.op)})
         self._repeats = Counter({s: self._repeats[s] for s in steps})
 
-    async def _perform(self, steps: Iterable[Step], now: float) -> None:
+    async def _perform(self, steps: Iterable[Step], now: float) -> bool:
+        """True if anything was done."""
+        done = False
         broken: set[tuple[str, str]] = set()
         for step in steps:
             kind, key = step.subject
             if step.subject in broken or self._failures.waiting(kind, key, now):
                 continue
             if not self._is_allowed(step):
-                self.dirty = True  # once its guard is there
                 continue
             try:
                 await self._try(step)
+                done = True
             except OSError as error:
                 broken.add(step.subject)
                 self._fail(kind, key, error, now)
+        return done
 
     async def _try(self, step: Step) -> None:
         self._repeats[step] += 1

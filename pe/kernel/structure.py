@@ -30,6 +30,7 @@ class StructureKernel:
     def __init__(self) -> None:
         self._socket = nl.NetlinkSocket()
         self._ipr: Any = AsyncIPRoute()
+        self._labels_seen: set[int] = set()
 
     async def open(self) -> None:
         """Bind to the running loop; to no group: events are the event socket's."""
@@ -39,12 +40,14 @@ class StructureKernel:
         """All that there is, and the settings that matter with these devices."""
         links = rtnl.links(self._socket)
         names = {link.index: link.name for link in links.values()}
+        labels = rtnl.labels(self._socket, names)
+        self._labels_seen |= labels.keys()
         return Structure(
             links=links,
             addresses=rtnl.addresses(self._socket, names),
             rules=rtnl.rules(self._socket),
             last_resorts=rtnl.last_resorts(self._socket),
-            labels=rtnl.labels(self._socket, names),
+            labels=labels,
             sysctls=sysctl.read(settings(links)),
         )
 
@@ -96,6 +99,7 @@ class StructureKernel:
                 await self._put_label(label, vrf)
             case ops.DropLabel(label):
                 await self._unless(errno.ESRCH, self._label("del", label))
+                self._labels_seen.discard(label)
 
     async def _unless(self, harmless: int, request: Any) -> None:
         try:
@@ -164,9 +168,9 @@ class StructureKernel:
         )
 
     async def _put_label(self, label: int, vrf: str) -> None:
-        names = {link.index: link.name for link in rtnl.links(self._socket).values()}
-        command = "replace" if label in rtnl.labels(self._socket, names) else "add"
-        # "add" refuses a label that somebody else routes: only ours are replaced.
+        # "add" refuses a label that somebody else routes. One that has been ours is taken back:
+        # where it leads now, it leads one VPN's packets astray (FAIL-5).
+        command = "replace" if label in self._labels_seen else "add"
         await self._label(command, label, oif=self._index(vrf))
 
     def _label(self, command: str, label: int, **attributes: Any) -> Any:
