@@ -68,6 +68,11 @@ class Net:
         self.pe1.close()
         self.pe2.close()
 
+    def reconnect(self) -> None:
+        """pe1 was started again."""
+        self.pe1.close()
+        del self.__dict__["pe1"]
+
     def label(self, vpn: str, node: str = "pe1") -> int:
         """The label of a VPN at a PE."""
         client: Client = getattr(self, node)

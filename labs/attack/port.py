@@ -111,6 +111,12 @@ class Port:
             finally:
                 ring.close()
 
+    def forget(self) -> None:
+        """The device has been made anew: its address and its socket are others now."""
+        self.__del__()
+        self.__dict__.pop("mac", None)
+        self.__dict__.pop("_out", None)
+
     def __del__(self) -> None:
         if "_out" in self.__dict__:
             self._out.close()

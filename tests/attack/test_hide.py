@@ -106,14 +106,7 @@ def test_hide_02_what_has_no_hops_left_does_not_leave(net: Net, version: int) ->
     held(net, attack)
 
 
-LOST_IN_MAIN = pytest.mark.xfail(
-    reason="HIDE-3, RFC 8200 5: the kernel looks up the way back for an ICMPv6 Packet Too Big in "
-    "the table of the port that was too small, the core's (ip6_forward, icmp6_send), so that it "
-    "never reaches the CE: the core's MTU has to have room for the labels"
-)
-
-
-@pytest.mark.parametrize("version", [4, pytest.param(6, marks=LOST_IN_MAIN)])
+@both
 def test_hide_03_too_big(net: Net, version: int) -> None:
     """Two labels on a 1500-byte core leave 1492; the PE says so from the CE's own link."""
     mark = token()

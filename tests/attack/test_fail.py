@@ -1,0 +1,357 @@
+"""FAIL: closed when something is missing, stopped, refused or changed behind the node's back."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from labs.attack import ip, link, plan
+from labs.attack.edit import edited, with_vrf
+from labs.attack.inside import run_in, sysctl
+from labs.attack.net import PROBE_PORT, Net, circuit, ready, watching
+from labs.attack.port import Port, token
+from labs.attack.spoof import spoofed
+from labs.attack.switch import Switch
+from labs.waiting import until
+from pe.plan.guards import Guard
+from tests.attack.trial import Attack, arrives, held
+
+RED, BLUE, NEAR = circuit("red", 1), circuit("blue", 1), circuit("red", 3)
+PLUG = Port("plug", "hot0")
+CORE_TARGETS = {"v4": "10.255.0.100", "v6": "2001:db8:c1::2"}
+
+
+@contextlib.contextmanager
+def hot_plugged(name: str = "hot0") -> Iterator[Port]:
+    """A new port of pe1, up, with somebody at its other end."""
+    run_in("pe1", "ip", "link", "add", name, "type", "veth", "peer", "name", "hot0",
+           "netns", "plug")  # fmt: skip
+    try:
+        run_in("pe1", "ip", "link", "set", name, "up")
+        run_in("plug", "ip", "link", "set", "hot0", "up")
+        yield Port("pe1", name)
+    finally:
+        run_in("pe1", "ip", "link", "del", name, check=False)
+
+
+def to_the_core(pe: Port, target: str) -> Attack:
+    """An ordinary packet for the core, from the new port."""
+    plug = Port("plug", "hot0")
+    source = "10.77.0.1" if "." in target else "2001:db8:77::1"
+
+    def frames(mark: bytes) -> list[bytes]:
+        packet = ip.udp(source, target, PROBE_PORT, mark)
+        return [link.ethernet(pe.mac, plug.mac, link.ethertype(packet), packet)]
+
+    return Attack(plug, frames, Port("p", "pe1"), RED)
+
+
+@pytest.mark.parametrize("target", CORE_TARGETS.values(), ids=CORE_TARGETS)
+@pytest.mark.parametrize("alive", [True, False], ids=["node-runs", "node-stands-still"])
+def test_fail_01_a_port_that_nobody_configured(net: Net, target: str, alive: bool) -> None:
+    """Plugged in and up, it is in the core's table by default (T16): nothing of it passes."""
+    with hot_plugged() as pe:
+        if alive:
+            with Switch(net).off(Guard.UNKNOWN_PORT):
+                assert arrives(net, to_the_core(pe, target)), "control"
+            held(net, to_the_core(pe, target))
+            return
+        with Switch(net).stopped():
+            held(net, to_the_core(pe, target))
+
+
+def test_fail_01_nor_does_it_get_an_answer(net: Net) -> None:
+    """No ARP, no ping, for whatever address."""
+    with hot_plugged() as pe, PLUG.tap() as tap:
+        plug = Port("plug", "hot0")
+        for target in ("10.255.0.1", "10.0.1.1", "192.168.1.1"):
+            question = link.arp(1, plug.mac, "10.77.0.1", target)
+            plug.send(link.ethernet(link.BROADCAST, plug.mac, link.ARP, question))
+            packet = ip.echo("10.77.0.1", target, token())
+            plug.send(link.ethernet(pe.mac, plug.mac, link.IPV4, packet))
+        net.sentinel(RED)
+        said = [f for f in tap.frames() if f[12:14] in (b"\x08\x00", b"\x08\x06")]
+        assert said == []
+
+
+def test_fail_01_a_known_name_that_is_another_device(net: Net) -> None:
+    """A configured port vanishes and comes back under a node that stands still: no VRF, no guard
+    of its own, and yet nothing passes; then the node takes it in again."""
+    with Switch(net).stopped():
+        run_in("pe1", "ip", "link", "del", "ce-red-3")
+        run_in("pe1", "ip", "link", "add", "ce-red-3", "type", "veth", "peer", "name", "eth0",
+               "netns", "ce-red-3")  # fmt: skip
+        run_in("pe1", "ip", "link", "set", "ce-red-3", "up")
+        run_in("ce-red-3", "sh", "-ec", AGAIN)
+        ce, pe = Port("ce-red-3", "eth0"), Port("pe1", "ce-red-3")
+
+        def frames(mark: bytes) -> list[bytes]:
+            packets = [
+                ip.udp(plan.lan(3, ip.version(target)), target, PROBE_PORT, mark)
+                for target in CORE_TARGETS.values()
+            ]
+            return [link.ethernet(pe.mac, ce.mac, link.ethertype(p), p) for p in packets]
+
+        held(net, Attack(ce, frames, Port("p", "pe1"), RED))
+    for cached in (NEAR.ce, NEAR.pe):  # other devices, other addresses
+        cached.forget()
+    assert until(lambda: net.passes(RED, NEAR, tries=1), 20.0), "it is in its VRF again"
+    held(net, Attack(ce, lambda m: [NEAR.frame(ip.udp(
+        "10.5.0.1", plan.lan(1, 4), PROBE_PORT, m))], RED.ce, RED, "ce-red-3"))  # fmt: skip
+
+
+AGAIN = """
+ip addr add 192.168.3.2/30 dev eth0
+ip addr add 2001:db8:f3::2/64 dev eth0 nodad
+ip link set eth0 up
+ip route add default via 192.168.3.1 src 10.3.0.1
+ip -6 route add default via 2001:db8:f3::1 src 2001:db8:3::1
+"""
+
+
+@dataclass
+class Traffic:
+    """Attacks and honest packets, side by side, about a thousand a second of each."""
+
+    net: Net
+    label: int
+    sent: list[bytes] = field(default_factory=list)
+    attacks: int = 0
+    evil: bytes = b"EVIL-TRAFFIC"
+    _going: bool = True
+
+    def run(self) -> None:
+        """Send until told to stop."""
+        stacked = spoofed(RED.ce, RED.pe.mac, [self.label])(self.evil)
+        tagged = spoofed(RED.ce, RED.pe.mac, [self.label], tags=(0,))(self.evil)
+        forged = [RED.frame(ip.udp("10.5.0.1", plan.lan(3, 4), PROBE_PORT, self.evil))]
+        leaking = [RED.frame(ip.udp(plan.lan(1, 4), "10.255.0.100", PROBE_PORT, self.evil))]
+        batch = [*stacked, *tagged, *forged, *leaking]
+        while self._going:
+            RED.ce.send(*batch)
+            self.attacks += len(batch)
+            for _ in range(4):
+                mark = token()
+                self.sent.append(mark)
+                BLUE.ce.send(self.net.legitimate(BLUE, circuit("blue", 2), 4, mark))
+            time.sleep(0.003)
+
+    def stop(self) -> None:
+        """No more."""
+        self._going = False
+
+
+def test_fail_02_killed_under_attack(net: Net) -> None:
+    """kill -9 and a new start under a thousand attacks a second: none gets through, and of the
+    honest packets none is lost."""
+    traffic = Traffic(net, net.label("blue"))
+    thread = threading.Thread(target=traffic.run)
+    victims = (BLUE.ce, NEAR.ce, net.p, circuit("blue", 3).ce)
+    with circuit("blue", 2).ce.tap() as honest, watching(*victims) as eyes:
+        thread.start()
+        try:
+            time.sleep(0.5)
+            old = net.lab.pid("pe1", "pe")
+            assert net.lab.restart("pe1", "pe", signal=9) != old
+            net.reconnect()
+            assert until(lambda: net.pe1.status().in_sync, 40.0, every=0.2)
+        finally:
+            traffic.stop()
+            thread.join()
+        honest.wait(traffic.sent[-1], 3.0)
+        arrived = b"".join(f for f in honest.frames() if b"token" in f)
+        lost = [mark for mark in traffic.sent if mark not in arrived]
+        assert len(traffic.sent) > 1000
+        assert traffic.attacks > 1000
+        assert lost == []
+        assert [eye.count(traffic.evil) for eye in eyes] == [0] * len(eyes)
+    ready(net)
+
+
+def test_fail_06_a_dead_node_leaves_its_walls(net: Net) -> None:
+    """Killed and not started again: what it last wanted stays, and goes on holding."""
+    label = net.label("blue")
+    net.lab.stop("pe1", "pe", signal=9)
+    try:
+        for version in (4, 6):
+            for tags in ((), (0,)):
+                frames = spoofed(RED.ce, RED.pe.mac, [label], version, tags=tags)
+                held(net, Attack(RED.ce, frames, BLUE.ce, RED))
+            source = "10.5.0.1" if version == 4 else "2001:db8:5::1"
+            forged = ip.udp(source, plan.lan(3, version), PROBE_PORT, token())
+            held(net, Attack(RED.ce, lambda m, f=forged: [RED.frame(f + m)], NEAR.ce, RED))  # type: ignore[misc]
+        held(net, Attack(RED.ce, lambda m: [RED.frame(ip.udp(
+            plan.lan(1, 4), "10.255.0.1", PROBE_PORT, m))], net.p, BLUE))  # fmt: skip
+    finally:
+        net.lab.start("pe1", net.lab.program("pe1", "pe"))
+        net.reconnect()
+        ready(net)
+
+
+def chain_exists(port: str) -> bool:
+    return "hook ingress" in run_in(
+        "pe1", "nft", "list", "chain", "netdev", "bulkhead", f"ce_{port}", check=False
+    )
+
+
+def test_fail_03_a_port_opens_behind_its_guard(net: Net) -> None:
+    """A VRF is added and removed under attack from its own new port: at no moment does a packet
+    get out of it where it should not."""
+    plug, pe = Port("plug", "eth0"), Port("pe1", "spare0")
+    mark, going = token(), True
+
+    def attack() -> None:
+        frames = [
+            *spoofed(plug, pe.mac, [label])(mark),
+            link.ethernet(pe.mac, plug.mac, link.IPV4,
+                          ip.udp("10.5.0.1", "10.255.0.100", PROBE_PORT, mark)),
+            link.ethernet(pe.mac, plug.mac, link.IPV4,
+                          ip.udp("192.168.7.2", "10.1.0.1", PROBE_PORT, mark)),
+        ]  # fmt: skip
+        while going:
+            plug.send(*frames)
+            time.sleep(0.001)
+
+    label = net.label("blue")
+    thread = threading.Thread(target=attack)
+    with watching(net.p, BLUE.ce, RED.ce, NEAR.ce) as eyes:
+        thread.start()
+        try:
+            for _ in range(2):
+                with edited(net, lambda text: text + with_vrf("violet", 8)):
+                    assert until(lambda: port_is_up("spare0"), 10.0)
+                    assert chain_exists("spare0"), "up, so guarded"
+                assert until(lambda: not port_is_up("spare0"), 10.0)
+        finally:
+            going = False
+            thread.join()
+        assert [eye.count(mark) for eye in eyes] == [0] * len(eyes)
+
+
+def port_is_up(name: str) -> bool:
+    return ",UP" in run_in("pe1", "ip", "-o", "link", "show", "dev", name)
+
+
+def test_fail_04_a_refused_ruleset(net: Net) -> None:
+    """nft fails for the node: the old rules stay whole, a new port stays down, and it is told;
+    as soon as nft works again the port opens, guarded."""
+    pid = net.lab.pid("pe1", "pe")
+    inside = ("nsenter", "-t", str(pid), "-m")
+    before = rules()
+    run_in("pe1", *inside, "mount", "--bind", "/bin/false", "/usr/sbin/nft")
+    try:
+        with edited(net, lambda text: text + with_vrf("violet", 8)):
+            assert until(lambda: failures(net) > 0, 10.0), "it is told"
+            assert not port_is_up("spare0")
+            assert rules() == before
+            frames = spoofed(RED.ce, RED.pe.mac, [net.label("blue")])
+            held(net, Attack(RED.ce, frames, BLUE.ce, RED, "ce-red-1"))
+            run_in("pe1", *inside, "umount", "/usr/sbin/nft")
+            assert until(lambda: port_is_up("spare0"), 20.0)
+            assert chain_exists("spare0")
+    finally:
+        run_in("pe1", *inside, "umount", "/usr/sbin/nft", check=False)
+
+
+def failures(net: Net) -> int:
+    return sum(c.value for c in net.pe1.show_counters() if c.name == "kernel_failures")
+
+
+def rules() -> list[str]:
+    """The rules in force, counters' figures left out."""
+    listed = run_in("pe1", "nft", "-s", "list", "ruleset").splitlines()
+    return [line for line in listed if "expires" not in line and "elements" not in line]
+
+
+def nft_gone(family: str) -> Callable[[], bool]:
+    return lambda: run_in("pe1", "nft", "list", "table", family, "bulkhead", check=False) == ""
+
+
+def setting(path: str, bad: str) -> tuple[Callable[[], object], Callable[[], bool]]:
+    return (lambda: sysctl("pe1", path, bad)), (lambda: sysctl("pe1", path) == bad)
+
+
+def said(words: str, *command: str) -> Callable[[], bool]:
+    return lambda: words in run_in("pe1", *command)
+
+
+def does(command: str) -> Callable[[], object]:
+    return lambda: run_in("pe1", "sh", "-ec", command.format(**RED_NOW))
+
+
+# What somebody does to pe1's kernel, and how one sees that it is so.
+DRIFT: dict[str, tuple[Callable[[], object], Callable[[], bool]]] = {
+    "netdev-table": (does("nft delete table netdev bulkhead"), nft_gone("netdev")),
+    "inet-table": (does("nft delete table inet bulkhead"), nft_gone("inet")),
+    "flush-ruleset": (does("nft flush ruleset"), nft_gone("netdev")),
+    "one-rule": (
+        does("nft insert rule netdev bulkhead ce_ce-red-1 accept"),
+        said("\t\taccept", "nft", "list", "chain", "netdev", "bulkhead", "ce_ce-red-1"),
+    ),
+    "an-element": (
+        does("nft add element inet bulkhead known '{{ \"hot0\" }}'"),
+        said("hot0", "nft", "list", "set", "inet", "bulkhead", "known"),
+    ),
+    "local-rule-first": (
+        does("ip rule add pref 0 table local"),
+        said("0:\tfrom all lookup local", "ip", "rule"),
+    ),
+    "local-rule-first-6": (
+        does("ip -6 rule add pref 0 table local"),
+        said("\n0:\tfrom all lookup local", "sh", "-c", "echo; ip -6 rule"),
+    ),
+    "l3mdev-rule": (
+        does("ip rule del pref 1000 || true; ip rule del pref 1000 || true"),
+        lambda: "1000:" not in run_in("pe1", "ip", "rule"),
+    ),
+    "last-resort": (
+        does("ip route del unreachable default table {table} metric 4278198272"),
+        lambda: "unreachable" not in run_in("pe1", "ip", "route", "show", "vrf", "red"),
+    ),
+    "label-input": setting("mpls/conf/ce-red-1/input", "1"),
+    "label-input-lo": setting("mpls/conf/lo/input", "1"),
+    "uniform-mode": setting("mpls/ip_ttl_propagate", "1"),
+    "l3mdev-accept": setting("ipv4/tcp_l3mdev_accept", "1"),
+    "redirects": setting("ipv4/conf/all/send_redirects", "1"),
+    "proxy-arp": setting("ipv4/conf/ce-red-1/proxy_arp", "1"),
+    "out-of-its-vrf": (
+        does("ip link set ce-red-3 nomaster"),
+        lambda: "master red" not in run_in("pe1", "ip", "-o", "link", "show", "ce-red-3"),
+    ),
+    "into-another-vrf": (
+        does("ip link set ce-red-3 master blue"),
+        said("master blue", "ip", "-o", "link", "show", "ce-red-3"),
+    ),
+    "an-address": (
+        does("ip addr add 10.66.6.1/24 dev ce-red-3"),
+        said("10.66.6.1", "ip", "-o", "addr", "show", "dev", "ce-red-3"),
+    ),
+    "label-route": (
+        does("ip -f mpls route replace {label} dev blue"),
+        lambda: f"{RED_NOW['label']} dev blue" in run_in("pe1", "ip", "-f", "mpls", "route"),
+    ),
+}
+RED_NOW: dict[str, int] = {"table": 0, "label": 0}
+REPAIR_SECONDS = 10.0
+
+
+@pytest.mark.parametrize(("meddle", "is_bad"), DRIFT.values(), ids=DRIFT)
+def test_fail_05_what_others_change_is_put_right(
+    net: Net, meddle: Callable[[], object], is_bad: Callable[[], bool]
+) -> None:
+    """Within ten seconds, whatever it was, and the walls hold again."""
+    red = next(v for v in net.pe1.show_vrfs() if v.name == "red")
+    RED_NOW.update(table=red.table, label=red.label)
+    with Switch(net).stopped():
+        meddle()
+        assert is_bad(), "control: it is changed"
+    assert until(lambda: not is_bad(), REPAIR_SECONDS, every=0.1), "it was not put right"
+    assert until(lambda: net.passes(RED, circuit("red", 2), tries=1), 10.0)
+    frames = spoofed(RED.ce, RED.pe.mac, [net.label("blue")])
+    held(net, Attack(RED.ce, frames, BLUE.ce, RED))
+    assert until(lambda: net.passes(NEAR, circuit("red", 2), tries=1), 10.0)
