@@ -135,6 +135,7 @@ class Node:
         self._store = store
         self._log = log
         self._segments = segments
+        self._laid_out: NodeIntent | None = None
         self._sessions: dict[PeerId, PeerIntent] = {}
         self._told_in_sync = False
 
@@ -180,7 +181,8 @@ class Node:
         intent = self.router.intent
         if self._segments is None or intent is None:
             return
-        if needs_barrier(effects.delta):
+        if intent is not self._laid_out or needs_barrier(effects.delta):
+            self._laid_out = intent
             zones = {vrf.name: vrf.zone for vrf in self.router.vrfs.values()}
             self._segments.layout(intent, zones)
         claims = [action for action in effects.actions if isinstance(action, ClaimsChanged)]

@@ -39,8 +39,8 @@ class Segmentation:
 
     def layout(self, intent: NodeIntent, zones: dict[str, int]) -> None:
         """The node has these VRFs; those under policy do not open before they are judged."""
-        self.conductor.intent = intent
         self.conductor.layout(zones)
+        self.conductor.configure(intent)
         if not self._laid_out:
             self._laid_out = True
             self._closed = frozenset(self.conductor.director.zones)

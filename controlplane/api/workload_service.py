@@ -55,7 +55,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         _refuse_other_vrf(wish.vrf)
         known = self._known(wish.name)
         if known is not None:
-            _refuse_other_vrf(known.workload.vrf)
+            _refuse_other_owner(known)
             CHANGE.get().before = summary(known.workload)
         try:
             workload = _read(wish)
@@ -71,7 +71,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         """Forget a workload."""
         known = self._known(request.name)
         if known is not None:
-            _refuse_other_vrf(known.workload.vrf)
+            _refuse_other_owner(known)
             CHANGE.get().before = summary(known.workload)
         try:
             await self._conductor.detach(request.name, CALLER.get().identity)
@@ -229,3 +229,9 @@ def read_selector(text: str, field: str = "selector") -> Selector | None:
 def _refuse_other_vrf(vrf: str) -> None:
     if not CALLER.get().may_see(vrf):
         raise denied(f"VRF {vrf} is not yours")
+
+
+def _refuse_other_owner(known: Attachment) -> None:
+    """Names are unique on the node, but who has one is not everybody's to know."""
+    if not CALLER.get().may_see(known.workload.vrf):
+        raise denied(f"workload {known.workload.name} is not yours")

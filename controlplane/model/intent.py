@@ -125,6 +125,15 @@ class StaticRouteIntent(msgspec.Struct, frozen=True, kw_only=True):
     port: str = ""
 
 
+class WorkloadIntent(msgspec.Struct, frozen=True, kw_only=True):
+    """A workload that stands in the configuration; ``tags`` are pairs, sorted."""
+
+    name: str
+    port: str
+    addresses: tuple[Prefix, ...]
+    tags: tuple[tuple[str, str], ...] = ()
+
+
 class VrfIntent(msgspec.Struct, frozen=True, kw_only=True):
     """One VPN at this PE. ``table`` 0 takes the number of the VRF's label.
 
@@ -144,6 +153,7 @@ class VrfIntent(msgspec.Struct, frozen=True, kw_only=True):
     conntrack_limit: int = 0
     new_flows_per_second: int = 0
     description: str = ""
+    workloads: tuple[WorkloadIntent, ...] = ()
 
 
 class CorePortIntent(msgspec.Struct, frozen=True, kw_only=True):

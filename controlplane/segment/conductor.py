@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -32,6 +32,9 @@ Log = Callable[[str, str, dict[str, str | int]], None]
 SETTLE_SECONDS = 20.0
 SWEEP_DELAY = 0.05
 """How long changes gather before established flows are held against them."""
+
+CONFIGURATION = "pe.yaml"
+"""Who attaches what stands there."""
 
 EXPIRE_SECONDS = 5.0
 """How often places that rest are looked at."""
@@ -81,6 +84,20 @@ class Conductor:
         """The node's VRFs and their conntrack zones."""
         self._carry_out(self.director.set_vrfs(zones))
 
+    def configure(self, intent: NodeIntent) -> None:
+        """Go by another configuration; its workloads are attached, and those that left it go."""
+        self.intent = intent
+        wanted = {w.name: w for w in configured_workloads(intent)}
+        held = self.director.population.attachments
+        for name in [n for n, a in held.items() if a.configured and n not in wanted]:
+            self._carry_out(self._forget(name, CONFIGURATION))
+        for name, workload in wanted.items():
+            known = held.get(name)
+            if known is None or not known.configured or known.workload != workload:
+                attachment = replace(self._attachment(workload, known), configured=True)
+                change = "changed" if known else "attached"
+                self._carry_out(self._put(attachment, known, CONFIGURATION, change))
+
     def begin(self) -> None:
         """Enough is known: from now on the kernel follows."""
         if not self._begun:
@@ -124,7 +141,8 @@ class Conductor:
                 return known, True
             change = "changed" if known else "attached"
             attachment = self._attachment(workload, known)
-            return attachment, await self._put(attachment, known, who, change)
+            orders = self._put(attachment, known, who, change)
+            return attachment, await self._carry_out_slowly(orders)
 
     def _attachment(self, workload: Workload, known: Attachment | None) -> Attachment:
         moved = latest_move(self.director.population.claims, workload)
@@ -137,17 +155,20 @@ class Conductor:
             return Attachment(workload, 1, now, moves)
         return replace(known, workload=workload, generation=known.generation + 1, moves=moves)
 
-    async def _put(
+    def _put(
         self, attachment: Attachment, known: Attachment | None, who: str, change: str
-    ) -> bool:
+    ) -> list[Order]:
+        workload = attachment.workload
         before = summary(known.workload) if known else ""
-        after = summary(attachment.workload)
-        self._note(attachment.workload.name, change, before, after, who, attachment)
+        line = MembershipChange(
+            workload.name, change, before, summary(workload), who, self._clock()
+        )
+        self._store.save_attachment(attachment, line)
+        self.history.append(line)
         orders = self.director.attach(attachment, self._clock())
-        self._sweep_soon(attachment.workload.vrf)
-        enforced = await self._carry_out_slowly(orders)
+        self._sweep_soon(workload.vrf)
         self._tell("attached" if known is None else "changed", attachment)
-        return enforced
+        return orders
 
     async def tag(
         self, name: str, set_: dict[str, str], unset: Sequence[str], generation: int, who: str
@@ -178,16 +199,20 @@ class Conductor:
         async with self._changing:
             if name not in self.director.population.attachments:
                 return False
-            known, now = self._known(name), self._clock()
-            resting = self.director.resting_after(name, now)
-            change = MembershipChange(name, "detached", summary(known.workload), "", who, now)
-            self._store.forget_attachment(name, change, resting, now)
-            orders = self.director.detach(name, now)
-            self.history.append(change)
-            self._sweep_soon(known.workload.vrf)
-            await self._carry_out_slowly(orders)
-            self._tell("detached", known)
+            self._known(name)
+            await self._carry_out_slowly(self._forget(name, who))
             return True
+
+    def _forget(self, name: str, who: str) -> list[Order]:
+        known, now = self.director.population.attachments[name], self._clock()
+        resting = self.director.resting_after(name, now)
+        change = MembershipChange(name, "detached", summary(known.workload), "", who, now)
+        self._store.forget_attachment(name, change, resting, now)
+        self.history.append(change)
+        orders = self.director.detach(name, now)
+        self._sweep_soon(known.workload.vrf)
+        self._tell("detached", known)
+        return orders
 
     def _known(self, name: str) -> Attachment:
         known = self.director.population.attachments.get(name)
@@ -196,13 +221,6 @@ class Conductor:
         if known.configured:
             raise _configured(name)
         return known
-
-    def _note(
-        self, name: str, change: str, before: str, after: str, who: str, attachment: Attachment
-    ) -> None:
-        line = MembershipChange(name, change, before, after, who, self._clock())
-        self._store.save_attachment(attachment, line)
-        self.history.append(line)
 
     def _note_moves(self, change: ClaimsChanged) -> None:
         population = self.director.population
@@ -376,3 +394,10 @@ def _forbidden(reader: Reader, flow: LiveFlow) -> bool:
 
 def _configured(name: str) -> RefusedError:
     return RefusedError(Why.NOT_SO, Fault("name", f"{name} stands in pe.yaml: change it there"))
+
+
+def configured_workloads(intent: NodeIntent) -> Iterator[Workload]:
+    """The workloads that stand in the configuration."""
+    for vrf in intent.vrfs:
+        for each in vrf.workloads:
+            yield Workload(each.name, vrf.name, each.port, each.addresses, dict(each.tags))

@@ -8,6 +8,7 @@ from itertools import combinations
 
 from pe.config.checks_api import api_faults
 from pe.config.checks_vrf import vrf_faults
+from pe.config.checks_workloads import workload_addresses, workload_faults, workload_names
 from pe.config.errors import Complaint, KeyPath, show_path
 from pe.config.schema import NodeSection, VrfSection
 from pe.config.validation import Survey
@@ -26,9 +27,13 @@ def cross_check(survey: Survey) -> Iterator[Complaint]:
     yield from _twice(_tables(node), "table {} is also that of {}")
     yield from _twice(_devices(node), "the device name {} is also used at {}")
     yield from _twice(_vlans(node), "VLAN {} is also made at {}")
+    yield from _twice(workload_names(node), "the workload {} is also at {}")
+    yield from _twice(workload_addresses(node), "{} is also at {}")
     yield from _core_faults(node, survey)
     for name, vrf in node.vrfs.items():
         yield from vrf_faults(name, vrf, node, survey)
+        if survey.intact(("vrfs", name, "ports")):
+            yield from workload_faults(name, vrf)
     yield from api_faults(node)
 
 

@@ -17,6 +17,7 @@ from controlplane.model.intent import (
     StaticRouteIntent,
     TcpApiIntent,
     VrfIntent,
+    WorkloadIntent,
 )
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Afi, Family, IPAddress, Prefix, afi_of, mask
@@ -123,6 +124,15 @@ def _vrf(name: str, vrf: VrfSection, node: NodeSection, keys: Keys) -> VrfIntent
         conntrack_limit=vrf.limits.conntrack,
         new_flows_per_second=vrf.limits.new_flows_per_second,
         description=vrf.description,
+        workloads=tuple(
+            WorkloadIntent(
+                name=workload,
+                port=section.port,
+                addresses=tuple(dict.fromkeys(section.addresses)),
+                tags=tuple(sorted(section.tags.items())),
+            )
+            for workload, section in vrf.workloads.items()
+        ),
     )
 
 
@@ -193,6 +203,7 @@ def _sources(name: str, port: CePortSection, vrf: VrfSection) -> tuple[Prefix, .
         Prefix(mask(i.ip.packed, i.network.prefixlen), i.network.prefixlen) for i in port.addresses
     }
     found |= {route.prefix for route in _statics(vrf) if route.port == name}
+    found |= {p for w in vrf.workloads.values() if w.port == name for p in w.addresses}
     for policy in _policies_on(name, vrf):
         if policy.accept is None or policy.default_route:
             return None

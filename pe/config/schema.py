@@ -148,6 +148,14 @@ def _per_vrf(text: str) -> str:
 RouteTargets = Annotated[list[v.Rt], v.OneOrMany]
 
 
+class WorkloadSection(Section):
+    """One workload behind a port, for microsegmentation."""
+
+    port: v.PortName
+    addresses: Annotated[list[v.PrefixText], v.OneOrMany, Field(min_length=1)]
+    tags: Annotated[dict[str, v.Word], Empty] = Field(default_factory=dict)
+
+
 class VrfSection(Section):
     """One VPN at this PE."""
 
@@ -162,6 +170,7 @@ class VrfSection(Section):
     ports: Annotated[dict[v.PortName, CePortSection], Empty] = Field(default_factory=dict)
     neighbors: Annotated[dict[v.AddressKey, NeighborSection], Empty] = Field(default_factory=dict)
     static_routes: list[StaticRouteSection] = Field(default_factory=list)
+    workloads: Annotated[dict[v.WorkloadName, WorkloadSection], Empty] = Field(default_factory=dict)
     description: v.Description = ""
 
 

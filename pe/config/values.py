@@ -152,9 +152,16 @@ def _name(pattern: str, taken: frozenset[str]) -> Callable[[str], str]:
     return parse
 
 
+_WORKLOAD_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 _SYSTEM_NAMES = frozenset({"lo", "all", "default"})
 _PORT = _name(r"[a-zA-Z][a-zA-Z0-9_.-]{0,14}", _SYSTEM_NAMES)
 _VRF = _name(r"[a-z][a-z0-9-]{0,14}", _SYSTEM_NAMES | {"main", "local", "core"})
+
+
+def _workload_name(text: str) -> str:
+    if not _WORKLOAD_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is not a workload's name")
+    return text
 
 
 def _node_name(text: str) -> str:
@@ -250,6 +257,9 @@ Interface = Annotated[IPInterface, scalar(_interface, "ADDRESS/LENGTH, such as 1
 PrefixText = Annotated[Prefix, scalar(parse_prefix, "a prefix such as 10.2.0.0/16")]
 PortName = Annotated[str, scalar(_PORT, _PORT_CURE)]
 VrfName = Annotated[str, scalar(_VRF, _VRF_CURE)]
+WorkloadName = Annotated[
+    str, scalar(_workload_name, "a lower-case letter, then lower-case letters, digits, _ . -")
+]
 NodeName = Annotated[str, scalar(_node_name, "a host name such as pe1")]
 Rd = Annotated[RouteDistinguisher, scalar(parse_rd, _RT_CURE)]
 Rt = Annotated[RouteTarget, scalar(parse_rt, _RT_CURE)]

@@ -11,8 +11,11 @@ import pytest
 from bulkhead.segment import faults
 from bulkhead.v1 import flows_pb2, policy_pb2, workloads_pb2
 
+from controlplane.api import server
+from controlplane.api.caller import Caller
 from controlplane.model.effects import Claim, ClaimsChanged
 from controlplane.model.events import WorkloadAttached, WorkloadDetached
+from controlplane.model.intent import ApiRole
 from controlplane.model.prefix import parse_prefix
 from controlplane.segment.enforcer import LiveFlow, Slot
 from controlplane.segment.verdict import BY_PENDING
@@ -139,6 +142,52 @@ def test_workloads_outlive_the_node(tmp_path: Path) -> None:
         assert [type(event) for event in desk.told] == [WorkloadAttached]
         assert desk.segment.revisions()[0].digest == digest
         assert [c.move for c in desk.segment.changes()] == ["promote", "stage"]
+
+
+def test_one_customer_sees_and_changes_nothing_of_another(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.attach("web", WEB, tier="web")
+    desk.segment.attach("b-web", "blue", "q1", [WEB], {"tier": "web"})
+    desk.flow(WEB, PAY, vrf="red")
+    desk.flow(WEB, PAY, vrf="blue")
+    blue = Caller("blue.example.net", ApiRole.POLICY_EDITOR, frozenset({"blue"}))
+    monkeypatch.setattr(server, "local_caller", lambda _: blue)
+    assert [w.name for w in desk.segment.list_workloads()] == ["b-web"]
+    flows = [f.vrf for piece in desk.segment.query_flows() for f in piece.flows]
+    assert flows == ["blue"]
+    assert {n.vrf for n in desk.segment.map().nodes} == {"blue"}
+    assert desk.segment.tag("b-web", {"env": "prod"}).generation == 2
+    for call in (
+        lambda: desk.segment.attach("new", "red", "p1", ["10.0.0.7"]),
+        lambda: desk.segment.attach("web", "blue", "q1", ["10.0.0.7"]),
+        lambda: desk.segment.detach("web"),
+        lambda: desk.segment.stage(POLICY),
+        desk.segment.promote,
+        lambda: desk.segment.get_evidence("tier=web"),
+        lambda: desk.segment.explain(WEB, PAY, "tcp/80", "red"),
+        lambda: list(desk.segment.query_flows(flows_pb2.FlowFilter(vrf="red"))),
+    ):
+        with refused(grpc.StatusCode.PERMISSION_DENIED):
+            call()
+    with refused(grpc.StatusCode.NOT_FOUND):
+        desk.segment.tag("web", {"env": "dev"})
+
+
+@pytest.mark.parametrize("role", [ApiRole.VIEWER, ApiRole.OPERATOR])
+def test_tags_and_policy_are_for_those_who_edit_policy(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, role: ApiRole
+) -> None:
+    monkeypatch.setattr(server, "local_caller", lambda _: Caller("someone", role))
+    assert desk.segment.list_workloads() == []
+    for call in (
+        lambda: desk.attach("web", WEB),
+        lambda: desk.segment.stage(POLICY),
+        desk.segment.roll_back,
+        lambda: desk.segment.record_baseline("may"),
+    ):
+        with refused(grpc.StatusCode.PERMISSION_DENIED):
+            call()
 
 
 # -- groups -----------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ SECTIONS = {
     "neighbors.ADDRESS": (*RED, "neighbors", "10.0.0.1"),
     "max-prefix": (*RED, "neighbors", "10.0.0.1", "max-prefix"),
     "static-routes": (*RED, "static-routes", 0),
+    "workloads.NAME": (*RED, "workloads", "web"),
     "timers": ("timers",),
     "api": ("api",),
     "tcp": ("api", "tcp"),

@@ -175,3 +175,17 @@ def test_an_md5_key_of_a_file(tmp_path: Path) -> None:
 
 def test_a_key_never_prints() -> None:
     assert "core" not in repr(intent().peers[0])
+
+
+def test_workloads_and_the_sources_that_follow_from_them() -> None:
+    with_web = (
+        "    ports:\n      ce2:",
+        "    workloads:\n      web:\n        port: ce2\n"
+        "        addresses: [10.9.0.5, 10.9.1.0/24]\n"
+        "        tags: {tier: web, env: prod}\n    ports:\n      ce2:",
+    )
+    blue = next(v for v in intent(with_web).vrfs if v.name == "blue")
+    (web,) = blue.workloads
+    assert (web.name, web.port, web.tags) == ("web", "ce2", (("env", "prod"), ("tier", "web")))
+    assert [str(p) for p in web.addresses] == ["10.9.0.5/32", "10.9.1.0/24"]
+    assert set(web.addresses) <= set(blue.ports[0].sources or ())

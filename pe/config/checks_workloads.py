@@ -1,0 +1,39 @@
+"""What must hold for the workloads of a file: ports that exist, tags that a policy can read."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+
+from controlplane.segment.selector import tag_fault
+from pe.config.errors import Complaint, KeyPath
+from pe.config.schema import NodeSection, VrfSection
+
+
+def workload_faults(name: str, vrf: VrfSection) -> Iterator[Complaint]:
+    """Every fault of the workloads of one VRF."""
+    for workload, section in vrf.workloads.items():
+        path: KeyPath = ("vrfs", name, "workloads", workload)
+        if section.port not in vrf.ports:
+            problem = f"{section.port} is no port of this VRF"
+            yield Complaint((*path, "port"), problem, "name one of its ports")
+        for key, value in section.tags.items():
+            if fault := tag_fault(key, value):
+                yield Complaint((*path, "tags", key), fault, "write it otherwise")
+        if any(prefix.is_default for prefix in section.addresses):
+            yield Complaint((*path, "addresses"), "a default route is no workload", "name hosts")
+
+
+def workload_names(node: NodeSection) -> Iterator[tuple[KeyPath, Hashable]]:
+    """Names are unique on the node."""
+    for name, vrf in node.vrfs.items():
+        for workload in vrf.workloads:
+            yield ("vrfs", name, "workloads", workload), workload
+
+
+def workload_addresses(node: NodeSection) -> Iterator[tuple[KeyPath, Hashable]]:
+    """Addresses are unique in their VRF."""
+    for name, vrf in node.vrfs.items():
+        for workload, section in vrf.workloads.items():
+            for prefix in section.addresses:
+                path: KeyPath = ("vrfs", name, "workloads", workload, "addresses")
+                yield path, f"{prefix} in {name}"
