@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LAB ?= quickstart
 
-.PHONY: help setup packages lab test unit lab-tests check bench fuzz proto clean
+.PHONY: help setup packages lab test unit property lab-tests check bench fuzz proto clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
@@ -30,10 +30,13 @@ check: setup ## ruff, mypy, and the tests that need no lab kernel
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory unit property
 
-unit: setup ## unit, property and golden tests, under 30 seconds
-	$(BIN)/pytest -q $(wildcard tests/unit tests/property tests/golden)
+unit: setup ## unit and golden tests, under 30 seconds
+	$(BIN)/pytest -q -n 2 tests/unit tests/golden
+
+property: setup ## property tests and fuzzing, bounded
+	$(BIN)/pytest -q -n 2 tests/property
 
 lab-tests: setup ## the tests on the lab kernel (TESTS=tests/lab/test_x.py for some)
 	@$(if $(TESTS),,$(BIN)/pytest -q tests/guest)
