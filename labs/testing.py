@@ -1,9 +1,10 @@
 """Runs the tests that need the lab kernel: ``python -m labs.testing [PATH...]``.
 
-On a host whose own kernel will do, that is one pytest. Else the test modules are divided
-among as many guests as there are CPUs, by how long each took the last time, and one
-pytest runs in each. What they print comes through line by line, then a last line adds
-it up; the exit status is 0 only if every one of them ran tests and all passed.
+On a host whose own kernel will do, that is one pytest. Else every module gets a guest of its
+own, as many at a time as there are CPUs, those first that took longest the last time; modules
+that attack share one lab, and go together in a few portions. What they print comes through line
+by line, then a last line adds it up; the exit status is 0 only if every one of them ran tests
+and all passed. A guest that dies, which says nothing about what was tested, is tried once more.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ NO_TESTS = 5
 """The exit status with which pytest says that it found none."""
 
 DIED = 70
+TRIES = 2
+SHARED = Path("tests/attack")
+SHARED_PORTIONS = 4
+"""Into how many guests the modules of that folder go: each brings the lab up once."""
 
 _output = threading.Lock()
 
@@ -64,12 +69,12 @@ def _pytest(modules: Sequence[str], options: Sequence[str], *more: str) -> list[
 
 def _in_guests(modules: Sequence[str], options: Sequence[str]) -> int:
     kernel = build.kernel()
-    parts = divide(modules, _durations(), len(os.sched_getaffinity(0)))
+    parts = portions(modules, _durations())
     with tempfile.TemporaryDirectory(prefix="bulkhead-tests-") as scratch:
         reports = [Path(scratch) / f"{number}" for number in range(len(parts))]
         for report in reports:
             report.mkdir()
-        with ThreadPoolExecutor(len(parts)) as pool:
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             runs = [
                 pool.submit(_in_guest, kernel, number, part, options, report)
                 for number, (part, report) in enumerate(zip(parts, reports, strict=True))
@@ -79,6 +84,14 @@ def _in_guests(modules: Sequence[str], options: Sequence[str]) -> int:
     worst = max(statuses)
     print(f"lab tests: {total} in {len(parts)} guests; exit status {worst}", flush=True)
     return worst
+
+
+def portions(modules: Sequence[str], seconds: dict[str, float]) -> list[list[str]]:
+    """What goes into one guest together, the longest portion first."""
+    shared = [module for module in modules if SHARED in Path(module).parents]
+    alone = [[module] for module in modules if module not in shared]
+    found = alone + (divide(shared, seconds, SHARED_PORTIONS) if shared else [])
+    return sorted(found, key=lambda part: -sum(seconds.get(m, MODULE_SECONDS) for m in part))
 
 
 def divide(modules: Sequence[str], seconds: dict[str, float], parts: int) -> list[list[str]]:
@@ -99,10 +112,14 @@ def _in_guest(
         modules, options, f"--junitxml={report}/junit.xml", "-p", "no:cacheprovider", "-v"
     )
     try:
-        with Guest(kernel, shared=[report]) as guest:
-            return guest.run(command, stdout=lines.feed, stderr=lines.feed, timeout=TIMEOUT_SECONDS)
-    except GuestDiedError as error:
-        lines.feed(f"{error}\n".encode())
+        for _ in range(TRIES):
+            try:
+                with Guest(kernel, shared=[report]) as guest:
+                    return guest.run(
+                        command, stdout=lines.feed, stderr=lines.feed, timeout=TIMEOUT_SECONDS
+                    )
+            except GuestDiedError as error:
+                lines.feed(f"{error}\n".encode())
         return DIED
     finally:
         lines.end()
