@@ -281,9 +281,9 @@ def nd(kind: int, body: bytes, *, hop: int = 255, source: str = "fe80::bad", to:
        ) -> Frames:  # fmt: skip
     """An ICMPv6 message of the link, from red's CE."""
     multicast = b"\x33\x33" + ipaddress.IPv6Address(to).packed[-4:]
-    receiver = multicast if to.startswith("ff") else RED.pe.mac
 
     def frames(mark: bytes) -> list[bytes]:
+        receiver = multicast if to.startswith("ff") else RED.pe.mac
         option = b"\xfd\x02" + mark.ljust(14, b"\0")  # an experimental one (RFC 4727)
         packet = ip.icmpv6(source, to, kind, body + option, ip.Header(ttl=hop))
         return [link.ethernet(receiver, RED.ce.mac, link.IPV6, packet)]
