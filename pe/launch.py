@@ -35,6 +35,7 @@ FIXED = (
     "asn",
     "loopback",
     "loopback6",
+    "management_ports",
     "run_dir",
     "state_dir",
     "speaker_user",
@@ -187,7 +188,12 @@ async def _run(
     store = open_store(Path(intent.state_dir))
     router = Router(store.load_labels())
     log = line_writer(journal)
-    actor = Agent(emit=inbox.put, log=log, disabled_guards=disabled_guards)
+    actor = Agent(
+        emit=inbox.put,
+        log=log,
+        disabled_guards=disabled_guards,
+        spare_ports=frozenset(intent.management_ports),
+    )
     speakers = SpeakerPool(
         run_dir=Path(intent.run_dir),
         user=intent.speaker_user,

@@ -203,6 +203,7 @@ class NodeIntent(msgspec.Struct, frozen=True, kw_only=True):
     loopback: IPv4Address
     loopback6: IPv6Address | None = None
     core_ports: tuple[CorePortIntent, ...] = ()
+    management_ports: tuple[str, ...] = ()
     peers: tuple[PeerIntent, ...] = ()
     vrfs: tuple[VrfIntent, ...] = ()
     label_block: LabelBlock = LabelBlock(16000, 23999)

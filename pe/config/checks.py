@@ -64,6 +64,8 @@ def _devices(node: NodeSection) -> Iterator[tuple[KeyPath, Hashable]]:
     """VRFs are devices as well, so they share one space of names with the ports."""
     for port in node.core_ports:
         yield ("core-ports", port), port
+    for index, port in enumerate(node.management_ports):
+        yield ("management-ports", index), port
     for name in node.vrfs:
         yield ("vrfs", name), name
     for name, vrf in node.vrfs.items():

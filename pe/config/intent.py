@@ -52,6 +52,7 @@ def build_intent(node: NodeSection, keys: Keys) -> NodeIntent:
             )
             for name, port in node.core_ports.items()
         ),
+        management_ports=tuple(node.management_ports),
         peers=tuple(_peer(text, peer, node, keys) for text, peer in node.peers.items()),
         vrfs=tuple(_vrf(name, vrf, node, keys) for name, vrf in node.vrfs.items()),
         label_block=node.label_block,

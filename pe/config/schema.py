@@ -226,6 +226,7 @@ class NodeSection(Section):
     loopback: v.Ipv4
     loopback_ipv6: v.Ipv6 | None = None
     core_ports: Annotated[dict[v.PortName, CorePortSection], Empty] = Field(default_factory=dict)
+    management_ports: Annotated[list[v.PortName], v.OneOrMany] = Field(default_factory=list)
     peers: Annotated[dict[v.AddressKey, PeerSection], Empty] = Field(default_factory=dict)
     vrfs: Annotated[dict[v.VrfName, VrfSection], Empty] = Field(default_factory=dict)
     label_block: v.Block = LabelBlock(16000, 23999)
