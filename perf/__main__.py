@@ -17,10 +17,11 @@ from pathlib import Path
 import msgspec
 
 from labs.kernel import choice
-from perf import guest, plot, report
+from perf import guest, plot, report, segment, segment_plot, segment_report
 from perf.machine import machine, versions
 from perf.probes import DESTINATIONS
 from perf.results import Machine, Results, RoutingRun
+from perf.segment_results import SegmentRun
 
 HERE = Path(__file__).parent
 MEMORY = "4G"
@@ -56,6 +57,7 @@ def measure(options: Sequence[str]) -> Results:
             machine=_with_kernel(before, directory),
             versions=versions(),
             routing=_runs(directory),
+            segment=_segment(directory, chosen),
         )
 
 
@@ -64,12 +66,22 @@ def write(results: Results, output: Path) -> None:
     destinations = DESTINATIONS * (results.routing[0].vrfs if results.routing else 0)
     (output / "report.md").write_text(report.render(results, destinations))
     plot.draw(results.routing, output / report.PLOT)
+    if results.segment and results.segment.paces:
+        segment_plot.draw(results.segment.paces, output / segment_report.PLOT)
 
 
 def _with_kernel(before: Machine, directory: Path) -> Machine:
     file = directory / guest.KERNEL_FILE
     kernel = file.read_text().split()[2] if file.exists() else "unknown: it did not come up"
     return msgspec.structs.replace(before, lab_kernel=kernel)
+
+
+def _segment(directory: Path, chosen: choice.Choice) -> SegmentRun | None:
+    """The part on microsegmentation, on a lab kernel of its own."""
+    command = [sys.executable, "-m", "perf.segment", str(directory)]
+    choice.run(command, choice=chosen, mem=MEMORY, timeout=LONGEST_SECONDS, results=directory)
+    file = directory / segment.FILE
+    return msgspec.json.decode(file.read_bytes(), type=SegmentRun) if file.exists() else None
 
 
 def _runs(directory: Path) -> tuple[RoutingRun, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from statistics import median
 
+from perf import segment_report
 from perf.results import Results, RoutingRun
 from perf.targets import REFERENCE, Verdict, megabytes, verdicts
 
@@ -47,7 +48,8 @@ main table.
 def render(results: Results, destinations: int) -> str:
     """The whole page, in Markdown."""
     runs = results.routing
-    parts = [_HEAD, _facts(results), _steadiness(runs), _targets(list(verdicts(runs)))]
+    found = [*verdicts(runs), *segment_report.verdicts(results.segment)]
+    parts = [_HEAD, _facts(results), _steadiness(runs), _targets(found)]
     if runs:
         first = runs[0]
         parts += [
@@ -56,6 +58,7 @@ def render(results: Results, destinations: int) -> str:
             _paths(runs),
             _METHOD.format(routes=first.routes, vrfs=first.vrfs, destinations=destinations),
         ]
+    parts += segment_report.section(results.segment)
     return "\n".join([*parts, *_failures(runs)])
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from perf.segment_results import SegmentRun
+
 
 class Peak(msgspec.Struct, frozen=True):
     """One process of a router: its name, and the most memory it had resident, in KiB."""
@@ -74,3 +76,4 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     versions: dict[str, str]
     routing: tuple[RoutingRun, ...] = ()
+    segment: SegmentRun | None = None
