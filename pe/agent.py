@@ -33,6 +33,8 @@ from pe.watch import Watch
 CHECK_SECONDS = 3.0
 """How long drift that no event tells of (a sysctl, a ruleset) may last."""
 SHORTEST_WAIT = 0.05
+GUARDS_SECONDS = 10.0
+"""How long guards may take to load."""
 
 
 class Agent:
@@ -125,10 +127,13 @@ class Agent:
 
     async def require_verdicts(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
         """Have the guards track connections in some VRFs for a policy's sake, and let only judged
-        packets cross those in ``judged``; returns once they do."""
+        packets cross those in ``judged``; returns once they do, or will from the beginning.
+        Raises TimeoutError if the guards cannot be loaded."""
         self._structure.require_verdicts(tracked, judged)
         self._awake()
-        await self.settled()
+        if self._desired.node is not None:
+            async with asyncio.timeout(GUARDS_SECONDS):
+                await self._structure.requirements_met.wait()
 
     def expect_verdicts(self, vrfs: frozenset[str]) -> None:
         """As ``require_verdicts`` for VRFs of which it is known already that they are under

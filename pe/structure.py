@@ -3,6 +3,7 @@ at its place between isolating VRFs and attaching ports."""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -55,10 +56,12 @@ class StructureKeeper:
         self._repeats: Counter[Step] = Counter()
         self._tracked: frozenset[str] = frozenset()
         self._judged: frozenset[str] = frozenset()
+        self.requirements_met = asyncio.Event()
 
     def require_verdicts(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
         """Have connections of VRFs tracked, and only judged packets cross some of them."""
         self._tracked, self._judged = tracked, judged
+        self.requirements_met.clear()
         self.dirty = self.expected = True
 
     def read(self) -> None:
@@ -171,6 +174,8 @@ class StructureKeeper:
             return False
         try:
             loaded = await self._guards.bring(ruleset(scope), keep=keep)
+            if (scope.tracked, scope.judged) == (self._tracked, self._judged):
+                self.requirements_met.set()
             self._failures.cleared("ruleset", "")
         except (OSError, ValueError) as error:
             refused = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))

@@ -130,6 +130,10 @@ class SegmentKeeper:
         """Tell of new flows from now on. Call after ``start``."""
         self._flows.watch(on_flows)
 
+    def doubt(self) -> None:
+        """Make our table anew, whatever it holds, in one transaction."""
+        self._again()
+
     # What `pe show` asks for.
 
     def counters(self) -> dict[str, int]:
