@@ -12,6 +12,8 @@ CORE6 = "2001:db8:c"
 
 MAX_PREFIX = 50
 LABEL_REST = 600
+SYNC = 3
+"""Seconds that a start waits for sessions: those of the CEs never come."""
 CONNTRACK_LIMIT = 200
 ROUTE_LIMIT = 500
 LIMITS = {

@@ -132,7 +132,7 @@ loopback: {loopback(number)}
 loopback-ipv6: {plan.LOOPBACK6[number]}
 core-ports:
   core0: {{}}
-timers: {{label-rest: {plan.LABEL_REST}, sync-timeout: 3}}
+timers: {{label-rest: {plan.LABEL_REST}, sync-timeout: {plan.SYNC}}}
 peers:
   {loopback(other)}:
     md5: {plan.KEYS["core"]}
@@ -149,7 +149,9 @@ def pe2_yaml() -> str:
 def _provider_edge(number: int, config: str, setup: tuple[Command, ...] = ()) -> Node:
     addresses = (loopback(number) + "/32", plan.LOOPBACK6[number] + "/128")
     paths = (lsp(number, 3 - number), _reflector(number), *_ways_out(number))
-    return Node(f"pe{number}", "pe", addresses, {}, (*paths, *setup), (pe(config),))
+    # Else one refusal a second is all that a CE hears, and tests wait for theirs in vain.
+    unlimited = {"net.ipv4.icmp_ratelimit": "0", "net.ipv6.icmp.ratelimit": "0"}
+    return Node(f"pe{number}", "pe", addresses, unlimited, (*paths, *setup), (pe(config),))
 
 
 def _ways_out(number: int) -> Iterator[Command]:

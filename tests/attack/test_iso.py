@@ -115,8 +115,7 @@ def test_iso_03_the_nodes_own_core_addresses(net: Net, target: str) -> None:
             return delivered(), reply
 
     with Switch(net).off(Guard.LOCAL_RULE, Guard.INPUT):
-        # This kernel does not find the way back for IPv6, but the packet has got in.
-        assert answered() == (True, version == 4), "control: local addresses come first"
+        assert answered() == (True, True), "control: local addresses come first"
     with Switch(net).off(Guard.INPUT):
         assert answered() == (False, False), "the rule alone holds"
     with Switch(net).off(Guard.LOCAL_RULE):
