@@ -84,17 +84,17 @@ class GuardKeeper:
 def _unknown(family: str, names: nft.Names, wanted: Table) -> Table:
     return Table(
         family,
-        {n: Chain(n, (UNKNOWN,), _hook(family, wanted, n)) for n in names.chains},
+        {n: Chain(n, (UNKNOWN,), _hook(family, names, wanted, n)) for n in names.chains},
         {n: _unknown_set(n, wanted) for n in names.sets if not n.startswith("__")},
         names.counters,
     )
 
 
-def _hook(family: str, wanted: Table, chain: str) -> str:
+def _hook(family: str, names: nft.Names, wanted: Table, chain: str) -> str:
     """The hook that a chain of this name is taken to have. A chain of a device keeps its name when
     the device goes, and has no hook any more, even if a device of that name is back: make it anew.
     """
-    if family == "netdev":
+    if family == "netdev" and chain not in names.bound:
         return ""
     return wanted.chains[chain].hook if chain in wanted.chains else ""
 

@@ -54,6 +54,7 @@ class StructureKeeper:
         self.repairs = 0
         self._down: list[Step] = []
         self._repeats: Counter[Step] = Counter()
+        self._guarded_as: dict[str, int] = {}
         self._tracked: frozenset[str] = frozenset()
         self._judged: frozenset[str] = frozenset()
         self.requirements_met = asyncio.Event()
@@ -172,11 +173,15 @@ class StructureKeeper:
         )  # fmt: skip
         if self._failures.waiting("ruleset", "", now):
             return False
+        links = {name: link.index for name, link in self.seen.links.items()}
+        if any(links.get(name, index) != index for name, index in self._guarded_as.items()):
+            self._guards.doubt()  # another device under an old name, heard of or not: no guard
         try:
             loaded = await self._guards.bring(ruleset(scope), keep=keep)
             if (scope.tracked, scope.judged) == (self._tracked, self._judged):
                 self.requirements_met.set()
             self._failures.cleared("ruleset", "")
+            self._guarded_as = links
         except (OSError, ValueError) as error:
             refused = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
             self._fail("ruleset", "", refused, now)

@@ -24,6 +24,7 @@ _GET_TABLE, _GET_CHAIN, _GET_RULE, _GET_SET, _GET_ELEMENTS, _GET_GEN, _GET_OBJEC
 )
 FAMILIES = {"inet": 1, "arp": 3, "netdev": 5}
 _SET_DYNAMIC = 0x20 | 0x10
+_CHAIN_HOOK, _HOOK_DEV = 4, 3
 _GENMSG = struct.Struct("=BBH")
 _BE64 = struct.Struct(">Q")
 
@@ -59,6 +60,9 @@ class Names:
     chains: frozenset[str]
     sets: frozenset[str]
     counters: frozenset[str]
+    bound: frozenset[str] = frozenset()
+    """The chains that sit at a device. A device that goes takes the place with it, but not the
+    chain (nft_netdev_event)."""
 
 
 async def load(text: str) -> None:
@@ -129,7 +133,14 @@ class NftReader:
             chains=frozenset(self._named(_GET_CHAIN, family, 3)),
             sets=frozenset(self._named(_GET_SET, family, 2)),
             counters=frozenset(self._named(_GET_OBJECT, family, 2)),
+            bound=frozenset(self._bound(family)),
         )
+
+    def _bound(self, family: str) -> Iterator[str]:
+        for body in self._dump(_GET_CHAIN, family, 1):
+            chain = nl.attributes(body[4:])
+            if _CHAIN_HOOK in chain and _HOOK_DEV in nl.attributes(chain[_CHAIN_HOOK]):
+                yield nl.text(chain[3])
 
     def _named(self, kind: int, family: str, attribute: int) -> Iterator[str]:
         for body in self._dump(kind, family, 1):

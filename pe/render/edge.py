@@ -30,21 +30,13 @@ OTHER_RATE = "limit rate over 100/second burst 100 packets"
 
 
 def sets(scope: Scope) -> Iterator[NamedSet]:
-    """Addresses that the rules compare with: of the core, of each VRF, of each port's site."""
+    """Addresses that the rules compare with: of the core, of each VRF."""
     for version in (4, 6):
         kind = f"type ipv{version}_addr"
         yield NamedSet(f"core{version}", kind, scope.core_addresses(version))
         for vrf in scope.vrfs:
             own = scope.vrf_addresses(vrf.name, version)
             yield NamedSet(f"pe{version}_{name(vrf.name)}", kind, own)
-        for port in scope.ce_ports:
-            if port.sources is not None:
-                yield NamedSet(
-                    f"from{version}_{name(port.name)}",
-                    f"{kind}; flags interval",
-                    sources(port, version),
-                    interval=True,
-                )
 
 
 def chains(scope: Scope) -> Iterator[Chain]:
@@ -96,8 +88,8 @@ def _arp(port: CePort) -> Iterator[str]:
     yield f"arp saddr ip @pe4_{name(port.vrf)} {dropped('spf_04', port.name)}"
     yield f"arp saddr ip @core4 {dropped('spf_04', port.name)}"
     if port.sources is not None:
-        unknown = f"arp saddr ip != {PROBE} arp saddr ip != @from4_{name(port.name)}"
-        yield f"{unknown} {dropped('spf_04', port.name)}"
+        known = braces({PROBE, *sources(port, 4)})
+        yield f"arp saddr ip != {known} {dropped('spf_04', port.name)}"
     yield f"{ARP_RATE} {dropped('cpp_01', port.name)}"
     yield "accept"
 
@@ -108,13 +100,23 @@ def _ipv4(port: CePort) -> Iterator[str]:
     yield f"ip saddr {braces(MARTIANS_4)} {dropped('spf_01', port.name)}"
     yield f"ip saddr @core4 {dropped('acl_05', port.name)}"
     yield f"ip saddr {own} {dropped('spf_01', port.name)}"
-    if port.sources is not None:
-        yield f"ip saddr != @from4_{name(port.name)} {dropped('spf_02', port.name)}"
+    yield from _foreign_sources(port, 4)
     yield f"ip daddr {braces(NOWHERE_4)} {dropped('acl_06', port.name)}"
     # Before connection tracking puts fragments together (RFC 6192 section 3.1).
     yield f"ip daddr {own} ip frag-off & 0x3fff != 0 {dropped('cpp_02', port.name)}"
     yield f"ip daddr {own} goto pe_{name(port.name)}"
     yield "accept"
+
+
+def _foreign_sources(port: CePort, version: int) -> Iterator[str]:
+    """The ranges stand in the rule and not in a named set: while such a set is flushed and filled
+    again, the kernel finds addresses between two ranges in it, if old and new elements lie side
+    by side in its tree (nft_rbtree_lookup, Linux 6.12)."""
+    if port.sources is None:
+        return
+    own, keyword = sources(port, version), "ip" if version == 4 else "ip6"
+    match = f"{keyword} saddr != {braces(own)} " if own else ""
+    yield f"{match}{dropped('spf_02', port.name)}"
 
 
 def _ipv6(port: CePort) -> Iterator[str]:
@@ -129,8 +131,7 @@ def _ipv6(port: CePort) -> Iterator[str]:
         f"{dropped('acl_06', port.name)}"
     )
     yield f"ip6 saddr {{ ::, fe80::/10 }} goto link_{p}"
-    if port.sources is not None:
-        yield f"ip6 saddr != @from6_{p} {dropped('spf_02', port.name)}"
+    yield from _foreign_sources(port, 6)
     yield f"ip6 daddr {{ fe80::/10, ff00::/8 }} goto link_{p}"
     yield f"ip6 daddr {own} ip6 nexthdr {FRAGMENT} {dropped('cpp_02', port.name)}"
     yield f"ip6 daddr {own} exthdr frag exists {dropped('cpp_02', port.name)}"
