@@ -73,6 +73,10 @@ class Net:
         self.pe1.close()
         del self.__dict__["pe1"]
 
+    def core_is_up(self) -> bool:
+        """True while pe1 has a session with the other PE."""
+        return _speaks(self.pe1)
+
     def label(self, vpn: str, node: str = "pe1") -> int:
         """The label of a VPN at a PE."""
         client: Client = getattr(self, node)
@@ -134,11 +138,12 @@ def watching(*ports: Port) -> Iterator[list[Tap]]:
 
 
 def ready(net: Net) -> None:
-    """Wait until both nodes are in sync and the VPNs reach across. AssertionError else."""
+    """Wait until both nodes speak to each other and the VPNs reach across. AssertionError else."""
     for client in (net.pe1, net.pe2):
-        assert until(partial(_synced, client), PATIENCE, every=0.5), "not in sync"  # noqa: S101
+        assert until(partial(_speaks, client), PATIENCE, every=0.5), "no session in the core"  # noqa: S101
     net.warm()
 
 
-def _synced(client: Client) -> bool:
-    return client.status().in_sync
+def _speaks(client: Client) -> bool:
+    sessions = client.show_neighbors(core_only=True)
+    return any(n.state == n.SESSION_STATE_ESTABLISHED for n in sessions)
