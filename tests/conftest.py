@@ -1,12 +1,20 @@
 """What lies in tests/lab and tests/attack is marked ``lab`` and needs the lab kernel."""
 
+import os
 from functools import cache
 
 import pytest
+from hypothesis import settings
 
 from labs.kernel import choice
 
 LAB_FOLDERS = ("lab", "attack")
+
+# What a gate says must not depend on the draw: there the cases are always the same. `make fuzz`,
+# and every run by hand, draws new ones.
+settings.register_profile("gate", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("gate")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -50,5 +50,9 @@ def show_path(path: KeyPath) -> str:
     """A key path as people write it: ``vrfs.red.ports.ce1.addresses[0]``."""
     text = ""
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            shown = step if step.isprintable() else repr(step)
+            text += f".{shown}" if text else shown
     return text

@@ -227,3 +227,9 @@ def test_warnings_name_what_is_allowed_but_unwise() -> None:
 def test_no_error_shows_a_key() -> None:
     text = changed(("md5: core", "md5: 'hush \"hush'"))
     assert "hush" not in str(only(text))
+
+
+def test_a_key_that_does_not_print_is_shown_escaped() -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        parse_config('core-ports: {"\\n": {}}')
+    assert all("\n" not in str(error) for error in caught.value.errors)
