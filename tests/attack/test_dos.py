@@ -76,7 +76,8 @@ def test_dos_01_connections(net: Net, version: int) -> None:
         RED.ce.flood(flows(RED, version, 10 * plan.CONNTRACK_LIMIT))
         assert blue_successes(version) >= 19
         zone = net.label("red")
-        assert tracked(zone) <= plan.CONNTRACK_LIMIT
+        # Beside what red opens, the PE's own two calls to its neighbour are in the zone.
+        assert tracked(zone) <= plan.CONNTRACK_LIMIT + 2
         assert net.dropped("red", "DOS-1") - before >= 9 * plan.CONNTRACK_LIMIT
     run_in("pe1", "conntrack", "-F", check=False)
 
