@@ -118,7 +118,7 @@ ip -6 route add default via 2001:db8:f3::1 src 2001:db8:3::1
 def patient(net: Net) -> Program:
     """A node that waits for its peers before it takes what it was not told of for left over."""
     program = net.lab.program("pe1", "pe")
-    text = program.files["pe.yaml"].replace(f"sync-timeout: {plan.SYNC}", "sync-timeout: 60")
+    text = program.files["pe.yaml"].replace(f"sync-timeout: {plan.SYNC}", "sync-timeout: 30")
     return replace(program, files={"pe.yaml": text})
 
 
@@ -180,6 +180,12 @@ def test_fail_02_killed_under_attack(net: Net) -> None:
         assert traffic.attacks > 2000
         assert lost == []
         assert [eye.count(traffic.evil) for eye in eyes] == [0] * len(eyes)
+    settled(net)
+
+
+def settled(net: Net) -> None:
+    """Wait until a node that was started again works as before."""
+    assert until(lambda: net.pe1.status().in_sync, 60.0, every=0.5)
     ready(net)
 
 
@@ -203,7 +209,7 @@ def test_fail_06_a_dead_node_leaves_its_walls(net: Net) -> None:
     finally:
         net.lab.start("pe1", patient(net))
         net.reconnect()
-        ready(net)
+        settled(net)
 
 
 def chain_exists(port: str) -> bool:
