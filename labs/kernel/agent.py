@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 import tty
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,8 @@ class Agent:
 
     def _pump(self, kind: int, job: int, pipe: Any) -> Any:
         def pump() -> None:
+            if pipe.closed:
+                return  # drained by _exited() in the same turn of the loop
             try:
                 data = os.read(pipe.fileno(), CHUNK)
             except BlockingIOError:
@@ -112,7 +115,8 @@ class Agent:
         return pump
 
     def _reap(self) -> None:
-        os.read(self._wakeup, 4096)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wakeup, 4096)
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -153,8 +157,10 @@ def main() -> None:
     tty.setraw(terminal)
     try:
         Agent(terminal, Path(sys.argv[2])).serve()
-    except (EOFError, OSError):
+    except EOFError:
         pass  # the host is gone or said so
+    except BaseException:  # PID 1 has nobody above it: its last words are all that is left
+        Path("/dev/console").write_text(traceback.format_exc())
     finally:
         power_off()
 

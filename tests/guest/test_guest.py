@@ -57,6 +57,11 @@ def test_a_program_that_does_not_exist_is_127(guest: Guest) -> None:
     assert guest.run(["/nowhere"], stderr=Heard()) == 127
 
 
+def test_what_ends_at_once_does_not_end_the_guest(guest: Guest) -> None:
+    """Its exit and the end of both its streams are then seen in one turn of the agent's loop."""
+    assert [_shell(guest, f"echo {n}")[1] for n in range(200)] == [f"{n}\n" for n in range(200)]
+
+
 def test_megabytes_come_through_unchanged(guest: Guest) -> None:
     status, out, err = _shell(guest, "seq 1 300000; seq 1 300000 >&2")
     wanted = "".join(f"{n}\n" for n in range(1, 300001))
