@@ -39,6 +39,7 @@ property: setup ## property tests and fuzzing, bounded
 	$(BIN)/pytest -q -n 2 tests/property
 
 lab-tests: setup ## the tests on the lab kernel (TESTS=tests/lab/test_x.py for some)
+	@$(BIN)/pe lab ready  # here, where the progress of a build is seen
 	@$(if $(TESTS),,$(BIN)/pytest -q tests/guest)
 	@$(BIN)/python -m labs.testing $(TESTS)
 

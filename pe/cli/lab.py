@@ -17,7 +17,7 @@ import click
 
 from labs import lab as engine
 from labs import topologies
-from labs.kernel import choice, keeper
+from labs.kernel import build, choice, keeper
 from labs.kernel.build import BuildError
 from labs.kernel.guest import GuestDiedError
 from labs.topology import Lab, Outcome
@@ -51,6 +51,18 @@ def list_labs() -> None:
 def probe() -> None:
     """Tell what the host's kernel can do and which kernel labs run on."""
     click.echo(choice.choose(ask=True).describe())
+
+
+@lab.command()
+def ready() -> None:
+    """Have the kernel that labs run on, built now if it must be, with progress shown."""
+    chosen = _chosen()
+    click.echo(f"lab kernel: {chosen.kind.value}, {chosen.reason}", err=True)
+    if chosen.kind is choice.Kind.UML:
+        try:
+            build.kernel()
+        except ERRORS as error:
+            raise click.ClickException(str(error)) from error
 
 
 @lab.command()
