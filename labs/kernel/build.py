@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import re
@@ -82,14 +83,35 @@ def path_of(source: Source) -> Path:
 
 
 def find_source() -> Source:
-    """Return the preferred source package, else the newest there is; raises BuildError."""
+    """Return the preferred source package, else the newest there is; raises BuildError.
+
+    A fresh machine's package lists are old or empty: before anything but the preferred one is
+    built, they are fetched.
+    """
+    source = _known_source()
+    if source is None or (source.package != PREFERRED and not path_of(source).exists()):
+        _refresh_lists()
+        source = _known_source()
+    if source is None:
+        raise BuildError(
+            "no linux-source-* package found: this needs Debian or Ubuntu, or a User-Mode Linux"
+            " kernel of your own named by BULKHEAD_UML_KERNEL"
+        )
+    return source
+
+
+def _known_source() -> Source | None:
     for package in (PREFERRED, *_offered()):
         if version := _version(package):
             return Source(package, version)
-    raise BuildError(
-        "no linux-source-* package found: this needs Debian or Ubuntu, or a User-Mode Linux"
-        " kernel of your own named by BULKHEAD_UML_KERNEL"
-    )
+    return None
+
+
+@functools.cache
+def _refresh_lists() -> None:
+    """Once a process; that it fails (no network, no root) leaves what is known already."""
+    with contextlib.suppress(FileNotFoundError):
+        subprocess.run([INSTALLER, "lists"], check=False)
 
 
 def _offered() -> Iterator[str]:

@@ -4,6 +4,7 @@
 #   packages.sh base                what the node and its labs run with
 #   packages.sh kernel SOURCE       what the lab kernel is built from and with
 #   packages.sh qemu                what the smoke test on an unchanged kernel needs
+#   packages.sh lists               nothing but the lists of what there is, fetched anew
 #
 # Says nothing when all is there. Needs root or sudo only when something is missing.
 set -euo pipefail
@@ -20,8 +21,11 @@ kernel)
 qemu)
     wanted=(qemu-system-x86 busybox-static zstd)
     ;;
+lists)
+    wanted=()
+    ;;
 *)
-    echo "usage: $0 base | kernel SOURCE | qemu" >&2
+    echo "usage: $0 base | kernel SOURCE | qemu | lists" >&2
     exit 2
     ;;
 esac
@@ -36,12 +40,12 @@ for package in "${wanted[@]}"; do
     status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
     [ "$status" = installed ] || missing+=("$package")
 done
-[ ${#missing[@]} -eq 0 ] && exit 0
+[ ${#missing[@]} -eq 0 ] && [ "$1" != lists ] && exit 0
 
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null; then
-        echo "these packages are missing, and there is no sudo: ${missing[*]}" >&2
+        echo "root or sudo is needed to install: ${missing[*]:-new package lists}" >&2
         exit 1
     fi
     as_root=(sudo)
@@ -75,6 +79,12 @@ apt() {
     done
     wait "$pid"
 }
+
+if [ "$1" = lists ]; then
+    echo "setup: fetching the package lists" >&2
+    apt update || tail -n 5 "$log" >&2
+    exit 0
+fi
 
 echo "setup: installing ${missing[*]}" >&2
 # The lists of a fresh machine may be missing or old; only then are they fetched.
