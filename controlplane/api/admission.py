@@ -73,6 +73,7 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         async def served(raw: Any, context: Context) -> None:
             async with self._admitted(method, handler, raw, context) as request:
                 async for response in inner(request, context):
+                    self._check_still(context)
                     await context.write(response)
 
         return make(served, None, handler.response_serializer)
@@ -114,6 +115,11 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         if not self.rate.take(caller.identity):
             raise exhausted("too many calls, slow down")
         return caller
+
+    def _check_still(self, context: Context) -> None:
+        """A stream may outlive its caller's rights, and the certificate that it came with."""
+        if self.identify(context) != CALLER.get():
+            raise denied("what you may do has changed; call again")
 
     async def _permit(self, method: str, caller: Caller, request: Any) -> Rule:
         rule, name = RULES.get(method), method.rpartition("/")[2]

@@ -26,6 +26,8 @@ from controlplane.api.limits import (
     RateLimit,
 )
 from controlplane.api.node_service import NodeService
+from controlplane.api.refusal import Refusal
+from controlplane.api.revocation import Revocation
 from controlplane.api.tls import Certificates
 from controlplane.api.view import NodeView
 from controlplane.model.intent import ApiGrant, NodeIntent, TcpApiIntent
@@ -33,6 +35,8 @@ from controlplane.model.intent import ApiGrant, NodeIntent, TcpApiIntent
 SOCKET = "api.sock"
 AUDIT = "audit.log"
 _INNER = "api-inner"
+_NOTES = ""
+"""No caller's name: the journal's share of the rate limit."""
 GRACE_SECONDS = 1.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -158,12 +162,31 @@ class ApiServer:
         except OSError as error:  # ssl.SSLError is one
             self.journal.warning("api_tcp_not_listening", reason=str(error))
             return
-        server = await self._build(lambda context: _certified(context, self._grants))
+        crl = self.config_folder / tcp.client_crl if tcp.client_crl else None
+        revocation = Revocation(crl, self.config_folder / tcp.client_ca, self._report_revocation)
+        server = await self._build(lambda context: self._certified(context, revocation))
         server.add_secure_port(f"unix:{inner}", credentials)
         await server.start()
         await gate.listen(listener)
         self._remote = _Door(gate, server)
         self.journal.info("api_listening", address=str(tcp.address), port=tcp.port)
+
+    def _certified(self, context: Context, revocation: Revocation) -> Caller | None:
+        """Whom the certificate names. Raises Refusal if it is not to be believed any more."""
+        auth = context.auth_context()
+        if list(auth.get("transport_security_type", ())) != [b"ssl"]:
+            return None
+        caller = certified_caller(auth, self._grants)
+        objection = revocation.objection(b"".join(auth.get("x509_pem_cert", ())))
+        if objection:
+            if self._rate.take(_NOTES):
+                self.journal.warning("api_certificate_refused", who=caller.identity,
+                                     reason=objection)  # fmt: skip
+            raise Refusal(grpc.StatusCode.UNAUTHENTICATED, objection)
+        return caller
+
+    def _report_revocation(self, text: str) -> None:
+        self.journal.warning("api_revocation", reason=text)
 
     def _failed(self, text: str) -> None:
         self.journal.warning("api_call_failed", reason=text)
@@ -195,20 +218,13 @@ def _listener(tcp: TcpApiIntent | None) -> tuple[object, ...]:
     """What a listener cannot change while it is open."""
     if tcp is None:
         return ()
-    files = (tcp.certificate, tcp.key, tcp.client_ca)
+    files = (tcp.certificate, tcp.key, tcp.client_ca, tcp.client_crl)
     return (tcp.address, tcp.port, tcp.bind_device, *files)
 
 
 def _local(gate: Gate, context: Context) -> Caller | None:
     peer = gate.peer(context.peer())
     return local_caller(peer) if isinstance(peer, UnixPeer) else None
-
-
-def _certified(context: Context, grants: tuple[ApiGrant, ...]) -> Caller | None:
-    auth = context.auth_context()
-    if list(auth.get("transport_security_type", ())) != [b"ssl"]:
-        return None
-    return certified_caller(auth, grants)
 
 
 async def _add_health_and_reflection(server: grpc.aio.Server, names: list[str]) -> None:

@@ -183,13 +183,15 @@ class ApiGrant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TcpApiIntent(msgspec.Struct, frozen=True, kw_only=True):
-    """The API over TCP, only with mutual TLS. ``bind_device`` ties it to a management VRF."""
+    """The API over TCP, only with mutual TLS. ``bind_device`` ties it to a management VRF.
+    ``client_crl`` "": certificates are not held against revocation lists."""
 
     address: IPAddress
     port: int
     certificate: str
     key: str
     client_ca: str
+    client_crl: str = ""
     grants: tuple[ApiGrant, ...] = ()
     bind_device: str = ""
 

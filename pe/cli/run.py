@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from controlplane.model.intent import NodeIntent
+from pe import privileges
 from pe.cli.connection import fail
 from pe.config import ConfigErrors, load_config
 from pe.journal import Journal, start
@@ -26,12 +27,21 @@ def run(file: Path, log_format: str, log_level: str | None, disabled: tuple[str,
     Until SIGTERM; SIGHUP reads the configuration again. The kernel goes on forwarding and
     filtering when the process ends.
     """
+    _give_up_privileges()
     try:
         intent = load_config(file)
     except ConfigErrors as errors:
         click.echo(str(errors), err=True)
         fail(f"{file} is not run; `pe check` shows these errors too")
     _run(intent, file, start(log_level or intent.log_level, log_format), frozenset(disabled))
+
+
+def _give_up_privileges() -> None:
+    """Before the first thread, and before anything that an attacker might have a say in."""
+    try:
+        privileges.drop()
+    except OSError as error:
+        fail(f"privileges cannot be given up: {error.strerror}")
 
 
 def _run(intent: NodeIntent, file: Path, journal: Journal, disabled: frozenset[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from controlplane.model.intent import ApiRole
 from pe.config.errors import Complaint, KeyPath
-from pe.config.schema import GrantSection, NodeSection
+from pe.config.schema import GrantSection, NodeSection, TcpSection
 
 _PATH: KeyPath = ("api", "tcp")
 
@@ -16,9 +16,7 @@ def api_faults(node: NodeSection) -> Iterator[Complaint]:
     tcp = node.api.tcp
     if tcp is None:
         return
-    if tcp.address.is_unspecified and tcp.bind_device is None:
-        cure = "write a management address, or add 'bind-device: DEVICE'"
-        yield Complaint((*_PATH, "address"), f"{tcp.address} would listen on every port", cure)
+    yield from _place_faults(tcp, node)
     seen: set[str] = set()
     for index, grant in enumerate(tcp.grants):
         path = (*_PATH, "grants", index)
@@ -26,6 +24,20 @@ def api_faults(node: NodeSection) -> Iterator[Complaint]:
             yield Complaint(path, f"'{grant.identity}' is given twice", "keep one")
         seen.add(grant.identity)
         yield from _grant_faults(path, grant, node)
+
+
+def _place_faults(tcp: TcpSection, node: NodeSection) -> Iterator[Complaint]:
+    """Linux takes a packet for any address of its own through any port, so that an address alone
+    is no place (security requirement MGMT-1)."""
+    device = tcp.bind_device
+    if device is None:
+        if not tcp.address.is_loopback:
+            cure = "add 'bind-device: DEVICE', a management port or VRF, or write 127.0.0.1"
+            text = f"{tcp.address} would be reached through every port"
+            yield Complaint((*_PATH, "address"), text, cure)
+    elif device != "lo" and device not in node.management_ports:
+        cure = f"add '{device}' to management-ports if it is one, and its ports if it is a VRF"
+        yield Complaint((*_PATH, "bind-device"), f"'{device}' is no management port", cure)
 
 
 def _grant_faults(path: KeyPath, grant: GrantSection, node: NodeSection) -> Iterator[Complaint]:

@@ -226,6 +226,7 @@ def _tcp(tcp: TcpSection) -> TcpApiIntent:
         certificate=tcp.certificate,
         key=tcp.key,
         client_ca=tcp.client_ca,
+        client_crl=tcp.client_crl or "",
         grants=tuple(
             ApiGrant(identity=g.identity, role=g.role, vrfs=tuple(g.vrfs)) for g in tcp.grants
         ),

@@ -206,6 +206,7 @@ class TcpSection(Section):
     certificate: v.FilePath
     key: v.FilePath
     client_ca: v.FilePath
+    client_crl: v.FilePath | None = None
     bind_device: v.PortName | None = None
     grants: list[GrantSection] = Field(default_factory=list)
 

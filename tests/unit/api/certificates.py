@@ -45,6 +45,24 @@ class Authority:
         builder = builder.add_extension(basic, critical=True).add_extension(usage, critical=True)
         self.pem = _pem(builder.sign(self._key, hashes.SHA256()))
 
+    def revoke(
+        self, *pairs: Pair, since: dt.timedelta = -DAY, until: dt.timedelta = DAY,
+        extension: x509.ExtensionType | None = None,
+    ) -> bytes:  # fmt: skip
+        """A revocation list in PEM with these; its times are counted from now."""
+        now = dt.datetime.now(dt.UTC)
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name)
+        builder = builder.last_update(now + since)
+        builder = builder.next_update(now + until)
+        for pair in pairs:
+            serial = x509.load_pem_x509_certificate(pair.certificate).serial_number
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
+            builder = builder.add_revoked_certificate(entry.build())
+        if extension:
+            builder = builder.add_extension(extension, critical=True)
+        signed = builder.sign(self._key, hashes.SHA256())
+        return signed.public_bytes(serialization.Encoding.PEM)
+
     def issue(
         self,
         name: str,

@@ -78,6 +78,7 @@ class Remote:
 def remote(tmp_path: Path) -> Iterator[Remote]:
     authority = Authority()
     (tmp_path / "ca.pem").write_bytes(authority.pem)
+    (tmp_path / "crl.pem").write_bytes(authority.revoke())
     authority.issue("pe1", "127.0.0.1", usage=SERVER).write(tmp_path, "node")
     tcp = TcpApiIntent(
         address=ip_address("127.0.0.1"),
@@ -85,6 +86,7 @@ def remote(tmp_path: Path) -> Iterator[Remote]:
         certificate=str(tmp_path / "node.pem"),
         key=str(tmp_path / "node.key"),
         client_ca=str(tmp_path / "ca.pem"),
+        client_crl=str(tmp_path / "crl.pem"),
         grants=GRANTS,
         bind_device="lo",
     )
@@ -130,6 +132,31 @@ def test_other_certificates_do_not_get_through_the_handshake(remote: Remote, att
     }
     assert remote.answer(made[attack]()) is grpc.StatusCode.UNAVAILABLE
     assert remote.answer(remote.authority.issue("x", NOC)) is None
+
+
+def test_a_revoked_certificate_is_refused_on_an_open_connection_too(remote: Remote) -> None:
+    stolen = remote.authority.issue("x", NOC)
+    with remote.client(stolen) as node:
+        assert node.status().name == "pe1"
+        (remote.folder / "crl.pem").write_bytes(remote.authority.revoke(stolen))
+        with pytest.raises(grpc.RpcError, match="revoked") as error:
+            node.clear_neighbor("10.1.1.2", "red")
+        assert cast(grpc.Call, error.value).code() is grpc.StatusCode.UNAUTHENTICATED
+    assert remote.answer(stolen) is grpc.StatusCode.UNAUTHENTICATED
+    assert remote.running.node.cleared == []
+    assert remote.answer(remote.authority.issue("y", NOC)) is None
+    assert ("api_certificate_refused", {"who": NOC, "reason": "the certificate is revoked"}) in (
+        remote.running.notes.lines
+    )
+
+
+def test_a_revocation_list_that_is_gone_refuses_everybody(remote: Remote) -> None:
+    (remote.folder / "crl.pem").unlink()
+    noc = remote.authority.issue("x", NOC)
+    assert remote.answer(noc) is grpc.StatusCode.UNAUTHENTICATED
+    assert "api_revocation" in [event for event, _ in remote.running.notes.lines]
+    (remote.folder / "crl.pem").write_bytes(remote.authority.revoke())
+    assert remote.answer(noc) is None
 
 
 def test_without_tls_nothing_is_served(remote: Remote) -> None:
@@ -181,6 +208,7 @@ def test_a_client_authority_that_is_replaced_is_believed_no_more(remote: Remote)
     old, new = remote.authority, Authority("the next CA")
     new.issue("pe1", "127.0.0.1", usage=SERVER).write(remote.folder, "node")
     (remote.folder / "ca.pem").write_bytes(new.pem)
+    (remote.folder / "crl.pem").write_bytes(new.revoke())
     assert remote.answer(old.issue("x", NOC)) is grpc.StatusCode.UNAVAILABLE
     assert remote.answer(new.issue("x", NOC)) is None
 

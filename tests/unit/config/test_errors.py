@@ -11,7 +11,7 @@ from tests.unit.config.text import GOOD, changed, errors, line_of, only
 
 TCP = """\
 api:
-  tcp: {address: 192.0.2.1, port: 50051, certificate: c, key: k, client-ca: a, grants: []}
+  tcp: {address: 127.0.0.1, port: 50051, certificate: c, key: k, client-ca: a, grants: []}
 """
 
 # (what is replaced, by what, the key path, a piece of the problem, a piece of the cure)
@@ -87,8 +87,12 @@ CASES = [
      "not an IPv4", "PREFIX"),
     ("asn: 65001", "asn: 65001\n        max-prefix: 0",
      "vrfs.red.neighbors.10.1.1.2.max-prefix.maximum", "out of range", "off"),
-    ("asn: 65000", f"{TCP.replace('192.0.2.1', '0.0.0.0')}asn: 65000", "api.tcp.address",
+    ("asn: 65000", f"{TCP.replace('127.0.0.1', '0.0.0.0')}asn: 65000", "api.tcp.address",
      "every port", "bind-device"),
+    ("asn: 65000", f"{TCP.replace('127.0.0.1', '192.0.2.1')}asn: 65000", "api.tcp.address",
+     "every port", "bind-device"),
+    ("asn: 65000", TCP.replace("grants: []", "bind-device: core0") + "asn: 65000",
+     "api.tcp.bind-device", "no management port", "management-ports"),
     ("asn: 65000", TCP.replace("[]", "[{identity: x, role: root}]") + "asn: 65000",
      "api.tcp.grants[0].role", "not known", "viewer, operator, policy-editor or admin"),
     ("asn: 65000", TCP.replace("[]", "[{identity: x, role: viewer, vrfs: rad}]") + "asn: 65000",

@@ -1,0 +1,94 @@
+"""What the node may do to the machine: the capabilities that it needs, and no way to more.
+
+``pe run`` gives up everything else before it reads a line of its configuration, whoever started
+it; the systemd unit says the same in its own words, and a test holds the two together
+(security requirement MGMT-7).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import enum
+import os
+import struct
+
+
+class Capability(enum.IntEnum):
+    """Numbers of linux/capability.h."""
+
+    KILL = 5
+    """Ends its BGP processes, which are another user's."""
+    SETGID = 6
+    """Starts them as that user and group,"""
+    SETUID = 7
+    SETPCAP = 8
+    """without any capability"""
+    NET_BIND_SERVICE = 10
+    """but the one for port 179, which only who has it can hand on."""
+    NET_ADMIN = 12
+    """Links, routes, labels, nftables, connections, TCP MD5 keys, settings below /proc/sys/net."""
+
+
+NEEDED = frozenset(Capability)
+
+_PR_CAPBSET_READ, _PR_CAPBSET_DROP = 23, 24
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+_VERSION_3 = 0x20080522
+_HEAD = struct.Struct("=Ii")
+_SETS = struct.Struct("=6I")
+"""Effective, permitted, inheritable: capabilities 0 to 31, then 32 to 63."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def drop() -> frozenset[int]:
+    """Keep ``NEEDED`` of what this process has; return what it keeps.
+
+    For the calling thread and what it starts, so call it before there is another thread. Files
+    are from here on read and written by the rights of their owner and mode: root's own power to
+    overlook them is among what is given up. Raises OSError.
+    """
+    effective, permitted = _held()
+    kept = permitted & _mask(NEEDED)
+    if effective & _mask({Capability.SETPCAP}):
+        number = 0
+        while _prctl(_PR_CAPBSET_READ, number, check=False) >= 0:
+            if number not in NEEDED:
+                _prctl(_PR_CAPBSET_DROP, number)
+            number += 1
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    _set(kept)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    return frozenset(number for number in NEEDED if kept >> number & 1)
+
+
+def _mask(numbers: frozenset[Capability] | set[Capability]) -> int:
+    return sum(1 << number for number in numbers)
+
+
+def _held() -> tuple[int, int]:
+    sets = ctypes.create_string_buffer(_SETS.size)
+    _call("capget", sets)
+    words = _SETS.unpack(sets.raw)
+    return words[0] | words[3] << 32, words[1] | words[4] << 32
+
+
+def _set(kept: int) -> None:
+    low, high = kept & 0xFFFFFFFF, kept >> 32
+    # Inheritable stays empty: a child that root starts gets what the bounding set leaves.
+    _call("capset", ctypes.create_string_buffer(_SETS.pack(low, low, 0, high, high, 0)))
+
+
+def _call(name: str, sets: ctypes.Array[ctypes.c_char]) -> None:
+    head = ctypes.create_string_buffer(_HEAD.pack(_VERSION_3, 0))
+    if getattr(_libc, name)(head, sets):
+        raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
+
+
+def _prctl(option: int, argument: int, *, check: bool = True) -> int:
+    word = ctypes.c_ulong
+    result = int(_libc.prctl(option, word(argument), word(0), word(0), word(0)))
+    if result < 0 and check:
+        raise OSError(ctypes.get_errno(), f"prctl {option}: {os.strerror(ctypes.get_errno())}")
+    return result
