@@ -67,6 +67,11 @@ class Journal:
         """What is not as it should be."""
         self.log(LEVELS["error"], event, **fields)
 
+    @property
+    def dropped(self) -> int:
+        """Lines dropped since the start, because nobody read in time."""
+        return self._outlet.dropped
+
     def close(self) -> None:
         """Write what is queued, for at most two seconds."""
         self._outlet.close()
@@ -78,7 +83,9 @@ class Outlet:
     def __init__(self, stream: TextIO, size: int = _QUEUED) -> None:
         self._stream = stream
         self._queue: queue.Queue[str | None] = queue.Queue(size)
-        self._dropped = 0
+        self.dropped = 0
+        """Lines lost since the start."""
+        self._told = 0
         self._thread = threading.Thread(target=self._drain, name="journal", daemon=True)
         self._thread.start()
 
@@ -87,7 +94,7 @@ class Outlet:
         try:
             self._queue.put_nowait(text)
         except queue.Full:
-            self._dropped += 1
+            self.dropped += 1
         return len(text)
 
     def flush(self) -> None:
@@ -104,9 +111,9 @@ class Outlet:
     def _drain(self) -> None:
         while (text := self._queue.get()) is not None:
             self._emit(text)
-            dropped, self._dropped = self._dropped, 0
-            if dropped:
-                self._emit(f"level=warning event=journal_lines_dropped lines={dropped}\n")
+            if news := self.dropped - self._told:
+                self._told += news
+                self._emit(f"level=warning event=journal_lines_dropped lines={news}\n")
 
     def _emit(self, text: str) -> None:
         try:

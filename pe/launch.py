@@ -6,12 +6,14 @@ import asyncio
 import fcntl
 import os
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 
 import msgspec
 
 from controlplane.api.segment_services import segment_services
 from controlplane.api.server import ApiServer, serve_api
+from controlplane.api.tally import Tally
 from controlplane.api.view import ReloadRefusedError, ReloadReport
 from controlplane.instant import Instant
 from controlplane.model.events import IntentChanged
@@ -23,6 +25,7 @@ from controlplane.store.embedded import open_store
 from pe.agent import Agent
 from pe.config import ConfigErrors, read_config
 from pe.journal import LEVELS, Journal
+from pe.metrics.service import Metrics
 from pe.node import Inbox, Log, Node, run_until_signal
 from pe.segmentation import Segmentation
 from pe.view.node_view import LiveView
@@ -76,6 +79,7 @@ class Reloader:
     ) -> None:
         self._router = router
         self._api: ApiServer | None = None
+        self._metrics: Metrics | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self.path = path
         self.intent = intent
@@ -88,15 +92,20 @@ class Reloader:
         """Where the configuration is read from."""
         return str(self.path)
 
-    def attach(self, api: ApiServer) -> None:
-        """Grants, socket mode and the TCP listener follow a reload too."""
-        self._api = api
+    def attach(self, api: ApiServer, metrics: Metrics) -> None:
+        """Grants, socket mode, the TCP listener and the metrics follow a reload too."""
+        self._api, self._metrics = api, metrics
 
-    def _tell_api(self, intent: NodeIntent) -> None:
+    def _tell_others(self, intent: NodeIntent) -> None:
         if self._api is not None:
-            task = asyncio.get_running_loop().create_task(self._api.apply(intent))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+            self._spawn(self._api.apply(intent))
+        if self._metrics is not None:
+            self._spawn(self._metrics.apply(intent.metrics_socket))
+
+    def _spawn(self, telling: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(telling)
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
     def reload(self) -> ReloadReport:
         """Apply the file as a difference. Raises ReloadRefusedError with every error."""
@@ -113,7 +122,7 @@ class Reloader:
         if changes:
             self._inbox.put([IntentChanged(found.intent)])
         self._journal.set_level(found.intent.log_level)
-        self._tell_api(found.intent)
+        self._tell_others(found.intent)
         self._journal.info("configuration_loaded", file=str(self.path), changes=len(changes))
         return ReloadReport(changes=changes, warnings=tuple(map(str, found.warnings)))
 
@@ -205,14 +214,20 @@ async def _run(
     segments = Segmentation(store.segment, actor, intent, emit=inbox.put, log=log)
     node = Node(router, actor, speakers, store, inbox, log, segments)
     reloader = Reloader(path, intent, router, inbox, journal)
-    view = LiveView(node, actor, speakers, reloader)
+    tally = Tally()
+    view = LiveView(node, actor, speakers, reloader, segments, tally, journal)
     await segments.start()
     services = segment_services(segments.conductor, view, intent.name)
-    api = await serve_api(view, intent, journal, config_folder=path.parent, more_services=services)
-    reloader.attach(api)
+    api = await serve_api(
+        view, intent, journal, config_folder=path.parent, more_services=services, tally=tally
+    )
+    metrics = Metrics(view, lambda text: journal.warning("metrics_failed", reason=text))
+    await metrics.apply(intent.metrics_socket)
+    reloader.attach(api, metrics)
     try:
         await run_until_signal(node, intent, reloader.on_signal)
     finally:
+        await metrics.stop()
         await api.stop()
         await segments.stop()
         store.close()

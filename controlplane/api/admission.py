@@ -17,6 +17,7 @@ from controlplane.api.caller import CALLER, Caller
 from controlplane.api.limits import MAX_SECONDS, AtOnce, Crowded, RateLimit
 from controlplane.api.refusal import Refusal, denied, exhausted, invalid
 from controlplane.api.roles import RULES, Rule, allows
+from controlplane.api.tally import Tally
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Identify = Callable[[Context], Caller | None]
@@ -31,6 +32,7 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
     audit: AuditLog
     rate: RateLimit
     at_once: AtOnce
+    tally: Tally
     report: Callable[[str], None]
 
     async def intercept_service(
@@ -96,17 +98,28 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
                 async with asyncio.timeout(None if rule.lasting else MAX_SECONDS):
                     async with self._audited(method, rule, caller, request):
                         yield request
-        except Refusal as refusal:
-            await context.abort(refusal.code, refusal.text, refusal.trailer)
-        except Crowded:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls at once")
-        except TimeoutError:
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"over {MAX_SECONDS:.0f} s")
+            self.tally.ended(method, grpc.StatusCode.OK)
+        except asyncio.CancelledError:
+            self.tally.ended(method, grpc.StatusCode.CANCELLED)
+            raise
         except (grpc.aio.AbortError, grpc.aio.UsageError):
             raise
         except Exception as error:
-            self.report(f"{method}: {error!r}")  # the text may say more than a caller should know
-            await context.abort(grpc.StatusCode.INTERNAL, "internal error, see the node's log")
+            refusal = self._refusal(method, error)
+            self.tally.ended(method, refusal.code)
+            await context.abort(refusal.code, refusal.text, refusal.trailer)
+
+    def _refusal(self, method: str, error: Exception) -> Refusal:
+        """What the caller is told of an error."""
+        if isinstance(error, Refusal):
+            return error
+        if isinstance(error, Crowded):
+            return exhausted("too many calls at once")
+        if isinstance(error, TimeoutError):
+            text = f"over {MAX_SECONDS:.0f} s"
+            return Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+        self.report(f"{method}: {error!r}")  # the text may say more than a caller should know
+        return Refusal(grpc.StatusCode.INTERNAL, "internal error, see the node's log")
 
     def _known(self, context: Context) -> Caller:
         caller = self.identify(context)

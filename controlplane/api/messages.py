@@ -175,6 +175,7 @@ def guard(row: view.GuardView) -> pb.Guard:
         vrf=row.vrf,
         port=row.port,
         action=row.action,
+        traffic_class=row.traffic_class,
         packets=row.packets,
         bytes=row.bytes,
     )

@@ -28,6 +28,7 @@ from controlplane.api.limits import (
 from controlplane.api.node_service import NodeService
 from controlplane.api.refusal import Refusal
 from controlplane.api.revocation import Revocation
+from controlplane.api.tally import Tally
 from controlplane.api.tls import Certificates
 from controlplane.api.view import NodeView
 from controlplane.model.intent import ApiGrant, NodeIntent, TcpApiIntent
@@ -76,6 +77,7 @@ class ApiServer:
     journal: Journal
     config_folder: Path = Path()
     more_services: AddServices | None = None
+    tally: Tally = field(default_factory=Tally)
     _audit: AuditLog = field(init=False)
     _rate: RateLimit = field(default_factory=RateLimit)
     _at_once: AtOnce = field(default_factory=lambda: AtOnce(MAX_RPCS_PER_CALLER, MAX_RPCS))
@@ -136,7 +138,9 @@ class ApiServer:
         self._inner_folder.mkdir(mode=0o700)
 
     async def _build(self, identify: Callable[[Context], Caller | None]) -> grpc.aio.Server:
-        admission = Admission(identify, self._audit, self._rate, self._at_once, self._failed)
+        admission = Admission(
+            identify, self._audit, self._rate, self._at_once, self.tally, self._failed
+        )
         server = grpc.aio.server(
             interceptors=[admission], options=CHANNEL_OPTIONS, maximum_concurrent_rpcs=MAX_RPCS
         )
@@ -203,13 +207,15 @@ async def serve_api(
     *,
     config_folder: Path = Path(),
     more_services: AddServices | None = None,
+    tally: Tally | None = None,
 ) -> ApiServer:
     """Start the API and return it; ``stop`` it at the end, ``apply`` each accepted reload.
 
     ``config_folder`` is where relative certificate paths begin. ``more_services`` adds further
     services to each server and returns their full names; their methods need a rule in ``roles``.
+    Calls are counted in ``tally``.
     """
-    server = ApiServer(view, intent, journal, config_folder, more_services)
+    server = ApiServer(view, intent, journal, config_folder, more_services, tally or Tally())
     await server.start()
     return server
 

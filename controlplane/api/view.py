@@ -204,7 +204,8 @@ class CounterView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardView:
-    """One guard; ``requirement`` is the id of what it keeps, ``action`` drop, accept or limit."""
+    """One guard; ``requirement`` is the id of what it keeps, ``action`` drop (all of it) or limit
+    (what is too much), ``traffic_class`` "" where it knows only one class."""
 
     requirement: str
     name: str
@@ -213,6 +214,7 @@ class GuardView:
     bytes: int
     vrf: str = ""
     port: str = ""
+    traffic_class: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,6 +102,10 @@ class SpeakerPool:
             for session in self._processes[vrf].sessions.values()
         )
 
+    def restarts(self) -> dict[str, int]:
+        """How often the child of each VRF ("" is the core) was lost."""
+        return {vrf: process.restarts for vrf, process in self._processes.items()}
+
     async def stop(self) -> None:
         """End all children, without NOTIFICATION: peers with graceful restart keep our routes."""
         processes, self._processes = list(self._processes.values()), {}

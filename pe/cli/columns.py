@@ -194,16 +194,17 @@ def counters(rows: Iterable[pb.Counter]) -> Iterator[str]:
 def guards(rows: Iterable[pb.Guard]) -> Iterator[str]:
     """``pe show guards``."""
     return table(
-        ("Keeps", "Guard", "VRF", "Port", "Action", "Packets", "Bytes"),
+        ("Keeps", "Port", "VRF", "Class", "Action", "Packets", "Bytes", "Guard"),
         [
             (
                 row.requirement,
-                row.name,
-                row.vrf or "-",
                 row.port or "-",
+                row.vrf or "-",
+                row.traffic_class or "-",
                 row.action,
                 str(row.packets),
                 str(row.bytes),
+                row.name,
             )
             for row in rows
         ],

@@ -112,10 +112,22 @@ def counters(socket_path: str, as_json: bool) -> None:
 
 @show.command()
 @click.argument("vrf", default="")
+@click.option("--port", default="", help="Only the guards of this port.")
+@click.option(
+    "--requirement", default="", metavar="ID", help="Only this one (LBL-2), or area (LBL)."
+)
 @click.option("--hits", is_flag=True, help="Only guards that have counted something.")
 @node_options
-def guards(vrf: str, hits: bool, socket_path: str, as_json: bool) -> None:
-    """What the guards dropped and let in, by security requirement."""
+def guards(
+    vrf: str, port: str, requirement: str, hits: bool, socket_path: str, as_json: bool
+) -> None:
+    """What the guards dropped, by security requirement, of all VRFs or of one."""
     with node_at(socket_path) as node:
-        rows = [row for row in node.show_guards(vrf) if row.packets or not hits]
+        rows = [
+            row
+            for row in node.show_guards(vrf)
+            if (row.packets or not hits)
+            and port in ("", row.port)
+            and requirement.upper() in ("", row.requirement, row.requirement.partition("-")[0])
+        ]
     print_json(rows) if as_json else print_lines(columns.guards(rows))

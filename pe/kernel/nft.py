@@ -35,7 +35,7 @@ class RulesetRefusedError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class CounterView:
-    """A named counter: ``requirement`` as in ``lbl_06``, ``subject`` the port or VRF."""
+    """A named counter: ``lbl_06__PORT``, or ``cpp_01.bgp__PORT`` where there are classes."""
 
     family: str
     name: str
@@ -45,7 +45,12 @@ class CounterView:
     @property
     def requirement(self) -> str:
         """The id of the requirement that it counts for."""
-        return self.name.partition("__")[0]
+        return self.name.partition("__")[0].partition(".")[0]
+
+    @property
+    def traffic(self) -> str:
+        """The class of traffic, "" where there is only one."""
+        return self.name.partition("__")[0].partition(".")[2]
 
     @property
     def subject(self) -> str:

@@ -16,7 +16,7 @@ LIMITS = frozenset({"cpp_01", "dos_01", "dos_02"})
 
 
 def guard_views(counters: Iterable[KernelCounter], desired: Desired) -> list[GuardView]:
-    """Each named counter with the port or VRF that it is about."""
+    """Each named counter with the port or VRF that it is about, in the order of requirements."""
     ports = {nft_name(n): n for n in [*desired.ce_ports, *desired.core_ports]}
     vrfs = {nft_name(n): n for n in desired.vrfs}
     return [
@@ -28,8 +28,9 @@ def guard_views(counters: Iterable[KernelCounter], desired: Desired) -> list[Gua
             bytes=counter.bytes,
             vrf=_home(ports.get(counter.subject, ""), desired) or vrfs.get(counter.subject, ""),
             port=ports.get(counter.subject, ""),
+            traffic_class=counter.traffic,
         )
-        for counter in counters
+        for counter in sorted(counters, key=lambda c: c.name)
     ]
 
 

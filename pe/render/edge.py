@@ -72,8 +72,8 @@ def _ingress(scope: Scope, port: CePort) -> Iterator[Chain]:
     yield Chain(f"link_{p}", tuple(_link_local(port)))
     yield Chain(f"pe_{p}", tuple(_to_pe(port)))
     # A chain of its own for each rate: one bucket a port, not one for the IPv4 and IPv6 rules.
-    yield Chain(f"bgp_{p}", (f"{BGP_RATE} {dropped('cpp_01', port.name)}", "accept"))
-    yield Chain(f"nd_{p}", (f"{NEIGHBOUR_RATE} {dropped('cpp_01', port.name)}", "accept"))
+    yield Chain(f"bgp_{p}", (f"{BGP_RATE} {dropped('cpp_01', port.name, 'bgp')}", "accept"))
+    yield Chain(f"nd_{p}", (f"{NEIGHBOUR_RATE} {dropped('cpp_01', port.name, 'nd')}", "accept"))
 
 
 def _tags(scope: Scope, parent: str) -> Iterator[str]:
@@ -90,7 +90,7 @@ def _arp(port: CePort) -> Iterator[str]:
     if port.sources is not None:
         known = braces({PROBE, *sources(port, 4)})
         yield f"arp saddr ip != {known} {dropped('spf_04', port.name)}"
-    yield f"{ARP_RATE} {dropped('cpp_01', port.name)}"
+    yield f"{ARP_RATE} {dropped('cpp_01', port.name, 'arp')}"
     yield "accept"
 
 
@@ -160,7 +160,7 @@ def _to_pe(port: CePort) -> Iterator[str]:
     yield f"tcp dport 179 goto bgp_{p}"
     yield f"tcp sport 179 goto bgp_{p}"
     yield f"icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} goto nd_{p}"
-    yield f"{OTHER_RATE} {dropped('cpp_01', port.name)}"
+    yield f"{OTHER_RATE} {dropped('cpp_01', port.name, 'other')}"
     yield "accept"
 
 

@@ -80,15 +80,17 @@ def quoted(device: str) -> str:
     return f'"{device}"'
 
 
-def counted(requirement: str, subject: str = "") -> str:
-    """Count under the requirement's id (security.md) and the port or VRF that it protects."""
+def counted(requirement: str, subject: str = "", traffic: str = "") -> str:
+    """Count under the requirement's id (security.md), the class of traffic where it keeps several
+    apart, and the port or VRF that it protects."""
+    prefix = f"{requirement}.{traffic}" if traffic else requirement
     suffix = f"__{name(subject)}" if subject else ""
-    return f'counter name "{requirement}{suffix}"'
+    return f'counter name "{prefix}{suffix}"'
 
 
-def dropped(requirement: str, subject: str = "") -> str:
+def dropped(requirement: str, subject: str = "", traffic: str = "") -> str:
     """Count and drop."""
-    return f"{counted(requirement, subject)} drop"
+    return f"{counted(requirement, subject, traffic)} drop"
 
 
 def braces(elements: Iterable[object]) -> str:

@@ -140,6 +140,10 @@ class SegmentKeeper:
         """Packets of each counter, such as ``judged_10`` (the zone's number)."""
         return self._nft.counters()
 
+    def vrfs_by_zone(self) -> dict[int, str]:
+        """The VRFs under policy by their conntrack zones."""
+        return {zone: vrf for vrf, zone in (self._wanted.zones or {}).items()}
+
     # The loop
 
     def _awake(self) -> None:

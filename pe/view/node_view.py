@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Protocol
 
+from controlplane.api.tally import Tally
 from controlplane.api.view import (
     CounterView,
     GuardView,
@@ -25,7 +26,12 @@ from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
 from controlplane.speaker.pool import SpeakerPool
 from pe.agent import Agent
+from pe.journal import Journal
+from pe.metrics.figures import ConntrackUse, Figures
 from pe.node import Node
+from pe.observe.conntrack import ConntrackCensus, table_use
+from pe.segmentation import Segmentation
+from pe.view.counters import api_counters, segment_counters, speaker_counters
 from pe.view.ports import port_rows
 from pe.view.routes import route_rows
 from pe.view.sessions import neighbor_rows
@@ -51,12 +57,19 @@ class Reloader(Protocol):
 class LiveView:
     """``NodeView`` over the running parts; called on the node's loop, blocks nowhere."""
 
-    def __init__(self, node: Node, actor: Agent, speakers: SpeakerPool, reloader: Reloader) -> None:
+    def __init__(
+        self, node: Node, actor: Agent, speakers: SpeakerPool, reloader: Reloader,
+        segments: Segmentation, tally: Tally, journal: Journal,
+    ) -> None:  # fmt: skip
         self._node = node
         self._router = node.router
         self._actor = actor
         self._speakers = speakers
         self._reloader = reloader
+        self._segments = segments
+        self._tally = tally
+        self._journal = journal
+        self._census = ConntrackCensus()
 
     def status(self) -> StatusView:
         """The node as a whole."""
@@ -101,7 +114,39 @@ class LiveView:
 
     def counters(self) -> Iterable[CounterView]:
         """What the node counts about itself."""
-        return self._actor.counters()
+        yield from self._actor.counters()
+        yield from speaker_counters(self._speakers)
+        yield from segment_counters(self._segments)
+        yield from api_counters(self._tally)
+        yield CounterView(name="journal_lines_dropped", value=self._journal.dropped)
+
+    async def figures(self) -> Figures:
+        """Everything for one scrape of the metrics, taken now. Raises OSError."""
+        intent = self._reloader.intent
+        return Figures(
+            status=self.status(),
+            started=self._node.started,
+            vrfs=tuple(self.vrfs()),
+            neighbors=tuple(self.neighbors()),
+            labels=tuple(self.labels()),
+            label_block=intent.label_block.last - intent.label_block.first + 1,
+            next_hops=tuple(self.next_hops()),
+            ports=tuple(self.ports()),
+            guards=tuple(await self.guards()),
+            counters=tuple(self.counters()),
+            conntrack=self._conntrack(await self._census.by_zone()),
+            conntrack_table=table_use(),
+            failing=len(self._actor.failures()),
+        )
+
+    def _conntrack(self, by_zone: Mapping[int, int]) -> tuple[ConntrackUse, ...]:
+        rows = [
+            ConntrackUse(vrf=name, entries=by_zone.get(vrf.zone, 0),
+                         limit=vrf.intent.conntrack_limit)
+            for name, vrf in sorted(self._router.vrfs.items())
+        ]  # fmt: skip
+        ours = sum(row.entries for row in rows)
+        return (ConntrackUse(vrf="", entries=sum(by_zone.values()) - ours), *rows)
 
     async def guards(self) -> Iterable[GuardView]:
         """The guards' counters, read from the kernel."""

@@ -168,6 +168,9 @@ def test_cpp_03_counters_by_class_and_port(net: Net) -> None:
     for requirement in ("CPP-1", "CPP-2", "LBL-6", "SPF-1", "SPF-2", "HIDE-4", "ACL-6"):
         counted = {guard.port for guard in guards if guard.requirement == requirement}
         assert ports - counted <= {"inet"}, requirement  # any source is right there
+    for port in ports:
+        classes = {g.traffic_class for g in guards if (g.requirement, g.port) == ("CPP-1", port)}
+        assert classes == {"arp", "bgp", "nd", "other"}, port
     kept = {guard.requirement for guard in guards}
     assert kept >= {"ACL-1", "BGP-3", "FAIL-1", "HIDE-2", "HIDE-7", "LBL-7", "LBL-9", "ISO-12"}
 

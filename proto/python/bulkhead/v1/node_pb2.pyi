@@ -404,7 +404,7 @@ class ShowGuardsResponse(_message.Message):
     def __init__(self, guards: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ...) -> None: ...
 
 class Guard(_message.Message):
-    __slots__ = ("requirement", "name", "vrf", "port", "action", "packets", "bytes")
+    __slots__ = ("requirement", "name", "vrf", "port", "action", "packets", "bytes", "traffic_class")
     REQUIREMENT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     VRF_FIELD_NUMBER: _ClassVar[int]
@@ -412,6 +412,7 @@ class Guard(_message.Message):
     ACTION_FIELD_NUMBER: _ClassVar[int]
     PACKETS_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
+    TRAFFIC_CLASS_FIELD_NUMBER: _ClassVar[int]
     requirement: str
     name: str
     vrf: str
@@ -419,7 +420,8 @@ class Guard(_message.Message):
     action: str
     packets: int
     bytes: int
-    def __init__(self, requirement: _Optional[str] = ..., name: _Optional[str] = ..., vrf: _Optional[str] = ..., port: _Optional[str] = ..., action: _Optional[str] = ..., packets: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+    traffic_class: str
+    def __init__(self, requirement: _Optional[str] = ..., name: _Optional[str] = ..., vrf: _Optional[str] = ..., port: _Optional[str] = ..., action: _Optional[str] = ..., packets: _Optional[int] = ..., bytes: _Optional[int] = ..., traffic_class: _Optional[str] = ...) -> None: ...
 
 class ReloadRequest(_message.Message):
     __slots__ = ()

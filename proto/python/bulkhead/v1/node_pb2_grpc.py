@@ -152,7 +152,7 @@ class NodeServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ShowGuards(self, request, context):
-        """What the guards dropped and let in, each with the security requirement that it keeps.
+        """What the guards dropped, each with the security requirement that it keeps.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,81 @@
+"""How many connections each zone has in the kernel's table, counted over ctnetlink.
+
+The kernel keeps a number for the whole table only (``nf_conntrack_count``), and that of a VRF
+inside a rule's expression, which no dump tells. So the table is walked, in a thread, and not more
+often than every few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+from pe.kernel import netlink as nl
+from pe.kernel import sysctl
+from pe.kernel.nft import NETLINK_NETFILTER
+
+_GET = 1 << 8 | 1
+_ZONE = 18
+_ATTRIBUTE = struct.Struct("=HH")
+KEPT_SECONDS = 5.0
+_COUNT, _MAX = "netfilter/nf_conntrack_count", "netfilter/nf_conntrack_max"
+
+
+def table_use() -> tuple[int, int]:
+    """Entries and room of this network namespace's table; zeroes where there is no tracking."""
+    found = sysctl.read((_COUNT, _MAX))
+    return int(found[_COUNT] or 0), int(found[_MAX] or 0)
+
+
+class ConntrackCensus:
+    """Counts by zone, kept for some seconds."""
+
+    def __init__(self) -> None:
+        self._counted: Mapping[int, int] = {}
+        self._until = 0.0
+        self._turn = asyncio.Lock()
+
+    async def by_zone(self) -> Mapping[int, int]:
+        """Zone to connections; zone 0 is what belongs to no VRF. Raises OSError."""
+        async with self._turn:
+            now = time.monotonic()
+            if now >= self._until:
+                entries, _ = table_use()
+                self._counted = await asyncio.to_thread(count) if entries else {}
+                self._until = time.monotonic() + KEPT_SECONDS
+            return self._counted
+
+
+def count() -> Mapping[int, int]:
+    """Walk the table. Blocks; raises OSError."""
+    found: Counter[int] = Counter()
+
+    def cut(data: memoryview) -> bool:
+        for message in nl.messages(data):
+            if message.type == nl.NLMSG_DONE:
+                return True
+            found[_zone(message.body)] += 1
+        return False
+
+    opened = nl.NetlinkSocket(NETLINK_NETFILTER)
+    try:
+        opened.stream(_GET, bytes(4), cut)
+    finally:
+        opened.close()
+    return found
+
+
+def _zone(body: memoryview) -> int:
+    """Only the one attribute is looked for: there may be a great many entries."""
+    at, end = 4, len(body)
+    while at + 4 <= end:
+        length, kind = _ATTRIBUTE.unpack_from(body, at)
+        if kind & nl.NLA_TYPE_MASK == _ZONE:
+            return int.from_bytes(body[at + 4 : at + 6], "big")
+        if length < 4:
+            break
+        at += (length + 3) & ~3
+    return 0

@@ -1,0 +1,41 @@
+"""Everything that the node counts about itself, from all its parts, in the words of the API.
+
+Names are those of ``pe.metrics.counters``, where each has its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from controlplane.api.tally import Tally
+from controlplane.api.view import CounterView
+from controlplane.speaker.pool import SpeakerPool
+from pe.segmentation import Segmentation
+
+
+def speaker_counters(speakers: SpeakerPool) -> Iterator[CounterView]:
+    """Of the BGP processes; the VRF "" is the core."""
+    for vrf, restarts in sorted(speakers.restarts().items()):
+        yield CounterView(name="speaker_restarts", value=restarts, labels={"vrf": vrf})
+
+
+def api_counters(tally: Tally) -> Iterator[CounterView]:
+    """Calls by method and status."""
+    for (method, code), count in sorted(tally.calls.items()):
+        yield CounterView(name="api_calls", value=count, labels={"method": method, "code": code})
+
+
+def segment_counters(segments: Segmentation) -> Iterator[CounterView]:
+    """Of microsegmentation: telemetry that was lost, and what policies judged, a VRF each."""
+    yield CounterView(name="flow_telemetry_lost", value=segments.conductor.book.lost)
+    yield CounterView(name="segment_drift_repaired", value=segments.keeper.repairs)
+    yield from judged(segments.keeper.counters(), segments.keeper.vrfs_by_zone())
+
+
+def judged(counters: Mapping[str, int], vrfs: Mapping[int, str]) -> Iterator[CounterView]:
+    """The kernel's counters, such as ``staged_denied_16001`` (the zone's number)."""
+    for name, packets in sorted(counters.items()):
+        kind, _, zone = name.rpartition("_")
+        if zone.isdigit() and (vrf := vrfs.get(int(zone))):
+            labels = {"vrf": vrf}
+            yield CounterView(name=f"segment_packets_{kind}", value=packets, labels=labels)
