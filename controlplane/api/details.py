@@ -28,6 +28,7 @@ _CODES = {
     Why.TAKEN: grpc.StatusCode.ALREADY_EXISTS,
     Why.NOT_SO: grpc.StatusCode.FAILED_PRECONDITION,
     Why.OVERTAKEN: grpc.StatusCode.ABORTED,
+    Why.TOO_MANY: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 

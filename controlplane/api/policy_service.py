@@ -14,13 +14,13 @@ from controlplane.api import segment_messages as messages
 from controlplane.api.audit import CHANGE
 from controlplane.api.caller import CALLER
 from controlplane.api.details import policy_refusal, problem_message
+from controlplane.api.document_reader import DocumentReader
 from controlplane.api.explanation import Explainer
 from controlplane.api.refusal import Refusal, invalid, not_found
 from controlplane.segment.answers import Answers
 from controlplane.segment.canonical import digest, to_document
 from controlplane.segment.conductor import Conductor, KernelRefusedError
 from controlplane.segment.difference import Line, difference
-from controlplane.segment.document import parse_policy
 from controlplane.segment.flowbook import Ruling
 from controlplane.segment.identity import Membership
 from controlplane.segment.lint import warnings
@@ -31,7 +31,7 @@ from controlplane.segment.problem import PolicyError, Problem
 from controlplane.segment.revision import Ledger, MoveError, Revision, Signature, State
 from controlplane.segment.whatif import PairChange, what_if
 
-MOST_FLOW_CHANGES, MOST_PAIRS = 2_000, 2_000
+MOST_FLOW_CHANGES, MOST_PAIRS, MOST_PROBLEMS = 2_000, 2_000, 1_000
 LONGEST_REASON = 500
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -43,6 +43,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         self._conductor = conductor
         self._answers = answers
         self._explainer = explainer
+        self._reader = DocumentReader()
 
     # -- look before anything moves -----------------------------------------------------------
 
@@ -51,9 +52,10 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     ) -> pb.CheckPolicyResponse:
         """What is wrong with a document, and what is hardly meant."""
         try:
-            policy = parse_policy(request.document)
+            policy = await self._reader.read(request.document)
         except PolicyError as error:
-            return pb.CheckPolicyResponse(problems=map(problem_message, error.problems))
+            told = error.problems[:MOST_PROBLEMS]
+            return pb.CheckPolicyResponse(problems=map(problem_message, told))
         refused = list(self._lockouts(policy))
         if refused:
             return pb.CheckPolicyResponse(problems=map(problem_message, refused))
@@ -63,7 +65,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
 
     async def WhatIf(self, request: pb.WhatIfRequest, context: Context) -> pb.WhatIfResponse:
         """What would change if this were enforced."""
-        policy = self._wanted(request)
+        policy = await self._wanted(request)
         answer = what_if(
             self._answers.compiled(self._answers.policy),
             self._answers.compiled(policy),
@@ -102,7 +104,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         self, request: pb.StagePolicyRequest, context: Context
     ) -> pb.StagePolicyResponse:
         """Evaluate a document or a revision beside what is enforced."""
-        policy, signed = self._wanted(request), self._sign(request.reason)
+        policy, signed = await self._wanted(request), self._sign(request.reason)
         self._refuse_lockouts(policy)
 
         def stage(ledger: Ledger) -> Ledger:
@@ -219,14 +221,14 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
             CALLER.get().identity, self._conductor.now(), reason.strip()[:LONGEST_REASON]
         )
 
-    def _wanted(self, request: pb.WhatIfRequest | pb.StagePolicyRequest) -> Policy:
+    async def _wanted(self, request: pb.WhatIfRequest | pb.StagePolicyRequest) -> Policy:
         what = request.WhichOneof("what")
         if what is None:
             raise invalid("document or revision: one of them is needed")
         if what == "revision":
             return self._find(request.revision).policy
         try:
-            return parse_policy(request.document)
+            return await self._reader.read(request.document)
         except PolicyError as error:
             raise policy_refusal(error.problems) from None
 

@@ -152,6 +152,7 @@ class VrfIntent(msgspec.Struct, frozen=True, kw_only=True):
     route_limit: int = 0
     conntrack_limit: int = 0
     new_flows_per_second: int = 0
+    workload_limit: int = 0
     description: str = ""
     workloads: tuple[WorkloadIntent, ...] = ()
 

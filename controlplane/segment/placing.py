@@ -23,6 +23,7 @@ class Why(enum.Enum):
     UNKNOWN = "unknown"
     TAKEN = "taken"
     NOT_SO = "not so"
+    TOO_MANY = "too many"
     OVERTAKEN = "overtaken"
 
 
@@ -86,8 +87,20 @@ def refuse_misplaced(workload: Workload, intent: NodeIntent, population: Populat
     if port is None:
         text = f"VRF {vrf.name} has no port {workload.port!r}"
         raise RefusedError(Why.UNKNOWN, Fault("workload.port", text))
+    _refuse_too_many(workload, vrf, population)
     _refuse_taken(workload, population)
     _refuse_unreachable(workload, vrf, port)
+
+
+def _refuse_too_many(workload: Workload, vrf: VrfIntent, population: Population) -> None:
+    """A VPN's share of the tables in the kernel (security requirement MGMT-4)."""
+    held = population.attachments
+    if not vrf.workload_limit or workload.name in held:
+        return
+    count = sum(a.workload.vrf == vrf.name and not a.configured for a in held.values())
+    if count >= vrf.workload_limit:
+        text = f"VRF {vrf.name} has {count} workloads, as many as it may"
+        raise RefusedError(Why.TOO_MANY, Fault("workload.vrf", text))
 
 
 def _refuse_taken(workload: Workload, population: Population) -> None:

@@ -27,6 +27,8 @@ from controlplane.segment.syntax import is_name
 
 ORDER_STEP = 10
 MAX_ORDER = 1_000_000
+MOST_RULES = 10_000
+"""In one document: reading them takes two or three seconds (security requirement MGMT-4)."""
 _PARTS = ("action", "from", "to", "services", "vrfs")
 _FIELDS = ("name", "tier", "order", "comment", "rule", *_PARTS)
 
@@ -54,7 +56,13 @@ class RuleReader:
     def read(self, value: Value) -> tuple[Rule, ...]:
         """All rules in the order of evaluation; faults go to the Fields."""
         placed: list[tuple[str, Rule]] = []
-        for path, items, tier in self._lists(value):
+        lists = list(self._lists(value))
+        count = sum(len(items) for _, items, _ in lists if isinstance(items, list))
+        if count > MOST_RULES:
+            cure = "say it with groups, network sets and lists of services"
+            self._fields.fault("rules", f"{count} rules, {MOST_RULES} at most", cure)
+            return ()
+        for path, items, tier in lists:
             for index, (place, item) in enumerate(self._fields.items(items, path)):
                 rule = self._rule(item, place, tier, (index + 1) * ORDER_STEP)
                 if rule is not None:

@@ -124,6 +124,7 @@ def _vrf(name: str, vrf: VrfSection, node: NodeSection, keys: Keys) -> VrfIntent
         route_limit=vrf.limits.routes,
         conntrack_limit=vrf.limits.conntrack,
         new_flows_per_second=vrf.limits.new_flows_per_second,
+        workload_limit=vrf.limits.workloads,
         description=vrf.description,
         workloads=tuple(
             WorkloadIntent(

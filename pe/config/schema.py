@@ -132,6 +132,7 @@ class LimitsSection(Section):
     routes: v.Count = 0
     conntrack: v.Count = 0
     new_flows_per_second: v.Count = 0
+    workloads: v.Count = 0
 
 
 def _per_vrf(text: str) -> str:
