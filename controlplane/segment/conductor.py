@@ -19,7 +19,15 @@ from controlplane.segment.attachment import Attachment, MembershipChange, summar
 from controlplane.segment.director import Director
 from controlplane.segment.enforcer import Enforcer, FlowRecord, LiveFlow, Slot
 from controlplane.segment.flowbook import FlowBook
-from controlplane.segment.orders import ChangeTables, Order, SetTables, SetZones, TellRouter
+from controlplane.segment.orders import (
+    ChangeHomes,
+    ChangeTables,
+    Order,
+    SetHomes,
+    SetTables,
+    SetZones,
+    TellRouter,
+)
 from controlplane.segment.placing import Fault, RefusedError, Why, refuse_misplaced
 from controlplane.segment.population import Population, latest_move
 from controlplane.segment.revision import Entry, Ledger, Signature
@@ -370,6 +378,10 @@ class Conductor:
                 self._enforcer.submit(slot, tables)
             case ChangeTables(slot, delta):
                 self._enforcer.submit_delta(slot, delta)
+            case SetHomes(homes):
+                self._enforcer.submit_homes(homes)
+            case ChangeHomes(delta):
+                self._enforcer.submit_homes_delta(delta)
             case TellRouter(events):
                 self._emit(list(events))
 

@@ -6,11 +6,13 @@ the address counts. Prefixes nest or are disjoint, so one sweep with a stack doe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Generic, NamedTuple, TypeVar
 
 from controlplane.model.prefix import Prefix
 from controlplane.segment.identity import OUTSIDE, Membership, Standing
+
+T = TypeVar("T")
 
 
 class AddressRange(NamedTuple):
@@ -20,11 +22,11 @@ class AddressRange(NamedTuple):
     last: bytes
 
 
-class _Opened(NamedTuple):
+class _Opened(NamedTuple, Generic[T]):
     """A prefix whose range the sweep is in, and what holds inside it."""
 
     end: int
-    membership: Membership
+    value: T
 
 
 def cover(
@@ -40,33 +42,48 @@ def cover(
     sets: dict[Prefix, set[str]] = {}
     for prefix, name in networks:
         sets.setdefault(prefix, set()).add(name)
-    pieces = _sweep(width, claims, sets)
+
+    def inside(around: Membership, prefix: Prefix) -> Membership:
+        return _inside(around, claims.get(prefix), sets.get(prefix, set()))
+
+    return _ranges(width, _sweep(width, OUTSIDE, claims.keys() | sets.keys(), inside))
+
+
+def cut(width: int, values: Mapping[Prefix, T]) -> dict[AddressRange, T]:
+    """Ranges in which the value of the longest prefix holds; none where there is no prefix."""
+
+    def inside(around: T | None, prefix: Prefix) -> T | None:
+        del around
+        return values[prefix]
+
+    found = _ranges(width, _sweep(width, None, values.keys(), inside))
+    return {ends: value for ends, value in found.items() if value is not None}
+
+
+def _ranges(width: int, pieces: Iterator[tuple[int, int, T]]) -> dict[AddressRange, T]:
     return {
-        AddressRange(first.to_bytes(width), last.to_bytes(width)): membership
-        for first, last, membership in _merged(pieces)
+        AddressRange(first.to_bytes(width), last.to_bytes(width)): value
+        for first, last, value in _merged(pieces)
     }
 
 
-_Piece = tuple[int, int, Membership]
-
-
 def _sweep(
-    width: int, claims: Mapping[Prefix, Membership], sets: Mapping[Prefix, set[str]]
-) -> Iterator[_Piece]:
+    width: int, outermost: T, prefixes: Collection[Prefix], inside: Callable[[T, Prefix], T]
+) -> Iterator[tuple[int, int, T]]:
     position = 0
-    stack = [_Opened(1 << width * 8, OUTSIDE)]
-    for prefix in sorted(claims.keys() | sets.keys()):
+    stack = [_Opened(1 << width * 8, outermost)]
+    for prefix in sorted(prefixes):
         start = int.from_bytes(prefix.packed)
         while stack[-1].end <= start:
             closed = stack.pop()
-            yield position, closed.end - 1, closed.membership
+            yield position, closed.end - 1, closed.value
             position = closed.end
-        yield position, start - 1, stack[-1].membership
+        yield position, start - 1, stack[-1].value
         position = start
-        inner = _inside(stack[-1].membership, claims.get(prefix), sets.get(prefix, set()))
+        inner = inside(stack[-1].value, prefix)
         stack.append(_Opened(start + (1 << width * 8 - prefix.length), inner))
     for closed in reversed(stack):
-        yield position, closed.end - 1, closed.membership
+        yield position, closed.end - 1, closed.value
         position = closed.end
 
 
@@ -78,16 +95,16 @@ def _inside(around: Membership, claim: Membership | None, names: set[str]) -> Me
     return Membership(Standing.OUTSIDE, around.names | names)
 
 
-def _merged(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
-    held: _Piece | None = None
-    for first, last, membership in pieces:
+def _merged(pieces: Iterator[tuple[int, int, T]]) -> Iterator[tuple[int, int, T]]:
+    held: tuple[int, int, T] | None = None
+    for first, last, value in pieces:
         if last < first:
             continue
-        if held is not None and held[2] == membership:
-            held = (held[0], last, membership)
+        if held is not None and held[2] == value:
+            held = (held[0], last, value)
             continue
         if held is not None:
             yield held
-        held = (first, last, membership)
+        held = (first, last, value)
     if held is not None:
         yield held

@@ -16,8 +16,17 @@ from controlplane.segment.attachment import Attachment
 from controlplane.segment.compile import Books
 from controlplane.segment.directory import group_ids
 from controlplane.segment.enforcer import Slot
+from controlplane.segment.homes import HomeBook
 from controlplane.segment.incremental import IncrementalCompiler
-from controlplane.segment.orders import ChangeTables, Order, SetTables, SetZones, TellRouter
+from controlplane.segment.orders import (
+    ChangeHomes,
+    ChangeTables,
+    Order,
+    SetHomes,
+    SetTables,
+    SetZones,
+    TellRouter,
+)
 from controlplane.segment.policy import Policy
 from controlplane.segment.population import Place, Population, places
 from controlplane.segment.reach import concerns
@@ -42,6 +51,7 @@ class Director:
         self._zones: dict[str, int] = {}  # those of them that are under policy
         self._books = Books()
         self._compilers: dict[Slot, IncrementalCompiler] = {}
+        self._homes = HomeBook(population)
         self._begun = False
         self._ids_by_tags: dict[frozenset[tuple[str, str]], frozenset[int]] = {}
         self._sent: dict[str, frozenset[int]] = {}  # what the router was told last
@@ -112,7 +122,7 @@ class Director:
         self._begun = True
         # A former process may have left something staged.
         nothing = [] if self.policy(Slot.STAGED) else [SetTables(Slot.STAGED, None)]
-        return [*nothing, *self._rebuild()]
+        return [SetHomes(self._homes.homes.copy()), *nothing, *self._rebuild()]
 
     def routes(self) -> list[Order]:
         """The routes of all workloads: for a router that has just started."""
@@ -130,18 +140,22 @@ class Director:
         workload, population = attachment.workload, self.population
         former = population.attachments.get(workload.name)
         population.attach(attachment)
-        lost = set(places(former.workload)) - set(places(workload)) if former else set()
+        given_up = set(places(former.workload)) if former else set()
+        lost = given_up - set(places(workload))
+        moved = self._move({*given_up, *places(workload)})
         put = [*self._rest(sorted(lost), now), population.present(workload.name)]
         # What rested at its places rests no more: those keys go.
         gone = [f"route {v} {p}" for v, p in places(workload) if (v, p) not in population.claims]
-        return [*self._change(put, gone), *self._tell([attachment])]
+        return [*moved, *self._change(put, gone), *self._tell([attachment])]
 
     def detach(self, name: str, now: float) -> list[Order]:
         """A workload is gone; its addresses rest. Raises KeyError if it was not there."""
         workload = self.population.detach(name)
         self._sent.pop(name, None)
         resting = self._rest(places(workload), now)
-        return [TellRouter((WorkloadDetached(name),)), *self._change(resting, [workload.key])]
+        moved = self._move(places(workload))
+        gone = TellRouter((WorkloadDetached(name),))
+        return [gone, *moved, *self._change(resting, [workload.key])]
 
     def take_claims(
         self, vrf: str, claims: Mapping[Prefix, Claim | None], now: float
@@ -161,7 +175,8 @@ class Director:
         put += [population.present(name) for name in sorted(moved)]
         kept = {claimant.key for claimant in put}
         gone = [key for p in claims if (key := f"route {vrf} {p}") not in kept]
-        return self._change(put, gone)
+        homes = self._move((vrf, prefix) for prefix in claims)
+        return [*homes, *self._change(put, gone)]
 
     def expire(self, now: float) -> list[Order]:
         """What has rested long enough is nobody's."""
@@ -185,6 +200,11 @@ class Director:
         return [*orders, *self._tell(anew)]
 
     # -- what follows -------------------------------------------------------------------------
+
+    def _move(self, concerned: Iterable[Place]) -> list[Order]:
+        """These places may have another home now."""
+        delta = self._homes.settle(concerned)
+        return [ChangeHomes(delta)] if delta and self._begun else []
 
     def _rest(self, lost: Iterable[Place], now: float) -> list[Claimant]:
         orphans = self.population.orphans(lost)

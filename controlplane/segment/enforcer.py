@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from controlplane.model.prefix import IPAddress
+from controlplane.segment.homes import Homes
 from controlplane.segment.tables import Delta, Tables
 
 
@@ -72,6 +73,14 @@ class Enforcer(Protocol):
 
     def submit_delta(self, slot: Slot, delta: Delta) -> None:
         """Change a slot that holds the tables before the delta."""
+        ...
+
+    def submit_homes(self, homes: Homes) -> None:
+        """Drop what comes from a port with the address of somebody who lives elsewhere."""
+        ...
+
+    def submit_homes_delta(self, delta: Delta) -> None:
+        """Change the homes that were submitted."""
         ...
 
     async def settled(self) -> None:

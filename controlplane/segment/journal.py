@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from controlplane.segment.tables import Delta, MapDelta, Tables
+from controlplane.segment.tables import Delta, MapDelta
 
 ABSENT: Any = object()
 """Put in place of a value, it removes the element."""
 
 
 class Journal:
-    """Writes to tables and remembers what was there before, so that a delta can be told."""
+    """Writes to tables and remembers what was there before, so that a delta can be told.
 
-    def __init__(self, tables: Tables) -> None:
+    `tables` is anything whose attributes are the maps that are written to."""
+
+    def __init__(self, tables: object) -> None:
         self._tables = tables
         self._before: dict[tuple[str, Any], Any] = {}
 

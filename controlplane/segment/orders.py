@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from controlplane.model.events import WorkloadAttached, WorkloadDetached
 from controlplane.segment.enforcer import Slot
+from controlplane.segment.homes import Homes
 from controlplane.segment.tables import Delta, Tables
 
 
@@ -34,10 +35,24 @@ class ChangeTables:
 
 
 @dataclass(frozen=True, slots=True)
+class SetHomes:
+    """Addresses live here and nowhere else. They are the keeper's to hold on to."""
+
+    homes: Homes
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeHomes:
+    """Somebody moved."""
+
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True)
 class TellRouter:
     """Words for the router, once all orders before this one are in the kernel."""
 
     events: tuple[WorkloadAttached | WorkloadDetached, ...]
 
 
-Order = SetZones | SetTables | ChangeTables | TellRouter
+Order = SetZones | SetTables | ChangeTables | SetHomes | ChangeHomes | TellRouter

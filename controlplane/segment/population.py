@@ -52,6 +52,10 @@ class Population:
         """The names of the workloads here that have exactly this prefix."""
         return frozenset(self._owners.get(place, ()))
 
+    def owned(self) -> Iterator[Place]:
+        """The places of all workloads here."""
+        return iter(self._owners)
+
     def orphans(self, of: Iterable[Place]) -> list[Place]:
         """Those of the places that nobody has."""
         return [p for p in of if p not in self._owners and p not in self.claims]

@@ -92,8 +92,9 @@ def diff(old: Tables, new: Tables) -> Delta:
     return found
 
 
-def apply(delta: Delta, tables: Tables) -> None:
-    """Change `tables` in place; raises KeyError if they are not what the delta was made from."""
+def apply(delta: Delta, tables: object) -> None:
+    """Change `tables` (whatever has such maps) in place; raises KeyError if they are not what the
+    delta was made from."""
     for name, change in delta.items():
         elements = getattr(tables, name)
         for key in change.gone:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from controlplane.segment.enforcer import Slot
+from controlplane.segment.homes import ELSEWHERE, HOME_MAPS, Homes
 from controlplane.segment.tables import Delta, Tables
 from pe.segment.expression import host32
 from pe.segment.program import PREFIX
@@ -52,6 +53,24 @@ class Encoder:
             )
             for name, change in delta.items()
         }
+
+    def homes(self, homes: Homes, numbers: PortNumbers) -> Elements:
+        """All elements of the maps of homes."""
+        made = {name: numbers.of(getattr(homes, name)) for name in HOME_MAPS}
+        return {name: self._placed(name, found) for name, found in made.items()}
+
+    def homes_delta(self, delta: Delta, numbers: PortNumbers) -> Change:
+        """A change of homes."""
+        return {
+            name: (
+                list(self._placed(name, dict.fromkeys(change.gone, 0))),
+                self._placed(name, numbers.of(change.put)),
+            )
+            for name, change in delta.items()
+        }
+
+    def _placed(self, name: str, elements: Mapping[Any, int]) -> dict[bytes, bytes]:
+        return self._addresses(elements, ranges=name.startswith("home_ranges"))
 
     def _elements(
         self, name: str, elements: Mapping[Any, Any], *, plain: bool = False
@@ -101,6 +120,31 @@ _KEYS: Mapping[str, Callable[[Any], bytes]] = {
 }
 
 
+class PortNumbers:
+    """Numbers for the ports that are somebody's home; 0 is elsewhere. A port keeps its number."""
+
+    def __init__(self) -> None:
+        self._numbers = {ELSEWHERE: 0}
+
+    def know(self, ports: Iterable[str]) -> Elements:
+        """Elements for those of the ports that had no number before."""
+        fresh = sorted(set(ports) - self._numbers.keys())
+        self._numbers |= {port: len(self._numbers) + n for n, port in enumerate(fresh)}
+        return {"home_ports": {self._key(port): host32(1) for port in fresh}}
+
+    def elements(self) -> Elements:
+        """Elements for all of them."""
+        ports = (port for port in self._numbers if port != ELSEWHERE)
+        return {"home_ports": {self._key(port): host32(1) for port in ports}}
+
+    def _key(self, port: str) -> bytes:
+        return host32(self._numbers[port]) + _device(port)
+
+    def of(self, homes: Mapping[Any, str]) -> dict[Any, int]:
+        """The same with numbers for names, all of them known."""
+        return {key: self._numbers[port] for key, port in homes.items()}
+
+
 def gates(zones: Mapping[str, int], ports: Mapping[str, str]) -> Elements:
     """Elements of the gates, for VRFs under policy and ports (port name -> VRF)."""
     out = {port: zones[vrf] for port, vrf in ports.items() if vrf in zones}
@@ -109,6 +153,7 @@ def gates(zones: Mapping[str, int], ports: Mapping[str, str]) -> Elements:
         "zones_out": {_zone(zone): f"vrf_out_{zone}".encode() for zone in zones.values()},
         "vrfs": {_device(vrf): f"stray_{zone}".encode() for vrf, zone in zones.items()},
         "ports_out": {_device(port): f"stray_out_{zone}".encode() for port, zone in out.items()},
+        "ports_in": {_device(port): f"home_{zone}".encode() for port, zone in out.items()},
     }
 
 

@@ -16,6 +16,7 @@ import errno
 from collections.abc import Awaitable, Callable, Sequence
 
 from controlplane.segment.enforcer import LiveFlow, OnFlows, Slot
+from controlplane.segment.homes import Homes
 from controlplane.segment.tables import Delta, Tables
 from pe.kernel import sysctl
 from pe.segment.elements import Change, merge
@@ -104,6 +105,16 @@ class SegmentKeeper:
     def submit_delta(self, slot: Slot, delta: Delta) -> None:
         """Change a slot. Raises KeyError if it does not hold what the delta was made from."""
         self._wanted.change_tables(slot, delta)
+        self._awake()
+
+    def submit_homes(self, homes: Homes) -> None:
+        """Drop what comes from a port with the address of somebody who lives elsewhere."""
+        self._wanted.set_homes(homes)
+        self._awake()
+
+    def submit_homes_delta(self, delta: Delta) -> None:
+        """Change the homes. Raises KeyError if they are not what the delta was made from."""
+        self._wanted.change_homes(delta)
         self._awake()
 
     async def settled(self) -> None:

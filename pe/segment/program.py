@@ -10,6 +10,9 @@ A packet's way, in FORWARD (from a CE) and in OUTPUT (from the core to a CE, ker
   policy: ``stray_N``, judged by itself, packet by packet.
 * It comes from a VRF without policy, but goes straight to a port of one that is under policy,
   because a route leaks: likewise a stray. Nobody follows its connection in the VRF it enters.
+* Before all that, in PREROUTING: what comes from a port with the address of somebody who lives
+  behind another port, or at another PE, is dropped, whatever its connection (SPF-3). What comes
+  from the core with the address of somebody who lives here may not open a flow either.
 * Else accept: the guards, later in the same hooks, refuse a packet of a VRF under policy with
   neither mark. So without this table, or with a broken one, new flows are denied.
 
@@ -30,9 +33,10 @@ from pe.segment import expression as x
 from pe.segment.expression import Expression
 
 TABLE = "bulkhead_segment"
-PRIORITY = -10
-"""Of our hooks: before the guards (filter, 0), which check that we judged."""
-HOOKS = {"forward": 2, "output": 3}
+HOOKS = {"prerouting": (0, -290), "forward": (2, -10), "output": (3, -10)}
+"""Number and priority. Homes are looked at after fragments were put together (-400) and before
+connection tracking (-200) hears of a packet; policy comes before the guards (filter, 0), which
+check that we judged."""
 
 FLOW_GROUP, STAGED_GROUP = 5, 6
 """The nflog groups of new flows: with the enforced verdict, and once more with the staged one."""
@@ -146,13 +150,24 @@ GATES: Mapping[str, Map] = {
     "zones_out": Map(("zone",), verdicts=True),
     "vrfs": Map(("ifname",), verdicts=True),
     "ports_out": Map(("ifname",), verdicts=True),
+    "ports_in": Map(("ifname",), verdicts=True),
 }
 """Which packets are under policy, by the zone of their connection or by their device."""
 
+HOMES: Mapping[str, Map] = {
+    "homes4": Map(("mark", "ipv4_addr")),
+    "homes6": Map(("mark", "ipv6_addr")),
+    "home_ranges4": Map(("mark", "ipv4_addr"), interval=True),
+    "home_ranges6": Map(("mark", "ipv6_addr"), interval=True),
+    "home_ports": Map(("mark", "ifname")),
+}
+"""Zone and address -> number of the port behind which it lives; and which port has which number."""
+
 PREFIX = {Slot.ENFORCED: "e_", Slot.STAGED: "s_"}
-COUNTERS = ("judged", "denied", "untold", "staged_denied")
+COUNTERS = ("judged", "denied", "untold", "staged_denied", "displaced")
 """Per zone: new flows judged; those denied; those not logged because they were too many; and
-those that the staged revision would have denied. Packets without a connection count if denied."""
+those that the staged revision would have denied. Packets without a connection count if denied.
+``displaced``: packets dropped because whoever has their source address lives elsewhere."""
 
 
 def program(layout: Layout) -> Program:
@@ -162,7 +177,7 @@ def program(layout: Layout) -> Program:
     chains = dict(_gates())
     for zone in sorted(layout.zones):
         chains |= _zone(zone, staged=layout.staged)
-    maps = dict(GATES)
+    maps = {**GATES, **HOMES}
     for slot, prefix in PREFIX.items():
         if slot is Slot.ENFORCED or layout.staged:
             chains |= {prefix + name: chain for name, chain in _judge(prefix)}
@@ -181,6 +196,8 @@ def _gates() -> Iterator[tuple[str, Chain]]:
     yield "forward", Chain((allowed, *from_ce, into), "forward")
     from_core = (x.ct("zone", 0), x.lookup_verdict("zones_out", 0))
     yield "output", Chain((allowed, from_core, into), "output")
+    at_port: Rule = (x.meta("iifname", 0), x.lookup_verdict("ports_in", 0))
+    yield "prerouting", Chain((at_port,), "prerouting")
 
 
 def _allowed(verdict: Expression) -> Rule:
@@ -190,14 +207,43 @@ def _allowed(verdict: Expression) -> Rule:
 def _zone(zone: int, *, staged: bool) -> dict[str, Chain]:
     # What the PE itself sends to a CE: routing sessions, ICMP errors.
     own = (x.local_source(0), x.equal(0, LOCAL), x.verdict("accept"))
+    at_home: Rule = (x.verdict("jump", f"home_out_{zone}"),)
     return {
         f"vrf_{zone}": Chain(tuple(_tracked(zone, staged=staged))),
         f"tell_{zone}": Chain(tuple(_tell(zone, staged=staged))),
         f"decide_{zone}": Chain(tuple(_decide(zone))),
         f"stray_{zone}": Chain(tuple(_stray(zone))),
-        f"vrf_out_{zone}": Chain((own, (x.verdict("goto", f"vrf_{zone}"),))),
-        f"stray_out_{zone}": Chain((own, (x.verdict("goto", f"stray_{zone}"),))),
+        f"vrf_out_{zone}": Chain((own, at_home, (x.verdict("goto", f"vrf_{zone}"),))),
+        f"stray_out_{zone}": Chain((own, at_home, (x.verdict("goto", f"stray_{zone}"),))),
+        **dict(_homes(zone)),
     }
+
+
+def _homes(zone: int) -> Iterator[tuple[str, Chain]]:
+    """Whether a source is where it lives; back if so, or if it lives nowhere in particular."""
+    away = (x.counter(f"displaced_{zone}"), x.verdict("drop"))
+    port, device = x.meta("mark", 0), x.meta("iifname", 1)
+    settled: Rule = (port, device, x.lookup("home_ports", 0, 0), *_unmarked())
+    yield f"at_{zone}", Chain((settled, away))
+    # From the core comes who lives elsewhere.
+    elsewhere: Rule = (x.meta("mark", 0), x.zero(0), x.verdict("return"))
+    yield f"at_out_{zone}", Chain((elsewhere, away))
+    for name, then in ((f"home_{zone}", f"at_{zone}"), (f"home_out_{zone}", f"at_out_{zone}")):
+        six = (x.meta("nfproto", 0), x.equal(0, IPV6), x.verdict("goto", f"{name}_6"))
+        yield name, Chain((six, *_home(zone, 4, then)))
+        yield f"{name}_6", Chain(tuple(_home(zone, 6, then)))
+
+
+def _home(zone: int, version: int, then: str) -> Iterator[Rule]:
+    """Zone and source -> number of a port, in the mark."""
+    source = x.network_header(f"ip{version} saddr", *ADDRESSES[version, "saddr"], 1)
+    go = (x.set_meta("mark", 0), x.verdict("goto", then))
+    for name in (f"homes{version}", f"home_ranges{version}"):
+        yield (x.constant(zone, 0), source, x.lookup(name, 0, 0), *go)
+
+
+def _unmarked() -> Rule:
+    return (x.constant(0, 0), x.set_meta("mark", 0), x.verdict("return"))
 
 
 def _judged(zone: int, slot: Slot) -> Iterator[Rule]:

@@ -20,7 +20,7 @@ from pe.kernel.netlink import (
 )
 from pe.segment.elements import Change, Elements, difference
 from pe.segment.expression import be32, verdict_data
-from pe.segment.program import HOOKS, PRIORITY, TABLE, Chain, Map, Program
+from pe.segment.program import HOOKS, TABLE, Chain, Map, Program
 
 SUBSYSTEM = 10
 INET = 1
@@ -174,7 +174,8 @@ def _object(kind: int, name: str) -> bytes:
 def _chain(name: str, chain: Chain) -> bytes:
     found = attribute(1, _text(TABLE)) + attribute(3, _text(name))
     if chain.hook:
-        found += nested(4, be32(1, HOOKS[chain.hook]), be32(2, PRIORITY))
+        hook, priority = HOOKS[chain.hook]
+        found += nested(4, be32(1, hook), be32(2, priority))
         found += be32(5, 1) + attribute(7, b"filter\0")
     return _message(NEW_CHAIN, found, NLM_F_CREATE)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from controlplane.segment.enforcer import Slot
+from controlplane.segment.homes import HOME_MAPS, Homes
 from controlplane.segment.tables import Delta, Tables, apply
-from pe.segment.elements import Change, Elements, Encoder, difference, gates
+from pe.segment.elements import Change, Elements, Encoder, PortNumbers, difference, gates
 from pe.segment.program import Layout, program
 from pe.segment.transaction import State
 
@@ -22,6 +23,8 @@ class Wanted:
     zones: dict[str, int] | None = None
     ports: dict[str, str] = field(default_factory=dict)
     tables: dict[Slot, Tables | None] = field(default_factory=dict)
+    homes: Homes = field(default_factory=Homes)
+    numbers: PortNumbers = field(default_factory=PortNumbers)
     whole: bool = True
     """All is to be worked out anew."""
     changes: list[Change] = field(default_factory=list)
@@ -65,6 +68,20 @@ class Wanted:
         if not self.whole:
             self.changes.append(Encoder(self.zones or {}).delta(slot, delta))
 
+    def set_homes(self, homes: Homes) -> None:
+        """Have addresses live here; a copy is made."""
+        self.homes, self.whole = homes.copy(), True
+        for name in HOME_MAPS:
+            self.numbers.know(getattr(homes, name).values())
+
+    def change_homes(self, delta: Delta) -> None:
+        """Change the homes. Raises KeyError if they are not what the delta was made from."""
+        apply(delta, self.homes)
+        fresh = self.numbers.know(port for change in delta.values() for port in change.put.values())
+        if not self.whole:
+            self.changes.append({name: ((), found) for name, found in fresh.items() if found})
+            self.changes.append(Encoder(self.zones or {}).homes_delta(delta, self.numbers))
+
     def take_change(self) -> Change | None:
         """The deltas since the last time as one; None if all is to be worked out."""
         changes, self.changes = self.changes, []
@@ -74,7 +91,8 @@ class Wanted:
         """What ``state`` is made from, safe from later changes."""
         self.changes, self.whole = [], False
         held = {slot: tables.copy() for slot, tables in self.tables.items() if tables is not None}
-        return Parts(dict(self.zones or {}), dict(self.ports), held)
+        homes = (self.homes.copy(), self.numbers, self.numbers.elements())
+        return Parts(dict(self.zones or {}), dict(self.ports), held, *homes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +102,9 @@ class Parts:
     zones: dict[str, int]
     ports: dict[str, str]
     tables: dict[Slot, Tables]
+    homes: Homes
+    numbers: PortNumbers
+    numbered: Elements
 
     def state(self) -> State:
         """Program and elements: much work where there is much."""
@@ -92,6 +113,7 @@ class Parts:
         layout = Layout(frozenset(self.zones.values()), staged=Slot.STAGED in self.tables)
         encoder = Encoder(self.zones)
         elements: Elements = gates(self.zones, self.ports)
+        elements |= encoder.homes(self.homes, self.numbers) | self.numbered
         for slot, tables in self.tables.items():
             elements |= encoder.tables(slot, tables)
         whole = program(layout)

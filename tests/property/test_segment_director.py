@@ -12,6 +12,7 @@ from controlplane.segment.compile import compile_policy
 from controlplane.segment.director import REST_SECONDS, Director
 from controlplane.segment.document import parse_policy
 from controlplane.segment.enforcer import Slot
+from controlplane.segment.homes import ELSEWHERE, HomeBook, home_of
 from controlplane.segment.orders import Order
 from controlplane.segment.population import Population
 from controlplane.segment.revision import Ledger, MoveError, Signature
@@ -30,7 +31,13 @@ SIGNED = Signature("ada", 1.0, "")
 
 places = st.tuples(st.sampled_from(["red", "blue"]), st.sampled_from(PREFIXES))
 steps = st.one_of(
-    st.tuples(st.just("attach"), st.sampled_from("xyz"), places, st.sampled_from("abc")),
+    st.tuples(
+        st.just("attach"),
+        st.sampled_from("xyz"),
+        places,
+        st.sampled_from("abc"),
+        st.sampled_from("pq"),
+    ),
     st.tuples(st.just("detach"), st.sampled_from("xyz")),
     st.tuples(st.just("claim"), places, st.frozensets(st.integers(1, 4), max_size=2)),
     st.tuples(st.just("unclaim"), places),
@@ -53,8 +60,8 @@ class World:
     def step(self, step: tuple[object, ...]) -> None:
         director = self.director
         match step:
-            case ("attach", str(name), (str(vrf), Prefix() as prefix), str(tag)):
-                workload = Workload(name, vrf, "p", (prefix,), {"t": tag})
+            case ("attach", str(name), (str(vrf), Prefix() as prefix), str(tag), str(port)):
+                workload = Workload(name, vrf, port, (prefix,), {"t": tag})
                 self.take(director.attach(Attachment(workload, 1, 0.0), self.now))
             case ("detach", str(name)) if name in director.population.attachments:
                 self.take(director.detach(name, self.now))
@@ -88,6 +95,7 @@ class World:
         self.take(self.director.take_ledger(ledger))
 
     def check(self) -> None:
+        self.check_homes()
         for slot in Slot:
             policy = self.director.policy(slot)
             held = self.kernel.held.get(slot)
@@ -99,6 +107,22 @@ class World:
                 inventory = self.director.inventory(everywhere=False)
                 assert held == compile_policy(policy, inventory, compiler.books).tables
                 self.check_everywhere(slot)
+
+    def check_homes(self) -> None:
+        """The kernel knows where each address lives: what the longest prefix says."""
+        population, homes = self.director.population, self.kernel.homes
+        assert homes == HomeBook(population).homes
+        for vrf in ("red", "blue"):
+            for single in PREFIXES[:4]:
+                says = [home_of((vrf, prefix), population) for prefix in (single, PREFIXES[4])]
+                meant = next((home for home in says if home is not None), None)
+                spans = [home for (v, first, last), home in homes.home_ranges4.items()
+                         if v == vrf and first <= single.packed <= last]  # fmt: skip
+                assert len(spans) <= 1
+                found = homes.homes4.get((vrf, single.packed), next(iter(spans), None))
+                assert found == meant
+                if (vrf, single) in population.claims:
+                    assert found == ELSEWHERE
 
     def check_everywhere(self, slot: Slot) -> None:
         """A VRF that is left out of the tables would have been open to everything anyway."""

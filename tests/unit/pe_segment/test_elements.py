@@ -6,8 +6,9 @@ from random import Random
 
 from controlplane.segment.compile import Books, compile_policy
 from controlplane.segment.enforcer import Slot
+from controlplane.segment.homes import ELSEWHERE, Homes
 from controlplane.segment.incremental import IncrementalCompiler
-from controlplane.segment.tables import Tables, diff
+from controlplane.segment.tables import MapDelta, Tables, diff
 from controlplane.segment.verdict import Verdict
 from pe.segment.elements import Change, Encoder, difference, gates, merge
 from pe.segment.expression import host32
@@ -96,16 +97,42 @@ def test_an_element_that_comes_and_goes_is_no_change() -> None:
     assert combined([gone, there]) == {"e_pairs": ({b"k"}, {b"k": b"1"})}
 
 
-def test_a_port_that_comes_changes_its_gate_alone() -> None:
+def _taken() -> Wanted:
     wanted = Wanted()
     wanted.set_zones(ZONES)
     wanted.set_tables(Slot.ENFORCED, Tables())
     wanted.take_parts()
+    return wanted
+
+
+def test_a_port_that_comes_changes_its_gates_alone() -> None:
+    wanted = _taken()
     wanted.set_ports({"pe-a": "red", "eth9": "green"})
     change = wanted.take_change()
     assert change is not None
-    assert set(change) == {"ports_out"}
+    assert set(change) == {"ports_in", "ports_out"}
+    assert [*change["ports_in"][1].values()] == [b"home_10"]
     assert [*change["ports_out"][1].values()] == [b"stray_out_10"]
+
+
+def test_homes_are_numbers_of_ports_and_a_port_keeps_its_number() -> None:
+    wanted, place = _taken(), ("red", b"\x0a\x00\x00\x01")
+    key, away = host32(10) + place[1], ("red", bytes(4))
+    wanted.change_homes({"homes4": MapDelta(frozenset(), {place: "pe-b", away: ELSEWHERE})})
+    change = wanted.take_change()
+    assert change is not None
+    name = b"pe-b".ljust(16, b"\0")
+    assert change["home_ports"] == ((), {host32(1) + name: host32(1)})
+    assert change["homes4"] == ((), {key: host32(1), host32(10) + bytes(4): host32(0)})
+    wanted.change_homes({"homes4": MapDelta(frozenset({place}), {place: "pe-a"})})
+    wanted.change_homes({"homes4": MapDelta(frozenset({place}), {place: "pe-b"})})
+    assert wanted.take_change() == {
+        "homes4": ({key}, {key: host32(1)}),
+        "home_ports": ((), {host32(2) + b"pe-a".ljust(16, b"\0"): host32(1)}),
+    }
+    stepped = wanted.take_parts().state().elements
+    wanted.set_homes(Homes(homes4={place: "pe-b", away: ELSEWHERE}))
+    assert wanted.take_parts().state().elements == stepped
 
 
 def test_zones_change_everything() -> None:

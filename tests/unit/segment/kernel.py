@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from controlplane.segment.enforcer import LiveFlow, OnFlows, Slot
-from controlplane.segment.orders import ChangeTables, Order, SetTables, SetZones
+from controlplane.segment.homes import Homes
+from controlplane.segment.orders import (
+    ChangeHomes,
+    ChangeTables,
+    Order,
+    SetHomes,
+    SetTables,
+    SetZones,
+)
 from controlplane.segment.tables import Delta, Reader, Tables, apply
 from controlplane.segment.verdict import Verdict
 from controlplane.segment.workload import Packet
@@ -18,6 +26,7 @@ class FakeKernel:
     """`Enforcer`, in memory. `refuse` is raised by `settled`."""
 
     held: dict[Slot, Tables] = field(default_factory=dict)
+    homes: Homes = field(default_factory=Homes)
     under_policy: dict[str, int] = field(default_factory=dict)
     flows: dict[str, list[LiveFlow]] = field(default_factory=dict)
     ended: list[LiveFlow] = field(default_factory=list)
@@ -39,6 +48,12 @@ class FakeKernel:
     def submit_delta(self, slot: Slot, delta: Delta) -> None:
         self.submitted.append(f"delta {slot.value}")
         apply(delta, self.held[slot])
+
+    def submit_homes(self, homes: Homes) -> None:
+        self.homes = homes
+
+    def submit_homes_delta(self, delta: Delta) -> None:
+        apply(delta, self.homes)
 
     async def settled(self) -> None:
         if self.refuse:
@@ -64,6 +79,10 @@ class FakeKernel:
                     self.submit(slot, tables)
                 case ChangeTables(slot, delta):
                     self.submit_delta(slot, delta)
+                case SetHomes(homes):
+                    self.submit_homes(homes)
+                case ChangeHomes(delta):
+                    self.submit_homes_delta(delta)
 
     def verdict(
         self, source: str, destination: str, port: int, *, vrf: str = "red",

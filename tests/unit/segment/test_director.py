@@ -9,7 +9,8 @@ from controlplane.segment.attachment import Attachment
 from controlplane.segment.director import REST_SECONDS, Director
 from controlplane.segment.document import parse_policy
 from controlplane.segment.enforcer import Slot
-from controlplane.segment.orders import ChangeTables, Order, SetTables, TellRouter
+from controlplane.segment.homes import ELSEWHERE
+from controlplane.segment.orders import ChangeHomes, ChangeTables, Order, SetTables, TellRouter
 from controlplane.segment.population import Population
 from controlplane.segment.revision import Ledger, Signature
 from controlplane.segment.verdict import BY_PENDING, BY_VISIBILITY
@@ -88,11 +89,11 @@ def test_the_kernel_knows_a_workload_before_its_route_is_told() -> None:
     desk = Desk()
     desk.attach("web", WEB, tier="web")
     orders = desk.attach("pay", PAY, app="payroll")
-    assert [type(o) for o in orders] == [ChangeTables, TellRouter]
+    assert [type(o) for o in orders] == [ChangeHomes, ChangeTables, TellRouter]
     assert desk.allowed(WEB, PAY)
     assert not desk.allowed(WEB, PAY, 22)
     orders = desk.detach("pay")
-    assert [type(o) for o in orders] == [TellRouter, ChangeTables]
+    assert [type(o) for o in orders] == [TellRouter, ChangeHomes, ChangeTables]
     assert desk.told[-1] == WorkloadDetached("pay")
 
 
@@ -161,12 +162,27 @@ def test_promotion_moves_the_tables_that_were_staged() -> None:
     assert Slot.STAGED not in desk.kernel.held
 
 
+def test_the_home_of_an_address_follows_its_workload() -> None:
+    desk = Desk()
+    place = ("red", parse_prefix(PAY).packed)
+    desk.attach("pay", PAY, app="payroll")
+    assert desk.kernel.homes.homes4 == {place: "port-pay"}
+    desk.claim(PAY, 102)  # it is at another PE by now
+    assert desk.kernel.homes.homes4 == {place: ELSEWHERE}
+    desk.detach("pay")
+    assert desk.kernel.homes.homes4 == {place: ELSEWHERE}
+    desk.claim(PAY, gone=True)  # nobody has it: it is pending, wherever it is said to be
+    assert desk.kernel.homes.homes4 == {}
+    assert desk.kernel.verdict(PAY, WEB, 443) == BY_PENDING
+
+
 def test_nothing_reaches_the_kernel_before_it_may() -> None:
     director = Director(Population(), Ledger())
     assert director.set_vrfs({"red": 1}) == []
     orders = director.attach(workload("web", WEB, tier="web"), 1.0)
     assert [type(o) for o in orders] == [TellRouter]
     assert [type(o).__name__ for o in director.begin()] == [
+        "SetHomes",
         "SetTables",
         "SetTables",
         "SetZones",

@@ -1,0 +1,189 @@
+"""An address is heard from where it lives and from nowhere else (SPF-3), with real packets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import pytest
+
+from controlplane.model.prefix import IPAddress, host_prefix
+from controlplane.segment.compile import Books, compile_policy
+from controlplane.segment.document import parse_policy
+from controlplane.segment.enforcer import Slot
+from controlplane.segment.homes import ELSEWHERE, Homes
+from controlplane.segment.tables import MapDelta
+from controlplane.segment.workload import Inventory, Workload
+from tests.lab import segment_node as node
+from tests.lab.agents import inside
+from tests.lab.segment_node import NodeProcess, World
+
+pytestmark = pytest.mark.lab
+
+WEB, DB = ip_address("10.0.0.1"), ip_address("10.0.0.20")
+WEB6, DB6 = ip_address("2001:db8::1"), ip_address("2001:db8::20")
+ENDS = {4: (WEB, DB), 6: (WEB6, DB6)}
+PORT = 5000
+RULES = f"modes: {{default: full}}\nrules: [allow tier=web to tier=db on udp/{PORT}]"
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with node.world() as made:
+        inside("pe", "sysctl -qw net.netfilter.nf_conntrack_checksum=0")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def process(world: World) -> Iterator[NodeProcess]:
+    """A PE that allows web to db, in both VRFs, wherever they are."""
+    workloads = [
+        Workload(f"{tier}-{vrf}", vrf, "p", tuple(map(host_prefix, addresses)), {"tier": tier})
+        for tier, addresses in (("web", (WEB, WEB6)), ("db", (DB, DB6)))
+        for vrf in node.ZONES
+    ]
+    inventory = Inventory(frozenset(node.ZONES), tuple(workloads))
+    started = NodeProcess("pe")
+    try:
+        started.segment("zones", node.ZONES)
+        tables = compile_policy(parse_policy(RULES), inventory, Books()).tables
+        started.segment("submit", Slot.ENFORCED, tables)
+        started.segment("submit", Slot.STAGED, None)
+        started.apply(node.desired())
+        started.segment("settled")
+        started.call("mark_in_sync")
+        started.call("settled")
+        node.settle_neighbours()
+        yield started
+    finally:
+        started.stop()
+
+
+@pytest.fixture
+def sender(world: World, process: NodeProcess) -> Iterator[Sender]:
+    node.forget_connections()
+    yield Sender(world, process)
+    process.segment("submit_homes", Homes())
+    process.segment("settled")
+
+
+class Sender:
+    """Sends as web to db, from wherever it is told to."""
+
+    def __init__(self, world: World, process: NodeProcess) -> None:
+        self._world, self._process, self._number = world, process, 0
+
+    def live(self, homes: Homes) -> None:
+        """Have addresses live there."""
+        self._process.segment("submit_homes", homes)
+        self._process.segment("settled")
+
+    def packet(self, version: int, sport: int, source: IPAddress | None) -> bytes:
+        """The next packet, of a flow of its own unless it has a source port."""
+        self._number += 1
+        web, db = ENDS[version]
+        ports = {"sport": sport or 10_000 + self._number, "dport": PORT}
+        return node.packet(source or web, db, 17, **ports, number=self._number)
+
+    def passes(
+        self, where: str = "a", version: int = 4, *, sport: int = 0, source: IPAddress | None = None
+    ) -> bool:
+        """Whether one packet from a host, or from the core into red, arrives in its VRF."""
+        packet = self.packet(version, sport, source)
+        world, ports = self._world, self._world.ports
+        core = where == "core"
+        frame = world.from_core("red", packet) if core else world.from_host(where, packet)
+        sink = node.SINK["red" if core else node.HOSTS[where]]
+        ports[where].send([frame])
+        return self._number.to_bytes(4, "big") in ports[sink].heard()
+
+    def displaced(self, vrf: str = "red") -> int:
+        """What the counter says."""
+        counters: dict[str, int] = self._process.call("segment.counters")
+        return counters[f"displaced_{node.ZONES[vrf]}"]
+
+
+def homes(home: str, vrf: str = "red") -> Homes:
+    """Where web lives, both of its addresses."""
+    return Homes(homes4={(vrf, WEB.packed): home}, homes6={(vrf, WEB6.packed): home})
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_workload_is_heard_from_its_own_port(sender: Sender, version: int) -> None:
+    sender.live(homes("pe-a"))
+    before = sender.displaced()
+    assert sender.passes("a", version)
+    assert sender.displaced() == before
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("home", ["pe-b", ELSEWHERE, "not-there"])
+def test_the_port_that_it_left_does_not_speak_for_it(
+    sender: Sender, version: int, home: str
+) -> None:
+    assert sender.passes("a", version), "control: without homes the address is enough"
+    sender.live(homes(home))
+    before = sender.displaced()
+    assert not sender.passes("a", version)
+    assert sender.displaced() == before + 1
+    sender.live(homes("pe-a"))
+    assert sender.passes("a", version), "control: back at its port"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_not_even_on_a_connection_that_it_opened_there(sender: Sender, version: int) -> None:
+    sender.live(homes("pe-a"))
+    assert sender.passes("a", version, sport=77)
+    assert sender.passes("a", version, sport=77)
+    sender.live(homes(ELSEWHERE))
+    assert not sender.passes("a", version, sport=77)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_from_the_core_comes_who_lives_elsewhere_and_nobody_who_lives_here(
+    sender: Sender, version: int
+) -> None:
+    assert sender.passes("core", version), "control: a PE of the same VPN"
+    sender.live(homes(ELSEWHERE))
+    assert sender.passes("core", version)
+    sender.live(homes("pe-a"))
+    before = sender.displaced()
+    assert not sender.passes("core", version)
+    assert sender.displaced() == before + 1
+
+
+def test_another_vrf_has_homes_of_its_own(sender: Sender) -> None:
+    sender.live(homes("pe-a", "blue"))
+    before = sender.displaced("blue")
+    assert not sender.passes("c")
+    assert sender.displaced("blue") == before + 1
+    assert sender.passes("a"), "red has not said where it lives"
+
+
+def test_of_several_prefixes_the_longest_says_where(sender: Sender) -> None:
+    first, last = ip_address("10.0.0.0"), ip_address("10.0.0.7")
+    network = {("red", first.packed, last.packed): "pe-b"}
+    sender.live(Homes(home_ranges4=network))
+    assert not sender.passes("a")
+    assert sender.passes("b")
+    sender.live(Homes(home_ranges4=network, homes4={("red", WEB.packed): "pe-a"}))
+    assert sender.passes("a")
+    assert not sender.passes("b")
+
+
+def test_a_move_is_a_change_of_two_elements(sender: Sender, process: NodeProcess) -> None:
+    sender.live(homes("pe-a"))
+    key = ("red", WEB.packed)
+    repairs = process.call("segment.repairs")
+    for home, heard in (("pe-b", False), ("pe-a", True), (ELSEWHERE, False), ("pe-a", True)):
+        process.segment("submit_homes_delta", {"homes4": MapDelta(frozenset({key}), {key: home})})
+        process.segment("settled")
+        assert sender.passes("a") is heard, home
+    assert process.call("segment.repairs") == repairs
+
+
+def test_a_stranger_is_nobodys_business_but_the_policys(sender: Sender) -> None:
+    sender.live(homes("pe-b"))
+    before = sender.displaced()
+    assert not sender.passes("a", source=ip_address("10.0.0.9")), "no rule allows it"
+    assert sender.displaced() == before
