@@ -1,48 +1,146 @@
-"""Where the boxes of one VRF stand: callers left, called right, few arrows backwards."""
+"""Where the boxes of one VRF stand: callers left, called right, in columns.
+
+An arrow that leads further than to the next column has a place of its own in each column between
+(a dummy, as in Sugiyama, Tagawa and Toda 1981), so it never runs through a box. Arrows back are
+laid like arrows forth and drawn from their other end.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-BOX_WIDTH, BOX_HEIGHT = 168, 58
-COLUMN, ROW = 330, 112
-MARGIN, TITLE = 36, 46
+BOX_WIDTH, BOX_HEIGHT = 150, 58
+SLOT = 20
+"""Between two arrows at one side of a box: a line of text fits."""
+GAP, EDGES = 30, 18
+"""Between two boxes of a column; and the part of a box's side that is left free."""
+SWEEPS = 8
+MOST_COLUMNS = 4
+
+Pair = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """The upper left corner of a box."""
+@dataclass(slots=True)
+class Item:
+    """A box, or the place of an arrow in a column that it only crosses. ``y`` is its middle."""
 
-    x: float
-    y: float
+    column: int
+    name: str = ""
+    y: float = 0.0
+    left: list[Item] = field(default_factory=list)
+    right: list[Item] = field(default_factory=list)
+    aside: int = 0
+    """Arrows to itself or to its own column: they are at the right as well."""
 
     @property
-    def middle(self) -> float:
-        """The height at which arrows arrive."""
-        return self.y + BOX_HEIGHT / 2
+    def slots(self) -> int:
+        """Arrows at its fuller side."""
+        return max(len(self.left), len(self.right) + self.aside)
+
+    @property
+    def height(self) -> float:
+        """A box grows with its arrows."""
+        return max(BOX_HEIGHT, self.slots * SLOT + EDGES) if self.name else SLOT
 
 
-def place(names: list[str], arrows: Iterable[tuple[str, str]], top: float) -> dict[str, Spot]:
-    """Spots below `top`. Names must be unique; arrows join names."""
-    pairs = sorted({(a, b) for a, b in arrows if a != b})
-    ranks = _ranks(names, pairs)
-    columns: dict[int, list[str]] = {}
-    for name in names:
-        columns.setdefault(ranks[name], []).append(name)
-    order: dict[str, float] = {}
-    spots: dict[str, Spot] = {}
-    tallest = max(map(len, columns.values()), default=0)
-    for column, rank in enumerate(sorted(columns)):
-        members = sorted(columns[rank], key=lambda name: (_pull(name, pairs, order), name))
-        shift = (tallest - len(members)) * ROW / 2
-        for row, name in enumerate(members):
-            order[name] = row + (tallest - len(members)) / 2
-            spots[name] = Spot(MARGIN + column * COLUMN, top + TITLE + shift + row * ROW)
-    return spots
+@dataclass(slots=True)
+class Layout:
+    """Boxes by name, columns of items in order, and for each arrow the items on its way, from
+    left to right whatever its direction."""
+
+    boxes: dict[str, Item]
+    columns: list[list[Item]]
+    ways: dict[Pair, list[Item]]
+
+    @property
+    def height(self) -> float:
+        """The room it takes; the uppermost item touches 0."""
+        return max(item.y + item.height / 2 for column in self.columns for item in column)
 
 
-def _ranks(names: list[str], pairs: list[tuple[str, str]]) -> dict[str, int]:
+def place(names: list[str], arrows: Iterable[Pair]) -> Layout:
+    """Lay out unique names and the arrows that join them."""
+    pairs = list(dict.fromkeys(arrows))
+    ranks = _compact(_ranks(names, sorted({(a, b) for a, b in pairs if a != b})))
+    boxes = {name: Item(ranks[name], name) for name in names}
+    columns: list[list[Item]] = [[] for _ in range(max(ranks.values(), default=-1) + 1)]
+    for name in sorted(names):
+        columns[ranks[name]].append(boxes[name])
+    ways = {pair: _way(boxes, columns, pair) for pair in pairs}
+    for _ in range(SWEEPS):
+        _order(columns)
+    for number in range(2 * SWEEPS):
+        _align(columns if number % 2 else columns[::-1])
+    top = min((i.y - i.height / 2 for column in columns for i in column), default=0.0)
+    for item in (item for column in columns for item in column):
+        item.y -= top
+    return Layout(boxes, columns, ways)
+
+
+def _way(boxes: Mapping[str, Item], columns: list[list[Item]], pair: Pair) -> list[Item]:
+    first, last = sorted((boxes[pair[0]], boxes[pair[1]]), key=lambda item: item.column)
+    if first.column == last.column:
+        for end in (boxes[pair[0]], boxes[pair[1]]):
+            end.aside += 1
+        return [boxes[pair[0]], boxes[pair[1]]]
+    way = [first, *(Item(c) for c in range(first.column + 1, last.column)), last]
+    for item in way[1:-1]:
+        columns[item.column].append(item)
+    for one, other in itertools.pairwise(way):
+        one.right.append(other)
+        other.left.append(one)
+    return way
+
+
+def _order(columns: list[list[Item]]) -> None:
+    """Sort each column by the mean place of its neighbours, once from either side."""
+    for sweep, side in ((columns, "left"), (columns[::-1], "right")):
+        for column in sweep:
+            column.sort(key=lambda item, side=side: _mean(getattr(item, side), item.y))  # type: ignore[misc]
+            for row, item in enumerate(column):
+                item.y = row - len(column) / 2
+
+
+def _mean(neighbours: list[Item], otherwise: float) -> float:
+    return sum(n.y for n in neighbours) / len(neighbours) if neighbours else otherwise
+
+
+def _align(columns: list[list[Item]]) -> None:
+    """Move items towards the middle of their neighbours as far as others leave room."""
+    for column in columns:
+        offsets = [0.0]
+        for above, below in itertools.pairwise(column):
+            gap = GAP if above.name and below.name else GAP / 2
+            offsets.append(offsets[-1] + (above.height + below.height) / 2 + gap)
+        wished = [_mean(item.left + item.right, item.y) for item in column]
+        slack = _rising([wish - offset for wish, offset in zip(wished, offsets, strict=True)])
+        for item, at, offset in zip(column, slack, offsets, strict=True):
+            item.y = at + offset
+
+
+def _rising(values: list[float]) -> list[float]:
+    """The nearest sequence that never falls (pool adjacent violators)."""
+    pools: list[list[float]] = []
+    for value in values:
+        pools.append([value, 1.0])
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (one, n), (other, m) = pools[-2:]
+            pools[-2:] = [[(one * n + other * m) / (n + m), n + m]]
+    return [mean for mean, count in pools for _ in range(round(count))]
+
+
+def _compact(ranks: Mapping[str, int]) -> dict[str, int]:
+    """No empty columns, and not many more columns than rows: neighbouring ones become one."""
+    order = {rank: place for place, rank in enumerate(sorted(set(ranks.values())))}
+    most = max(MOST_COLUMNS, math.ceil(math.sqrt(len(ranks))))
+    share = min(1.0, most / len(order)) if order else 1.0
+    return {name: int(order[rank] * share) for name, rank in ranks.items()}
+
+
+def _ranks(names: list[str], pairs: list[Pair]) -> dict[str, int]:
     """The longest way from somebody whom nobody calls; loops are cut where they close."""
     callers: dict[str, list[str]] = {name: [] for name in names}
     for source, destination in pairs:
@@ -63,9 +161,3 @@ def _ranks(names: list[str], pairs: list[tuple[str, str]]) -> dict[str, int]:
     for name in sorted(names, key=lambda n: (-calls[n], n)):
         ranks[name] = rank(name, frozenset())
     return ranks
-
-
-def _pull(name: str, pairs: list[tuple[str, str]], order: Mapping[str, float]) -> float:
-    """The mean height of the callers that have a place already."""
-    heights = [order[a] for a, b in pairs if b == name and a in order]
-    return sum(heights) / len(heights) if heights else 0.0
