@@ -218,6 +218,12 @@ def packet(
     payload = MARK + number.to_bytes(4, "big")
     if protocol == socket.IPPROTO_TCP:
         body = struct.pack("!HHIIBBHHH", sport, dport, 1, 0, 5 << 4, 2, 65535, 0, 0) + payload
+    elif protocol == socket.IPPROTO_SCTP:
+        # INIT (RFC 9260 3.3.2), which opens an association; what follows is no chunk that counts.
+        head = struct.pack("!HHII", sport, dport, 0, 0)
+        body = head + struct.pack("!BBHIIHHI", 1, 0, 20, 1, 65535, 1, 1, 1) + payload
+    elif protocol == socket.IPPROTO_UDPLITE:
+        body = struct.pack("!HHHH", sport, dport, 0, 0) + payload
     elif protocol == socket.IPPROTO_UDP:
         body = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
     elif protocol in (socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6):

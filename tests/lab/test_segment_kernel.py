@@ -11,11 +11,15 @@ from random import Random
 
 import pytest
 
-from controlplane.segment.compile import Books, compile_policy
+from controlplane.segment.compile import Books, Compiled, compile_policy
 from controlplane.segment.enforcer import FlowRecord, Slot
+from controlplane.segment.incremental import IncrementalCompiler
+from controlplane.segment.policy import Policy
 from controlplane.segment.reference import evaluate
+from controlplane.segment.service import PORT_PROTOCOLS
 from controlplane.segment.tables import Reader
 from controlplane.segment.verdict import Verdict
+from controlplane.segment.workload import Claimant, Inventory
 from tests.lab import segment_node as node
 from tests.lab.agents import inside, until
 from tests.lab.segment_node import NodeProcess, World
@@ -26,6 +30,7 @@ pytestmark = pytest.mark.lab
 UNROUTED = {"255.255.255.255", "ffff::1"}
 """Addresses that no router forwards to or from."""
 FIRST_SPORT = 10_000
+SEEDS, WALKS, STEPS = 40, 12, 4
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +96,7 @@ class Trial:
     def key(self) -> tuple[object, ...]:
         """The flow as a record names it."""
         probe, packet = self.probe, self.probe.packet
-        ported = packet.protocol in (6, 17)
+        ported = packet.protocol in PORT_PROTOCOLS
         kind = packet.icmp_type if packet.protocol in (1, 58) else -1
         ports = (self.sport, packet.dport) if ported else (0, 0)
         return (probe.zone, probe.source, probe.destination, packet.protocol, *ports, kind)
@@ -119,7 +124,7 @@ def _distinct(probes: list[worlds.Probe]) -> list[worlds.Probe]:
     found = []
     for probe in probes:
         packet = probe.packet
-        if packet.protocol not in (6, 17):
+        if packet.protocol not in PORT_PROTOCOLS:
             key = (
                 probe.zone, frozenset((probe.source, probe.destination)), packet.protocol,
                 packet.icmp_type,
@@ -131,8 +136,35 @@ def _distinct(probes: list[worlds.Probe]) -> list[worlds.Probe]:
     return found
 
 
-def _trials(rng: Random, process: NodeProcess, *, staged: bool) -> list[Trial]:
-    """Have the kernel hold a random world, and say what is right for its probes."""
+@dataclass
+class Held:
+    """What the kernel holds: policies over an inventory, and the tables that they are."""
+
+    inventory: Inventory
+    policies: list[Policy]
+    compiled: list[Compiled]
+
+    def trials(self, rng: Random) -> list[Trial]:
+        """Random probes, and what is right for them."""
+        readers = [Reader(each.tables) for each in self.compiled]
+        found = []
+        probes = _distinct([probe for probe in worlds.probes(rng, 12) if _usable(probe)])
+        for number, probe in enumerate(probes):
+            flow = (probe.zone, probe.source, probe.destination, probe.packet)
+            verdicts = [reader.verdict(*flow) for reader in readers]
+            for policy, compiled, verdict in zip(
+                self.policies, self.compiled, verdicts, strict=True
+            ):
+                meant = evaluate(policy, self.inventory, *flow)
+                assert meant.allowed == verdict.allowed
+                assert meant.rule == compiled.rule_ids[verdict.rule]
+            staged = verdicts[1] if len(verdicts) > 1 else None
+            found.append(Trial(number, FIRST_SPORT + number, probe, verdicts[0], staged))
+        return found
+
+
+def _hold(rng: Random, process: NodeProcess, *, staged: bool) -> Held:
+    """Have the kernel hold a random world."""
     inventory, books = worlds.inventory_of(worlds.claimants(rng)), Books()
     policies = [worlds.policy(rng) for _ in range(2 if staged else 1)]
     compiled = [compile_policy(policy, inventory, books) for policy in policies]
@@ -140,18 +172,7 @@ def _trials(rng: Random, process: NodeProcess, *, staged: bool) -> list[Trial]:
     process.segment("submit", Slot.STAGED, compiled[1].tables if staged else None)
     process.segment("zones", node.ZONES)
     process.segment("settled")
-    readers = [Reader(each.tables) for each in compiled]
-    trials = []
-    probes = _distinct([probe for probe in worlds.probes(rng, 12) if _usable(probe)])
-    for number, probe in enumerate(probes):
-        flow = (probe.zone, probe.source, probe.destination, probe.packet)
-        verdicts = [reader.verdict(*flow) for reader in readers]
-        meant = evaluate(policies[0], inventory, *flow)
-        assert meant.allowed == verdicts[0].allowed
-        assert meant.rule == compiled[0].rule_ids[verdicts[0].rule]
-        sport = FIRST_SPORT + number
-        trials.append(Trial(number, sport, probe, verdicts[0], verdicts[1] if staged else None))
-    return trials
+    return Held(inventory, policies, compiled)
 
 
 def _packet(trial: Trial) -> bytes:
@@ -212,6 +233,7 @@ def _compare(world: World, process: NodeProcess, path: Path, trials: list[Trial]
         seen["allowed" if trial.enforced.allowed else "denied"] += 1
         seen["logged"] += bool(trial.enforced.logs)
         seen["stray"] += not trial.is_followed
+        seen[f"protocol {trial.probe.packet.protocol}"] += 1
         seen["differs"] += trial.staged is not None and (
             trial.staged.allowed != trial.enforced.allowed
         )
@@ -225,10 +247,58 @@ def test_real_packets_meet_the_verdict_of_the_reference(
 ) -> None:
     process.apply(node.desired(towards_core=path.to_core))
     seen: Counter[str] = Counter()
-    for seed in range(40):
-        trials = _trials(Random(seed), process, staged=seed % 2 == 1)
+    for seed in range(SEEDS):
+        rng = Random(seed)
+        trials = _hold(rng, process, staged=seed % 2 == 1).trials(rng)
         seen += _compare(world, process, path, trials)
     print(path.name, dict(seen))
     # Were nearly all allowed or denied, agreement would mean little.
     assert min(seen["allowed"], seen["denied"]) > 500
     assert min(seen["logged"], seen["stray"], seen["differs"]) > 100
+    assert min(seen[f"protocol {number}"] for number in (1, 6, 17, 58, 132, 136)) > 20
+
+
+def test_after_every_change_of_somebody_real_packets_meet_the_new_verdict(
+    world: World, process: NodeProcess
+) -> None:
+    """Workloads and routes come, change and go, as differences: never as whole tables."""
+    process.apply(node.desired())
+    path, seen, differed = PATHS[0], Counter[str](), 0
+    for seed in range(WALKS):
+        rng, books = Random(1000 + seed), Books()
+        policy, before = worlds.policy(rng), worlds.claimants(rng, 8)
+        present: dict[str, Claimant] = {each.key: each for each in before}
+        compiler = IncrementalCompiler(policy, worlds.inventory_of(before), books)
+        process.segment("submit", Slot.ENFORCED, compiler.tables)
+        process.segment("submit", Slot.STAGED, None)
+        process.segment("zones", node.ZONES)
+        process.segment("settled")
+        for _ in range(STEPS):
+            differed += _step(rng, process, compiler, present)
+            process.segment("settled")
+            inventory = worlds.inventory_of([*present.values()])
+            held = Held(inventory, [policy], [compiler.compiled()])
+            seen += _compare(world, process, path, held.trials(rng))
+    print(dict(seen), f"{differed} differences")
+    assert min(seen["allowed"], seen["denied"]) > 300
+    assert differed > WALKS * STEPS
+    assert process.call("segment.repairs") == 0
+
+
+def _step(
+    rng: Random, process: NodeProcess, compiler: IncrementalCompiler, present: dict[str, Claimant]
+) -> int:
+    """A few changes, each sent as a difference; how many were any."""
+    sent = 0
+    for _ in range(4):
+        if present and rng.randrange(3) == 0:
+            key = rng.choice(sorted(present))
+            del present[key]
+            delta = compiler.drop(key)
+        else:
+            fresh = worlds.claimant(rng)
+            present[fresh.key] = fresh
+            delta = compiler.put(fresh)
+        process.segment("submit_delta", Slot.ENFORCED, delta)
+        sent += bool(delta)
+    return sent

@@ -55,8 +55,12 @@ WIDE = tuple(
 )
 PORTS = (0, 1, 2, 3, 4, 5, 6, 7, 65534, 65535)
 PORTED, PLAIN = (6, 17), (47, 0)
+SCTP, UDP_LITE = 132, 136
+RARE, RARE_PORTS = (SCTP, UDP_LITE), (2, 5, 65535)
+"""Protocols that have ports too, and are seldom drawn."""
 BROAD = (ANY_SERVICE, whole_protocol(6), Service(6, 1, 6), Service(17, 2, 65535))
 NARROW = (
+    *(whole_protocol(SCTP), Service(SCTP, 2, 5), Service(UDP_LITE, 5, 65535)),
     *(whole_protocol(protocol) for protocol in (17, 1, 58, 47)),
     *(Service(1, kind, kind) for kind in (7, 8)),
     *(Service(58, kind, kind) for kind in (8, 9)),
@@ -197,6 +201,7 @@ class Probe:
 
 def _packets(family: int) -> tuple[Packet, ...]:
     ported = [Packet(family, protocol, dport=port) for protocol in PORTED for port in PORTS]
+    ported += [Packet(family, protocol, dport=port) for protocol in RARE for port in RARE_PORTS]
     own, foreign = (1, 58) if family == 4 else (58, 1)
     typed = [Packet(family, own, icmp_type=kind) for kind in (7, 8, 9, 10)]
     plain = [Packet(family, protocol) for protocol in PLAIN]

@@ -1,0 +1,59 @@
+"""The PE where a packet enters and the PE where it leaves say the same, whoever is where."""
+
+# ruff: noqa: S311 - seeded worlds, not secrets
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from random import Random
+
+from controlplane.segment.compile import compile_policy
+from controlplane.segment.directory import group_ids
+from controlplane.segment.policy import Policy
+from controlplane.segment.reference import evaluate
+from controlplane.segment.tables import Reader
+from controlplane.segment.workload import Inventory, RemotePrefix, Workload
+from tests.property import segment_worlds as worlds
+
+SEEDS = 150
+
+
+def _workloads(rng: Random) -> list[Workload]:
+    """Workloads of which no two have the same prefix."""
+    taken, found = set(), []
+    for number, each in enumerate(worlds.claimants(rng, 20)):
+        if isinstance(each, Workload):
+            own = tuple(p for p in each.addresses if (each.vrf, p) not in taken)
+            taken |= {(each.vrf, p) for p in own}
+            found.append(replace(each, name=f"w{number}", addresses=own))
+    return [each for each in found if each.addresses]
+
+
+def _seen_by(policy: Policy, here: list[Workload], there: list[Workload]) -> Inventory:
+    """A PE: its own workloads, and those of the other by what their routes carry."""
+    remotes = [
+        RemotePrefix(each.vrf, prefix, group_ids(policy, each))
+        for each in there
+        for prefix in each.addresses
+    ]
+    return Inventory(frozenset(worlds.ZONES), tuple(here), tuple(remotes))
+
+
+def test_both_pes_say_the_same_of_every_packet() -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(SEEDS):
+        rng = Random(seed)
+        policy, everybody = worlds.policy(rng), _workloads(rng)
+        half = [each for each in everybody if rng.randrange(2)]
+        rest = [each for each in everybody if each not in half]
+        sides = (_seen_by(policy, half, rest), _seen_by(policy, rest, half))
+        readers = [Reader(compile_policy(policy, side).tables) for side in sides]
+        for probe in worlds.probes(rng):
+            flow = (probe.zone, probe.source, probe.destination, probe.packet)
+            one, other = (evaluate(policy, side, *flow) for side in sides)
+            assert one == other, (seed, probe)
+            assert {reader.verdict(*flow).allowed for reader in readers} == {one.allowed}
+            seen["allowed" if one.allowed else "denied"] += 1
+            seen["by a rule"] += one.tier is not None
+    assert min(seen.values()) > 3000, seen
