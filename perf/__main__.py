@@ -1,15 +1,19 @@
 """``make bench``: measure beside FRR on the lab kernel, and write the report.
 
-    python -m perf [--routes N] [--per-update N ...] [--receivers NAME ...]
+    python -m perf                          all of it, into perf/
+    python -m perf --only fleet rebuild     some parts, into perf/partial/
+    python -m perf --report                 only the page anew, from results.json
 
-Writes ``report.md``, ``results.json`` and the plot into ``perf/``, or ``--output``. The exit
-status is 1 if a router failed, and 0 whether or not a target is met.
+Writes ``report.md``, ``results.json`` and the pictures. The exit status is 1 if something that
+was measured failed, and 0 whether or not a target is met.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,57 +21,73 @@ from pathlib import Path
 import msgspec
 
 from labs.kernel import choice
-from perf import guest, plot, report, segment, segment_plot, segment_report
+from perf import guest, plot, report, segment, segment_names, segment_plot
 from perf.machine import machine, versions
 from perf.probes import DESTINATIONS
 from perf.results import Machine, Results, RoutingRun
 from perf.segment_results import SegmentRun
 
 HERE = Path(__file__).parent
+ROUTING = "routing"
+PARTS = (ROUTING, *segment.PARTS)
 MEMORY = "4G"
 LONGEST_SECONDS = 3600.0
+RESULTS = "results.json"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure and write; with ``--report`` only write anew from ``results.json``."""
-    output = HERE
-    if "--report" in argv:
-        results = msgspec.json.decode((output / "results.json").read_bytes(), type=Results)
+    """Measure and write, or only write."""
+    options = _options().parse_args(argv)
+    output = options.output or (HERE / "partial" if options.only else HERE)
+    if options.report:
+        results = msgspec.json.decode((output / RESULTS).read_bytes(), type=Results)
     else:
-        results = measure(argv)
-        (output / "results.json").write_bytes(
-            msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n"
-        )
+        output.mkdir(parents=True, exist_ok=True)
+        results = measure(options.only or PARTS)
+        text = msgspec.json.format(msgspec.json.encode(results), indent=1)
+        (output / RESULTS).write_bytes(text + b"\n")
     write(results, output)
-    print(f"written: {output / 'report.md'}")
-    return int(any(run.failure for run in results.routing) or not results.routing)
+    print(f"written: {output / 'report.md'}, after {results.seconds / 60:.0f} minutes of measuring")
+    return int(results.has_failed)
 
 
-def measure(options: Sequence[str]) -> Results:
+def measure(parts: Sequence[str]) -> Results:
     """Run the bench on the lab kernel and return what it found, whole or not."""
     chosen = choice.choose()
     print(f"bench on {chosen.kind.value}, {chosen.reason}", flush=True)
-    before = machine("", chosen.kind.value, MEMORY)
+    before, started = machine("", chosen.kind.value, MEMORY), time.monotonic()
+    segments = [part for part in parts if part != ROUTING]
     with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as scratch:
         directory = Path(scratch)
-        command = [sys.executable, "-m", "perf.guest", scratch, *options]
-        choice.run(command, choice=chosen, mem=MEMORY, timeout=LONGEST_SECONDS, results=directory)
+        # A lab kernel of its own for each part: what one leaves behind is no other's burden.
+        jobs = [["perf.guest", scratch]] if ROUTING in parts else []
+        jobs += [["perf.segment", scratch, "--part", part] for part in segments]
+        for job in jobs:
+            command = [sys.executable, "-m", *job]
+            choice.run(
+                command, choice=chosen, mem=MEMORY, timeout=LONGEST_SECONDS, results=directory
+            )
         return Results(
             date=datetime.now(UTC).isoformat(timespec="minutes"),
+            seconds=time.monotonic() - started,
             machine=_with_kernel(before, directory),
             versions=versions(),
             routing=_runs(directory),
-            segment=_segment(directory, chosen),
+            segment=_segment(directory, segments),
         )
 
 
 def write(results: Results, output: Path) -> None:
-    """Write the report and its plot."""
+    """Write the report and its pictures."""
     destinations = DESTINATIONS * (results.routing[0].vrfs if results.routing else 0)
     (output / "report.md").write_text(report.render(results, destinations))
-    plot.draw(results.routing, output / report.PLOT)
-    if results.segment and results.segment.paces:
-        segment_plot.draw(results.segment.paces, output / segment_report.PLOT)
+    if results.routing:
+        plot.draw(results.routing, output / report.PLOT)
+    found = results.segment
+    if found and found.paces:
+        segment_plot.draw_paces(found.paces, output / segment_names.PACES_PLOT)
+    if found and (found.fleet or found.changes):
+        segment_plot.draw_times(found, output / segment_names.CHANGES_PLOT)
 
 
 def _with_kernel(before: Machine, directory: Path) -> Machine:
@@ -76,12 +96,17 @@ def _with_kernel(before: Machine, directory: Path) -> Machine:
     return msgspec.structs.replace(before, lab_kernel=kernel)
 
 
-def _segment(directory: Path, chosen: choice.Choice) -> SegmentRun | None:
-    """The part on microsegmentation, on a lab kernel of its own."""
-    command = [sys.executable, "-m", "perf.segment", str(directory)]
-    choice.run(command, choice=chosen, mem=MEMORY, timeout=LONGEST_SECONDS, results=directory)
-    file = directory / segment.FILE
-    return msgspec.json.decode(file.read_bytes(), type=SegmentRun) if file.exists() else None
+def _segment(directory: Path, parts: Sequence[str]) -> SegmentRun | None:
+    """The parts on microsegmentation, put together; a part without a word has failed."""
+    whole = SegmentRun()
+    for part in parts:
+        file = segment.file_of(directory, part)
+        if file.exists():
+            found = msgspec.json.decode(file.read_bytes(), type=SegmentRun)
+        else:
+            found = SegmentRun(failure=f"{part}: the lab kernel ended before it was done\n")
+        whole = whole.joined(found)
+    return whole if parts else None
 
 
 def _runs(directory: Path) -> tuple[RoutingRun, ...]:
@@ -89,6 +114,14 @@ def _runs(directory: Path) -> tuple[RoutingRun, ...]:
     return (
         msgspec.json.decode(file.read_bytes(), type=tuple[RoutingRun, ...]) if file.exists() else ()
     )
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m perf", description="The bench.")
+    parser.add_argument("--only", nargs="+", choices=PARTS, help="these parts")
+    parser.add_argument("--output", type=Path, help="where to (perf/, or perf/partial/)")
+    parser.add_argument("--report", action="store_true", help="measure nothing, write anew")
+    return parser
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from statistics import median
 
-from perf import segment_report
+from perf import segment_report, segment_targets
 from perf.results import Results, RoutingRun
 from perf.targets import REFERENCE, Verdict, megabytes, verdicts
 
@@ -48,8 +48,8 @@ main table.
 def render(results: Results, destinations: int) -> str:
     """The whole page, in Markdown."""
     runs = results.routing
-    found = [*verdicts(runs), *segment_report.verdicts(results.segment)]
-    parts = [_HEAD, _facts(results), _steadiness(runs), _targets(found)]
+    found = [*verdicts(runs), *segment_targets.verdicts(results.segment)]
+    parts = [_HEAD, _facts(results), _steadiness(_paces(results)), _targets(found)]
     if runs:
         first = runs[0]
         parts += [
@@ -66,39 +66,46 @@ def _facts(results: Results) -> str:
     machine = results.machine
     facts = {
         "date": results.date,
+        "took": f"{results.seconds / 60:.0f} minutes",
         "machine": f"{machine.cpu}, {machine.cores} cores, {machine.memory_gib:.0f} GiB",
         "load before": f"{machine.load:.1f}",
         "host kernel": machine.host_kernel,
         "lab kernel": f"{machine.lab_kernel} ({machine.lab_kind}, {machine.guest_memory})",
-        "pace": _pace(results.routing),
+        "pace": _pace(_paces(results)),
         **results.versions,
     }
     return _rows(("", ""), ((name, value) for name, value in facts.items()))
 
 
-def _steadiness(runs: Sequence[RoutingRun]) -> str:
+def _paces(results: Results) -> list[float]:
+    """What the fixed loop took each time, in seconds."""
+    segment = results.segment.pace if results.segment else ()
+    return [*(pace for run in results.routing for pace in run.pace), *segment]
+
+
+def _steadiness(paces: Sequence[float]) -> str:
     """A warning if something else had the CPU: then the shares are not to be relied on."""
-    paces = [pace for run in runs for pace in run.pace]
     if not paces or max(paces) <= STEADY * min(paces):
         return ""
     return (
         f"**The machine was not steady**: the same loop took up to {max(paces) / min(paces):.1f} "
         "times as long at one moment as at another, so something else had the CPU, and not to the "
-        "same degree in each run. Run it again on a quiet machine before relying on a share.\n"
+        "same degree all the time. Run it again on a quiet machine before relying on a figure of "
+        "one run beside one of another; shares of packets a second compare neighbours in time.\n"
     )
 
 
-def _pace(runs: Sequence[RoutingRun]) -> str:
-    """Whether the runs had the machine to themselves alike."""
-    paces = [pace * 1000 for run in runs for pace in run.pace]
+def _pace(paces: Sequence[float]) -> str:
+    """Whether all that was measured had the machine to itself alike."""
     if not paces:
         return "unknown"
-    return f"a fixed loop took {min(paces):.0f} to {max(paces):.0f} ms before and after the runs"
+    low, high = (f"{seconds * 1000:.0f}" for seconds in (min(paces), max(paces)))
+    return f"a fixed loop took {low} to {high} ms before and after each part"
 
 
 def _targets(found: Sequence[Verdict]) -> str:
     if not found:
-        return "## Targets\n\nNothing to judge: a run of each router is needed.\n"
+        return "## Targets\n\nNothing to judge: a part is missing.\n"
     rows = ((v.target, v.measured, "met" if v.met else "**missed**") for v in found)
     return "## Targets\n\n" + _rows(("target", "measured", ""), rows)
 

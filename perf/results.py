@@ -70,10 +70,19 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole bench: when (UTC, ISO 8601), where, with which versions, and what came out."""
+    """A bench, whole or in part: when (UTC, ISO 8601), how long it took, where, with which
+    versions, and what came out."""
 
     date: str
+    seconds: float = 0.0
     machine: Machine
     versions: dict[str, str]
     routing: tuple[RoutingRun, ...] = ()
     segment: SegmentRun | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """True if something that was to be measured was not."""
+        failed = any(run.failure for run in self.routing)
+        failed = failed or bool(self.segment and self.segment.failure)
+        return failed or not (self.routing or self.segment)

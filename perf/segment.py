@@ -1,6 +1,5 @@
-"""The bench of microsegmentation, as root on the lab kernel: ``python -m perf.segment DIRECTORY``.
-
-Leaves ``segment.json`` in the directory.
+"""A part of the bench of microsegmentation, as root on the lab kernel:
+``python -m perf.segment DIRECTORY --part PART``. Leaves a file of its results in the directory.
 """
 
 from __future__ import annotations
@@ -12,66 +11,81 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+import grpc
 import msgspec
 
-from controlplane.segment.enforcer import Slot
-from pe.agent import Agent
-from pe.segment.keeper import SegmentKeeper
-from perf import segment_changes, segment_forwarding, segment_node, segment_telemetry
+from labs.lab import LabError
+from perf import fleet, segment_changes, segment_forwarding, segment_telemetry
+from perf.guest import KERNEL_FILE
+from perf.machine import pace
+from perf.namespaces import inside
+from perf.segment_node import sites
+from perf.segment_pe import Half
 from perf.segment_results import SegmentRun
 
-FILE = "segment.json"
-PARTS = ("changes", "rebuild", "telemetry", "forwarding")
+PARTS = ("changes", "rebuild", "telemetry", "forwarding", "fleet")
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is measured in each part."""
+
+    changes: segment_changes.Plan = segment_changes.Plan()
+    telemetry: segment_telemetry.Plan = segment_telemetry.Plan()
+    forwarding: segment_forwarding.Plan = segment_forwarding.Plan()
+    fleet: fleet.Plan = fleet.Plan()
+
+
+def file_of(directory: Path, part: str) -> Path:
+    """Where a part leaves its results."""
+    return directory / f"segment-{part}.json"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run it; the exit status is 1 if something failed."""
+    """Run it; the exit status is 1 if it failed."""
     options = _options().parse_args(argv)
-    with segment_node.namespaces():
-        found = asyncio.run(_measured(options.parts))
-    (options.directory / FILE).write_bytes(msgspec.json.encode(found))
+    (options.directory / KERNEL_FILE).write_text(Path("/proc/version").read_text())
+    say(f"{options.part} ...")
+    before = pace()
+    found = _measured(options.part, msgspec.json.decode(options.plan, type=Plan))
+    found = msgspec.structs.replace(found, pace=(before, pace()))
+    file_of(options.directory, options.part).write_bytes(msgspec.json.encode(found))
     return int(bool(found.failure))
 
 
-async def _measured(parts: Sequence[str]) -> SegmentRun:
-    agent = Agent(emit=lambda _: None, log=_log)
-    keeper = SegmentKeeper(log=_log, require=agent.require_verdicts)
-    await keeper.start()
-    await agent.start()
-    agent.submit(segment_node.desired())
-    agent.mark_in_sync()
-    await agent.settled()
-    segment_node.settle_neighbours()
-    found = SegmentRun()
+def _measured(part: str, plan: Plan) -> SegmentRun:
+    """What was found, or why it failed."""
     try:
-        for part in parts:
-            say(f"{part} ...")
-            found = await _part(part, agent, keeper, found)
-    except (OSError, RuntimeError):
-        found = msgspec.structs.replace(found, failure=traceback.format_exc())
-        say(found.failure)
-    finally:
-        await keeper.stop()
-        await agent.stop()
-    return found
+        match part:
+            case "forwarding":
+                return SegmentRun(paces=tuple(segment_forwarding.paces(say, plan.forwarding)))
+            case "fleet":
+                return SegmentRun(fleet=fleet.fleet(say, plan.fleet))
+            case _:
+                return asyncio.run(_on_one(part, plan))
+    except (OSError, RuntimeError, LabError, grpc.RpcError):
+        failure = f"{part}: {traceback.format_exc()}"
+        say(failure)
+        return SegmentRun(failure=failure)
 
 
-async def _part(part: str, agent: Agent, keeper: SegmentKeeper, found: SegmentRun) -> SegmentRun:
-    keeper.submit(Slot.STAGED, None)
-    keeper.zones({segment_node.VRF: segment_node.ZONE})
-    match part:
-        case "changes":
-            changes = await segment_changes.tag_changes(keeper)
-            return msgspec.structs.replace(found, changes=changes)
-        case "rebuild":
-            rebuild = await segment_changes.rebuilds(keeper)
-            return msgspec.structs.replace(found, rebuild=rebuild)
-        case "telemetry":
-            tellings = await segment_telemetry.tellings(keeper, staged=False)
-            return msgspec.structs.replace(found, telling=tuple(tellings))
-        case _:
-            paces = await segment_forwarding.paces(agent, keeper, say)
-            return msgspec.structs.replace(found, paces=tuple(paces))
+async def _on_one(part: str, plan: Plan) -> SegmentRun:
+    """The parts that need one PE, in this process."""
+    with sites(1) as (site,), inside(site.pe):
+        half = Half()
+        await half.start(site)
+        try:
+            match part:
+                case "changes":
+                    changes = await segment_changes.tag_changes(half.keeper, plan.changes)
+                    return SegmentRun(changes=changes)
+                case "rebuild":
+                    rebuild = await segment_changes.rebuilds(half.keeper, site, plan.changes)
+                    return SegmentRun(rebuild=rebuild)
+                case _:
+                    told = await segment_telemetry.tellings(half.keeper, site, plan.telemetry)
+                    return SegmentRun(telling=tuple(told))
+        finally:
+            await half.stop()
 
 
 def say(text: str) -> None:
@@ -80,17 +94,13 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _log(level: str, event: str, fields: dict[str, str | int]) -> None:
-    if level != "debug":
-        say(f"  {level} {event} {fields}")
-
-
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="perf.segment")
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--part", required=True, choices=PARTS)
+    parser.add_argument("--plan", default="{}", help="how much of it, as JSON")
     return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

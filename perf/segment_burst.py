@@ -1,5 +1,5 @@
 """New flows at a steady pace, from a process of its own: ``python -m perf.segment_burst RATE
-SECONDS MAC DPORT...``, run in the sender's namespace.
+SECONDS PORT MAC DPORT...``, run in the sender's namespace.
 
 The packet generator of the kernel would keep the lab kernel's one CPU to itself while it waits.
 Prints how many it sent, and in how many seconds.
@@ -10,28 +10,21 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address
 from time import monotonic, sleep
 
-from labs.packets import ETH_IP, ethernet, mac, udp
 from perf import segment_world as world
+from perf.segment_frames import plain, with_ports
 
 TICK = 0.01
-PORT_AT = 34
-"""Of the source port in a frame."""
 
 
-def frames(target: bytes, dports: Sequence[int], count: int) -> Iterator[bytes]:
-    """Every frame another flow between two workloads, to one port after the other. The checksum
-    of each is that of the first: whoever runs this has switched the check off."""
-    ends = (str(IPv4Address(world.FIRST)), str(IPv4Address(world.FIRST + world.ADDRESSES)))
-    plain = {
-        port: ethernet(target, b"\x02" + bytes(5), ETH_IP, udp(*ends, port)) for port in dports
-    }
+def frames(target: str, dports: Sequence[int], count: int) -> Iterator[bytes]:
+    """Every frame another flow between two workloads, to one port after the other."""
+    ends = (world.address(0), world.address(1))
+    first = plain(target, ends, (0, 0))
     for number in range(count):
-        frame = plain[dports[number % len(dports)]]
-        sport = (1024 + number // len(dports) % 60_000).to_bytes(2, "big")
-        yield frame[:PORT_AT] + sport + frame[PORT_AT + 2 :]
+        sport = 1024 + number // len(dports) % 60_000
+        yield with_ports(first, (sport, dports[number % len(dports)]))
 
 
 def send(port: str, listed: Sequence[bytes], rate: int) -> float:
@@ -50,11 +43,11 @@ def send(port: str, listed: Sequence[bytes], rate: int) -> float:
 
 def main(argv: Sequence[str]) -> int:
     """Send."""
-    rate, seconds, target, *dports = argv
-    listed = [*frames(mac(target), [int(port) for port in dports], int(rate) * int(seconds))]
+    rate, seconds, port, target, *dports = argv
+    listed = [*frames(target, [int(dport) for dport in dports], int(rate) * int(seconds))]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    print(len(listed), send("up0", listed, int(rate)))
+    print(len(listed), send(port, listed, int(rate)))
     return 0
 
 

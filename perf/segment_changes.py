@@ -1,96 +1,120 @@
-"""How soon a change of policy is enforced, and what a rebuild costs those who send meanwhile."""
+"""How soon verdict tables are in the kernel, and what a rebuild costs those who send meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
-from ipaddress import IPv4Address
 from time import perf_counter
+
+import msgspec
 
 from controlplane.segment.compile import Books
 from controlplane.segment.enforcer import Slot
 from controlplane.segment.incremental import IncrementalCompiler
 from controlplane.segment.tables import Delta, delta_size
 from pe.segment.keeper import SegmentKeeper
-from pe.segment.program import TABLE
+from perf import segment_text as text
 from perf import segment_world as world
-from perf.segment_node import CORE, ZONE, Sender, run
+from perf.segment_node import CORE, VRF, ZONE, Sender, Site, run
 from perf.segment_results import Changes, Rebuild
 
-WORKLOADS = 10_000
-ROUNDS = 500
-PROGRAM_ROUNDS = 50
-REBUILDS = 3
-RATE, SECONDS = 2_000, 12
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is measured: tag changes go in turns, ours and then some of the nft program's."""
+
+    workloads: int = 10_000
+    turns: int = 10
+    ours: int = 50
+    programs: int = 10
+    rebuilds: int = 5
+    rate: int = 2_000
+    """New flows a second while rebuilding."""
+    seconds: int = 15
 
 
-async def tag_changes(keeper: SegmentKeeper) -> Changes:
+async def tag_changes(keeper: SegmentKeeper, plan: Plan) -> Changes:
     """One workload after the other changes its tier: from the tag to the kernel."""
-    compiler = IncrementalCompiler(world.policy(), world.inventory(WORKLOADS), Books())
-    keeper.submit(Slot.ENFORCED, compiler.tables)
-    await keeper.settled()
-    compiled, enforced = [], []
-    for number in range(ROUNDS):
-        changed = world.workload(number * 17 % WORKLOADS, tier=(number * 7 + 3) % world.TIERS)
-        before = perf_counter()
-        delta = compiler.put(changed)
-        between = perf_counter()
-        keeper.submit_delta(Slot.ENFORCED, delta)
-        await keeper.settled()
-        compiled.append(between - before)
-        enforced.append(perf_counter() - before)
-        assert delta_size(delta) >= world.ADDRESSES
-    by_program = [_by_program(delta) for delta in _more(compiler)]
-    keeper.submit(Slot.ENFORCED, compiler.tables)
-    await keeper.settled()
-    size = compiler.tables.size()
+    maker = IncrementalCompiler(world.policy(), world.inventory(plan.workloads), Books())
+    await _hold(keeper, maker)
+    run("nft", "-f", "-", stdin=text.table(maker.tables))
+    compiled, enforced, by_program = list[float](), list[float](), list[float]()
+    number = 0
+    for _ in range(plan.turns):
+        for _ in range(plan.ours):
+            number += 1
+            delta, took = _changed(maker, number, plan)
+            compiled.append(took)
+            enforced.append(took + await _ours(keeper, delta))
+        theirs = []
+        for _ in range(plan.programs):
+            number += 1
+            theirs.append(_changed(maker, number, plan)[0])
+        for delta in theirs:
+            by_program.append(_by_program(delta))
+        for delta in theirs:
+            await _ours(keeper, delta)  # the first one looks what the nft program has done
+    size = maker.tables.size()
+    run("nft", "delete", "table", *text.TABLE.split())
     return Changes(
-        workloads=WORKLOADS,
-        elements=size,
-        compiled=tuple(compiled),
-        enforced=tuple(enforced),
-        by_program=tuple(by_program),
-    )
+        workloads=plan.workloads, elements=size, compiled=tuple(compiled),
+        enforced=tuple(enforced), by_program=tuple(by_program),
+    )  # fmt: skip
 
 
-def _more(compiler: IncrementalCompiler) -> Iterator[Delta]:
-    for number in range(PROGRAM_ROUNDS):
-        yield compiler.put(world.workload(number, tier=(number + 11) % world.TIERS))
+async def _hold(keeper: SegmentKeeper, maker: IncrementalCompiler) -> None:
+    keeper.submit(Slot.ENFORCED, maker.tables)
+    keeper.submit(Slot.STAGED, None)
+    keeper.zones({VRF: ZONE})
+    await keeper.settled()
 
 
-def _by_program(delta: Delta) -> float:
-    """The same change of addresses through the nft program: the usual way."""
-    change = delta["addresses4"]
-    gone = ", ".join(f"{ZONE:#x} . {IPv4Address(packed)}" for _, packed in change.gone)
-    put = ", ".join(
-        f"{ZONE:#x} . {IPv4Address(packed)} : {value:#x}"
-        for (_, packed), value in change.put.items()
-    )
-    name = f"inet {TABLE} e_addresses4"
-    text = f"delete element {name} {{ {gone} }}\nadd element {name} {{ {put} }}\n"
+def _changed(maker: IncrementalCompiler, number: int, plan: Plan) -> tuple[Delta, float]:
+    who = number * 17 % plan.workloads
+    changed = world.workload(who, (who + 1 + number % (world.TIERS - 1)) % world.TIERS)
     before = perf_counter()
-    run("nft", "-f", "-", stdin=text)
+    delta = maker.put(changed)
+    took = perf_counter() - before
+    assert delta_size(delta) >= world.ADDRESSES
+    return delta, took
+
+
+async def _ours(keeper: SegmentKeeper, delta: Delta) -> float:
+    before = perf_counter()
+    keeper.submit_delta(Slot.ENFORCED, delta)
+    await keeper.settled()
     return perf_counter() - before
 
 
-async def rebuilds(keeper: SegmentKeeper) -> Rebuild:
+def _by_program(delta: Delta) -> float:
+    """The same change through the nft program, of a copy: words made before, program started."""
+    words = text.change(delta)
+    before = perf_counter()
+    run("nft", "-f", "-", stdin=words)
+    return perf_counter() - before
+
+
+async def rebuilds(keeper: SegmentKeeper, site: Site, plan: Plan) -> Rebuild:
     """The table is made anew several times, while every packet opens a flow and every other one
     must not pass."""
-    tables = world.tables(WORKLOADS)
-    keeper.submit(Slot.ENFORCED, tables)
-    await keeper.settled()
-    _count_at_the_core()
-    sender = Sender(RATE, SECONDS, world.ALLOWED, world.DENIED)
+    maker = IncrementalCompiler(world.policy(), world.inventory(plan.workloads), Books())
+    await _hold(keeper, maker)
+    _count_at_the_core(site)
+    sender = Sender(site, plan.rate, plan.seconds, (world.ALLOWED, world.DENIED))
     await asyncio.sleep(1)
-    seconds = [await _rebuild(keeper) for _ in range(REBUILDS)]
+    seconds = [await _rebuild(keeper) for _ in range(plan.rebuilds)]
     if not sender.sending:
-        raise RuntimeError("the traffic ended before the rebuilds")
-    sent, _ = await asyncio.to_thread(sender.wait)
+        raise RuntimeError(f"the traffic ended before the rebuilds, which took {seconds}")
+    sent, took = await asyncio.to_thread(sender.wait)
     allowed, denied = _counted()
+    words, by_program = text.table(maker.tables), list[float]()
+    for _ in range(plan.rebuilds):
+        before = perf_counter()
+        run("nft", "-f", "-", stdin=words)
+        by_program.append(perf_counter() - before)
+    run("nft", "delete", "table", *text.TABLE.split())
     return Rebuild(
-        elements=tables.size(), seconds=tuple(seconds), sent=sent,
-        lost=sent // 2 - allowed, admitted=denied,
+        elements=maker.tables.size(), seconds=tuple(seconds), by_program=tuple(by_program),
+        rate=sent / took, sent=sent, lost=sent // 2 - allowed, admitted=denied,
     )  # fmt: skip
 
 
@@ -101,13 +125,13 @@ async def _rebuild(keeper: SegmentKeeper) -> float:
     return perf_counter() - before
 
 
-def _count_at_the_core() -> None:
+def _count_at_the_core(site: Site) -> None:
     # Behind one label: the UDP ports are 4 + 20 bytes on.
     rules = "".join(
         f"add rule netdev count in @nh,208,16 {port} counter\n"
         for port in (world.ALLOWED, world.DENIED)
     )
-    hook = 'type filter hook ingress device "up0" priority 0;'
+    hook = f'type filter hook ingress device "{site.core}" priority 0;'
     head = f"add table netdev count\nadd chain netdev count in {{ {hook} }}\n"
     run("ip", "netns", "exec", CORE, "nft", "-f", "-", stdin=head + rules)
 

@@ -1,145 +1,155 @@
-"""What a policy costs each packet, beside the same PE without one, or with a list of rules."""
+"""What a policy costs each packet, beside the same PE without one, or with a list of rules.
+
+Every configuration has a PE of its own, and all of them are there all the time: in each round
+every one of them is sent the same short burst, one right after the other, so that whatever else
+the machine does meets them alike. What is compared are figures of the same round.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 
-from controlplane.segment.enforcer import Slot
-from pe.agent import Agent
+import msgspec
+
 from pe.kernel import netlink as nl
 from pe.kernel.nft import NETLINK_NETFILTER
-from pe.segment.keeper import SegmentKeeper
 from perf import segment_world as world
-from perf.segment_node import VRF, ZONE, arrived, run
-from perf.segment_report import BOTH, FEW, NEW, PLAIN, TRACKED
+from perf.namespaces import inside
+from perf.segment_names import AGAIN, BOTH, FEW, NEW, PLAIN, TRACKED, listed_name, policy_name
+from perf.segment_node import CLIENT, Site, sites
+from perf.segment_pe import Case, Process
 from perf.segment_results import Pace
-from perf.segment_traffic import Traffic, send
+from perf.segment_traffic import Traffic, answer, send
 
-ROUNDS, SHOTS = 4, 15
-"""Each case is measured in so many short shots, and comes round so often."""
-COUNT = {FEW: 10_000, NEW: 6_000}
-SIZES = {"few entries": 2, "1,000 entries": 150, "50,000 entries": 10_000}
-"""Nearly; how many there are is measured -> workloads."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A configuration of the PE: entries of a policy, or rules of a list."""
-
-    name: str
-    workloads: int | None = None
-    staged: bool = False
-    tracked: bool = True
-    rules: int = 0
+Say = Callable[[str], None]
+SIZES = tuple(world.SIZES)
+LARGEST = SIZES[-1]
+CONNECTIONS = (2000, 2999)
+"""Source ports of the few flows."""
 
 
-CASES = (
-    Case(PLAIN, tracked=False),
-    Case(TRACKED, rules=1),
-    *(Case(name, workloads) for name, workloads in SIZES.items()),
-    Case(BOTH, SIZES["50,000 entries"], staged=True),
-    Case("list of 100 rules", rules=100),
-    Case("list of 1,000 rules", rules=1000),
-)
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is measured. A list of rules gets fewer packets the longer it is: ``patience`` is
+    how many rules all packets of a burst together may be asked at most."""
+
+    few_rounds: int = 120
+    few_packets: int = 20_000
+    new_rounds: int = 25
+    new_packets: int = 6_000
+    patience: int = 20_000_000
+    sizes: tuple[int, ...] = SIZES
 
 
-async def paces(agent: Agent, keeper: SegmentKeeper, say: Callable[[str], None]) -> list[Pace]:
-    """Every case with few flows and with new ones, round after round."""
-    found: dict[tuple[str, str], list[float]] = {}
-    lost: dict[tuple[str, str], int] = {}
-    for number in range(ROUNDS):
-        for case in CASES:
-            undo = await _arrange(agent, keeper, case)
-            for flows in (FEW, NEW):
-                if case.name == PLAIN and flows == NEW:
-                    continue
-                shots = [_measure(flows, case.workloads or 2) for _ in range(SHOTS)]
-                found.setdefault((case.name, flows), []).extend(pace for pace, _ in shots)
-                missing = max(0, sum(gone for _, gone in shots))  # the core hears others, too
-                lost[case.name, flows] = lost.get((case.name, flows), 0) + missing
-                best, usual = max(shots)[0], median(pace for pace, _ in shots)
-                say(f"  {number + 1} {case.name}, {flows}: {best:,.0f}/s, median {usual:,.0f}")
-            await undo()
+def cases(sizes: Sequence[int]) -> list[Case]:
+    """All configurations; of the reference there are two, which shows what a difference means."""
+    largest = world.SIZES[sizes[-1]]
+    policies = [
+        Case(name=policy_name(size), workloads=world.SIZES[size][0], tiers=world.SIZES[size][1])
+        for size in sizes
+    ]
     return [
-        Pace(name=name, flows=flows, rounds=tuple(rounds), lost=lost[name, flows])
-        for (name, flows), rounds in found.items()
+        Case(name=PLAIN),
+        Case(name=TRACKED, rules=1),
+        Case(name=AGAIN, rules=1),
+        *policies,
+        Case(name=BOTH, workloads=largest[0], tiers=largest[1], staged=True),
+        *(Case(name=listed_name(size), rules=size) for size in sizes),
     ]
 
 
-async def _arrange(
-    agent: Agent, keeper: SegmentKeeper, case: Case
-) -> Callable[[], Awaitable[None]]:
-    if case.workloads is not None:
-        tables = world.tables(case.workloads)
-        keeper.submit(Slot.ENFORCED, tables)
-        keeper.submit(Slot.STAGED, tables if case.staged else None)
-        keeper.zones({VRF: ZONE})
-        await keeper.settled()
-    elif case.tracked:
-        keeper.zones({})
-        await keeper.settled()
-        await agent.require_verdicts(frozenset({VRF}), frozenset())
-        run("nft", "-f", "-", stdin=_list(case.rules))
-    else:
-        keeper.zones({})
-        await keeper.settled()
-        await agent.require_verdicts(frozenset(), frozenset())
+@dataclass
+class Bed:
+    """A PE in its configuration, and what was found."""
 
-    async def undo() -> None:
-        if case.rules:
-            run("nft", "delete", "table", "inet", "listed")
-        keeper.zones({})
-        await keeper.settled()
-        await agent.require_verdicts(frozenset(), frozenset())
+    site: Site
+    case: Case
+    process: Process
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+    counts: dict[str, list[int]] = field(default_factory=dict)
 
-    return undo
+    def measure(self, flows: str, traffic: Traffic) -> None:
+        """One burst."""
+        before = self.site.arrived()
+        pace = send(self.site, traffic)
+        arrived = self.site.arrived() - before
+        self.rounds.setdefault(flows, []).append(pace)
+        sent, come = self.counts.get(flows, (0, 0))
+        self.counts[flows] = [sent + traffic.count, come + arrived]
 
+    def few(self, count: int) -> Traffic:
+        """A thousand connections from one workload to another, over and over."""
+        there = world.address(1)
+        return Traffic(count, (CLIENT, CLIENT), (there, there), CONNECTIONS, world.ALLOWED)
 
-def _list(rules: int) -> str:
-    """Rules one after the other; the last of them lets the traffic through. A flow that was let
-    through once is not looked up again, as is usual."""
-    at = "inet listed"
-    lines = [
-        f"add table {at}",
-        f"add chain {at} forward {{ type filter hook forward priority -10; policy accept; }}",
-        f"add rule {at} forward ct mark 1 accept",
-    ]
-    lines += [
-        f"add rule {at} forward ip saddr 10.1.0.0/24 ip daddr 10.2.{n // 250}.{n % 250} "
-        f"udp dport {world.ALLOWED} accept"
-        for n in range(rules - 1)
-    ]
-    lines.append(f"add rule {at} forward udp dport {world.ALLOWED} ct mark set 1 accept")
-    return "\n".join(lines) + "\n"
+    def new(self, plan: Plan) -> Traffic:
+        """Every packet opens one more, to any of the workloads."""
+        last = self.case.rules or self.case.workloads * world.ADDRESSES - 1
+        count = min(plan.new_packets, max(200, plan.patience // (self.case.rules or 1)))
+        ends = (world.address(1), world.address(last))
+        return Traffic(count, (CLIENT, CLIENT), ends, (1024, 65000), world.ALLOWED, ("IPDST_RND",))
 
 
-def _measure(flows: str, workloads: int) -> tuple[float, int]:
-    if flows == NEW:
-        forget_connections()
-    else:
-        send(_traffic(flows, 2000, workloads))
-    before = arrived()
-    pace = send(_traffic(flows, COUNT[flows], workloads))
-    return pace, COUNT[flows] - (arrived() - before)
+def paces(say: Say, plan: Plan) -> list[Pace]:
+    """Every configuration with few flows, then with new ones."""
+    with _beds(cases(plan.sizes), say) as beds:
+        for number in range(plan.few_rounds):
+            for bed in _in_turn(beds, number):
+                bed.measure(FEW, bed.few(plan.few_packets))
+        _say(say, beds, FEW)
+        tracking = [bed for bed in beds if bed.case.name != PLAIN]
+        for number in range(plan.new_rounds):
+            for bed in _in_turn(tracking, number):
+                bed.process.resume()  # telling of new flows is part of what they cost
+                forget_connections(bed.site)
+                bed.measure(NEW, bed.new(plan))
+                bed.process.pause()
+        _say(say, tracking, NEW)
+        return [_pace(bed, flows) for bed in beds for flows in bed.rounds]
 
 
-def forget_connections() -> None:
+@contextlib.contextmanager
+def _beds(wanted: Sequence[Case], say: Say) -> Iterator[list[Bed]]:
+    with contextlib.ExitStack() as stack:
+        made: list[Bed] = []
+        for site, case in zip(stack.enter_context(sites(len(wanted))), wanted, strict=True):
+            process = stack.enter_context(Process(site, case))
+            bed = Bed(site, case, process)
+            few = bed.few(2 * (CONNECTIONS[1] - CONNECTIONS[0] + 1))
+            send(site, few)
+            answer(site, few)
+            process.pause()
+            made.append(bed)
+            say(f"  {case.name}: {process.size} elements or rules")
+        yield made
+
+
+def _in_turn(beds: Sequence[Bed], number: int) -> Sequence[Bed]:
+    """There and back again: nobody is always the first, or always after the same other one."""
+    return beds if number % 2 == 0 else beds[::-1]
+
+
+def _pace(bed: Bed, flows: str) -> Pace:
+    sent, arrived = bed.counts[flows]
+    return Pace(
+        name=bed.case.name, flows=flows, rounds=tuple(bed.rounds[flows]), size=bed.process.size,
+        sent=sent, arrived=arrived,
+    )  # fmt: skip
+
+
+def _say(say: Say, beds: Sequence[Bed], flows: str) -> None:
+    for bed in beds:
+        found = bed.rounds[flows]
+        sent, arrived = bed.counts[flows]
+        words = f"median {median(found):,.0f}/s, best {max(found):,.0f}/s"
+        say(f"  {bed.case.name}, {flows} flows: {words}, {arrived:,} of {sent:,} arrived")
+
+
+def forget_connections(site: Site) -> None:
     """Empty connection tracking, as ``conntrack -F`` does."""
-    opened = nl.NetlinkSocket(NETLINK_NETFILTER)
+    with inside(site.pe):
+        opened = nl.NetlinkSocket(NETLINK_NETFILTER)
     opened.request(1 << 8 | 2, 0, bytes(4))
     opened.close()
-
-
-def _traffic(flows: str, count: int, workloads: int) -> Traffic:
-    """Few: a thousand connections from one workload to another. New: every packet one more."""
-    if flows == FEW:
-        return Traffic(
-            count, ("10.1.0.0", "10.1.0.0"), ("10.1.0.5", "10.1.0.5"), (2000, 2999),
-            (world.ALLOWED, world.ALLOWED),
-        )  # fmt: skip
-    return Traffic(
-        count, ("10.1.0.0", "10.1.0.4"), ("10.1.0.5", world.last_address(workloads)),
-        (1024, 65000), (world.ALLOWED, world.ALLOWED), ("IPSRC_RND", "IPDST_RND"),
-    )  # fmt: skip

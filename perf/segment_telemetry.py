@@ -6,60 +6,69 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+import msgspec
+
 from controlplane.segment.enforcer import FlowRecord, Slot
+from controlplane.segment.flowbook import FlowBook
 from pe.segment.keeper import SegmentKeeper
 from perf import segment_world as world
-from perf.segment_node import VRF, ZONE
+from perf.segment_node import CLIENT, VRF, ZONE, Site
 from perf.segment_results import Telling
 from perf.segment_traffic import Traffic, bursts
 
-RATES = (5_000, 10_000, 30_000)
-SECONDS, EVERY = 5.0, 0.1
-QUIET = 2.5
-"""Seconds after which nothing is on its way any more."""
+EVERY = 0.1
+QUIET = 3.0
+"""Seconds after which nothing is on its way any more: twice what the keeper checks, and more."""
 
 
-class Listener:
-    """Counts what it is told."""
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Rates (new flows a second) without and with a staged revision, each for so many seconds."""
 
-    def __init__(self) -> None:
-        self.told = self.lost = 0
-
-    def __call__(self, records: Sequence[FlowRecord], lost: int) -> None:
-        """Count."""
-        self.told += len(records)
-        self.lost += lost
+    rates: tuple[int, ...] = (5_000, 10_000, 30_000)
+    staged_rates: tuple[int, ...] = (5_000, 10_000)
+    seconds: float = 5.0
 
 
-async def tellings(keeper: SegmentKeeper, *, staged: bool) -> list[Telling]:
+async def tellings(keeper: SegmentKeeper, site: Site, plan: Plan) -> list[Telling]:
     """One after the other; the sender is the kernel, and every packet opens a flow."""
-    tables = world.tables(100)
-    keeper.submit(Slot.ENFORCED, tables)
-    keeper.submit(Slot.STAGED, tables if staged else None)
-    keeper.zones({VRF: ZONE})
-    await keeper.settled()
-    listener = Listener()
-    keeper.watch(listener)
-    return [await _telling(keeper, listener, rate) for rate in RATES]
+    found = []
+    for staged, rates in ((False, plan.rates), (True, plan.staged_rates)):
+        tables = world.tables(100)
+        keeper.submit(Slot.ENFORCED, tables)
+        keeper.submit(Slot.STAGED, tables if staged else None)
+        keeper.zones({VRF: ZONE})
+        await keeper.settled()
+        for rate in rates:
+            found.append(await _telling(keeper, site, rate, plan.seconds, staged=staged))
+    return found
 
 
-async def _telling(keeper: SegmentKeeper, listener: Listener, rate: int) -> Telling:
+async def _telling(
+    keeper: SegmentKeeper, site: Site, rate: int, seconds: float, *, staged: bool
+) -> Telling:
+    book = FlowBook()
+
+    def take(records: Sequence[FlowRecord], lost: int) -> None:
+        book.take(records, lost, time.time(), str, str)
+
+    keeper.watch(lambda *_: None)
     await asyncio.sleep(QUIET)
-    listener.told = listener.lost = 0
+    keeper.watch(take)
     before = keeper.counters()[f"judged_{ZONE}"]
     # Denied: they leave no connection behind, so that as many as one likes may come.
-    traffic = Traffic(
-        int(rate * EVERY), ("10.1.0.0", "10.1.0.0"), ("10.1.0.5", "10.1.0.200"), (1024, 65000),
-        (world.DENIED, world.DENIED),
-    )  # fmt: skip
+    targets = (world.address(1), world.address(100 * world.ADDRESSES - 1))
+    count = int(rate * EVERY)
+    traffic = Traffic(count, (CLIENT, CLIENT), targets, (1024, 65000), world.DENIED)
     cpu = time.process_time()
-    sent, seconds = await asyncio.to_thread(bursts, traffic, SECONDS, EVERY)
+    sent, took = await asyncio.to_thread(bursts, site, traffic, seconds, EVERY)
     await asyncio.sleep(QUIET)
     return Telling(
-        rate=sent / seconds,
-        seconds=seconds,
+        rate=sent / took,
+        seconds=took,
+        staged=staged,
+        sent=sent,
         judged=keeper.counters()[f"judged_{ZONE}"] - before,
-        told=listener.told,
-        lost=listener.lost,
+        seen=sum(each.count for each in book.seen()),
+        lost=book.lost,
         cpu=time.process_time() - cpu,
     )

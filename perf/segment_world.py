@@ -11,43 +11,54 @@ from controlplane.segment.document import parse_policy
 from controlplane.segment.policy import Policy
 from controlplane.segment.tables import Tables
 from controlplane.segment.workload import Inventory, Workload
-from perf.segment_node import VRF
+from perf.segment_node import CE_PORT, VRF
 
 FIRST = int(IPv4Address("10.1.0.0"))
 ALLOWED, DENIED = 5000, 6000
+TIER_PORT = 20_000
+"""A tier's own UDP port is this one plus its number."""
 TIERS = 50
 ADDRESSES = 5
 """Of each workload."""
+SIZES = {10: (1, 1), 1000: (180, 8), 50_000: (10_000, TIERS)}
+"""About so many elements -> workloads and tiers; how many they are is counted."""
 
 
-def policy() -> Policy:
-    """Default deny, and a rule for each tier: what senders may ask of it, among forty services."""
+def document(tiers: int = TIERS) -> str:
+    """Default deny, and a rule for each tier: what everybody may ask of it."""
     lines = ["modes: {default: full}", "rules:"]
-    for tier in range(TIERS):
-        ports = f"udp/{ALLOWED}, tcp/{1000 + tier}, tcp/{2000 + 10 * tier}-{2005 + 10 * tier}"
+    for tier in range(tiers):
+        ports = f"udp/{ALLOWED}, udp/{TIER_PORT + tier}, tcp/{2000 + 10 * tier}-{2005 + 10 * tier}"
         lines.append(f"  - allow role=any to tier=t{tier} on {ports}")
-    return parse_policy("\n".join(lines))
-
-
-def workload(number: int, *, tier: int | None = None) -> Workload:
-    """One of them, with its addresses in a row."""
-    first = FIRST + number * ADDRESSES
-    addresses = tuple(host_prefix(IPv4Address(first + n)) for n in range(ADDRESSES))
-    tags = {"role": "any", "tier": f"t{number % TIERS if tier is None else tier}"}
-    return Workload(f"w{number}", VRF, "pe-gen", addresses, tags)
-
-
-def inventory(workloads: int) -> Inventory:
-    """So many workloads, all in one VRF."""
-    return Inventory(frozenset({VRF}), tuple(workload(n) for n in range(workloads)))
-
-
-def last_address(workloads: int) -> str:
-    """The last address of so many workloads."""
-    return str(IPv4Address(FIRST + workloads * ADDRESSES - 1))
+    return "\n".join(lines) + "\n"
 
 
 @functools.cache
-def tables(workloads: int) -> Tables:
+def policy(tiers: int = TIERS) -> Policy:
+    """That document, read."""
+    return parse_policy(document(tiers))
+
+
+def workload(number: int, tier: int) -> Workload:
+    """One of them, with its addresses in a row."""
+    first = number * ADDRESSES
+    prefixes = tuple(host_prefix(IPv4Address(address(first + n))) for n in range(ADDRESSES))
+    return Workload(f"w{number}", VRF, CE_PORT, prefixes, {"role": "any", "tier": f"t{tier}"})
+
+
+def inventory(workloads: int, tiers: int = TIERS) -> Inventory:
+    """So many workloads, all in one VRF."""
+    made = tuple(workload(number, number % tiers) for number in range(workloads))
+    return Inventory(frozenset({VRF}), made)
+
+
+def address(number: int) -> str:
+    """An address of theirs, by its number."""
+    return str(IPv4Address(FIRST + number))
+
+
+@functools.cache
+def tables(workloads: int, tiers: int = TIERS) -> Tables:
     """Their tables. Shared: not to be changed."""
-    return compile_policy(policy(), inventory(workloads), Books()).tables
+    made = inventory(workloads, tiers)
+    return compile_policy(policy(tiers), made, Books()).tables
