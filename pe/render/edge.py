@@ -58,9 +58,9 @@ def _ingress(scope: Scope, port: CePort) -> Iterator[Chain]:
     yield Chain(
         f"ce_{p}",
         (
-            f"ether type arp goto arp_{p}",
             f"ether type ip goto v4_{p}",
             f"ether type ip6 goto v6_{p}",
+            f"ether type arp goto arp_{p}",
             *_tags(scope, port.name),
             dropped("lbl_06", port.name),
         ),
@@ -102,8 +102,6 @@ def _ipv4(port: CePort) -> Iterator[str]:
     yield f"ip saddr {own} {dropped('spf_01', port.name)}"
     yield from _foreign_sources(port, 4)
     yield f"ip daddr {braces(NOWHERE_4)} {dropped('acl_06', port.name)}"
-    # Before connection tracking puts fragments together (RFC 6192 section 3.1).
-    yield f"ip daddr {own} ip frag-off & 0x3fff != 0 {dropped('cpp_02', port.name)}"
     yield f"ip daddr {own} goto pe_{name(port.name)}"
     yield "accept"
 
@@ -133,8 +131,6 @@ def _ipv6(port: CePort) -> Iterator[str]:
     yield f"ip6 saddr {{ ::, fe80::/10 }} goto link_{p}"
     yield from _foreign_sources(port, 6)
     yield f"ip6 daddr {{ fe80::/10, ff00::/8 }} goto link_{p}"
-    yield f"ip6 daddr {own} ip6 nexthdr {FRAGMENT} {dropped('cpp_02', port.name)}"
-    yield f"ip6 daddr {own} exthdr frag exists {dropped('cpp_02', port.name)}"
     yield f"ip6 daddr {own} goto pe_{p}"
     yield "accept"
 
@@ -157,6 +153,10 @@ def _link_local(port: CePort) -> Iterator[str]:
 def _to_pe(port: CePort) -> Iterator[str]:
     """For the PE itself. Who may is decided in INPUT; here, how often anybody may try."""
     p = name(port.name)
+    # Before connection tracking puts fragments together (RFC 6192 section 3.1).
+    yield f"ip frag-off & 0x3fff != 0 {dropped('cpp_02', port.name)}"
+    yield f"ip6 nexthdr {FRAGMENT} {dropped('cpp_02', port.name)}"
+    yield f"exthdr frag exists {dropped('cpp_02', port.name)}"
     yield f"tcp dport 179 goto bgp_{p}"
     yield f"tcp sport 179 goto bgp_{p}"
     yield f"icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} goto nd_{p}"

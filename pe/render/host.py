@@ -24,56 +24,73 @@ SMALL_LINK = {4: 30, 6: 126}
 
 
 def sets(scope: Scope) -> Iterator[NamedSet]:
-    """Ports by what they are, sessions, zones."""
+    """Ports by what they are, sessions, and where packets go by their device: one look-up each
+    time, whatever there is to be said about a port."""
     desired = scope.desired
-    ports = {*desired.ce_ports, *desired.core_ports, *desired.vrfs, "lo", *scope.spare_ports}
-    stateless = {port.name for port in scope.ce_ports if not scope.is_tracked(port.vrf)}
-    stateless |= {vrf.name for vrf in scope.vrfs if not scope.is_tracked(vrf.name)}
-    yield devices("known", ports)
     yield devices("vrfs", desired.vrfs)
     yield devices("ce_ports", desired.ce_ports)
     yield devices("core_ports", desired.core_ports)
     yield devices("spare_ports", scope.spare_ports)
-    yield devices("stateless", stateless)
-    yield devices("whole_or_not", _only_counted(scope))
-    if zones := _zones(scope):
-        yield NamedSet("zones", "typeof iifname : ct zone", zones, is_map=True)
+    yield _verdicts("arrivals", "ifname", _arrivals(scope))
+    yield _verdicts("departures", "ifname", _tracking(scope))
+    yield _verdicts("crossings", "ifname", _crossings(scope))
     for version in (4, 6):
         kind = f"ipv{version}_addr"
         pair = f"ifname . {kind} . {kind}"
         yield NamedSet(f"neighbours{version}", f"type {pair}", _neighbours(scope, version))
         yield _verdicts(f"sessions{version}", pair, _ce_sessions(scope, version))
         yield _verdicts(f"core_sessions{version}", f"{kind} . {kind}", _core(scope, version))
-    yield _verdicts("limited_vrfs", "ifname", _limited(scope, by_port=False))
-    yield _verdicts("limited_ports", "ifname", _limited(scope, by_port=True))
+    yield _verdicts("limited_ports", "ifname", _limited(scope))
     yield from _judged_sets(scope)
     yield from _on_link_sets(scope)
 
 
-def _only_counted(scope: Scope) -> set[str]:
-    """Ports and VRFs whose connections are counted and no more: no rule there needs to see whole
-    datagrams, and the memory for putting them together is one for all VRFs (DOS-8)."""
-    if not scope.on(Guard.LIMITS):
-        return set()
-    counted = {
-        v.name for v in scope.vrfs if scope.is_tracked(v.name) and v.name not in scope.tracked
-    }
-    return counted | {port.name for port in scope.ce_ports if port.vrf in counted}
+def _arrivals(scope: Scope) -> frozenset[str]:
+    """Every port that may say anything, and how what comes from it is tracked. The core and the
+    node itself are not in any zone."""
+    others = {*scope.desired.core_ports, "lo", *scope.spare_ports}
+    passed = {f"{quoted(device)} : accept" for device in others}
+    return frozenset({*_tracking(scope), *passed})
+
+
+def _tracking(scope: Scope) -> frozenset[str]:
+    """CE ports and VRFs. A VRF's device has no zone: its ports have, and by VRF it has no
+    effect (T4)."""
+    vrfs = {f"{quoted(v.name)} : {_untracked(scope, v.name) or 'accept'}" for v in scope.vrfs}
+    ports = {f"{quoted(p.name)} : {_port_tracking(scope, p)}" for p in scope.ce_ports}
+    return frozenset({*vrfs, *ports})
+
+
+def _port_tracking(scope: Scope, port: CePort) -> str:
+    return f"goto zone_{port.zone}" if scope.is_tracked(port.vrf) else "goto stateless"
+
+
+def _untracked(scope: Scope, vrf: str) -> str:
+    """What of a VRF's packets is not tracked: all, or pieces of datagrams; "": nothing."""
+    if not scope.is_tracked(vrf):
+        return "goto stateless"
+    return "goto pieces" if _is_only_counted(scope, vrf) else ""
+
+
+def _is_only_counted(scope: Scope, vrf: str) -> bool:
+    """Connections are counted and no more: no rule there needs to see whole datagrams, and the
+    memory for putting them together is one for all VRFs (DOS-8)."""
+    return scope.on(Guard.LIMITS) and scope.is_tracked(vrf) and vrf not in scope.tracked
+
+
+def _crossings(scope: Scope) -> frozenset[str]:
+    """Where a packet goes that is forwarded, by where it comes from: a VRF's, or the core's."""
+    vrfs = {f"{quoted(vrf.name)} : goto {_from(scope, vrf.name)}" for vrf in scope.vrfs}
+    core = {f"{quoted(port)} : goto from_core" for port in scope.desired.core_ports}
+    return frozenset({*vrfs, *core})
+
+
+def _from(scope: Scope, vrf: str) -> str:
+    return f"from_{name(vrf)}" if _is_limited(scope, vrf) else "from_vrf"
 
 
 def _verdicts(set_name: str, key: str, elements: frozenset[str]) -> NamedSet:
     return NamedSet(set_name, f"type {key} : verdict", elements, is_map=True)
-
-
-def _zones(scope: Scope) -> frozenset[str]:
-    """By port, both ways: by VRF it has no effect, and one way leaves replies invalid (T4, T5)."""
-    if not scope.on(Guard.ZONES):
-        return frozenset()
-    return frozenset(
-        f"{quoted(port.name)} : {port.zone}"
-        for port in scope.ce_ports
-        if scope.is_tracked(port.vrf)
-    )
 
 
 def _neighbours(scope: Scope, version: int) -> frozenset[str]:
@@ -108,7 +125,6 @@ def _sessions(scope: Scope) -> list[Session]:
 def _judged_sets(scope: Scope) -> Iterator[NamedSet]:
     judged = {vrf.name for vrf in scope.vrfs if scope.is_judged(vrf.name)}
     if judged:
-        yield devices("judged_vrfs", judged)
         ports = (port for port in scope.ce_ports if port.vrf in judged)
         jumps = frozenset(f"{quoted(p.name)} : jump leak_{name(p.vrf)}" for p in ports)
         yield _verdicts("judged_ports", "ifname", jumps)
@@ -117,30 +133,24 @@ def _judged_sets(scope: Scope) -> Iterator[NamedSet]:
 def _leaks(scope: Scope) -> Iterator[str]:
     """Out of a VRF without policy straight into one that is under policy, where routes leak."""
     if any(scope.is_judged(vrf.name) for vrf in scope.vrfs):
-        yield "iifname != @judged_vrfs oifname vmap @judged_ports"
+        yield "oifname vmap @judged_ports"
 
 
 def _is_limited(scope: Scope, vrf: str) -> bool:
     return scope.is_judged(vrf) or (scope.is_tracked(vrf) and scope.on(Guard.LIMITS))
 
 
-def _limited(scope: Scope, *, by_port: bool) -> frozenset[str]:
-    owners = [(p.name, p.vrf) for p in scope.ce_ports] if by_port else [
-        (vrf.name, vrf.name) for vrf in scope.vrfs
-    ]  # fmt: skip
+def _limited(scope: Scope) -> frozenset[str]:
     return frozenset(
-        f"{quoted(device)} : jump limit_{name(vrf)}"
-        for device, vrf in owners
-        if _is_limited(scope, vrf)
+        f"{quoted(port.name)} : jump limit_{name(port.vrf)}"
+        for port in scope.ce_ports
+        if _is_limited(scope, port.vrf)
     )
 
 
 def chains(scope: Scope) -> Iterator[Chain]:
     """Every chain of the IP stack."""
-    yield Chain("zone_in", tuple(_zone_in(scope)), f"type filter hook prerouting priority {RAW};")
-    yield Chain(
-        "zone_out", tuple(_zone(scope, "oifname")), f"type filter hook output priority {RAW};"
-    )
+    yield from _raw(scope)
     yield from _input(scope)
     for min_ttl in sorted({session.min_ttl for session in _sessions(scope)}):
         yield _ttl(min_ttl)
@@ -148,29 +158,47 @@ def chains(scope: Scope) -> Iterator[Chain]:
     yield from _limits(scope)
     yield from _on_link(scope)
     yield _forward(scope)
-    rules = ("iifname vmap @limited_vrfs", *_leaks(scope), *_on_link_jump(scope), "jump tenant")
-    yield Chain("from_vrf", rules)
+    yield from _crossed(scope)
     yield _output()
     yield Chain("to_ce", ("oifname vmap @limited_ports", *_on_link_jump(scope), "jump tenant"))
     yield Chain("tenant", ("accept",))
 
 
-def _zone_in(scope: Scope) -> Iterator[str]:
-    if scope.on(Guard.UNKNOWN_PORT):
-        yield f"iifname != @known {dropped('fail_01')}"
+def _raw(scope: Scope) -> Iterator[Chain]:
+    """Before connection tracking: what it is to follow, and in which zone."""
+    unknown = (dropped("fail_01"),) if scope.on(Guard.UNKNOWN_PORT) else ()
+    arrived = ("iifname vmap @arrivals", *unknown)
+    yield Chain("zone_in", arrived, f"type filter hook prerouting priority {RAW};")
+    left = ("oifname vmap @departures",)
+    yield Chain("zone_out", left, f"type filter hook output priority {RAW};")
+    yield Chain("stateless", ("notrack", "accept"))
+    yield Chain("pieces", tuple(_pieces()))
+    yield Chain("neighbour", tuple(_neighbour()))
+    zones = {p.zone: p.vrf for p in scope.ce_ports if scope.is_tracked(p.vrf)}
+    for zone, vrf in sorted(zones.items()):
+        yield Chain(f"zone_{zone}", tuple(_zone(scope, zone, vrf)))
+
+
+def _pieces() -> Iterator[str]:
+    yield "ip frag-off & 0x3fff != 0 notrack accept"
+    yield "exthdr frag exists notrack accept"
+
+
+def _neighbour() -> Iterator[str]:
+    """A neighbour's SYNs are let in, and each would be tracked without a limit (CPP-5, T15)."""
+    yield "iifname . ip saddr . ip daddr @neighbours4 notrack accept"
+    yield "iifname . ip6 saddr . ip6 daddr @neighbours6 notrack accept"
+
+
+def _zone(scope: Scope, zone: int, vrf: str) -> Iterator[str]:
+    """By port, both ways: one way leaves replies invalid (T5)."""
     if scope.on(Guard.LIMITS):
-        # A neighbour's SYNs are let in, and each would be tracked without a limit (CPP-5, T15).
-        yield "iifname . ip saddr . ip daddr @neighbours4 notrack accept"
-        yield "iifname . ip6 saddr . ip6 daddr @neighbours6 notrack accept"
-    yield from _zone(scope, "iifname")
-
-
-def _zone(scope: Scope, direction: str) -> Iterator[str]:
-    yield f"{direction} @stateless notrack"
-    yield f"{direction} @whole_or_not ip frag-off & 0x3fff != 0 notrack accept"
-    yield f"{direction} @whole_or_not exthdr frag exists notrack accept"
-    if _zones(scope):  # the statement alone would switch connection tracking on
-        yield f"ct zone set {direction} map @zones"
+        yield f"tcp dport {BGP} jump neighbour"
+        yield f"tcp sport {BGP} jump neighbour"
+    if _is_only_counted(scope, vrf):
+        yield from _pieces()
+    if scope.on(Guard.ZONES):
+        yield f"ct zone set {zone}"
 
 
 def _input(scope: Scope) -> Iterator[Chain]:
@@ -250,6 +278,23 @@ def _limits(scope: Scope) -> Iterator[Chain]:
         yield Chain(chain, tuple(rules if scope.on(Guard.LIMITS) else ()))
 
 
+def _crossed(scope: Scope) -> Iterator[Chain]:
+    """Out of a VRF: what holds for it, then what holds for where it goes."""
+    last = (*_on_link_jump(scope), "goto tenant")
+    for vrf in scope.vrfs:
+        if _is_limited(scope, vrf.name):
+            leaks = () if scope.is_judged(vrf.name) else _leaks(scope)
+            limit = f"jump limit_{name(vrf.name)}"
+            yield Chain(_from(scope, vrf.name), (limit, *leaks, *last))
+    yield Chain("from_vrf", (*_leaks(scope), *last))
+    yield Chain("from_core", ("oifname @core_ports accept", *_nowhere(scope)))
+
+
+def _nowhere(scope: Scope) -> Iterator[str]:
+    if scope.on(Guard.UNKNOWN_PORT):
+        yield dropped("fail_01")
+
+
 def _judged(vrf: str, then: str) -> Iterator[str]:
     """A policy is kept in a table of its own, earlier in the same hooks. What it allows has a bit
     in its connection's mark, or in its own if it has no connection; without that table nothing
@@ -308,14 +353,9 @@ def _on_link(scope: Scope) -> Iterator[Chain]:
 
 def _forward(scope: Scope) -> Chain:
     """Between VRFs only what routes say; out of the core into a VRF nothing (that is OUTPUT)."""
-    rules = (
-        "iifname @vrfs jump from_vrf",
-        "iifname @core_ports oifname @core_ports accept",
-        dropped("fail_01"),
-    )
     policy = "drop" if scope.on(Guard.UNKNOWN_PORT) else "accept"
-    kept = rules if scope.on(Guard.UNKNOWN_PORT) else rules[:2]
-    return Chain("forwarded", kept, f"type filter hook forward priority filter; policy {policy};")
+    hook = f"type filter hook forward priority filter; policy {policy};"
+    return Chain("forwarded", ("iifname vmap @crossings", *_nowhere(scope)), hook)
 
 
 def _output() -> Chain:

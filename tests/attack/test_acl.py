@@ -227,6 +227,10 @@ def test_acl_04_no_tunnel_of_a_ce_ends_here(net: Net, wrap: object, end: str) ->
         assert until(lambda: net.dropped() > before, 2.0)
 
 
+GRE_ARRIVES = ("arrivals", '{ "x-gre" : accept }')
+"""That a port of this name is known."""
+
+
 def test_acl_04_control_a_tunnel_device_takes_it_in(net: Net) -> None:
     """Without the input guard, a GRE device of the VPN would take the packet out and send it on."""
 
@@ -240,20 +244,20 @@ def test_acl_04_control_a_tunnel_device_takes_it_in(net: Net) -> None:
                "remote", plan.ce(1, 4), "dev", "ce-red-1")  # fmt: skip
         try:
             run_in("pe1", "ip", "link", "set", "x-gre", "master", "red", "up")
-            run_in("pe1", "nft", "add", "element", "inet", "bulkhead", "known", '{ "x-gre" }')
+            run_in("pe1", "nft", "add", "element", "inet", "bulkhead", *GRE_ARRIVES)
             held(net, Attack(RED.ce, frames, STATIC.ce, RED))
         finally:
-            run_in("pe1", "nft", "delete", "element", "inet", "bulkhead", "known", '{ "x-gre" }')
+            run_in("pe1", "nft", "delete", "element", "inet", "bulkhead", *GRE_ARRIVES)
             run_in("pe1", "ip", "link", "del", "x-gre", check=False)
     with Switch(net).off(Guard.INPUT):
         run_in("pe1", "ip", "link", "add", "x-gre", "type", "gre", "local", plan.gateway(1, 4),
                "remote", plan.ce(1, 4), "dev", "ce-red-1")  # fmt: skip
         try:
             run_in("pe1", "ip", "link", "set", "x-gre", "master", "red", "up")
-            run_in("pe1", "nft", "add", "element", "inet", "bulkhead", "known", '{ "x-gre" }')
+            run_in("pe1", "nft", "add", "element", "inet", "bulkhead", *GRE_ARRIVES)
             assert arrives(net, attack), "control"
         finally:
-            run_in("pe1", "nft", "delete", "element", "inet", "bulkhead", "known", '{ "x-gre" }')
+            run_in("pe1", "nft", "delete", "element", "inet", "bulkhead", *GRE_ARRIVES)
             run_in("pe1", "ip", "link", "del", "x-gre", check=False)
 
 

@@ -314,8 +314,8 @@ DRIFT: dict[str, tuple[Callable[[], object], Callable[[], bool]]] = {
         said("\t\taccept", "nft", "list", "chain", "netdev", "bulkhead", "ce_ce-red-1"),
     ),
     "an-element": (
-        does("nft add element inet bulkhead known '{{ \"hot0\" }}'"),
-        said("hot0", "nft", "list", "set", "inet", "bulkhead", "known"),
+        does("nft add element inet bulkhead arrivals '{{ \"hot0\" : accept }}'"),
+        said("hot0", "nft", "list", "map", "inet", "bulkhead", "arrivals"),
     ),
     "local-rule-first": (
         does("ip rule add pref 0 table local"),

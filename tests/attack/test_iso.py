@@ -331,14 +331,15 @@ def test_iso_12_tags_on_an_untagged_port(net: Net, version: int, tags: tuple[int
 @contextlib.contextmanager
 def in_blue(port: str, vid: int) -> Iterator[None]:
     name = f"x{vid}"
+    known = ("inet", "bulkhead", "arrivals", f'{{ "{name}" : accept }}')
     run_in("pe1", "ip", "link", "add", "link", port, "name", name, "type", "vlan", "id", str(vid))
     try:
         run_in("pe1", "ip", "link", "set", name, "master", "blue")
         run_in("pe1", "ip", "link", "set", name, "up")
-        run_in("pe1", "nft", "add", "element", "inet", "bulkhead", "known", f'{{ "{name}" }}')
+        run_in("pe1", "nft", "add", "element", *known)
         yield
     finally:
-        run_in("pe1", "nft", "delete", "element", "inet", "bulkhead", "known", f'{{ "{name}" }}')
+        run_in("pe1", "nft", "delete", "element", *known)
         run_in("pe1", "ip", "link", "del", name)
 
 
