@@ -43,6 +43,7 @@ class Explainer:
         enforced = explain(policy, *what)
         beside = explain(staged, *what) if staged else None
         response = pb.ExplainResponse(
+            vrf=vrf,
             ingress_port=self._port(vrf, source),
             source=messages.end(enforced.source),
             destination=messages.end(enforced.destination),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,9 @@ from pe.cli.table import show, table
 
 if TYPE_CHECKING:
     from bulkhead.v1 import evidence_pb2, policy_pb2
+
+
+MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"])
 
 
 @click.command(epilog=EXIT_CODES)
@@ -33,6 +37,7 @@ def explain(
 
 def _chain(answer: policy_pb2.ExplainResponse) -> Iterator[str]:
     yield f"comes in at  {answer.ingress_port or '-'}"
+    yield f"VRF          {answer.vrf}"
     target = f", imported by {answer.route_target}" if answer.route_target else ""
     yield f"route        {answer.route_prefix or 'none'}{target}"
     labels = f", labels {'/'.join(map(str, answer.labels))}" if answer.labels else ""
@@ -59,11 +64,16 @@ def _who(end: Any) -> str:
 
 @click.command(epilog=EXIT_CODES)
 @click.option("--tag", "selector", required=True, metavar="SELECTOR", help="scope=pci")
+@click.option("--since", type=MOMENT, help="UTC. Else as far back as the node remembers.")
+@click.option("--until", type=MOMENT, help="UTC. Else now.")
 @node_options
-def evidence(selector: str, socket_path: str, as_json: bool) -> None:
+def evidence(
+    selector: str, since: datetime | None, until: datetime | None, socket_path: str, as_json: bool
+) -> None:
     """What an auditor asks about the workloads that a selector chooses."""
+    span = [moment.replace(tzinfo=UTC) if moment else None for moment in (since, until)]
     with node_at(socket_path) as node:
-        answer = node.segment.get_evidence(selector)
+        answer = node.segment.get_evidence(selector, *span)
     click.echo(as_object(answer)) if as_json else show(_report(answer))
 
 

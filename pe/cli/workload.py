@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pe.cli.connection import EXIT_CODES, fail, node_at, node_options
-from pe.cli.plain import as_object, print_json
+from pe.cli.plain import as_object, print_json, word
 from pe.cli.table import show, table
 
 if TYPE_CHECKING:
@@ -77,35 +77,60 @@ def list_workloads(selector: str, vrf: str, socket_path: str, as_json: bool) -> 
     print_json(rows) if as_json else show(_table(rows))
 
 
+@workload.command()
+@click.argument("selector", default="")
+@click.option("--vrf", default="", help="Only this VPN's.")
+@click.option("-n", "limit", default=0, help="Only so many lines.")
+@node_options
+def watch(selector: str, vrf: str, limit: int, socket_path: str, as_json: bool) -> None:
+    """The workloads that a selector chooses, then every change, a line each."""
+    from bulkhead.v1 import workloads_pb2 as pb
+
+    synced, number = pb.WatchWorkloadsResponse.EVENT_SYNCED, 0
+    with node_at(socket_path) as node:
+        for told in node.segment.watch_workloads(vrf, selector):
+            if as_json:
+                click.echo(as_object(told))
+            elif told.event == synced:
+                continue
+            else:
+                event = word(told.DESCRIPTOR.enum_types_by_name["Event"], told.event)
+                click.echo(f"{event:<8}  {'  '.join(_row(told.workload))}")
+            number += 1
+            if number == limit:
+                return
+
+
 def read_tags(words: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
     """``env=prod`` and ``scope-``: what to set and what to remove."""
     set_: dict[str, str] = {}
     unset: list[str] = []
-    for word in words:
-        key, equals, value = word.partition("=")
+    for each in words:
+        key, equals, value = each.partition("=")
         if equals:
             set_[key] = value
-        elif word.endswith("-"):
-            unset.append(word[:-1])
+        elif each.endswith("-"):
+            unset.append(each[:-1])
         else:
-            fail(f"{word!r} is no tag: write KEY=VALUE, or KEY- to remove one", 2)
+            fail(f"{each!r} is no tag: write KEY=VALUE, or KEY- to remove one", 2)
     return set_, unset
 
 
 def _table(rows: list[pb.Workload]) -> Iterator[str]:
     return table(
         ("Workload", "VRF", "Port", "Addresses", "Tags", "Groups"),
-        [
-            (
-                row.name,
-                row.vrf,
-                row.port,
-                " ".join(row.addresses),
-                " ".join(f"{k}={v}" for k, v in sorted(row.tags.items())) or "-",
-                " ".join(row.groups) or "-",
-            )
-            for row in rows
-        ],
+        map(_row, rows),
+    )
+
+
+def _row(row: pb.Workload) -> tuple[str, ...]:
+    return (
+        row.name,
+        row.vrf,
+        row.port,
+        " ".join(row.addresses),
+        " ".join(f"{k}={v}" for k, v in sorted(row.tags.items())) or "-",
+        " ".join(row.groups) or "-",
     )
 
 

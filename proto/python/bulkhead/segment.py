@@ -11,6 +11,7 @@ reads from it which fields were wrong.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, cast
 
 import grpc
@@ -77,6 +78,15 @@ class Segment:
         """The workloads that match, by name."""
         request = workloads.ListWorkloadsRequest(vrf=vrf, selector=selector)
         return list(self.workloads.ListWorkloads(request, timeout=self.timeout).workloads)
+
+    def watch_workloads(
+        self, vrf: str = "", selector: str = ""
+    ) -> Iterator[workloads.WatchWorkloadsResponse]:
+        """Those that match, then every change, for as long as the caller reads."""
+        request = workloads.WatchWorkloadsRequest(vrf=vrf, selector=selector)
+        return cast(
+            Iterator[workloads.WatchWorkloadsResponse], self.workloads.WatchWorkloads(request)
+        )
 
     # -- groups -------------------------------------------------------------------------------
 
@@ -207,9 +217,16 @@ class Segment:
         request = flows.RecommendRequest(baseline=baseline, vrf=vrf)
         return cast(flows.RecommendResponse, self.flows.Recommend(request, timeout=self.timeout))
 
-    def get_evidence(self, selector: str) -> evidence.GetEvidenceResponse:
-        """What an auditor asks about the workloads that a selector chooses."""
+    def get_evidence(
+        self, selector: str, since: datetime | None = None, until: datetime | None = None
+    ) -> evidence.GetEvidenceResponse:
+        """What an auditor asks about the workloads that a selector chooses. Times know their
+        zone; left out, as far back as the node remembers, and now."""
         request = evidence.GetEvidenceRequest(selector=selector)
+        if since is not None:
+            request.since.FromDatetime(since)
+        if until is not None:
+            request.until.FromDatetime(until)
         answer = self.evidence.GetEvidence(request, timeout=self.timeout)
         return cast(evidence.GetEvidenceResponse, answer)
 

@@ -62,6 +62,17 @@ def test_workloads_in_a_table(pe: Shell) -> None:
     assert "there is no workload" in pe("workload", "tag", "nobody", "a=b", status=1)
 
 
+def test_workloads_as_they_come_and_change(pe: Shell) -> None:
+    lines = pe("workload", "watch", "tier=web", "-n", "1").splitlines()
+    assert [line.split() for line in lines] == [
+        ["present", "web", "red", "p1", WEB, "tier=web", "-"]
+    ]
+    told = [json.loads(line) for line in pe("workload", "watch", "-n", "3", "--json").splitlines()]
+    assert [(each["event"], each["workload"] and each["workload"]["name"]) for each in told] == [
+        ("present", "pay"), ("present", "web"), ("synced", None),
+    ]  # fmt: skip
+
+
 def test_groups(pe: Shell) -> None:
     enforced(pe)
     assert ["web", "101", "-", "1", "0", "tier=web"] in [
@@ -127,6 +138,10 @@ def test_explain_and_evidence(pe: Shell) -> None:
     for word in ("Members (1)", "Allowed (1)", "Denied attempts (1)", "no flow lost", PARTNER):
         assert word in report
     assert json.loads(pe("evidence", "--tag", "scope=pci", "--json"))["members"][0]["workload"]
+    long_ago = pe("evidence", "--tag", "scope=pci", "--until", "2001-01-01")
+    for word in ("Members (1)", "Denied attempts (0)", "Policy changes (0)"):
+        assert word in long_ago
+    assert "Denied attempts (1)" in pe("evidence", "--tag", "scope=pci", "--since", "2001-01-01")
 
 
 @pytest.fixture

@@ -281,7 +281,7 @@ class ExplainRequest(_message.Message):
     def __init__(self, vrf: _Optional[str] = ..., source: _Optional[str] = ..., destination: _Optional[str] = ..., service: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("ingress_port", "route_prefix", "route_target", "next_hop", "labels", "source", "destination", "enforced_steps", "enforced", "staged_steps", "staged", "reason")
+    __slots__ = ("ingress_port", "route_prefix", "route_target", "next_hop", "labels", "source", "destination", "enforced_steps", "enforced", "staged_steps", "staged", "reason", "vrf")
     INGRESS_PORT_FIELD_NUMBER: _ClassVar[int]
     ROUTE_PREFIX_FIELD_NUMBER: _ClassVar[int]
     ROUTE_TARGET_FIELD_NUMBER: _ClassVar[int]
@@ -294,6 +294,7 @@ class ExplainResponse(_message.Message):
     STAGED_STEPS_FIELD_NUMBER: _ClassVar[int]
     STAGED_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    VRF_FIELD_NUMBER: _ClassVar[int]
     ingress_port: str
     route_prefix: str
     route_target: str
@@ -306,7 +307,8 @@ class ExplainResponse(_message.Message):
     staged_steps: _containers.RepeatedCompositeFieldContainer[ExplainStep]
     staged: _flows_pb2.Ruling
     reason: str
-    def __init__(self, ingress_port: _Optional[str] = ..., route_prefix: _Optional[str] = ..., route_target: _Optional[str] = ..., next_hop: _Optional[str] = ..., labels: _Optional[_Iterable[int]] = ..., source: _Optional[_Union[_flows_pb2.FlowEnd, _Mapping]] = ..., destination: _Optional[_Union[_flows_pb2.FlowEnd, _Mapping]] = ..., enforced_steps: _Optional[_Iterable[_Union[ExplainStep, _Mapping]]] = ..., enforced: _Optional[_Union[_flows_pb2.Ruling, _Mapping]] = ..., staged_steps: _Optional[_Iterable[_Union[ExplainStep, _Mapping]]] = ..., staged: _Optional[_Union[_flows_pb2.Ruling, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+    vrf: str
+    def __init__(self, ingress_port: _Optional[str] = ..., route_prefix: _Optional[str] = ..., route_target: _Optional[str] = ..., next_hop: _Optional[str] = ..., labels: _Optional[_Iterable[int]] = ..., source: _Optional[_Union[_flows_pb2.FlowEnd, _Mapping]] = ..., destination: _Optional[_Union[_flows_pb2.FlowEnd, _Mapping]] = ..., enforced_steps: _Optional[_Iterable[_Union[ExplainStep, _Mapping]]] = ..., enforced: _Optional[_Union[_flows_pb2.Ruling, _Mapping]] = ..., staged_steps: _Optional[_Iterable[_Union[ExplainStep, _Mapping]]] = ..., staged: _Optional[_Union[_flows_pb2.Ruling, _Mapping]] = ..., reason: _Optional[str] = ..., vrf: _Optional[str] = ...) -> None: ...
 
 class ExplainStep(_message.Message):
     __slots__ = ("tier", "rule", "sentence", "answer")
