@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from labs.company import command as company
@@ -141,3 +142,12 @@ def leave(each: Host, pe: int) -> tuple[tuple[str, ...], ...]:
         ("ip", "addr", "del", f"{each.v4}/32", "dev", port),
         ("ip", "-6", "addr", "del", f"{each.v6}/128", "dev", port),
     )
+
+
+def by_old_cable(each: Host, to: Host) -> Iterator[tuple[str, ...]]:
+    """Words for ``ip`` by which a host that has moved reaches another over its first cable, with
+    the addresses that it took along."""
+    net = each.net(each.links[0])
+    yield "route", "add", f"{to.v4}/32", "via", f"192.168.{net}.1", "dev", "eth0", "src", each.v4
+    gateway = f"2001:db8:ff:{net}::1"
+    yield "-6", "route", "add", f"{to.v6}/128", "via", gateway, "dev", "eth0", "src", each.v6

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from bulkhead.v1 import flows_pb2
+from bulkhead.segment import Segment
+from bulkhead.v1 import flows_pb2, policy_pb2
 
 from labs.checks.node import established, sessions_text, show
 from labs.checks.segments import policies
@@ -96,20 +97,33 @@ def test(lab: RunningLab) -> Iterator[Outcome]:
         first = f"line {wrong.problems[0].line}: {wrong.problems[0].problem}"
         yield Outcome(len(wrong.problems) == 1, "a slip of the pen is found, with its line", first)
         answer = pe.what_if(policies.FORGETFUL, baseline="first-day")
-        hurt = {(c.flow.source.workload, c.flow.destination.workload) for c in answer.flows
-                if not c.after.allowed}  # fmt: skip
+        hurt = _hurt(answer)
         ok = ("db", "vault") in hurt
         title = "what-if: the new policy would break the nightly backup"
         yield Outcome(ok, title, f"{answer.broken_flows} flows: {sorted(hurt)}")
-        yield from _recommended(pe.recommend("first-day"))
+        yield from _recommended(pe)
     yield from _staged(lab)
 
 
-def _recommended(advice: flows_pb2.RecommendResponse) -> Iterator[Outcome]:
-    sentences = [each.sentence for each in advice.proposals]
+def _recommended(pe: Segment) -> Iterator[Outcome]:
+    sentences = [each.sentence for each in pe.recommend("first-day").proposals]
     backup = [s for s in sentences if s.startswith("allow db to vault")]
-    yield Outcome(bool(backup), "the recommender proposes rules for what was seen",
-                  "; ".join(sentences))  # fmt: skip
+    title = "the recommender proposes rules for what was seen"
+    yield Outcome(bool(backup), title, "\n".join(sentences))
+    accepted = policies.FORGETFUL + "".join(f"    - {sentence}\n" for sentence in backup)
+    hurt = _hurt(pe.what_if(accepted, baseline="first-day"))
+    title = "accepted in part, it saves the backup"
+    said = (
+        f"{len(backup)} of {len(sentences)} taken; would still break: {sorted(hurt) or 'nothing'}"
+    )
+    yield Outcome(("db", "vault") not in hurt and len(backup) < len(sentences), title, said)
+
+
+def _hurt(answer: policy_pb2.WhatIfResponse) -> set[tuple[str, str]]:
+    """Who would not reach whom any more; a workload by its name."""
+    ends = ((each.flow.source, each.flow.destination) for each in answer.flows
+            if not each.after.allowed)  # fmt: skip
+    return {(a.workload or a.address, b.workload or b.address) for a, b in ends}
 
 
 def _staged(lab: RunningLab) -> Iterator[Outcome]:

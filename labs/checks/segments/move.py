@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from labs.checks.node import show
 from labs.checks.segments.life import ask, result, segment, settled, start, text
-from labs.estate import arrive, host, leave
+from labs.estate import arrive, by_old_cable, host, leave
 from labs.lab import RunningLab
 from labs.topology import Outcome
+from pe.segment.program import TABLE
 
 WATCH_SECONDS = "25"
 
@@ -42,6 +43,31 @@ def move(lab: RunningLab) -> Iterator[Outcome]:
     yield Outcome(all(after.values()), "who may reach it does, v4 and v6", str(after))
     after = ask(lab, "web", ["http:{pay.v4}:443", "http:{pay.v6}:443", "http:{pay.v4}:8081"])
     yield Outcome(not any(after.values()), "who may not does not, v4 and v6", str(after))
+    yield from _impostor(lab)
+
+
+def _impostor(lab: RunningLab) -> Iterator[Outcome]:
+    """Somebody at the cable that payroll left, whose prefixes that port still lists."""
+    questions, before = ["redis:{db.v4}:6379", "redis:{db.v6}:6379"], _displaced(lab, "pe1")
+    ways = [*by_old_cable(host("pay"), host("db"))]
+    for way in ways:
+        lab.run("pay", "ip", *way)
+    answered = ask(lab, "pay", questions)
+    dropped = _displaced(lab, "pe1") - before
+    for way in ways:
+        lab.run("pay", "ip", *(word if word != "add" else "del" for word in way))
+    title = "from the port that it left, nobody speaks with its address"
+    said = f"{answered}; pe1 dropped {dropped} packets"
+    yield Outcome(not any(answered.values()) and dropped > 1, title, said)
+    answered = ask(lab, "pay", questions)
+    yield Outcome(all(answered.values()), "from where it is now, it does", str(answered))
+
+
+def _displaced(lab: RunningLab, node: str) -> int:
+    """Packets that came from a port with the address of somebody who lives elsewhere."""
+    listed = lab.run(node, "nft", "-j", "list", "counters", "table", "inet", TABLE).stdout
+    found = [each["counter"] for each in json.loads(listed)["nftables"] if "counter" in each]
+    return sum(int(c["packets"]) for c in found if c["name"].startswith("displaced_"))
 
 
 def _route(lab: RunningLab) -> Iterator[Outcome]:
