@@ -16,18 +16,11 @@ from controlplane.model.effects import ClaimsChanged
 from controlplane.model.events import Event
 from controlplane.model.intent import NodeIntent
 from controlplane.segment.attachment import Attachment, MembershipChange, summary, tags_text
+from controlplane.segment.carrier import Carrier, Log
 from controlplane.segment.director import Director
 from controlplane.segment.enforcer import Enforcer, FlowRecord, LiveFlow, Slot
 from controlplane.segment.flowbook import FlowBook
-from controlplane.segment.orders import (
-    ChangeHomes,
-    ChangeTables,
-    Order,
-    SetHomes,
-    SetTables,
-    SetZones,
-    TellRouter,
-)
+from controlplane.segment.orders import Order
 from controlplane.segment.placing import Fault, RefusedError, Why, refuse_misplaced
 from controlplane.segment.population import Population, latest_move
 from controlplane.segment.revision import Entry, Ledger, Signature
@@ -36,8 +29,6 @@ from controlplane.segment.verdict import DEFAULT_IDS
 from controlplane.segment.workload import Packet, Workload
 from controlplane.store.segment import Baseline, SegmentStore
 
-Log = Callable[[str, str, dict[str, str | int]], None]
-SETTLE_SECONDS = 20.0
 SWEEP_DELAY = 0.05
 """How long changes gather before established flows are held against them."""
 
@@ -66,7 +57,8 @@ class Conductor:
         self.book = FlowBook()
         self.started = clock()
         self.on_change: list[Callable[[str, Attachment], None]] = []
-        self._store, self._enforcer, self._emit, self._log = store, enforcer, emit, log
+        self._store, self._enforcer, self._log = store, enforcer, log
+        self._carrier = Carrier(enforcer, emit, log)
         self._clock = clock
         self._changing = asyncio.Lock()
         self._rule_names: dict[Slot, dict[int, str]] = {}
@@ -80,17 +72,17 @@ class Conductor:
     def open(self) -> None:
         """Tell the router of the workloads that the store knows, and listen to flows."""
         self._enforcer.watch(self._on_flows)
-        self._carry_out(self.director.routes())
+        self._carrier.carry(self.director.routes())
         self._spawn(self._expire)
 
     async def _expire(self) -> None:
         while True:
             await asyncio.sleep(EXPIRE_SECONDS)
-            self._carry_out(self.director.expire(self._clock()))
+            self._carrier.carry(self.director.expire(self._clock()))
 
     def layout(self, zones: dict[str, int]) -> None:
         """The node's VRFs and their conntrack zones."""
-        self._carry_out(self.director.set_vrfs(zones))
+        self._carrier.carry(self.director.set_vrfs(zones))
 
     def configure(self, intent: NodeIntent) -> None:
         """Go by another configuration; its workloads are attached, and those that left it go."""
@@ -98,29 +90,29 @@ class Conductor:
         wanted = {w.name: w for w in configured_workloads(intent)}
         held = self.director.population.attachments
         for name in [n for n, a in held.items() if a.configured and n not in wanted]:
-            self._carry_out(self._forget(name, CONFIGURATION))
+            self._carrier.carry(self._forget(name, CONFIGURATION))
         for name, workload in wanted.items():
             known = held.get(name)
             if known is None or not known.configured or known.workload != workload:
                 attachment = replace(self._attachment(workload, known), configured=True)
                 change = "changed" if known else "attached"
-                self._carry_out(self._put(attachment, known, CONFIGURATION, change))
+                self._carrier.carry(self._put(attachment, known, CONFIGURATION, change))
 
     def begin(self) -> None:
         """Enough is known: from now on the kernel follows."""
         if not self._begun:
             self._begun = True
-            self._carry_out(self.director.begin())
+            self._carrier.carry(self.director.begin())
 
     async def claims_changed(self, changes: Iterable[ClaimsChanged]) -> None:
         """Routes of other PEs came or went; returns once the kernel knows whose they are."""
         for change in changes:
             orders = self.director.take_claims(change.vrf, change.claims, self._clock())
             self._note_moves(change)
-            self._carry_out(orders)
+            self._carrier.carry(orders)
             self._sweep_soon(change.vrf)
         if self._begun:
-            await self._settle()
+            await self._carrier.settle()
 
     def now(self) -> float:
         """Unix time, as everything here is signed with it."""
@@ -150,7 +142,7 @@ class Conductor:
             change = "changed" if known else "attached"
             attachment = self._attachment(workload, known)
             orders = self._put(attachment, known, who, change)
-            return attachment, await self._carry_out_slowly(orders)
+            return attachment, await self._carrier.carry_slowly(orders)
 
     def _attachment(self, workload: Workload, known: Attachment | None) -> Attachment:
         moved = latest_move(self.director.population.claims, workload)
@@ -198,7 +190,7 @@ class Conductor:
             self._store.save_attachment(after, change)
             self.history.append(change)
             self._sweep_soon(workload.vrf)
-            await self._carry_out_slowly(self.director.attach(after, self._clock()))
+            await self._carrier.carry_slowly(self.director.attach(after, self._clock()))
             self._tell("changed", after)
             return after
 
@@ -208,7 +200,7 @@ class Conductor:
             if name not in self.director.population.attachments:
                 return False
             self._known(name)
-            await self._carry_out_slowly(self._forget(name, who))
+            await self._carrier.carry_slowly(self._forget(name, who))
             return True
 
     def _forget(self, name: str, who: str) -> list[Order]:
@@ -262,7 +254,7 @@ class Conductor:
                 return after, 0, 0.0
             self._store.save_ledger(before, after)
             try:
-                self._carry_out(self.director.take_ledger(after))
+                self._carrier.carry(self.director.take_ledger(after))
                 await self._enforcer.settled()
             except Exception as error:
                 await self._take_back(before, after, error)
@@ -287,8 +279,8 @@ class Conductor:
         restored = Ledger({**after.revisions, **before.revisions}, (*after.trail, entry))
         self._store.save_ledger(after, restored)
         self._log("error", "policy_refused_by_kernel", {"revision": last.after, "why": str(error)})
-        self._carry_out(self.director.take_ledger(restored))
-        await self._settle()
+        self._carrier.carry(self.director.take_ledger(restored))
+        await self._carrier.settle()
 
     # -- flows --------------------------------------------------------------------------------
 
@@ -334,7 +326,7 @@ class Conductor:
         """Somebody's groups changed: flows that are open on the strength of the old ones end."""
         await asyncio.sleep(SWEEP_DELAY)
         self._to_sweep.discard(vrf)
-        await self._settle()
+        await self._carrier.settle()
         if self._begun and vrf in self.director.zones:
             ended = await self._end_forbidden([vrf])
             if ended:
@@ -350,52 +342,6 @@ class Conductor:
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    # -- orders -------------------------------------------------------------------------------
-
-    def _carry_out(self, orders: Sequence[Order]) -> None:
-        """Hand orders on without waiting: where nothing is told that needs the kernel first."""
-        for order in orders:
-            self._hand_on(order)
-
-    async def _carry_out_slowly(self, orders: Sequence[Order]) -> bool:
-        """Hand orders on; the router hears only once the kernel holds what came before.
-
-        False if the kernel takes longer than a call lasts.
-        """
-        done = True
-        for position, order in enumerate(orders):
-            if isinstance(order, TellRouter) and position:
-                done = await self._settle()
-            self._hand_on(order)
-        return await self._settle() and done
-
-    def _hand_on(self, order: Order) -> None:
-        match order:
-            case SetZones(zones):
-                self._enforcer.zones(dict(zones))
-            case SetTables(slot, tables):
-                self._enforcer.submit(slot, tables)
-            case ChangeTables(slot, delta):
-                self._enforcer.submit_delta(slot, delta)
-            case SetHomes(homes):
-                self._enforcer.submit_homes(homes)
-            case ChangeHomes(delta):
-                self._enforcer.submit_homes_delta(delta)
-            case TellRouter(events):
-                self._emit(list(events))
-
-    async def _settle(self) -> bool:
-        try:
-            async with asyncio.timeout(SETTLE_SECONDS):
-                await self._enforcer.settled()
-        except TimeoutError:
-            self._log("error", "segment_not_settled", {"seconds": int(SETTLE_SECONDS)})
-            return False
-        except Exception as error:
-            self._log("error", "segment_refused_by_kernel", {"why": str(error)})
-            return False
-        return True
 
 
 def _forbidden(reader: Reader, flow: LiveFlow) -> bool:
