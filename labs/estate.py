@@ -7,10 +7,15 @@ from dataclasses import dataclass
 
 from labs.company import command as company
 from labs.parts import loopback
+from labs.peers.frr import programs as frr
 from labs.reflected import MD5, REFLECTOR
 from labs.topology import Program
 
-OFFICE = "203.0.113.0/24"
+OFFICE, OFFICE_ASN = "203.0.113.0/24", 65140
+OFFICE_NET = 40
+STOLEN, ITS_OWN = "65000:1:104", "64999:1:5"
+"""Large communities that the office's router puts on its route: the group of payroll, which is
+not its to give, and one that means nothing to us."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,26 @@ def _dns() -> Program:
     return Program("dns", argv)
 
 
+def _office_bgp() -> tuple[Program, ...]:
+    config = f"""\
+router bgp {OFFICE_ASN}
+ bgp router-id 203.0.113.40
+ no bgp ebgp-requires-policy
+ no bgp network import-check
+ neighbor 192.168.{OFFICE_NET}.1 remote-as 65000
+ neighbor 192.168.{OFFICE_NET}.1 password {MD5}
+ neighbor 192.168.{OFFICE_NET}.1 timers 10 30
+ neighbor 192.168.{OFFICE_NET}.1 timers connect 2
+ address-family ipv4 unicast
+  network {OFFICE}
+  neighbor 192.168.{OFFICE_NET}.1 route-map STEAL out
+ exit-address-family
+route-map STEAL permit 10
+ set large-community {STOLEN} {ITS_OWN}
+"""
+    return frr("office", config, daemons=("zebra", "bgpd"))
+
+
 HOSTS = (
     Host("web", 11, (1,), (_servers("http:80"),)),
     Host("app", 12, (1,), (_servers("http:8080"),)),
@@ -69,7 +94,7 @@ HOSTS = (
     Host("db", 21, (2,), (_redis(), _servers("sink:22"))),
     Host("vault", 25, (2,), (_servers("sink:8007", "sink:8042", "sink:8099"),)),
     Host("mon", 24, (2,), (_dns(),)),
-    Host("office", 40, (2,), (), home="203.0.113.40"),
+    Host("office", OFFICE_NET, (2,), _office_bgp(), home="203.0.113.40"),
     Host("b-web", 11, (1,), (), vrf="blue"),
     Host("b-db", 21, (2,), (_redis(),), vrf="blue"),
 )
@@ -98,18 +123,19 @@ vrfs:
 def _vrf(vpn: str, target: int, number: int) -> str:
     hosts = [each for each in HOSTS if each.vrf == vpn and number in each.links]
     ports = "".join(_port(each, number) for each in hosts)
-    statics = "".join(
-        f"      - {{prefix: {OFFICE}, via: 192.168.{each.net(number)}.2}}\n"
+    neighbors = "".join(
+        f"      192.168.{each.net(number)}.2: {{asn: {OFFICE_ASN}, md5: {MD5}, hold-time: 30,"
+        f" import: [{OFFICE}], export: any}}\n"
         for each in hosts
         if each.home
     )
-    routes = f"    static-routes:\n{statics}" if statics else ""
+    sessions = f"    neighbors:\n{neighbors}" if neighbors else ""
     return f"""\
   {vpn}:
     rd: 65000:{number}{target}
     route-target: 65000:{target}
     ports:
-{ports}{routes}"""
+{ports}{sessions}"""
 
 
 def _port(each: Host, number: int) -> str:

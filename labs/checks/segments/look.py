@@ -11,18 +11,20 @@ from bulkhead.v1 import flows_pb2, policy_pb2
 from labs.checks.node import established, sessions_text, show
 from labs.checks.segments import policies
 from labs.checks.segments.life import DAILY, TAGS, ask, broken, day, segment, settled, text
-from labs.estate import HOSTS, host
+from labs.estate import HOSTS, ITS_OWN, OFFICE, STOLEN, host
 from labs.lab import RunningLab
+from labs.peers.frr import query
 from labs.topology import Outcome
 
 PES = ("pe1", "pe2")
+SESSIONS = {"pe1": 1, "pe2": 2}
 
 
 def sessions(lab: RunningLab) -> Iterator[Outcome]:
-    """Both PEs know each other through the reflector."""
-    for node in PES:
-        ok = settled(lab, partial(established, lab, node, 1))
-        yield Outcome(ok, f"{node} has its session", sessions_text(lab, node))
+    """Both PEs know each other through the reflector, and pe2 the office's router."""
+    for node, count in SESSIONS.items():
+        ok = settled(lab, partial(established, lab, node, count))
+        yield Outcome(ok, f"{node} has its sessions", sessions_text(lab, node))
 
 
 def discover(lab: RunningLab) -> Iterator[Outcome]:
@@ -84,10 +86,28 @@ def tag(lab: RunningLab) -> Iterator[Outcome]:
     ok = "65000:1:103" in route["large_communities"]
     title = "the group is a large community of the VPN route"
     yield Outcome(ok, title, f"{route['prefix']}: {route['large_communities']}")
+    yield from _nobody_tags_himself(lab)
     yield Outcome(not broken(day(lab, ["web", "app"])), "nothing is blocked by that")
     drawn = text(lab, "pe1", "map", "--vrf", "red")
     ok = all(word in drawn for word in ("office", "payroll", "tcp/6379"))
     yield Outcome(ok, "the map shows who talks to whom", drawn)
+
+
+def _nobody_tags_himself(lab: RunningLab) -> Iterator[Outcome]:
+    """The office's router says that it is payroll; and it is told of no groups either."""
+    rows = show(lab, "pe1", "routes", "red", "--prefix", OFFICE)
+    carried = [text for row in rows for text in row["large_communities"]]
+    ok = ITS_OWN in carried and STOLEN not in carried
+    title = "a customer's router gives itself no group: what it sent is gone, the rest is not"
+    yield Outcome(ok, title, f"sent {STOLEN} {ITS_OWN}, arrived {carried}")
+    with segment(lab, "pe1") as pe:
+        source = pe.explain(host("office").v4, host("pay").v4, "tcp/443", "red").source
+    ok = (list(source.groups), list(source.networks)) == ([], ["office"])
+    yield Outcome(ok, "it is the network that it is", f"{list(source.groups)} {source.networks}")
+    route = query(lab, "office", f"show bgp ipv4 unicast {host('db').v4}/32 json")
+    told = [path.get("largeCommunity", {}) for path in route.get("paths", ())]
+    ok = bool(told) and not any(told)
+    yield Outcome(ok, "and it hears of routes, not of groups", f"{host('db').v4}/32: {told}")
 
 
 def test(lab: RunningLab) -> Iterator[Outcome]:
