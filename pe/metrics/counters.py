@@ -16,6 +16,7 @@ MEANINGS = {
     "segment_packets_judged": "Packets that a policy judged: the first of each flow.",
     "segment_packets_denied": "Packets that a policy dropped.",
     "segment_packets_staged_denied": "Packets that the staged policy would have dropped.",
+    "segment_packets_displaced": "Packets dropped: who has their source lives elsewhere.",
     "segment_packets_untold": "Packets judged that were too many to be logged.",
 }
 

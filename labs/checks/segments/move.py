@@ -13,7 +13,6 @@ from labs.checks.segments.life import ask, result, segment, settled, start, text
 from labs.estate import arrive, by_old_cable, host, leave
 from labs.lab import RunningLab
 from labs.topology import Outcome
-from pe.segment.program import TABLE
 
 WATCH_SECONDS = "25"
 
@@ -65,9 +64,8 @@ def _impostor(lab: RunningLab) -> Iterator[Outcome]:
 
 def _displaced(lab: RunningLab, node: str) -> int:
     """Packets that came from a port with the address of somebody who lives elsewhere."""
-    listed = lab.run(node, "nft", "-j", "list", "counters", "table", "inet", TABLE).stdout
-    found = [each["counter"] for each in json.loads(listed)["nftables"] if "counter" in each]
-    return sum(int(c["packets"]) for c in found if c["name"].startswith("displaced_"))
+    counters = show(lab, node, "counters")
+    return sum(int(c["value"]) for c in counters if c["name"] == "segment_packets_displaced")
 
 
 def _route(lab: RunningLab) -> Iterator[Outcome]:
