@@ -163,7 +163,11 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
             enforced = ledger.in_state(State.ENFORCED)
             if request.revision and enforced and _names(request.revision, enforced):
                 return ledger
-            return ledger.roll_back(signed, request.revision)
+            after = ledger.roll_back(signed, request.revision)
+            returning = after.in_state(State.ENFORCED)
+            if returning is not None:  # neighbours may have come since it was enforced
+                self._refuse_lockouts(returning.policy)
+            return after
 
         ended, _ = await self._move(roll_back)
         return pb.RollBackPolicyResponse(enforced=self._enforced(), ended_flows=ended)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import msgspec
 import pytest
 from bulkhead.segment import faults
 from bulkhead.v1 import flows_pb2, policy_pb2, workloads_pb2
@@ -236,6 +237,20 @@ def test_a_policy_against_the_nodes_own_sessions_is_refused(company: Desk) -> No
     with refused(grpc.StatusCode.FAILED_PRECONDITION):
         company.segment.stage(against)
     assert company.segment.stage("rules: [deny workloads to any on tcp/179]").revision.digest
+
+
+def test_nor_is_it_rolled_back_to(company: Desk) -> None:
+    intent = company.conductor.intent
+    alone = tuple(msgspec.structs.replace(vrf, neighbors=()) for vrf in intent.vrfs)
+    company.conductor.intent = msgspec.structs.replace(intent, vrfs=alone)
+    enforce(company, "rules: [deny any to any on tcp/179]")
+    now = enforce(company)
+    company.conductor.intent = intent
+    with refused(grpc.StatusCode.FAILED_PRECONDITION):
+        company.segment.roll_back()
+    assert company.segment.revisions()[0].digest == now
+    company.conductor.intent = msgspec.structs.replace(intent, vrfs=alone)
+    assert company.segment.roll_back().enforced.digest != now
 
 
 def test_what_if_finds_the_flow_that_would_break(company: Desk) -> None:
