@@ -75,6 +75,7 @@ router bgp {OFFICE_ASN}
  neighbor 192.168.{OFFICE_NET}.1 remote-as 65000
  neighbor 192.168.{OFFICE_NET}.1 password {MD5}
  neighbor 192.168.{OFFICE_NET}.1 timers 10 30
+ neighbor 192.168.{OFFICE_NET}.1 ttl-security hops 1
  neighbor 192.168.{OFFICE_NET}.1 timers connect 2
  address-family ipv4 unicast
   network {OFFICE}
