@@ -35,7 +35,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 async def tag_changes(keeper: SegmentKeeper, plan: Plan) -> Changes:
     """One workload after the other changes its tier: from the tag to the kernel."""
     maker = IncrementalCompiler(world.policy(), world.inventory(plan.workloads), Books())
-    await _hold(keeper, maker)
+    await _hold(keeper, maker, plan)
     run("nft", "-f", "-", stdin=text.table(maker.tables))
     compiled, enforced, by_program = list[float](), list[float](), list[float]()
     number = 0
@@ -61,7 +61,8 @@ async def tag_changes(keeper: SegmentKeeper, plan: Plan) -> Changes:
     )  # fmt: skip
 
 
-async def _hold(keeper: SegmentKeeper, maker: IncrementalCompiler) -> None:
+async def _hold(keeper: SegmentKeeper, maker: IncrementalCompiler, plan: Plan) -> None:
+    keeper.submit_homes(world.homes(plan.workloads))
     keeper.submit(Slot.ENFORCED, maker.tables)
     keeper.submit(Slot.STAGED, None)
     keeper.zones({VRF: ZONE})
@@ -97,7 +98,7 @@ async def rebuilds(keeper: SegmentKeeper, site: Site, plan: Plan) -> Rebuild:
     """The table is made anew several times, while every packet opens a flow and every other one
     must not pass."""
     maker = IncrementalCompiler(world.policy(), world.inventory(plan.workloads), Books())
-    await _hold(keeper, maker)
+    await _hold(keeper, maker, plan)
     _count_at_the_core(site)
     sender = Sender(site, plan.rate, plan.seconds, (world.ALLOWED, world.DENIED))
     await asyncio.sleep(1)

@@ -17,6 +17,7 @@ from perf.segment_results import Telling
 from perf.segment_traffic import Traffic, bursts
 
 EVERY = 0.1
+WORKLOADS = 100
 QUIET = 3.0
 """Seconds after which nothing is on its way any more: twice what the keeper checks, and more."""
 
@@ -33,7 +34,8 @@ async def tellings(keeper: SegmentKeeper, site: Site, plan: Plan) -> list[Tellin
     """One after the other; the sender is the kernel, and every packet opens a flow."""
     found = []
     for staged, rates in ((False, plan.rates), (True, plan.staged_rates)):
-        tables = world.tables(100)
+        tables = world.tables(WORKLOADS)
+        keeper.submit_homes(world.homes(WORKLOADS))
         keeper.submit(Slot.ENFORCED, tables)
         keeper.submit(Slot.STAGED, tables if staged else None)
         keeper.zones({VRF: ZONE})
@@ -56,7 +58,7 @@ async def _telling(
     keeper.watch(take)
     before = keeper.counters()[f"judged_{ZONE}"]
     # Denied: they leave no connection behind, so that as many as one likes may come.
-    targets = (world.address(1), world.address(100 * world.ADDRESSES - 1))
+    targets = (world.address(1), world.address(WORKLOADS * world.ADDRESSES - 1))
     count = int(rate * EVERY)
     traffic = Traffic(count, (CLIENT, CLIENT), targets, (1024, 65000), world.DENIED)
     cpu = time.process_time()

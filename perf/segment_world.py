@@ -6,8 +6,9 @@ import functools
 from ipaddress import IPv4Address
 
 from controlplane.model.prefix import host_prefix
-from controlplane.segment.compile import Books, compile_policy
+from controlplane.segment.compile import Books, compile_policy, prefixes_of
 from controlplane.segment.document import parse_policy
+from controlplane.segment.homes import Homes
 from controlplane.segment.policy import Policy
 from controlplane.segment.tables import Tables
 from controlplane.segment.workload import Inventory, Workload
@@ -62,3 +63,9 @@ def tables(workloads: int, tiers: int = TIERS) -> Tables:
     """Their tables. Shared: not to be changed."""
     made = inventory(workloads, tiers)
     return compile_policy(policy(tiers), made, Books()).tables
+
+
+def homes(workloads: int) -> Homes:
+    """Where they live: all behind the one port."""
+    made = inventory(workloads).claimants()
+    return Homes({(VRF, prefix.packed): CE_PORT for each in made for prefix in prefixes_of(each)})
