@@ -13,7 +13,7 @@ from typing import Any
 
 from controlplane.segment.enforcer import Slot
 from controlplane.segment.homes import ELSEWHERE, HOME_MAPS, Homes
-from controlplane.segment.tables import Delta, Tables
+from controlplane.segment.tables import AddressKey, Delta, Tables
 from pe.segment.expression import host32
 from pe.segment.program import PREFIX
 
@@ -29,6 +29,7 @@ _PROTOCOL, _ICMP, _PORT = (
     struct.Struct("=IBxxxBxxx"),
     struct.Struct(">Hxx"),
 )
+AT_HOME = {"homes4": "at_home4", "homes6": "at_home6"}
 _VERDICTS = frozenset({"contracts", "protocols", "ports", "port_ranges", "icmp"})
 
 
@@ -57,16 +58,28 @@ class Encoder:
     def homes(self, homes: Homes, numbers: PortNumbers) -> Elements:
         """All elements of the maps of homes."""
         made = {name: numbers.of(getattr(homes, name)) for name in HOME_MAPS}
-        return {name: self._placed(name, found) for name, found in made.items()}
+        placed = {name: self._placed(name, found) for name, found in made.items()}
+        return placed | {at: self._at_home(getattr(homes, name)) for name, at in AT_HOME.items()}
 
-    def homes_delta(self, delta: Delta, numbers: PortNumbers) -> Change:
+    def homes_delta(self, delta: Delta, before: Homes, numbers: PortNumbers) -> Change:
         """A change of homes."""
+        made: Change = {}
+        for name, change in delta.items():
+            gone = self._placed(name, dict.fromkeys(change.gone, 0))
+            made[name] = (list(gone), self._placed(name, numbers.of(change.put)))
+            if at := AT_HOME.get(name):
+                held = getattr(before, name)
+                left = self._at_home({key: held[key] for key in change.gone if key in held})
+                made[at] = (list(left), self._at_home(change.put))
+        return made
+
+    def _at_home(self, homes: Mapping[AddressKey, str]) -> dict[bytes, bytes]:
+        """Zone, port and address of what lives behind a port here."""
+        zones, there = self._zones, host32(1)
         return {
-            name: (
-                list(self._placed(name, dict.fromkeys(change.gone, 0))),
-                self._placed(name, numbers.of(change.put)),
-            )
-            for name, change in delta.items()
+            zones[vrf] + _device(port) + address: there
+            for (vrf, address), port in homes.items()
+            if port != ELSEWHERE and vrf in zones
         }
 
     def _placed(self, name: str, elements: Mapping[Any, int]) -> dict[bytes, bytes]:

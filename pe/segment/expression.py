@@ -25,6 +25,7 @@ META = {
     "oifname": 7,
     "nfproto": 15,
     "l4proto": 16,
+    "iifkind": 26,
 }
 CT = {"mark": 3, "zone": 17}
 _NETWORK, _TRANSPORT = 1, 2

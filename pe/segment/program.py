@@ -56,7 +56,9 @@ ADDRESSES = {
     (6, "daddr"): (24, 16),
 }
 """Offset and size in the IP header."""
-IPV6 = b"\x0a"
+PROTOCOLS = {4: b"\x02", 6: b"\x0a"}
+IPV6 = PROTOCOLS[6]
+VRF_KIND = b"vrf".ljust(16, b"\0")
 LOCAL = x.host32(2)
 """RTN_LOCAL, as the fib expression has it."""
 
@@ -160,8 +162,12 @@ HOMES: Mapping[str, Map] = {
     "home_ranges4": Map(("mark", "ipv4_addr"), interval=True),
     "home_ranges6": Map(("mark", "ipv6_addr"), interval=True),
     "home_ports": Map(("mark", "ifname")),
+    "at_home4": Map(("zone", "ifname", "ipv4_addr")),
+    "at_home6": Map(("zone", "ifname", "ipv6_addr")),
 }
-"""Zone and address -> number of the port behind which it lives; and which port has which number."""
+"""Zone and address -> number of the port behind which it lives; which port has which number; and
+the single addresses once more with their ports, so that what comes from where it lives is let
+through after one look-up."""
 
 PREFIX = {Slot.ENFORCED: "e_", Slot.STAGED: "s_"}
 COUNTERS = ("judged", "denied", "untold", "staged_denied", "displaced")
@@ -196,8 +202,23 @@ def _gates() -> Iterator[tuple[str, Chain]]:
     yield "forward", Chain((allowed, *from_ce, into), "forward")
     from_core = (x.ct("zone", 0), x.lookup_verdict("zones_out", 0))
     yield "output", Chain((allowed, from_core, into), "output")
+    # Packets come by twice, the second time out of the VRF's own device.
+    again: Rule = (x.meta("iifkind", 0), x.equal(0, VRF_KIND), x.verdict("accept"))
     at_port: Rule = (x.meta("iifname", 0), x.lookup_verdict("ports_in", 0))
-    yield "prerouting", Chain((at_port,), "prerouting")
+    yield "prerouting", Chain((again, _at_home(4), _at_home(6), at_port), "prerouting")
+
+
+def _at_home(version: int) -> Rule:
+    """Zone, port and source: most packets are where they belong."""
+    return (
+        x.meta("nfproto", 0),
+        x.equal(0, PROTOCOLS[version]),
+        x.ct("zone", 0),
+        x.meta("iifname", 1),
+        x.network_header(f"ip{version} saddr", *ADDRESSES[version, "saddr"], 5),
+        x.lookup(f"at_home{version}", 0, 0),
+        x.verdict("accept"),
+    )
 
 
 def _allowed(verdict: Expression) -> Rule:

@@ -76,11 +76,12 @@ class Wanted:
 
     def change_homes(self, delta: Delta) -> None:
         """Change the homes. Raises KeyError if they are not what the delta was made from."""
-        apply(delta, self.homes)
         fresh = self.numbers.know(port for change in delta.values() for port in change.put.values())
+        made = Encoder(self.zones or {}).homes_delta(delta, self.homes, self.numbers)
+        apply(delta, self.homes)
         if not self.whole:
             self.changes.append({name: ((), found) for name, found in fresh.items() if found})
-            self.changes.append(Encoder(self.zones or {}).homes_delta(delta, self.numbers))
+            self.changes.append(made)
 
     def take_change(self) -> Change | None:
         """The deltas since the last time as one; None if all is to be worked out."""

@@ -124,10 +124,13 @@ def test_homes_are_numbers_of_ports_and_a_port_keeps_its_number() -> None:
     name = b"pe-b".ljust(16, b"\0")
     assert change["home_ports"] == ((), {host32(1) + name: host32(1)})
     assert change["homes4"] == ((), {key: host32(1), host32(10) + bytes(4): host32(0)})
+    settled = {port: host32(10) + port.ljust(16, b"\0") + place[1] for port in (b"pe-a", b"pe-b")}
+    assert change["at_home4"] == ((), {settled[b"pe-b"]: host32(1)}), "elsewhere is at no port"
     wanted.change_homes({"homes4": MapDelta(frozenset({place}), {place: "pe-a"})})
     wanted.change_homes({"homes4": MapDelta(frozenset({place}), {place: "pe-b"})})
     assert wanted.take_change() == {
         "homes4": ({key}, {key: host32(1)}),
+        "at_home4": ({settled[b"pe-b"]}, {settled[b"pe-b"]: host32(1)}),
         "home_ports": ((), {host32(2) + b"pe-a".ljust(16, b"\0"): host32(1)}),
     }
     stepped = wanted.take_parts().state().elements
