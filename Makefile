@@ -43,8 +43,8 @@ lab-tests: setup ## the tests on the lab kernel (TESTS=tests/lab/test_x.py for s
 	@$(if $(TESTS),,$(BIN)/pytest -q tests/guest)
 	@$(BIN)/python -m labs.testing $(TESTS)
 
-bench: setup ## measure, beside FRR, and write perf/report.md
-	@$(BIN)/python -m perf
+bench: setup ## measure, beside FRR, and write perf/report.md (ONLY="fleet rebuild": perf/partial)
+	@$(BIN)/python -m perf $(if $(ONLY),--only $(ONLY))
 
 fuzz: setup ## property tests with ever new inputs for FUZZ_SECONDS (600)
 	@$(BIN)/python -m tests.fuzz $(or $(FUZZ_SECONDS),600)

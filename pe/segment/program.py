@@ -243,11 +243,11 @@ def _zone(zone: int, *, staged: bool) -> dict[str, Chain]:
 def _homes(zone: int) -> Iterator[tuple[str, Chain]]:
     """Whether a source is where it lives; back if so, or if it lives nowhere in particular."""
     away = (x.counter(f"displaced_{zone}"), x.verdict("drop"))
-    port, device = x.meta("mark", 0), x.meta("iifname", 1)
-    settled: Rule = (port, device, x.lookup("home_ports", 0, 0), *_unmarked())
+    port, device = x.meta("priority", 0), x.meta("iifname", 1)
+    settled: Rule = (port, device, x.lookup("home_ports", 0, 0), *_back())
     yield f"at_{zone}", Chain((settled, away))
     # From the core comes who lives elsewhere.
-    elsewhere: Rule = (x.meta("mark", 0), x.zero(0), x.verdict("return"))
+    elsewhere: Rule = (x.meta("priority", 0), x.zero(0), x.verdict("return"))
     yield f"at_out_{zone}", Chain((elsewhere, away))
     for name, then in ((f"home_{zone}", f"at_{zone}"), (f"home_out_{zone}", f"at_out_{zone}")):
         six = (x.meta("nfproto", 0), x.equal(0, IPV6), x.verdict("goto", f"{name}_6"))
@@ -256,15 +256,16 @@ def _homes(zone: int) -> Iterator[tuple[str, Chain]]:
 
 
 def _home(zone: int, version: int, then: str) -> Iterator[Rule]:
-    """Zone and source -> number of a port, in the mark."""
+    """Zone and source -> number of a port, in the priority: the mark is taken, it leads an IPv6
+    Packet Too Big back into its VPN (pe.render.too_big)."""
     source = x.network_header(f"ip{version} saddr", *ADDRESSES[version, "saddr"], 1)
-    go = (x.set_meta("mark", 0), x.verdict("goto", then))
+    go = (x.set_meta("priority", 0), x.verdict("goto", then))
     for name in (f"homes{version}", f"home_ranges{version}"):
         yield (x.constant(zone, 0), source, x.lookup(name, 0, 0), *go)
 
 
-def _unmarked() -> Rule:
-    return (x.constant(0, 0), x.set_meta("mark", 0), x.verdict("return"))
+def _back() -> Rule:
+    return (x.constant(0, 0), x.set_meta("priority", 0), x.verdict("return"))
 
 
 def _judged(zone: int, slot: Slot) -> Iterator[Rule]:
