@@ -81,7 +81,7 @@ def _text(kind: int, admin: int, number: int) -> str:
 def _parts(text: str, what: str) -> tuple[int, int, int]:
     admin_text, colon, number_text = text.rpartition(":")
     if not colon or not (number_text.isascii() and number_text.isdigit()):
-        raise ValueError(f"'{text}' is not a {what}; write ASN:NUMBER or A.B.C.D:NUMBER")
+        raise ValueError(f"'{text}' is not a {what}")
     kind, admin = _admin(admin_text, text, what)
     number, most = int(number_text), 0xFFFFFFFF if kind == AdminKind.AS2 else 0xFFFF
     if number > most:
@@ -97,7 +97,7 @@ def _admin(admin: str, text: str, what: str) -> tuple[AdminKind, int]:
             raise ValueError(f"'{text}' is not a {what}: {admin} is no IPv4 address") from None
     digits = admin.removesuffix("L")
     if not (digits.isascii() and digits.isdigit()) or int(digits) > 0xFFFFFFFF:
-        raise ValueError(f"'{text}' is not a {what}; write ASN:NUMBER or A.B.C.D:NUMBER")
+        raise ValueError(f"'{text}' is not a {what}")
     number = int(digits)
     four = number > 0xFFFF or admin.endswith("L")
     return (AdminKind.AS4 if four else AdminKind.AS2), number

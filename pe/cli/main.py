@@ -46,6 +46,16 @@ SUMMARIES = {
 """What ``pe --help`` says of each, without importing it. A test keeps it true."""
 
 
+SECTIONS = {
+    "The router": ("run", "check", "reload", "show", "clear"),
+    "Inside a VPN": (
+        "workload", "group", "policy", "flows", "map", "explain", "baseline", "evidence",
+    ),
+    "Trying it": ("lab",),
+}  # fmt: skip
+"""In which order and under which heading ``pe --help`` has them."""
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is asked for."""
 
@@ -64,13 +74,27 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands from ``SUMMARIES``."""
-        known = [(name, SUMMARIES[name]) for name in self.list_commands(ctx) if name in SUMMARIES]
-        with formatter.section("Commands"):
-            formatter.write_dl(known)
+        """List the commands from ``SUMMARIES`` by section."""
+        named = {name for names in SECTIONS.values() for name in names}
+        others = tuple(name for name in self.list_commands(ctx) if name not in named)
+        for title, names in {**SECTIONS, "Other": others}.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, SUMMARIES[name]) for name in names])
+
+
+def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from pe.cli.version import version
+
+        ctx.invoke(version)
+        ctx.exit()
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    *("-V", "--version"), is_flag=True, is_eager=True, expose_value=False,
+    callback=_print_version, help="Print the version and exit.",
+)  # fmt: skip
 def main() -> None:
     """Bulkhead, a software PE router for Linux."""
 

@@ -36,9 +36,9 @@ def read_policy(value: Any) -> Policy:
     """``any``, or a list of lines; a bare ``0.0.0.0/0`` or ``::/0`` lets the default route in."""
     if value == "any":
         return ACCEPT_ANY
-    lines = [value] if isinstance(value, str) and value != "none" else value
-    if lines in (None, "none"):
+    if value in (None, "none"):
         return Policy()
+    lines = [value] if isinstance(value, str) and "/" in value else value
     if not isinstance(lines, list):
         raise fault("a policy is 'any', 'none' or a list of prefixes", _RULE_CURE)
     rules = [_read_line(line) for line in lines]

@@ -153,7 +153,7 @@ def _name(pattern: str, taken: frozenset[str]) -> Callable[[str], str]:
 
 
 _WORKLOAD_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
-_SYSTEM_NAMES = frozenset({"lo", "all", "default"})
+_SYSTEM_NAMES = frozenset({"lo", "all", "default", "bulkhead-void"})
 _PORT = _name(r"[a-zA-Z][a-zA-Z0-9_.-]{0,14}", _SYSTEM_NAMES)
 _VRF = _name(r"[a-z][a-z0-9-]{0,14}", _SYSTEM_NAMES | {"main", "local", "core"})
 

@@ -84,7 +84,7 @@ CASES = [
     ("import: 10.1.0.0/16 le 24", "import: 10.1.0.0/16 le 8", "vrfs.red.neighbors.10.1.1.2.import",
      "16 <= ge <= le <= 32", "ge 16 le 24"),
     ("import: 10.1.0.0/16 le 24", "import: everything", "vrfs.red.neighbors.10.1.1.2.import",
-     "not an IPv4", "PREFIX"),
+     "'any', 'none' or a list", "PREFIX"),
     ("asn: 65001", "asn: 65001\n        max-prefix: 0",
      "vrfs.red.neighbors.10.1.1.2.max-prefix.maximum", "out of range", "off"),
     ("asn: 65000", f"{TCP.replace('127.0.0.1', '0.0.0.0')}asn: 65000", "api.tcp.address",
