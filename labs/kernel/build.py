@@ -27,7 +27,13 @@ from labs.kernel import cache
 PREFERRED = "linux-source-6.12"
 FRAGMENT = Path(__file__).parent / "uml.config"
 INSTALLER = Path(__file__).parent.parent / "setup" / "packages.sh"
-REQUIRED = ("HOSTFS", "OVERLAY_FS", "NET_VRF", "MPLS_ROUTING", "MPLS_IPTUNNEL", "NF_TABLES_NETDEV")
+REQUIRED = (
+    *("HOSTFS", "OVERLAY_FS", "NET_VRF", "MPLS_ROUTING", "MPLS_IPTUNNEL"),
+    *("NF_TABLES_NETDEV", "NETFILTER_INGRESS", "NETFILTER_EGRESS"),
+)
+MERGED = frozenset({"NFT_OBJREF"})
+"""Options of older kernels, whose work newer ones do without being asked."""
+
 CHANGES = "HOST_FP_SIZE=12288"
 """What ``_patch`` does, as part of the cache's key."""
 
@@ -184,6 +190,8 @@ def _patch(tree: Path) -> None:
     larger state (AMX) dies at its first process; later ones size it at run time.
     """
     offsets = tree / "arch/x86/um/user-offsets.c"
+    if not offsets.exists():
+        return
     text = offsets.read_text()
     offsets.write_text(re.sub(r"(HOST_FP_SIZE,\s*)\d+", r"\g<1>12288", text))
 
@@ -195,8 +203,8 @@ def _configure(tree: Path, log: Path) -> None:
     chosen = set((tree / ".config").read_text().splitlines())
     wanted = [line for line in FRAGMENT.read_text().splitlines() if line.startswith("CONFIG_")]
     missing = [line[7:-2] for line in wanted if line.endswith("=y") and line not in chosen]
-    if missing:
-        _say("this kernel version does without " + " ".join(missing))
+    if told := [name for name in missing if name not in MERGED]:
+        _say("this kernel version does without " + " ".join(told))
     if lost := set(missing) & set(REQUIRED):
         raise BuildError(f"this kernel source cannot do {', '.join(sorted(lost))}")
 

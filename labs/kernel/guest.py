@@ -28,6 +28,7 @@ from labs.kernel import build, frames, machine
 Sink = Callable[[bytes], None]
 
 BOOT_SECONDS = 60.0
+HANG_UP_SECONDS = 10.0
 TIMED_OUT = 124
 """The exit status of a command that was stopped for taking too long, as of timeout(1)."""
 
@@ -120,18 +121,23 @@ class Guest:
         timeout: float | None = None,
         stdout: Sink | None = None,
         stderr: Sink | None = None,
+        hung_up: threading.Event | None = None,
     ) -> int:
         """Run a command as root inside and return its exit status.
 
         Output goes to the sinks as it comes (default: this process's own). ``timeout`` is
-        in seconds; the command is then killed and the status is 124. A status above 128
-        is 128 + the signal that ended it. Raises GuestDiedError.
+        in seconds; the command is then killed and the status is 124. Once ``hung_up`` is set
+        (which takes the place of a timeout) nobody waits for the command any more: it is told
+        to end. A status above 128 is 128 + the signal that ended it. Raises GuestDiedError.
         """
         job = _Job(
             to_stream(1) if stdout is None else stdout, to_stream(2) if stderr is None else stderr
         )
         number = self._submit(job, argv, cwd or Path.cwd(), env)
         try:
+            if hung_up is not None and not _first(job.ended, hung_up):
+                self._tell(f"kill {number} {int(signal.SIGTERM)}")
+                timeout = HANG_UP_SECONDS
             if not job.ended.wait(timeout):
                 self._tell(f"kill {number} {int(signal.SIGKILL)}")
                 job.ended.wait(5)
@@ -215,6 +221,14 @@ class Guest:
     def _last_words(self) -> str:
         lines = (self._control / "console").read_text(errors="replace").splitlines()
         return "\n".join(line for line in lines if not line.startswith(" ["))[-2000:]
+
+
+def _first(wanted: threading.Event, other: threading.Event) -> bool:
+    """Wait until one of two events is set; True if it is the first."""
+    while not wanted.wait(0.1):
+        if other.is_set():
+            return wanted.is_set()
+    return True
 
 
 def _furnish(control: Path, shared: Sequence[Path]) -> None:

@@ -115,15 +115,24 @@ class _Request(socketserver.StreamRequestHandler):
         if not request:
             server.shutdown()
             return
-        lock = threading.Lock()
+        lock, hung_up = threading.Lock(), threading.Event()
+        threading.Thread(target=self._listen, args=(hung_up,), daemon=True).start()
         status = server.guest.run(
             request["argv"],
             cwd=Path(request["cwd"]),
             env=request["env"],
             stdout=self._sink(frames.STDOUT, lock),
             stderr=self._sink(frames.STDERR, lock),
+            hung_up=hung_up,
         )
-        self._sink(frames.EXITED, lock)(str(status).encode())
+        with contextlib.suppress(OSError):
+            self._sink(frames.EXITED, lock)(str(status).encode())
+
+    def _listen(self, hung_up: threading.Event) -> None:
+        """Nothing more is said on this connection: what can be heard is its end."""
+        with contextlib.suppress(OSError, ValueError):
+            self.rfile.read(1)
+        hung_up.set()
 
     def _sink(self, kind: int, lock: threading.Lock) -> Sink:
         def send(payload: bytes) -> None:

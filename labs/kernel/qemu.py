@@ -139,16 +139,22 @@ def _image() -> Path:
 def _packages() -> list[str]:
     """The packages with the newest kernel image and its modules, image first."""
     for meta in META_PACKAGES:
-        said = subprocess.run(
-            ["apt-cache", "depends", "--important", meta],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-        names = re.findall(r"Depends: (linux-(?:image|modules)\S+)", said)
-        if names:
-            return sorted(names)
+        if names := _kernel_packages(meta):
+            # Ubuntu's image has its modules in a package that only the image depends on.
+            more = [name for image in names for name in _kernel_packages(image)]
+            return sorted({*names, *more})
     raise BuildError(f"none of these packages is offered: {', '.join(META_PACKAGES)}")
+
+
+def _kernel_packages(package: str) -> list[str]:
+    """The kernel packages that a package depends on."""
+    said = subprocess.run(
+        ["apt-cache", "depends", "--important", package],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    return re.findall(r"Depends: (linux-(?:image|modules)\S+)", said)
 
 
 def _virtme() -> Path:

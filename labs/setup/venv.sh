@@ -5,7 +5,8 @@ cd "$(dirname "$0")/../.."
 
 python=${PYTHON:-python3}
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-    echo "setup: Python 3.11 or later is needed; $python is $("$python" -V 2>&1)" >&2
+    echo "setup: Python 3.11 or later is needed; $python is $("$python" -V 2>&1)." >&2
+    echo "setup: Debian 12 and Ubuntu 24.04 have it; another one is named by PYTHON=python3.12" >&2
     exit 1
 fi
 

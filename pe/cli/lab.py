@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,9 +37,28 @@ ERRORS = (engine.LabError, BuildError, GuestDiedError, topologies.UnknownLabErro
 @click.pass_context
 def lab(ctx: click.Context, kernel: str | None, mem: str) -> None:
     """Labs: whole networks of namespaces on one machine."""
+    ctx.with_resource(_ending_on_signals())
     if kernel:
         os.environ[choice.OVERRIDE] = kernel
     ctx.obj = mem
+
+
+@contextlib.contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """Interrupted or told to end, take down what was brought up; the status is 128 + the signal."""
+
+    def end(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @lab.command("list")

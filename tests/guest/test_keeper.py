@@ -1,14 +1,19 @@
 """A guest in the background: what one command leaves, the next one finds, until it is stopped."""
 
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from labs.kernel import choice, keeper
+from labs.waiting import until
 
 CHOSEN = choice.choose()
 pytestmark = pytest.mark.skipif(CHOSEN.kind is not choice.Kind.UML, reason=CHOSEN.reason)
+
+ASK = "import sys; from labs.kernel import keeper; keeper.run(sys.argv[1], sys.argv[2:])"
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +40,19 @@ def test_starting_it_again_is_the_same_one(name: str, capfd: pytest.CaptureFixtu
     keeper.start(name)
     assert keeper.run(name, ["ls", "/run/mark"]) == 0
     assert capfd.readouterr().out == "/run/mark\n"
+
+
+def test_a_command_ends_with_the_one_who_asked_for_it(
+    name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script = "echo begun >/run/begun; exec sleep 1000"
+    argv = [sys.executable, "-c", ASK, name, "sh", "-c", script]
+    with subprocess.Popen(argv) as asking:
+        assert until(lambda: keeper.run(name, ["test", "-e", "/run/begun"]) == 0, 60)
+        assert keeper.run(name, ["pidof", "sleep"]) == 0  # the control
+        asking.kill()
+    assert until(lambda: keeper.run(name, ["pidof", "sleep"]) != 0, 60)
+    capfd.readouterr()
 
 
 def test_stopped_it_is_gone() -> None:
