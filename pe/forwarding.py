@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from controlplane.model.desired import Desired, NextHop, NextHopKey
-from controlplane.model.prefix import Prefix
+from controlplane.model.prefix import Afi, Prefix
 from pe.kernel.next_hop_wire import Content, is_ours
+from pe.kernel.ownership import VOID
 from pe.kernel.route_batch import SEND_ROUTES, Change
 from pe.plan.next_hops import NextHopBook, NextHopKernel
 from pe.plan.routes import RouteBook
@@ -93,8 +94,21 @@ class Forwarding:
 
     def converge_all(self, devices: Mapping[str, int], now: float) -> None:
         """Bring every changed next hop to what it should be."""
+        for afi in Afi:
+            self._open_void(afi, devices, now)
         for key in list(self._changed):
             self._converge(key, devices, now)
+
+    def _open_void(self, afi: Afi, devices: Mapping[str, int], now: float) -> None:
+        name = f"{VOID} {afi.name.lower()}"
+        if self._failures.waiting("next-hop", name, now):
+            return
+        try:
+            if self.book.open_void(afi, devices):
+                self._changed.update(dict.fromkeys(self._desired.next_hops))
+            self._failures.cleared("next-hop", name)
+        except OSError as error:
+            self._failures.failed("next-hop", name, error, now)
 
     def retry(self, now: float) -> None:
         """Make pending what failed some time ago."""

@@ -23,7 +23,7 @@ from pe.render.scope import Scope
 from pe.state import Failures, LastResort, Structure
 
 Log = Callable[[str, str, dict[str, str | int]], None]
-KINDS = ("rule", "setting", "vrf", "port", "label", "last-resort", "ruleset")
+KINDS = ("rule", "setting", "vrf", "void", "port", "label", "last-resort", "ruleset")
 STUBBORN = 4
 """As often may the same step be needed in a row; then it counts as failed, and waits."""
 

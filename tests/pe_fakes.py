@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from controlplane.model.prefix import Prefix
 from pe.kernel.next_hop_wire import Content, Group, Leg
-from pe.kernel.ownership import PORT_ALIAS, PROTOCOL, VRF_ALIAS
+from pe.kernel.ownership import PORT_ALIAS, PROTOCOL, VOID_ALIAS, VRF_ALIAS
 from pe.plan import ops
 from pe.state import Link, PortAddress, Structure
 
@@ -43,6 +43,8 @@ class FakeStructure:
                 self._create(Link(0, name, "vrf", alias=VRF_ALIAS, table=table))
                 closed = [route for route in state.last_resorts if route.table == table]
                 assert len(closed) == 2, "a VRF before its last resort"
+            case ops.CreateVoid(name):
+                self._create(Link(0, name, "dummy", alias=VOID_ALIAS, mtu=1500))
             case ops.CreateVlan(name, parent, vlan):
                 assert parent in links
                 self._create(Link(0, name, "vlan", alias=PORT_ALIAS, parent=parent, vlan=vlan))
@@ -104,6 +106,8 @@ class FakeNextHops:
         if before and isinstance(before, Group) != isinstance(content, Group):
             raise OSError(errno.EINVAL, "a group is no single next hop")
         if isinstance(content, Group):
+            if isinstance(before, Group) and before.resilient != content.resilient:
+                raise OSError(errno.EINVAL, "a group stays of its sort")
             self._check_group(content)
         elif not content.oif:
             groups = [g for g in self._groups() if identifier in dict(g.members)]
@@ -132,9 +136,15 @@ class FakeNextHops:
             if isinstance(group, Group) and identifier in dict(group.members):
                 left = tuple(m for m in group.members if m[0] != identifier)
                 if left:
-                    self.objects[name] = Group(left)
+                    self.objects[name] = Group(left, group.resilient)
                 else:
                     self.remove(name)
+
+    def flush(self, oif: int) -> None:
+        """The device has lost its carrier (nexthop_flush_dev)."""
+        for identifier, content in list(self.objects.items()):
+            if isinstance(content, Leg) and content.oif == oif:
+                self.remove(identifier)
 
 
 class FakeRoutes:

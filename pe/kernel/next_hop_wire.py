@@ -12,12 +12,14 @@ from ipaddress import IPv6Address, ip_address
 
 from controlplane.model.prefix import Afi, IPAddress
 from pe.kernel import netlink as nl
-from pe.kernel.ownership import FIRST_NEXT_HOP, LAST_NEXT_HOP, PROTOCOL
+from pe.kernel.ownership import FIRST_NEXT_HOP, LAST_NEXT_HOP, PROTOCOL, VOID_NEXT_HOPS
 
 _NHMSG = struct.Struct("=BBBBI")
 _MEMBER = struct.Struct("=IBBH")
 _ONLINK = 4
-_ID, _GROUP, _BLACKHOLE, _OIF, _GATEWAY, _ENCAP_TYPE, _ENCAP = 1, 2, 4, 5, 6, 7, 8
+_ID, _GROUP, _GROUP_TYPE, _BLACKHOLE, _OIF, _GATEWAY, _ENCAP_TYPE, _ENCAP = 1, 2, 3, 4, 5, 6, 7, 8
+_RESILIENT_GROUP, _BUCKETS, _IDLE_TIMER = 12, 1, 2
+_RESILIENT = 1
 _ENCAP_MPLS = 1
 _MPLS_DST = 1
 
@@ -35,12 +37,24 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Several legs, each an id with its weight (1 to 256)."""
+    """Several legs, each an id with its weight (1 to 256).
+
+    A ``resilient`` one divides flows by a table of ``BUCKETS`` places, so that a leg of little
+    weight has none; a group cannot become of the other sort.
+    """
 
     members: tuple[tuple[int, int], ...]
+    resilient: bool = False
 
 
 Content = Leg | Group
+
+VOID_LEGS = {VOID_NEXT_HOPS + afi: afi for afi in Afi}
+"""The ids of the two next hops that lead to the void, and their families."""
+
+BUCKETS = 64
+"""Places in a resilient group's table: one leg of weight 1 beside others of 2 * 64 or more has
+none (nh_res_group_rebalance)."""
 
 
 def encode(identifier: int, content: Content) -> bytes:
@@ -48,11 +62,19 @@ def encode(identifier: int, content: Content) -> bytes:
     head = nl.u32(_ID, identifier)
     if isinstance(content, Group):
         members = b"".join(_MEMBER.pack(i, weight - 1, 0, 0) for i, weight in content.members)
-        return _NHMSG.pack(0, 0, PROTOCOL, 0, 0) + head + nl.attribute(_GROUP, members)
+        kind = _resilient() if content.resilient else b""
+        return _NHMSG.pack(0, 0, PROTOCOL, 0, 0) + head + nl.attribute(_GROUP, members) + kind
     if not content.oif:
         family = _family(content.afi)
         return _NHMSG.pack(family, 0, PROTOCOL, 0, 0) + head + nl.attribute(_BLACKHOLE, b"")
     return _encode_leg(head, content)
+
+
+def _resilient() -> bytes:
+    # With no idle time flows follow a change at once, however busy.
+    places = nl.attribute(_BUCKETS, struct.pack("=H", BUCKETS))
+    table = nl.nested(_RESILIENT_GROUP, places, nl.u32(_IDLE_TIMER, 0))
+    return nl.attribute(_GROUP_TYPE, struct.pack("=H", _RESILIENT)) + table
 
 
 def _encode_leg(head: bytes, leg: Leg) -> bytes:
@@ -110,7 +132,9 @@ def parse(body: memoryview) -> tuple[int, int, Content | None]:
     identifier = nl.number(found[_ID])
     if _GROUP in found:
         entries = _MEMBER.iter_unpack(found[_GROUP])
-        return identifier, protocol, Group(tuple((i, low + 1) for i, low, _, _ in entries))
+        resilient = _GROUP_TYPE in found and nl.number(found[_GROUP_TYPE]) == _RESILIENT
+        members = tuple((i, low + 1) for i, low, _, _ in entries)
+        return identifier, protocol, Group(members, resilient)
     return identifier, protocol, _parse_leg(family, found)
 
 
@@ -163,4 +187,5 @@ class NextHopWriter:
 
 def is_ours(identifier: int, protocol: int) -> bool:
     """True for a next hop that this program made, in this run or a former one."""
-    return protocol == PROTOCOL and FIRST_NEXT_HOP <= identifier <= LAST_NEXT_HOP
+    mine = FIRST_NEXT_HOP <= identifier <= LAST_NEXT_HOP or identifier in VOID_LEGS
+    return protocol == PROTOCOL and mine

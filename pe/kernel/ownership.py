@@ -11,15 +11,25 @@ PROTOCOL = 198
 """rtm_protocol. iproute2's rt_protos names 186 to 196 (bgp to eigrp); 198 is nobody's there."""
 
 FIRST_NEXT_HOP = 0xB0000000
-LAST_NEXT_HOP = 0xBFFFFFFF
-"""The range of next-hop ids. FRR counts from 1 up; addresses ids by hand are small as well."""
+LAST_NEXT_HOP = 0xBFFFFFEF
+VOID_NEXT_HOPS = 0xBFFFFFF0
+"""The range of next-hop ids, and above it (plus the number of the family) the two that lead to
+the void. FRR counts from 1 up; ids given by hand are small as well."""
 
 TABLE = "bulkhead"
 """The name of our nftables tables in every family."""
 
 VRF_ALIAS = "bulkhead:vrf"
 PORT_ALIAS = "bulkhead:port"
+VOID_ALIAS = "bulkhead:void"
 """IFLA_IFALIAS of the devices that we made."""
+
+VOID = "bulkhead-void"
+"""A dummy device, which drops all that it is given: where a next hop leads for the moment in
+which it has no other way (``pe.plan.next_hops``)."""
+
+VOID_MTU = 65535
+"""In bytes, so large that nothing is ever too big for it: its MTU must not be told to a sender."""
 
 UNREACHABLE_METRIC = 4278198272
 """Metric of the last resort in a VRF's table: behind every real route (kernel Documentation,

@@ -17,7 +17,13 @@ from controlplane.model.prefix import Afi
 from pe.kernel import main_routes, rtnl, sysctl
 from pe.kernel import netlink as nl
 from pe.kernel.main_routes import MainRoute
-from pe.kernel.ownership import PORT_ALIAS, PROTOCOL, UNREACHABLE_METRIC, VRF_ALIAS
+from pe.kernel.ownership import (
+    PORT_ALIAS,
+    PROTOCOL,
+    UNREACHABLE_METRIC,
+    VOID_ALIAS,
+    VRF_ALIAS,
+)
 from pe.plan import ops
 from pe.state import LastResort, Rule, Structure
 
@@ -76,6 +82,8 @@ class StructureKernel:
                 await self._unless(errno.ESRCH, self._last_resort("del", route))
             case ops.CreateVrf(name, table):
                 await self._create(name, VRF_ALIAS, kind="vrf", vrf_table=table)
+            case ops.CreateVoid(name):
+                await self._create(name, VOID_ALIAS, kind="dummy")
             case ops.CreateVlan(name, parent, vlan):
                 under = self._index(parent)
                 await self._create(name, PORT_ALIAS, kind="vlan", link=under, vlan_id=vlan)

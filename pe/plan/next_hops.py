@@ -4,21 +4,26 @@ Whoever has an address (a remote PE, a CE) may be reached in several ways, so it
 its legs are objects of their own. Routes name the group, whose id never changes while the
 program runs: a change of path replaces a leg, in one message, whatever the number of routes.
 Kernel rules that shape this (net/ipv4/nexthop.c): an object cannot turn into a group or back;
-a discard may only be alone in a group; a device that goes down takes its objects with it, an
-object its groups when they become empty, and a group its routes.
+a discard may only be alone in a group; a device that goes down or loses its carrier takes its
+objects with it, an object its groups when they become empty, and a group its routes.
+
+So the group of a remote PE has one leg more, to a device that drops everything and does not go
+away. The group is resilient, and that leg too light for a place in its table: it gets packets
+only when there is no other, and until there is one again it keeps the routes in the kernel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from controlplane.model.desired import NextHop, NextHopKey, NextHopPath
 from controlplane.model.prefix import Afi
-from pe.kernel.next_hop_wire import Content, Group, Leg
-from pe.kernel.ownership import FIRST_NEXT_HOP, LAST_NEXT_HOP
+from pe.kernel.next_hop_wire import BUCKETS, VOID_LEGS, Content, Group, Leg
+from pe.kernel.ownership import FIRST_NEXT_HOP, LAST_NEXT_HOP, VOID, VOID_NEXT_HOPS
 
-Signature: TypeAlias = Leg | tuple[tuple[Content | None, int], ...]
+Signature: TypeAlias = Leg | tuple[bool, tuple[tuple[Content | None, int], ...]]
+Members: TypeAlias = list[tuple[int, int]]
 
 
 class NextHopKernel(Protocol):
@@ -49,7 +54,8 @@ class NextHopBook:
         self._free = {}
         groups = (content for content in objects.values() if isinstance(content, Group))
         in_groups = {leg for group in groups for leg, _ in group.members}
-        for identifier in sorted(self.objects.keys() - in_groups - self._owners.keys()):
+        known = in_groups | self._owners.keys() | VOID_LEGS.keys()
+        for identifier in sorted(self.objects.keys() - known):
             self._free.setdefault(self._signature(identifier), []).append(identifier)
 
     def _signature(self, identifier: int) -> Signature:
@@ -57,8 +63,8 @@ class NextHopBook:
         content = self.objects[identifier]
         if isinstance(content, Leg):
             return content
-        legs = ((self.objects.get(leg), weight) for leg, weight in content.members)
-        return tuple(sorted(legs, key=repr))
+        members = (member for member in content.members if member[0] not in VOID_LEGS)
+        return _sign(content.resilient, [(self.objects.get(leg), w) for leg, w in members])
 
     def id_of(self, key: NextHopKey) -> int | None:
         """The id that routes name, None while the kernel has no such object."""
@@ -68,6 +74,14 @@ class NextHopBook:
     def key_of(self, identifier: int) -> NextHopKey | None:
         """Whom an id stands for, as a whole or as a leg."""
         return self._owners.get(identifier)
+
+    def open_void(self, afi: Afi, devices: Mapping[str, int]) -> bool:
+        """Have the leg to the void; True if that is news, and groups are to be looked at again.
+
+        Raises OSError; without it groups live, and die with the last of their legs.
+        """
+        oif = devices.get(VOID)
+        return oif is not None and self._put(VOID_NEXT_HOPS + afi, Leg(afi, oif))
 
     def converge(self, next_hop: NextHop, devices: Mapping[str, int]) -> None:
         """Bring the kernel's objects to this next hop. ``devices``: name -> number.
@@ -89,22 +103,30 @@ class NextHopBook:
         weighted = [(leg, weight) for leg, (_, weight) in zip(legs, contents, strict=True)]
         group = self._ids[key]
         spare = [leg for leg in self._legs.get(key, []) if leg not in legs]
-        if spare and group in self.objects:
+        discard = not contents[0][0].oif
+        if (spare or discard) and group in self.objects:
             # Shrink first, so that nothing becomes a discard inside a larger group.
-            self._put_group(group, weighted)
+            self._put_group(key, weighted, void=not discard)
         error = self._put_legs(legs, contents)
         self._legs[key] = legs
-        self._put_group(group, weighted)
+        self._put_group(key, weighted, void=not discard)
         for leg in spare:
             self._remove(leg)
             self._owners.pop(leg, None)
         if error:
             raise error
 
-    def _put_group(self, group: int, weighted: list[tuple[int, int]]) -> None:
-        there = tuple((leg, weight) for leg, weight in weighted if leg in self.objects)
-        if there:
-            self._put(group, Group(there))
+    def _put_group(self, key: NextHopKey, weighted: Members, *, void: bool) -> None:
+        there = [(leg, weight) for leg, weight in weighted if leg in self.objects]
+        if not there:
+            return  # what leads to the void alone is left so, and not made
+        resilient = _is_resilient(key)
+        if resilient:
+            there = _outweigh(there)
+            last = VOID_NEXT_HOPS + key.afi
+            if void and last in self.objects:
+                there.append((last, 1))
+        self._put(self._ids[key], Group(tuple(there), resilient))
 
     def _put_legs(self, legs: list[int], contents: list[tuple[Leg, int]]) -> OSError | None:
         failed = None
@@ -134,14 +156,16 @@ class NextHopBook:
         else take a fresh id."""
         wanted: Signature = contents[0][0]
         if key.address is not None:
-            wanted = tuple(sorted(contents, key=repr))
+            resilient = _is_resilient(key)
+            wanted = _sign(resilient, _outweigh(contents) if resilient else contents)
         same = self._free.get(wanted)
         if not same:
             self._ids[key] = self._fresh(key)
             return
         identifier = self._ids[key] = same.pop(0)
         content = self.objects[identifier]
-        legs = [leg for leg, _ in content.members] if isinstance(content, Group) else []
+        members = content.members if isinstance(content, Group) else ()
+        legs = [leg for leg, _ in members if leg not in VOID_LEGS]
         self._legs[key] = legs
         self._owners.update(dict.fromkeys((identifier, *legs), key))
 
@@ -157,7 +181,7 @@ class NextHopBook:
     def unadopted(self) -> list[list[int]]:
         """What nobody desired stands for: each with its legs after it, for their removal takes
         the group with them."""
-        left = self.objects.keys() - self._owners.keys()
+        left = self.objects.keys() - self._owners.keys() - VOID_LEGS.keys()
         self._free = {}
         bundles = []
         for identifier in sorted(left):
@@ -191,10 +215,12 @@ class NextHopBook:
             self.objects[identifier] = content
         return True
 
-    def _put(self, identifier: int, content: Content) -> None:
-        if self.objects.get(identifier) != content:
-            self._kernel.put(identifier, content)
-            self.objects[identifier] = content
+    def _put(self, identifier: int, content: Content) -> bool:
+        if self.objects.get(identifier) == content:
+            return False
+        self._kernel.put(identifier, content)
+        self.objects[identifier] = content
+        return True
 
     def _remove(self, identifier: int) -> None:
         if identifier in self.objects:
@@ -207,6 +233,24 @@ class NextHopBook:
             self._next = self._next + 1 if self._next < LAST_NEXT_HOP else FIRST_NEXT_HOP
         self._owners[self._next] = key
         return self._next
+
+
+Q = TypeVar("Q")
+
+
+def _is_resilient(key: NextHopKey) -> bool:
+    """True for what is reached through the core. A CE's routes go when its port does."""
+    return not key.device
+
+
+def _outweigh(legs: list[tuple[Q, int]]) -> list[tuple[Q, int]]:
+    """Weights in the same proportion, of 256 at most, beside which 1 has no place in the table."""
+    factor = -(-(2 * BUCKETS + 1) // sum(weight for _, weight in legs))
+    return [(leg, weight * factor) for leg, weight in legs]
+
+
+def _sign(resilient: bool, legs: list[tuple[Q, int]]) -> tuple[bool, tuple[tuple[Q, int], ...]]:
+    return resilient, tuple(sorted(legs, key=repr))
 
 
 def _contents(next_hop: NextHop, devices: Mapping[str, int]) -> list[tuple[Leg, int]]:

@@ -81,6 +81,13 @@ class CreateVrf:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateVoid:
+    """Make the device that drops everything, down."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class CreateVlan:
     """Make a VLAN device, down."""
 
@@ -158,9 +165,9 @@ class DropLabel:
 
 
 Op: TypeAlias = (
-    WriteSetting | AddRule | DropRule | AddLastResort | DropLastResort | CreateVrf | CreateVlan
-    | DeleteDevice | SetUp | SetDown | SetMaster | SetMtu | AddAddress | DropAddress | PutLabel
-    | DropLabel
+    WriteSetting | AddRule | DropRule | AddLastResort | DropLastResort | CreateVrf | CreateVoid
+    | CreateVlan | DeleteDevice | SetUp | SetDown | SetMaster | SetMtu | AddAddress | DropAddress
+    | PutLabel | DropLabel
 )  # fmt: skip
 
 

@@ -16,6 +16,9 @@ from pe.kernel.ownership import (
     MARK_PREFERENCE,
     PORT_ALIAS,
     PROTOCOL,
+    VOID,
+    VOID_ALIAS,
+    VOID_MTU,
     VRF_ALIAS,
 )
 from pe.plan.guards import NONE, Guard
@@ -24,6 +27,7 @@ from pe.plan.ops import (
     AddLastResort,
     AddRule,
     CreateVlan,
+    CreateVoid,
     CreateVrf,
     DeleteDevice,
     DropAddress,
@@ -76,6 +80,8 @@ class _Planner:
         yield from self._settings()
         for vrf in self.desired.vrfs.values():
             yield from self._vrf(vrf)
+        if self.desired.vrfs:
+            yield from self._void()
         for core in self.desired.core_ports.values():
             yield from self._core_port(core)
         for port in self.desired.ce_ports.values():
@@ -92,6 +98,9 @@ class _Planner:
         for link in self.seen.links.values():
             if link.alias == VRF_ALIAS and link.name not in self.desired.vrfs:
                 yield from self._dissolve(link)
+        void = self.seen.links.get(VOID)
+        if void and void.alias == VOID_ALIAS and not self.desired.vrfs:
+            yield Step(Phase.DISSOLVE, DeleteDevice(VOID), ("void", VOID))
         yield from self._stray_last_resorts()
         yield from self._stray_mark_rules()
 
@@ -168,6 +177,15 @@ class _Planner:
                 self.retired.add(port.name)
                 yield Step(Phase.RETIRE, SetDown(port.name), subject)
         yield Step(Phase.RETIRE, DeleteDevice(link.name), subject)
+
+    def _void(self) -> Iterator[Step]:
+        link, subject = self.seen.links.get(VOID), ("void", VOID)
+        if link is None or link.alias != VOID_ALIAS:
+            yield Step(Phase.ISOLATE, CreateVoid(VOID), subject)
+        if link is None or link.mtu != VOID_MTU:
+            yield Step(Phase.ISOLATE, SetMtu(VOID, VOID_MTU), subject)
+        if link is None or not link.up:
+            yield Step(Phase.ISOLATE, SetUp(VOID), subject)
 
     def _core_port(self, port: CorePort) -> Iterator[Step]:
         link = self.seen.links.get(port.name)

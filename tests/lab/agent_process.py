@@ -48,6 +48,8 @@ class Served:
         if method == "events":
             taken, self.events = self.events, []
             return taken
+        if method == "written":
+            return self._written()
         if method == "watch_loop":
             self.longest_leap = 0
             self.watching = asyncio.create_task(self._watch_loop())

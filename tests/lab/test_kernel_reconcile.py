@@ -306,19 +306,33 @@ def test_a_change_of_the_core_path_is_one_message_and_goes_before_any_bulk() -> 
         assert reaches(RED, host("pe2", 4))
 
 
-def test_routes_come_back_when_the_core_port_does() -> None:
-    """The kernel takes next hops with their device, and routes with their next hop, silently."""
+def test_routes_outlive_the_core_port_and_lead_into_the_void_without_it() -> None:
+    """The kernel takes next hops with their device and routes with their last next hop, silently:
+    without the void (the control) every route is written anew."""
     with agents() as (pe1, _):
+        assert until(whole)
         pe1.apply(many_routes())
+        written = pe1.call("written")
         run("ip -n p link set p-pe1 down")
-        assert until(lambda: routes_in(1001) == 1)
-        assert pe1.call("failures")  # next hops on a dead device
+        assert until(lambda: pe1.call("failures"))  # next hops on a dead device
+        assert routes_in(1001) == MANY + 2
+        assert "dev bulkhead-void" in inside("pe1", "ip route get vrf red 20.0.5.1")
         run("ip -n p link set p-pe1 up")
-        assert until(lambda: routes_in(1001) == MANY + 2, 20)
-        assert pe1.call("failures") == ()
+        assert until(lambda: pe1.call("failures") == ())
+        assert until(whole)
         run("ip -n pe1 link set core0 down")  # which the agent does not leave so
-        assert until(lambda: routes_in(1001) < MANY)
-        assert until(lambda: routes_in(1001) == MANY + 2, 20)
+        assert until(whole)
+        assert routes_in(1001) == MANY + 2
+        assert pe1.call("written") == written
+
+        run("ip -n pe1 link set bulkhead-void mtu 1400")  # nor this
+        run("ip -n pe1 link delete bulkhead-void")
+        run("ip -n p link set p-pe1 down")
+        assert until(lambda: "dev bulkhead-void" in inside("pe1", "ip route get vrf red 20.0.5.1"))
+        run("ip -n p link set p-pe1 up")
+        assert until(whole)
+        assert until(lambda: routes_in(1001) == MANY + 2)
+        assert pe1.call("repairs") > 0
 
 
 def test_a_route_that_the_kernel_refuses_does_not_hold_up_the_others() -> None:

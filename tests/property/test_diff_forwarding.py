@@ -3,6 +3,7 @@ incremental way ends where a full comparison does."""
 
 from __future__ import annotations
 
+import copy
 from ipaddress import ip_address
 from typing import Any
 
@@ -12,12 +13,12 @@ from hypothesis import strategies as st
 from controlplane.model.desired import Delta, Desired, NextHop, NextHopKey, NextHopPath
 from controlplane.model.prefix import Afi, Prefix
 from pe.forwarding import Forwarding
-from pe.kernel.next_hop_wire import Group, Leg
-from pe.kernel.ownership import PROTOCOL
+from pe.kernel.next_hop_wire import VOID_LEGS, Group, Leg
+from pe.kernel.ownership import PROTOCOL, VOID
 from pe.state import Failures
 from tests.pe_fakes import FakeNextHops, FakeRoutes
 
-DEVICES = {"core0": 1, "core1": 2, "ce0": 3}
+DEVICES = {"core0": 1, "core1": 2, "ce0": 3, VOID: 9}
 GATEWAY = ip_address("10.0.1.2")
 REMOTE = [NextHopKey(Afi.IPV4, ip_address(f"10.255.0.{n}"), 16000 + n) for n in (2, 3)]
 LINK = NextHopKey(Afi.IPV4, None, device="ce0")
@@ -84,6 +85,10 @@ class World:
         while self.forwarding.slice(READY, 0) or self.forwarding.bury(0):
             self.routes_name_what_exists()
 
+    def reread(self) -> None:
+        objects = self.next_hops.objects.items()
+        self.forwarding.reread({i: (PROTOCOL, content) for i, content in objects})
+
     def routes_name_what_exists(self) -> None:
         for routes in self.routes.tables.values():
             assert set(routes.values()) <= self.next_hops.objects.keys()
@@ -99,7 +104,9 @@ class World:
     def content(self, identifier: int) -> object:
         content = self.next_hops.objects[identifier]
         if isinstance(content, Group):
-            return frozenset((self.next_hops.objects[i], w) for i, w in content.members)
+            legs = [(i, w) for i, w in content.members if i not in VOID_LEGS]
+            smallest = min((w for _, w in legs), default=1)
+            return frozenset((self.next_hops.objects[i], w // smallest) for i, w in legs)
         return content
 
     def wanted(self) -> dict[tuple[int, Prefix], object]:
@@ -112,8 +119,10 @@ class World:
 
 
 def meaning(next_hop: NextHop) -> object:
+    smallest = min((p.weight for p in next_hop.paths), default=1)
     legs = frozenset(
-        (Leg(Afi.IPV4, DEVICES[p.device], p.gateway, p.labels), p.weight) for p in next_hop.paths
+        (Leg(Afi.IPV4, DEVICES[p.device], p.gateway, p.labels), p.weight // smallest)
+        for p in next_hop.paths
     ) or frozenset({(Leg(Afi.IPV4, 0), 1)})
     return legs if next_hop.key.address else next(iter(legs))[0]
 
@@ -192,3 +201,46 @@ def test_the_id_of_a_remote_pe_outlives_every_change_of_its_path(found: list[Nex
     assert world.forwarding.book.id_of(key) == before
     assert world.routes.writes == 0
     assert world.meaning() == world.wanted()
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(deltas(), min_size=1, max_size=3),
+    st.sampled_from(("core0", "core1")),
+    st.lists(deltas(), max_size=2),
+)
+def test_a_lost_carrier_takes_no_route_through_the_core(
+    before: list[Delta], lost: str, after: list[Delta]
+) -> None:
+    world = World()
+    for delta in before:
+        world.submit(delta)
+        world.act()
+    routes, writes = copy.deepcopy(world.routes.tables), world.routes.writes
+    world.next_hops.flush(DEVICES[lost])
+    world.next_hops.broken.add(DEVICES[lost])
+    world.routes_name_what_exists()
+    world.reread()
+    world.act()
+    assert (world.routes.tables, world.routes.writes) == (routes, writes)
+    for delta in after:
+        world.submit(delta)
+        world.act()
+    world.next_hops.broken.clear()
+    world.forwarding.next_hops_changed(world.desired.next_hops)
+    world.act()
+    assert world.meaning() == world.wanted()
+
+
+@settings(max_examples=30)
+@given(st.lists(deltas(), min_size=1, max_size=3))
+def test_the_void_comes_back_into_every_group(changes: list[Delta]) -> None:
+    world = World()
+    for delta in changes:
+        world.submit(delta)
+        world.act()
+    with_void = copy.deepcopy(world.next_hops.objects)
+    world.next_hops.flush(DEVICES[VOID])
+    world.reread()
+    world.act()
+    assert world.next_hops.objects == with_void

@@ -27,6 +27,7 @@ V4, V6 = ip_address("10.0.1.2"), ip_address("fe80::1")
         Leg(Afi.IPV4, 3),
         Leg(Afi.IPV6, 0),
         Group(((5, 1), (6, 256))),
+        Group(((5, 256), (6, 1)), resilient=True),
     ],
 )
 def test_a_next_hop_reads_as_it_was_written(content: Content) -> None:
