@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from controlplane.bgp.path import Path, Protocol
 from controlplane.model.desired import NextHopKey
 from controlplane.model.prefix import IPAddress
@@ -12,6 +14,9 @@ from controlplane.vpn.vrf import Vrf
 from controlplane.vpn.vrf_table import Change
 
 MANY_WATCHED = 4096
+REWEIGH_SECONDS = 0.05
+"""How long a decision waits where a way only costs more or less: the new path itself must be in
+the kernel before a hundred thousand prefixes are looked at."""
 
 
 class Decisions:
@@ -21,18 +26,28 @@ class Decisions:
         self._state = state
         self._turned: set[IPAddress] = set()
         self._turned_ports: set[str] = set()
+        self._reweighed: set[IPAddress] = set()
+        self._reweigh_due = float("inf")
         self._watched_most = MANY_WATCHED
         self.leaks = Leaks()
 
     # -- what has turned ----------------------------------------------------------------------
 
     def ways_turned(self, turns: Turns) -> None:
-        """Next hops are reached another way: their objects change now, routes in ``settle``."""
+        """Next hops are reached another way: their objects change now, routes in ``settle``,
+        and a little later where nothing but the metric is another."""
         state = self._state
         state.hops.refresh(turns, state.effects.delta)
         for address, (old, new) in turns.items():
-            if (old and old.metric) != (new and new.metric) or (old is None) != (new is None):
+            if old is None or new is None:
                 self._turned.add(address)
+            elif old.metric != new.metric:
+                self._reweighed.add(address)
+                self._reweigh_due = min(self._reweigh_due, state.now.monotonic + REWEIGH_SECONDS)
+
+    def deadlines(self) -> Iterator[float]:
+        """When something is to be decided although nothing happens."""
+        yield self._reweigh_due
 
     def port_turned(self, name: str, *, up: bool) -> None:
         """A port went up or down."""
@@ -40,6 +55,9 @@ class Decisions:
             self._turned_ports.add(name)
 
     def _touch(self) -> None:
+        if self._reweigh_due <= self._state.now.monotonic:
+            self._turned |= self._reweighed
+            self._reweighed, self._reweigh_due = set(), float("inf")
         if not self._turned and not self._turned_ports:
             return
         turned, ports = self._turned, self._turned_ports

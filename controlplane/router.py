@@ -131,7 +131,7 @@ class Router:
     @property
     def next_deadline(self) -> float | None:
         """When ``TimePassed`` should come next, on the monotonic clock; None: nothing is due."""
-        rooms = (self._sessions, self._limits, self._start)
+        rooms = (self._sessions, self._limits, self._start, self._decisions)
         now = self.state.now.monotonic
         due = (t for room in rooms for t in room.deadlines() if now < t < NEVER)
         return min(due, default=None)

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from controlplane.decisions import REWEIGH_SECONDS
 from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.effects import RequestRefresh
 from controlplane.model.events import (
@@ -206,6 +207,9 @@ class RouterMachine(RuleBasedStateMachine):
                 self.rig.told[event.peer] = {}
         self.rig.do(*turn)
         self.answer()
+        if any(isinstance(event, UnderlayRouteChanged) for event in turn):
+            self.rig.wait(REWEIGH_SECONDS)
+            self.answer()
 
     def answer(self) -> None:
         """Peers tell their routes again when asked to."""
@@ -231,6 +235,7 @@ class RouterMachine(RuleBasedStateMachine):
         rig.do(*(e for said in self.said.values() for e in reversed(list(said.values()))))
         rig.do(*self.underlay.values())
         rig.do(*(PortChanged(name, present=True, up=True) for name in self.ports))
+        rig.wait(REWEIGH_SECONDS)
         return rig
 
     @invariant()

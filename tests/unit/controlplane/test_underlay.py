@@ -6,6 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from controlplane.decisions import REWEIGH_SECONDS
 from controlplane.model.desired import NextHopKey, NextHopPath
 from controlplane.model.events import UnderlayPath, UnderlayRouteChanged
 from controlplane.model.peer import PeerId
@@ -104,10 +105,25 @@ def test_a_metric_turns_the_choice_between_two_pes() -> None:
     rig.vpn("10.1.0.0/24", peer=PE3, rd="65001:3")
     assert rig.table("red")["10.1.0.0/24"].address == A2
     rig.underlay("10.0.0.2", metric=30)
+    rig.wait(REWEIGH_SECONDS)
     assert rig.table("red")["10.1.0.0/24"].address == A3
     rig.underlay("10.0.0.2", metric=10)
+    rig.wait(REWEIGH_SECONDS)
     assert rig.table("red")["10.1.0.0/24"].address == A2
     rig.underlay()
+    assert rig.table("red")["10.1.0.0/24"].address == A3
+
+
+def test_another_path_is_told_before_its_metric_is_weighed() -> None:
+    """A hundred thousand prefixes are not looked at before the packets go where they can."""
+    rig = two_pes()
+    rig.vpn("10.1.0.0/24", peer=PE2, rd="65001:2")
+    rig.vpn("10.1.0.0/24", peer=PE3, rd="65001:3")
+    rig.underlay("10.0.9.2", metric=30)
+    assert list(rig.last.delta.next_hops) == [hop()]
+    assert rig.table("red")["10.1.0.0/24"].address == A2
+    assert rig.router.next_deadline == rig.now + REWEIGH_SECONDS
+    rig.wait(REWEIGH_SECONDS)
     assert rig.table("red")["10.1.0.0/24"].address == A3
 
 
