@@ -139,7 +139,7 @@ class Reload:
 
 def _needs_refill(old: VrfIntent | None, new: VrfIntent, reexported: set[RouteTarget]) -> bool:
     """True where other routes may belong into the VRF's table than before."""
-    if old is None or old.import_targets != new.import_targets:
+    if old is None or old.import_targets != new.import_targets or old.internet != new.internet:
         return True
     lowered = new.route_limit and not 0 < old.route_limit <= new.route_limit
     return bool(lowered) or not reexported.isdisjoint(new.import_targets)

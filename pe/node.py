@@ -21,6 +21,7 @@ from controlplane.model.effects import (
     Effect,
     Effects,
     Notice,
+    ResetSession,
     SaveLabels,
     Withdraw,
 )
@@ -156,7 +157,9 @@ class Node:
     async def perform(self, effects: Effects) -> None:
         """Carry out effects in the order that never opens what is not yet guarded."""
         actions = self._keep_books(effects.actions)
-        self.speakers.perform([a for a in actions if isinstance(a, Withdraw)])
+        # A peer hears why its session ends before the end itself (RFC 4486 section 4).
+        first = (Withdraw, ResetSession)
+        self.speakers.perform([a for a in actions if isinstance(a, first)])
         configured = [a for a in actions if isinstance(a, ConfigureSpeakers)]
         if configured:
             self._close_sessions(configured[-1].peers)
@@ -168,8 +171,8 @@ class Node:
         if configured:
             self._sessions = {p.peer: p for p in configured[-1].peers}
             self.speakers.configure(configured[-1].peers)
-        kept = (Withdraw, ConfigureSpeakers, ClaimsChanged)
-        self.speakers.perform([a for a in actions if not isinstance(a, kept)])
+        done = (*first, ConfigureSpeakers, ClaimsChanged)
+        self.speakers.perform([a for a in actions if not isinstance(a, done)])
         if effects.in_sync and not self._told_in_sync:
             self._told_in_sync = True
             self.actor.mark_in_sync()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from controlplane.bgp.martians import is_unique
 from controlplane.bgp.outbound import ce_attributes, may_go_to_ce
 from controlplane.bgp.path import Path
 from controlplane.bgp.sent_routes import SentRoutes, pack
@@ -97,6 +98,8 @@ class CeRibOut:
         if UNICAST[afi] not in self._families or afi not in self._next_hops:
             return False
         if path.is_connected and not self._connected:
+            return False
+        if self.peer.internet and not is_unique(prefix):
             return False
         return self.peer.export_policy.accepts(prefix) and may_go_to_ce(self.peer, path)
 

@@ -10,7 +10,7 @@ from ipaddress import AddressValueError, IPv4Address
 
 import msgspec
 
-from controlplane.bgp.martians import MARTIANS, PrefixCover
+from controlplane.bgp.martians import MARTIANS, PrefixCover, is_unique
 from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.intent import CePortIntent, PeerIntent
 from controlplane.model.label import FIRST_UNRESERVED, LAST
@@ -84,6 +84,8 @@ def refuse_prefix(peer: PeerIntent, links: PrefixCover, prefix: Prefix) -> str |
         return "martian"
     if links.covers(prefix):
         return "link"
+    if peer.internet and not is_unique(prefix):
+        return "not-unique"
     return None if peer.import_policy.accepts(prefix) else "policy"
 
 

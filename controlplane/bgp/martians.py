@@ -1,4 +1,7 @@
-"""Prefixes that are nobody's (RFC 6890): this network, loopback, link-local, multicast, beyond."""
+"""Prefixes that are nobody's (RFC 6890): this network, loopback, link-local, multicast, beyond.
+
+And those that are everybody's: private, shared and otherwise not unique in the Internet.
+"""
 
 from __future__ import annotations
 
@@ -38,3 +41,31 @@ MARTIANS = PrefixCover(
         "ff00::/8",
     )
 )
+
+NOT_UNIQUE = PrefixCover(
+    parse_prefix(text)
+    for text in (
+        "10.0.0.0/8",  # RFC 1918
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",  # RFC 6598
+        "192.0.0.0/24",
+        "192.0.2.0/24",  # documentation (RFC 5737), benchmarks (RFC 2544)
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "198.18.0.0/15",
+        "64:ff9b:1::/48",
+        "100::/64",
+        "2001:2::/48",
+        "2001:db8::/32",
+        "3fff::/20",
+        "5f00::/16",
+        "fc00::/7",  # RFC 4193
+        "fec0::/10",
+    )
+)
+
+
+def is_unique(prefix: Prefix) -> bool:
+    """True where a prefix means the same network all over the Internet; of a default route too."""
+    return prefix.is_default or not (MARTIANS.covers(prefix) or NOT_UNIQUE.covers(prefix))

@@ -65,6 +65,7 @@ class PeerIntent(msgspec.Struct, frozen=True, kw_only=True):
 
     ``ttl_security`` is the greatest number of hops the peer may be away (GTSM, RFC 5082; 1 for a
     CE), None where it is not asked for. ``hold_time`` is in seconds. ``md5`` never prints.
+    ``internet`` is its VRF's.
     """
 
     peer: PeerId
@@ -85,6 +86,7 @@ class PeerIntent(msgspec.Struct, frozen=True, kw_only=True):
     allow_as_in: int = 0
     site_of_origin: SiteOfOrigin | None = None
     remove_private_as: bool = False
+    internet: bool = False
     connect_port: int = 179
 
     @property
@@ -137,7 +139,8 @@ class WorkloadIntent(msgspec.Struct, frozen=True, kw_only=True):
 class VrfIntent(msgspec.Struct, frozen=True, kw_only=True):
     """One VPN at this PE. ``table`` 0 takes the number of the VRF's label.
 
-    Limits are counts; 0 means none.
+    Limits are counts; 0 means none. ``internet``: only prefixes that are unique in the Internet
+    come into it from others, or go from it to its neighbours (RFC 4364 section 11).
     """
 
     name: str
@@ -149,6 +152,7 @@ class VrfIntent(msgspec.Struct, frozen=True, kw_only=True):
     static_routes: tuple[StaticRouteIntent, ...] = ()
     neighbors: tuple[PeerIntent, ...] = ()
     advertise_connected: bool = False
+    internet: bool = False
     route_limit: int = 0
     conntrack_limit: int = 0
     new_flows_per_second: int = 0

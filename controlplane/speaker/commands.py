@@ -60,9 +60,10 @@ class CommandQueue:
         self._waiting.append(_encode(command) + b"\n")
 
     def drop(self, address: str) -> int:
-        """Forget all that waits for a peer; how many routes that were."""
+        """Forget what waits for a peer, but not that its session ends and why; how many routes
+        that were."""
         before = self.routes
-        kept = [e for e in self._waiting if not _is_for(e, address)]
+        kept = [e for e in self._waiting if not _is_for(e, address) or _ends(e)]
         self._waiting = deque(kept)
         self.routes = sum(_size(e[1]) for e in kept if not isinstance(e, bytes))
         return before - self.routes
@@ -145,6 +146,10 @@ def packed_next_hop(family: Family, address: IPAddress) -> bytes:
 
 def _is_for(entry: tuple[int, Action] | bytes, address: str) -> bool:
     return not isinstance(entry, bytes) and str(entry[1].peer.address) == address
+
+
+def _ends(entry: tuple[int, Action] | bytes) -> bool:
+    return not isinstance(entry, bytes) and isinstance(entry[1], ResetSession)
 
 
 def _size(action: Action) -> int:

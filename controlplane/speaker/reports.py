@@ -18,13 +18,14 @@ from controlplane.model.events import (
 from controlplane.model.prefix import Family, IPAddress, parse_address
 from controlplane.speaker import wire
 from controlplane.speaker.attributes import AttributeReader
-from controlplane.speaker.nlri import unpack_nlri
+from controlplane.speaker.nlri import family_numbers, unpack_nlri
 from controlplane.speaker.session import Session
 from controlplane.speaker.throttle import Throttle
 
 Log = Callable[[str, str, dict[str, str | int]], None]
 
 LOG_LINES, LOG_SECONDS = 50, 10.0
+MOST_ROUTES = 100
 
 _FAMILIES = {family.value: family for family in Family}
 
@@ -70,6 +71,8 @@ class ReportReader:
         if isinstance(report, wire.Refused):
             self.refused += 1
             self._say("error", "command_refused", {"peer": report.peer, "reason": report.reason})
+        elif isinstance(report, wire.Malformed):
+            self._say("warning", "update_malformed", told(report))
         elif session is not None:
             self._for_session(session, report, events)
 
@@ -147,6 +150,23 @@ class ReportReader:
             if session.intent.md5:
                 text = text.replace(session.intent.md5, "***")
         return text
+
+
+def told(report: wire.Malformed) -> dict[str, str | int]:
+    """A malformed UPDATE for the log: the routes involved and the message, in hexadecimal."""
+    named = []
+    for numbers, packed in report.routes[:MOST_ROUTES]:
+        family = next((f for f in Family if family_numbers(f) == numbers), None)
+        if family is not None:
+            routes = unpack_nlri(family, packed, withdraw=True)
+            named += [str(n.prefix) if n.rd is None else f"{n.rd} {n.prefix}" for n in routes]
+    return {
+        "peer": report.peer,
+        "handling": report.handling,
+        "reason": report.reason[:200],
+        "routes": ", ".join(named[:MOST_ROUTES]),
+        "message": report.message.hex(),
+    }
 
 
 def named_family(name: str) -> Family:

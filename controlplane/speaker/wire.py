@@ -87,6 +87,20 @@ class Refused(msgspec.Struct, tag_field="t", tag="refused"):
     reason: str
 
 
+class Malformed(msgspec.Struct, tag_field="t", tag="malformed"):
+    """A malformed UPDATE, whole, and what was done about it (RFC 7606 section 6).
+
+    ``routes`` are those that it named, as (AFI and SAFI, packed NLRI); none where they could not
+    be read.
+    """
+
+    peer: str
+    handling: str
+    reason: str
+    message: bytes
+    routes: list[tuple[tuple[int, int], bytes]] = []
+
+
 class LogLine(msgspec.Struct, tag_field="t", tag="log"):
     """A line of ExaBGP's own log, warning and above."""
 
@@ -94,7 +108,9 @@ class LogLine(msgspec.Struct, tag_field="t", tag="log"):
     text: str
 
 
-Report = Update | EndOfRibReport | RefreshReport | Up | Down | Trouble | Refused | LogLine
+Report = (
+    Update | EndOfRibReport | RefreshReport | Up | Down | Trouble | Refused | Malformed | LogLine
+)
 
 
 class SendRoutes(msgspec.Struct, tag_field="t", tag="announce"):

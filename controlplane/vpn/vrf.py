@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from typing import TypeAlias
 
 from controlplane.bgp.adj_rib_out import ExportMark
+from controlplane.bgp.martians import is_unique
 from controlplane.bgp.path import Path, Protocol, Source
 from controlplane.model.attributes import Attributes, Origin
 from controlplane.model.desired import NextHopKey
@@ -30,7 +31,7 @@ class Vrf:
         self.number = intent.table or int(label)
         self.zone = zone_of(label)
         self.table = VrfTable()
-        self.refused = 0  # routes that found the table full
+        self.refused = 0  # routes that found the table full, or are none for the Internet
         self.overflowed = False  # some of them are still not here
         self.asked_at = float("-inf")  # when they were last asked for again
         self._local: LocalRoutes = {}
@@ -67,6 +68,8 @@ class Vrf:
 
         A limit per VRF keeps one customer from filling everybody's memory (RFC 4381 s. 3.3).
         """
+        if self.intent.internet:
+            prefixes = self._unique(prefixes)
         limit = self.intent.route_limit
         if not limit or len(self.table) + len(prefixes) <= limit:
             self.table.put(prefixes, path)
@@ -80,6 +83,12 @@ class Vrf:
             return False
         self.table.put((prefix,), path)
         return True
+
+    def _unique(self, prefixes: list[Prefix]) -> list[Prefix]:
+        """RFC 4364 section 11. What is left out stays with its peer, for a change of mind."""
+        unique = [prefix for prefix in prefixes if is_unique(prefix)]
+        self.refused += len(prefixes) - len(unique)
+        return unique
 
     @property
     def has_room(self) -> bool:

@@ -121,6 +121,7 @@ def _vrf(name: str, vrf: VrfSection, node: NodeSection, keys: Keys) -> VrfIntent
             for text, neighbor in vrf.neighbors.items()
         ),
         advertise_connected=vrf.advertise_connected,
+        internet=vrf.internet,
         route_limit=vrf.limits.routes,
         conntrack_limit=vrf.limits.conntrack,
         new_flows_per_second=vrf.limits.new_flows_per_second,
@@ -170,6 +171,7 @@ def _neighbor(
         allow_as_in=section.allowas_in,
         site_of_origin=section.site_of_origin,
         remove_private_as=section.remove_private_as,
+        internet=vrf.internet,
         connect_port=section.tcp_port,
     )
 

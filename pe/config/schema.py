@@ -168,6 +168,7 @@ class VrfSection(Section):
     label_mode: Annotated[str, v.scalar(_per_vrf, "per-vrf")] = "per-vrf"
     limits: LimitsSection = LimitsSection()
     advertise_connected: v.Flag = False
+    internet: v.Flag = False
     ports: Annotated[dict[v.PortName, CePortSection], Empty] = Field(default_factory=dict)
     neighbors: Annotated[dict[v.AddressKey, NeighborSection], Empty] = Field(default_factory=dict)
     static_routes: list[StaticRouteSection] = Field(default_factory=list)

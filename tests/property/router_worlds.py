@@ -45,7 +45,14 @@ BLOCK = LabelBlock(16000, 16009)
 
 PREFIXES = [
     prefix(text)
-    for text in ("10.1.0.0/24", "10.2.0.0/24", "0.0.0.0/0", "192.0.2.0/30", "2001:db8:1::/48")
+    for text in (
+        "10.1.0.0/24",
+        "10.2.0.0/24",
+        "23.1.0.0/24",
+        "0.0.0.0/0",
+        "192.0.2.0/30",
+        "2001:db8:1::/48",
+    )
 ]
 some_prefixes = st.lists(st.sampled_from(PREFIXES), min_size=1, max_size=5, unique=True)
 some_targets: st.SearchStrategy[frozenset[RouteTarget]] = st.sets(
@@ -97,14 +104,17 @@ _policies = st.sampled_from([ACCEPT_ANY, ACCEPT_ANY, ACCEPT_ANY, DENY_ALL, _only
 @st.composite
 def _neighbor(draw: st.DrawFn, name: str) -> PeerIntent:
     return ce_peer(
-        name, "192.0.2.2", asn_of(name),
+        name,
+        "192.0.2.2",
+        asn_of(name),
         families=(V4, V6),
         import_policy=draw(_policies),
         export_policy=draw(_policies),
         site_of_origin=draw(_soo),
         as_override=draw(st.booleans()),
         allow_as_in=draw(st.sampled_from([0, 1])),
-    )  # fmt: skip
+        internet=draw(st.sampled_from([False, False, True])),
+    )
 
 
 def _statics(name: str) -> st.SearchStrategy[tuple[StaticRouteIntent, ...]]:
@@ -132,6 +142,7 @@ def vrfs(draw: st.DrawFn, name: str) -> VrfIntent:
         ports=(port(f"{name}-ce", name, *link),),
         static_routes=draw(_statics(name)),
         advertise_connected=draw(st.booleans()),
+        internet=draw(st.sampled_from([False, False, True])),
         neighbors=(draw(_neighbor(name)),) if spoken else (),
     )
 
@@ -180,5 +191,6 @@ _CHANGING = [
     "ports",
     "static_routes",
     "advertise_connected",
+    "internet",
     "neighbors",
 ]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from controlplane.speaker.child import updates
 from controlplane.speaker.child.attributes import rendered
 from controlplane.speaker.child.blocks import pieces
-from controlplane.speaker.child.fitness import lengths
+from controlplane.speaker.child.fitness import walk
 from controlplane.speaker.child.link import route
 
 log.silence()
@@ -48,6 +48,7 @@ class Negotiated:
         self.nexthop: list[object] = []
         self.addpath = NoPaths()
         self.cached_attributes, self.cached_wire = None, b""
+        self.neighbor = {"peer-address": "10.255.0.9"}
 
 
 def attribute(flags: int, code: int, value: bytes) -> bytes:
@@ -139,12 +140,11 @@ def test_pieces_join_to_the_whole_and_fit(masks: list[int], room: int) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 255), st.binary(max_size=300)), max_size=6))
-def test_lengths_of_sound_attributes(given_: list[tuple[int, bytes]]) -> None:
+def test_a_walk_over_sound_attributes(given_: list[tuple[int, bytes]]) -> None:
     octets = b"".join(
         bytes((0xD0 if len(v) > 255 else 0xC0, code))
         + pack("!H" if len(v) > 255 else "!B", len(v))
         + v
         for code, v in given_
     )
-    first = {code: len(v) for code, v in reversed(given_)}
-    assert lengths(octets) == first
+    assert [(code, value) for _, code, value in walk(octets)] == given_

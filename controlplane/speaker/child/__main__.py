@@ -93,6 +93,17 @@ def report_log(link: Link) -> None:
     log.error, log.critical, log.fatal = speak("error"), speak("error"), speak("error")
 
 
+def throttled(link: Link) -> Callable[[wire.Malformed], None]:
+    """Malformed UPDATEs become lines too, as long as there are not too many."""
+    throttle = Throttle(LOG_LINES, LOG_SECONDS, time.monotonic)
+
+    def tell(report: wire.Malformed) -> None:
+        if throttle.lets():
+            link.tell(report)
+
+    return tell
+
+
 def condensed(text: str) -> str:
     """One line; of ExaBGP's crash reports, pages long, what the traceback ends with."""
     lines = [line.strip() for line in text.splitlines() if line.strip(" *-")]
@@ -103,7 +114,7 @@ def install(link: Link, device: str) -> None:
     """Put our parts in the place of ExaBGP's."""
     loop.Processes = lambda: link
     report_log(link)
-    updates.install()
+    updates.install(throttled(link))
     bursts.install()
     outgoing.install()
     sessions.install(link)

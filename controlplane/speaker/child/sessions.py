@@ -169,10 +169,14 @@ class BoundPeer(Peer):  # type: ignore[misc]
             self._reset("reconfigured")
 
     def remove(self) -> None:
-        """The neighbour is no longer configured: Cease 6/3, as far as the socket takes it."""
+        """The neighbour is no longer configured: Cease 6/3, as far as the socket takes it.
+
+        A teardown that has not been said yet is the reason, and is said instead.
+        """
+        code = self._teardown or PEER_UNCONFIGURED
         if self.fsm == FSM.ESTABLISHED and self.proto and self.proto.connection:
             try:
-                self.proto.connection.io.send(Notify(6, PEER_UNCONFIGURED).message())
+                self.proto.connection.io.send(Notify(6, code).message())
             except (OSError, AttributeError):
                 self.reactor.processes.flush()
         super().remove()

@@ -93,6 +93,14 @@ def test_the_bound_holds_and_one_peers_part_can_be_dropped() -> None:
     assert [line.peer for line in lines(queue) if isinstance(line, wire.SendRoutes)] == ["10.0.0.3"]
 
 
+def test_that_a_session_ends_and_why_is_said_even_to_one_that_goes() -> None:
+    queue = CommandQueue(100)
+    queue.put(1, announce(60))
+    queue.put(1, ResetSession(PEER, 1, "too many"))
+    assert queue.drop("10.0.0.2") == 60
+    assert lines(queue) == [wire.Teardown("10.0.0.2", 1, 1)]
+
+
 def test_a_single_action_beyond_the_bound_still_goes() -> None:
     queue = CommandQueue(100)
     assert queue.put(1, announce(500))
