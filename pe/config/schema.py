@@ -68,12 +68,17 @@ class MaxPrefixSection(Section):
 MaxPrefix = Annotated[MaxPrefixSection, BeforeValidator(_short("maximum"))]
 
 
+def _no_tcp_ao(_text: str) -> None:
+    raise ValueError("TCP-AO (RFC 5925) is not spoken by ExaBGP 5.0, which speaks BGP for us")
+
+
 class SessionSection(Section):
     """What core peers and CE neighbours have in common."""
 
     description: v.Description = ""
     md5: v.Md5Key | None = None
     md5_file: v.FilePath | None = None
+    tcp_ao: Annotated[None, v.scalar(_no_tcp_ao, "md5 or md5-file instead")] = None
     hold_time: v.HoldTime = 90
     passive: v.Flag = False
     tcp_port: v.TcpPort = 179

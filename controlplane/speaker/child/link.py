@@ -21,6 +21,7 @@ from exabgp.protocol.family import AFI, SAFI
 
 from controlplane.speaker import wire
 from controlplane.speaker.child.attributes import rendered
+from controlplane.speaker.child.refreshes import Refreshes
 from controlplane.speaker.child.updates import is_block
 
 FLUSH_AT = 65536
@@ -43,6 +44,7 @@ class Link:
         self._open = True
         self.sessions: dict[str, int] = {}
         self._negotiated: dict[str, Any] = {}
+        self.refreshes = Refreshes()
         os.set_blocking(commands, False)
 
     # Lines out
@@ -108,7 +110,13 @@ class Link:
 
     def down(self, neighbor: Any, reason: str) -> None:
         """A connection ended."""
+        self.refreshes.forget(neighbor)
         self.tell(wire.Down(str(neighbor["peer-address"]), reason))
+
+    def refresh(self, neighbor: Any, now: float) -> None:
+        """Tell of what a peer has asked for again, if it is time; ``now`` in seconds."""
+        for afi, safi in self.refreshes.due(neighbor, now):
+            self.tell(wire.RefreshReport(str(neighbor["peer-address"]), family_name(afi, safi)))
 
     def message(self, kind: int, neighbor: Any, direction: str, message: Any, *_: object) -> None:
         """A message was received."""
@@ -118,7 +126,7 @@ class Link:
         if kind == Message.CODE.UPDATE:
             self._update(peer, message)
         elif kind == Message.CODE.ROUTE_REFRESH and message.reserved == 0:
-            self.tell(wire.RefreshReport(peer, family_name(message.afi, message.safi)))
+            self.refreshes.ask(neighbor, (int(message.afi), int(message.safi)))
 
     def _update(self, peer: str, message: Any) -> None:
         if isinstance(message, EOR):

@@ -7,6 +7,7 @@ a dead session over into the next one.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from struct import pack
@@ -21,6 +22,11 @@ from controlplane.speaker.child.blocks import VPN_SAFI, pieces
 
 NATIVE = (1, 1)
 MARKER = b"\xff" * 16
+ITEM_OCTETS = 200
+MOST_OCTETS = 64 << 20
+SEND_HOLD_SECONDS = 480.0
+"""RFC 9687 section 4: eight minutes."""
+
 NO_ROOM = "the path attributes leave no room for a route: not announced"
 
 
@@ -102,16 +108,34 @@ def update(withdrawn: bytes, attributes: bytes, nlri: bytes) -> bytes:
     return MARKER + pack("!HB", Message.HEADER_LEN + len(body), 2) + body
 
 
+def size_of(item: Announcement | Withdrawal | Marker) -> int:
+    """About how many octets of memory an item takes."""
+    return ITEM_OCTETS + (0 if isinstance(item, Marker) else len(item.nlri))
+
+
 class Queue:
     """What waits to be sent; has the methods that ExaBGP calls on its outgoing RIB."""
 
     def __init__(self) -> None:
         self.families: Iterable[Any] = ()
         self._waiting: deque[Announcement | Withdrawal | Marker] = deque()
+        self._octets = 0
+        self._moved = 0.0
 
     def add(self, item: Announcement | Withdrawal | Marker) -> None:
         """Append; the order of arrival is the order on the wire."""
+        if not self._waiting:
+            self._moved = time.monotonic()
         self._waiting.append(item)
+        self._octets += size_of(item)
+
+    def stuck(self, now: float) -> str:
+        """Why this peer is not to be waited for any longer; "" if it is."""
+        if self._octets > MOST_OCTETS:
+            return "the peer reads too slowly"
+        if self._waiting and now - self._moved > SEND_HOLD_SECONDS:
+            return "send hold timer expired"
+        return ""
 
     def pending(self) -> bool:
         """True if something waits."""
@@ -120,11 +144,15 @@ class Queue:
     def updates(self, grouped: bool = True) -> Iterator[Announcement | Withdrawal | Marker]:  # noqa: ARG002
         """Hand out all that waits, oldest first."""
         while self._waiting:
-            yield self._waiting.popleft()
+            item = self._waiting.popleft()
+            self._octets -= size_of(item)
+            self._moved = time.monotonic()
+            yield item
 
     def reset(self) -> None:
         """Forget all: the session is gone, and the node will tell the next one anew."""
         self._waiting.clear()
+        self._octets = 0
 
     clear = reset
 

@@ -29,7 +29,8 @@ from controlplane.speaker import wire
 BURST = 64
 READ_SIZE = 131072
 RETRY_SECONDS, COURTESY_SECONDS = 1.0, 1.5
-PEER_UNCONFIGURED = 3
+PEER_UNCONFIGURED, CONNECTION_REJECTED, OUT_OF_RESOURCES = 3, 5, 8
+MOST_CONNECTIONS, CONNECTIONS_PER_SECOND = 30, 1.0
 
 
 def reader(self: Any) -> Iterator[tuple[int, int, bytes, bytes, Any]]:
@@ -138,11 +139,38 @@ def hung_up(connection: Any) -> bool:
         return True
 
 
+class Allowance:
+    """A bucket of ``most`` that fills up again at ``rate`` a second."""
+
+    def __init__(self, most: int, rate: float) -> None:
+        self._most, self._rate = most, rate
+        self._left, self._since = float(most), 0.0
+
+    def takes(self, now: float) -> bool:
+        """True if there is one left, which is then taken; ``now`` in seconds."""
+        filled = self._left + (now - self._since) * self._rate
+        self._left, self._since = min(float(self._most), filled), now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+
 class BoundPeer(Peer):  # type: ignore[misc]
     """A peer that works in bursts and says goodbye."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._admission = Allowance(MOST_CONNECTIONS, CONNECTIONS_PER_SECOND)
+
     def run(self) -> Any:
         """Handle messages while there are some, up to a bound: others wait for their turn."""
+        now = time.monotonic()
+        if self.fsm == FSM.ESTABLISHED:
+            self.reactor.processes.refresh(self.neighbor, now)
+            stuck = self.neighbor.rib.outgoing.stuck(now)
+            if stuck:
+                self.give_up(stuck)
         for _ in range(BURST):
             action = super().run()
             if action != ACTION.NOW:
@@ -175,14 +203,28 @@ class BoundPeer(Peer):  # type: ignore[misc]
         """
         code = self._teardown or PEER_UNCONFIGURED
         if self.fsm == FSM.ESTABLISHED and self.proto and self.proto.connection:
-            try:
-                self.proto.connection.io.send(Notify(6, code).message())
-            except (OSError, AttributeError):
-                self.reactor.processes.flush()
+            self._say_cease(code)
         super().remove()
+
+    def give_up(self, reason: str) -> None:
+        """End a session whose peer does not take what we have to say: a NOTIFICATION would wait
+        behind the rest, so the connection is closed as well (RFC 9687 section 3)."""
+        self._say_cease(OUT_OF_RESOURCES)
+        self._reset(f"{reason} (6,{OUT_OF_RESOURCES})")
+
+    def _say_cease(self, code: int) -> None:
+        """As far as the socket takes it."""
+        try:
+            self.proto.connection.io.send(Notify(6, code).message())
+        except (OSError, AttributeError):
+            self.reactor.processes.flush()
 
     def handle_connection(self, connection: Any) -> Any:
         """An incoming connection: refuse it with a generator, or take it and return None."""
+        if not self._admission.takes(time.monotonic()):
+            # Each session costs us a table to tell and one to take back (RFC 4271 section 8.1.1,
+            # DampPeerOscillations): who bounces has to wait.
+            return connection.notification(6, CONNECTION_REJECTED, "too many connections")
         minimum = self.neighbor["incoming-ttl"]
         if minimum and connection.io is not None:
             try:

@@ -1,0 +1,404 @@
+"""BGP-1, 2, 3, 10, 13: who may speak to the PE, how he has to begin, and what hears him."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from labs.attack import bgp, ip, link, plan
+from labs.attack.edit import edited
+from labs.attack.inside import run_in, sysctl
+from labs.attack.net import Net, circuit
+from labs.attack.switch import Switch
+from labs.waiting import until
+from pe.plan.guards import Guard
+from tests.attack.speech import (
+    SECONDS,
+    announce,
+    both,
+    children,
+    connection,
+    done,
+    has,
+    learned,
+    node_pid,
+    taken,
+    to_pe,
+)
+
+RED, BLUE, STATIC = circuit("red", 1), circuit("blue", 1), circuit("red", 3)
+AS = plan.CE_AS["red"]
+KEYS = {"none": "", "wrong": "wrong", "blues": plan.KEYS["blue"]}
+
+
+# -- BGP-1: keys ----------------------------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
+def test_bgp_01_no_session_without_the_key(net: Net, version: int, key: str) -> None:
+    """No SYN-ACK without the signature, nor with another VPN's, whose CE has the same address."""
+    near, own = plan.gateway(1, version), plan.ce(1, version)
+    with RED.ce.tap() as tap:
+        assert bgp.connect("ce-red-1", own, near, md5=key, seconds=2.0) is None
+        net.sentinel(RED, version=version)
+        assert answers(tap.frames(), near) == []
+    connection("red", version).close()  # control: with the key somebody answers
+
+
+def answers(frames: list[bytes], source: str) -> list[int]:
+    """The TCP flags of segments from port 179 of an address."""
+    found = []
+    packed = ipaddress.ip_address(source).packed
+    for frame in frames:
+        start = 14 + (40 if len(packed) == 16 else 20)
+        at = (26, 30) if len(packed) == 4 else (22, 38)
+        proto = frame[23] if len(packed) == 4 else frame[20]
+        if frame[at[0] : at[1]] == packed and proto == ip.TCP:
+            port = int.from_bytes(frame[start : start + 2])
+            found += [frame[start + 13]] if port == 179 else []
+    return found
+
+
+@both
+def test_bgp_01_forged_segments_do_not_end_it(net: Net, version: int) -> None:
+    """RST, SYN and FIN without the signature, all over the window: the session stays."""
+    with to_pe("red", version) as session:
+        sport = session.connection.getsockname()[1]
+        ends = plan.ce(1, version), plan.gateway(1, version)
+        for flags in (ip.RST, ip.RST | ip.ACK, ip.SYN, ip.FIN | ip.ACK):
+            RED.ce.flood([
+                RED.frame(ip.tcp(*ends, 179, flags, ip.Header(ttl=255), sport=sport, seq=seq))
+                for seq in range(0, 1 << 32, 1 << 23)
+            ])  # fmt: skip
+        net.sentinel(RED, version=version)
+        done(net, session, "red", version)
+        assert session.alive
+
+
+def test_bgp_01_control_an_unsigned_reset_ends_an_unsigned_session(net: Net) -> None:
+    """The same flood against a session without a key: that one dies of it."""
+
+    def unsigned(text: str) -> str:
+        return text.replace(f"        md5: {plan.KEYS['red']}\n", "", 1)
+
+    with edited(net, unsigned):
+        ends = plan.ce(1, 4), plan.gateway(1, 4)
+        session = bgp.establish("ce-red-1", *ends, bgp.Greeting(AS), seconds=SECONDS)
+        with session:
+            sport = session.connection.getsockname()[1]
+
+            def gone() -> bool:
+                # Window scaling aside, one RST in 16,384 is inside of any window.
+                RED.ce.flood(
+                    RED.frame(ip.tcp(*ends, 179, ip.RST, ip.Header(ttl=255), sport=sport, seq=n))
+                    for n in range(0, 1 << 32, 1 << 14)
+                )
+                return session.closed or not session.alive
+
+            assert until(gone, SECONDS), "control"
+
+
+# -- BGP-2: TCP-AO --------------------------------------------------------------------------------
+
+
+def test_bgp_02_tcp_ao_is_refused_and_says_so(net: Net) -> None:
+    """RFC 5925 is preferred where it can be had; ExaBGP 5.0 has none. A wish for it is not
+    silently something weaker: the configuration is refused, and what was in force stays."""
+
+    def with_ao(text: str) -> str:
+        return text.replace("        hold-time: 600\n", "        tcp-ao: some-key\n", 1)
+
+    with to_pe() as session:
+        with pytest.raises(grpc.RpcError) as refused, edited(net, with_ao):
+            pass
+        assert "TCP-AO" in str(refused.value)
+        assert "md5" in str(refused.value)
+        taken(net, session, "10.101.3.0/24")
+        assert session.alive
+
+
+# -- BGP-3: GTSM ----------------------------------------------------------------------------------
+
+
+@both
+def test_bgp_03_from_further_away(net: Net, version: int) -> None:
+    """GTSM (RFC 5082): signed or not, who is more than one hop away is not heard."""
+    near, own = plan.gateway(1, version), plan.ce(1, version)
+    for ttl in (1, 64, 254):
+        key = plan.KEYS["red"]
+        far = bgp.connect("ce-red-1", own, near, md5=key, ttl=ttl, seconds=1.0)
+        assert far is None
+    with to_pe("red", version) as session:
+        before = net.dropped("", "BGP-3")
+        sport = session.connection.getsockname()[1]
+        for flags in (ip.RST, ip.SYN, ip.ACK):
+            header = ip.Header(ttl=254)
+            RED.ce.send(RED.frame(ip.tcp(own, near, 179, flags, header, sport=sport)))
+        net.sentinel(RED, version=version)
+        assert until(lambda: net.dropped("", "BGP-3") >= before + 3, 5.0)
+        done(net, session, "red", version)
+        assert session.alive
+
+
+@both
+def test_bgp_03_control_without_the_guard(net: Net, version: int) -> None:
+    """A SYN from afar gets as far as the socket, which then has to know better."""
+    ends = plan.ce(1, version), plan.gateway(1, version)
+    frame = RED.frame(ip.tcp(*ends, 179, ip.SYN, ip.Header(ttl=64), sport=5))
+    with Switch(net).off(Guard.INPUT):
+        before = unsigned_segments()
+        RED.ce.send(frame)
+        net.sentinel(RED, version=version)
+        assert unsigned_segments() == before + 1, "control"
+    before = unsigned_segments()
+    RED.ce.send(frame)
+    net.sentinel(RED, version=version)
+    assert unsigned_segments() == before
+
+
+def unsigned_segments() -> int:
+    """Segments that came to a socket of pe1 without the signature that it wants."""
+    return int(run_in("pe1", "nstat", "-asz", "TcpExtTCPMD5NotFound").split()[-2])
+
+
+@both
+def test_bgp_03_we_send_255(net: Net, version: int) -> None:
+    """What the PE says itself leaves with 255 hops, so that the CE can check as well."""
+    near = ipaddress.ip_address(plan.gateway(1, version)).packed
+    with RED.ce.tap() as tap, to_pe("red", version):
+        frames = tap.frames()
+    if version == 4:
+        hops = {f[22] for f in frames if f[26:30] == near and f[23] == ip.TCP}
+    else:
+        hops = {f[21] for f in frames if f[22:38] == near and f[20] == ip.TCP}
+    assert hops == {255}
+
+
+# -- BGP-10: who, and how -------------------------------------------------------------------------
+
+
+@both
+def test_bgp_10_an_unknown_peer_hears_nothing(net: Net, version: int) -> None:
+    """ce-red-3 is no neighbour: no SYN-ACK, no RST, no OPEN; with the guard off it gets one of
+    them, and still no OPEN."""
+    near, own = plan.gateway(3, version), plan.ce(3, version)
+    with STATIC.ce.tap() as tap:
+        for key in ("", plan.KEYS["red"]):
+            assert bgp.connect("ce-red-3", own, near, md5=key, seconds=1.0) is None
+        net.sentinel(STATIC, version=version)
+        assert answers(tap.frames(), near) == []
+    with Switch(net).off(Guard.INPUT), STATIC.ce.tap() as tap:
+        session = bgp.connect("ce-red-3", own, near, seconds=3.0)
+        assert answers(tap.frames(), near), "control: the host answers where no guard is"
+        if session is not None:
+            session.listen(2.0)
+            assert session.bodies(bgp.OPEN) == []
+
+
+GREETINGS = {
+    "wrong-as": (bgp.Greeting(65999), (2, 2)),
+    "our-as": (bgp.Greeting(plan.CORE_AS), (2, 2)),
+    "version-3": (bgp.Greeting(AS, version=3), (2, 1)),
+    "router-id-0": (bgp.Greeting(AS, router_id="0.0.0.0"), (2, 3)),
+    "hold-1": (bgp.Greeting(AS, hold_time=1), (2, 6)),
+    "hold-2": (bgp.Greeting(AS, hold_time=2), (2, 6)),
+}
+
+
+@pytest.mark.parametrize(("greeting", "wanted"), GREETINGS.values(), ids=GREETINGS)
+@both
+def test_bgp_10_openings_that_are_refused(
+    net: Net, version: int, greeting: bgp.Greeting, wanted: tuple[int, int]
+) -> None:
+    """Each with its own NOTIFICATION (RFC 4271 section 6.2); the right one is taken after it."""
+    with connection("red", version) as session:
+        session.send(greeting.packed())
+        assert session.ended(SECONDS) == wanted
+    with to_pe("red", version, hold_time=3) as session:
+        assert session.alive, "control: the least hold time there is"
+
+
+def cut(message: bytes, octets: int) -> bytes:
+    """A message whose optional parameters are longer than it is."""
+    return message[:-octets]
+
+
+NOISE = {
+    "bad-marker": b"\0" * 16 + struct.pack("!HB", 19, 4),
+    "length-18": bgp.MARKER + struct.pack("!HB", 18, 4),
+    "length-5000": bgp.MARKER + struct.pack("!HB", 5000, 2) + bytes(4981),
+    "type-9": bgp.message(9),
+    "update-first": bgp.update(),
+    "open-of-nothing": bgp.message(bgp.OPEN),
+    "open-cut": bgp.message(bgp.OPEN, bgp.Greeting(AS).packed()[19:-3]),
+    "open-with-endless-capability": bgp.Greeting(AS, extra=b"\x41\xff").packed(),
+    "http": b"GET / HTTP/1.1\r\nHost: pe\r\n\r\n",
+    "zeros": bytes(4096),
+}
+
+
+@pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)
+def test_bgp_10_noise_instead_of_an_opening(net: Net, noise: bytes) -> None:
+    """It costs the connection and nothing else: a good session comes up behind it, and its CE
+    is heard; blue's does not notice."""
+    blue = to_pe("blue")
+    with blue:
+        with connection() as session:
+            session.send(noise)
+            session.listen(SECONDS)
+            assert session.closed or session.notification, "the connection is ended"
+        with to_pe() as good:
+            taken(net, good, "10.101.4.0/24")
+        assert blue.alive
+        done(net, blue, "blue")
+
+
+@both
+def test_bgp_10_a_family_that_is_not_configured(net: Net, version: int) -> None:
+    """A CE offers the other family as well, and uses it: it is not negotiated, not taken, and
+    what the session told before is gone with the session."""
+    other = 10 - version
+    families = (bgp.IPV4, bgp.IPV6)
+    good = {4: "10.101.5.0/24", 6: "2001:db8:101:5::/64"}
+    with to_pe("red", version, families=families) as session:
+        (opening,) = session.bodies(bgp.OPEN)
+        offered = b"\x01\x04" + struct.pack("!HBB", 1 if other == 4 else 2, 0, 1)
+        assert offered not in opening
+        taken(net, session, good[version])
+        if other == 6:
+            session.send(announce(good[6]))
+        else:
+            hop = ipaddress.ip_address(plan.ce(1, 4)).packed
+            reach = bgp.mp_reach(bgp.IPV4, hop, bgp.prefixes(good[4]))
+            session.send(bgp.update(bgp.path(AS, "", reach)))
+        assert session.ended(SECONDS) == (3, 9), "RFC 4760 section 7"
+    assert until(lambda: not learned(net, "red", version), SECONDS)
+    assert not has(net, "red", good[other])
+
+
+# -- BGP-13: the process that speaks --------------------------------------------------------------
+
+
+def test_bgp_13_listeners_are_bound_to_their_vrf(net: Net) -> None:
+    """Every listening socket of port 179 is tied to a VRF, or to the core's own addresses, and
+    accepts for no other; none accepts for all VRFs."""
+    listening = run_in("pe1", "ss", "-Hltn", "sport = :179").splitlines()
+    places = {line.split()[3].rpartition(":")[0] for line in listening}
+    wanted = {"192.168.1.1%red", "[2001:db8:f1::1]%red", "192.168.1.1%blue",
+              "[2001:db8:f1::1]%blue"}  # fmt: skip
+    assert wanted <= places, places
+    core = {place for place in places if "%" not in place}
+    assert core <= {"10.255.0.1", "[2001:db8:ff::1]"}, "unbound listeners are of the core's own"
+    assert sysctl("pe1", "ipv4/tcp_l3mdev_accept") == "0"
+
+
+def test_bgp_13_the_child_may_do_nothing(net: Net) -> None:
+    """Not root, no capability but that of its port, and no way to more of them."""
+    found = children(net)
+    assert {"", "red", "blue"} <= set(found)
+    bind = 1 << 10  # CAP_NET_BIND_SERVICE
+    for pid in found.values():
+        status = Path(f"/proc/{pid}/status").read_text()
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert "0" not in fields["Uid"].split()
+        for name in ("CapEff", "CapPrm", "CapBnd"):
+            assert int(fields[name], 16) & ~bind == 0, (name, fields[name])
+        assert fields["NoNewPrivs"].strip() == "1"
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        for key in plan.KEYS.values():
+            assert key.encode() not in command + environment
+
+
+@contextmanager
+def mouth_of(pid: int) -> Iterator[object]:
+    """The pipe through which a child reports to the node: its third descriptor argument."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    at = words.index(b"controlplane.speaker.child")
+    with Path(f"/proc/{pid}/fd/{words[at + 3].decode()}").open("wb", buffering=0) as mouth:
+        yield mouth
+
+
+BLUES_ROUTE = (
+    b'{"t":"update","peer":"192.168.3.2","announce":[["ipv4 unicast","192.168.3.2","GApjAQ=="]]}'
+)
+GARBAGE = [
+    b"\0" * 5000,
+    b"x" * (3 << 20),
+    b"{" * 100_000,
+    b'{"t":"update"}',
+    b'{"t":"up","peer":"192.168.1.2","session":-1,"families":[[]]}',
+    b'{"t":"update","peer":"192.168.1.2","announce":[["ipv4 unicast","nonsense","GAplAQ=="]]}',
+    b'{"t":"update","peer":"192.168.1.2","announce":[["ipv4 mpls-vpn","192.168.1.2","cABO"]]}',
+    b'{"t":"update","peer":"192.168.1.2","announce":[["ipv4 unicast","192.168.1.2","/woAAAA="]]}',
+    b'{"t":"log","level":"no such level","text":"' + b"y" * 100_000 + b'"}',
+    b'{"t":"malformed","peer":"192.168.1.2","handling":"","reason":"","message":"",'
+    b'"routes":[[[1,1],"/w=="]]}',
+    b"\xff\xfe\xfd",
+    BLUES_ROUTE,
+]
+
+
+def test_bgp_13_a_child_that_was_taken_over(net: Net) -> None:
+    """Red's child writes garbage, lines without end and routes of peers that are not its own:
+    the node goes on, red's session too, and nothing of it is in any VRF."""
+    pid, red_child = node_pid(net), children(net)["red"]
+    with to_pe() as session, to_pe("blue") as blue:
+        with mouth_of(red_child) as mouth:
+            for line in GARBAGE:
+                mouth.write(b"\n" + line + b"\n")  # type: ignore[attr-defined]
+        taken(net, session, "10.101.6.0/24")
+        taken(net, blue, "10.101.6.0/24", vrf="blue")
+        assert node_pid(net) == pid
+        assert children(net)["red"] == red_child
+        assert session.alive
+        assert blue.alive
+        assert learned(net) == {"10.101.6.0/24"}
+        assert not any(has(net, vrf, "10.99.1.0/24") for vrf in ("red", "blue", "internet"))
+        assert "speaker_line_malformed" in net.lab.log("pe1", "pe")
+
+
+def test_bgp_13_control_a_line_is_read(net: Net) -> None:
+    """What the child says of its own peers does count: the pipe is the right one."""
+    line = b'{"t":"update","peer":"192.168.1.2","attributes":{"as_path":[[false,[65101]]]},'
+    line += b'"announce":[["ipv4 unicast","192.168.1.2","GAplBw=="]]}'
+    with to_pe() as session:
+        with mouth_of(children(net)["red"]) as mouth:
+            mouth.write(line + b"\n")  # type: ignore[attr-defined]
+        assert until(lambda: "10.101.7.0/24" in learned(net), SECONDS)
+        assert session.alive
+
+
+def test_bgp_13_a_child_that_dies_is_started_again(net: Net) -> None:
+    """Its sessions come up again; those of the other VRF and the core never went down."""
+    import os
+    import signal
+
+    with to_pe("blue") as blue, to_pe() as session:
+        old = children(net)["red"]
+        os.kill(old, signal.SIGKILL)
+        session.listen(SECONDS, lambda: session.closed)
+        assert session.closed
+        with to_pe() as again:
+            taken(net, again, "10.101.8.0/24")
+            assert children(net)["red"] != old
+        done(net, blue, "blue")
+        assert blue.alive
+        assert net.core_is_up()
+
+
+def test_bgp_00_labels_are_what_the_core_sees(net: Net) -> None:
+    """A check of the lab: what red sends to its other site crosses P under two labels."""
+    from labs.packets import labels_of
+
+    with net.p.tap() as tap:
+        net.sentinel(RED)
+        stacks = [labels_of(f) for f in tap.frames() if f[12:14] == link.MPLS.to_bytes(2, "big")]
+    assert any(len(stack) == 2 for stack in stacks)
