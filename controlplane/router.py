@@ -23,6 +23,8 @@ from controlplane.model.events import (
     RefreshRequested,
     RoutesReceived,
     RoutesWithdrawn,
+    SelftestBegan,
+    SelftestEnded,
     SessionDown,
     SessionUp,
     SpeakerLost,
@@ -36,6 +38,7 @@ from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
 from controlplane.reload import Reload
+from controlplane.scratch import ScratchRoom
 from controlplane.sessions import Sessions
 from controlplane.start_of_day import NEVER, StartOfDay
 from controlplane.state import RouterState
@@ -56,6 +59,7 @@ class Router:
         self._sessions = Sessions(self.state)
         self._limits = RouteLimits(self.state, self._decisions.leaks)
         self._reload = Reload(self.state, self._decisions, self._sessions)
+        self.scratch = ScratchRoom(self.state)
 
     # -- the turn -----------------------------------------------------------------------------
 
@@ -106,6 +110,10 @@ class Router:
                 self.state.workloads.attach(event, self.state.vrfs)
             case WorkloadDetached():
                 self.state.workloads.detach(event.name, self.state.vrfs)
+            case SelftestBegan():
+                self.scratch.open(event.scratch)
+            case SelftestEnded():
+                self.scratch.close()
             case TimePassed():
                 pass
             case _:
@@ -113,6 +121,7 @@ class Router:
 
     def _intent_changed(self, intent: NodeIntent) -> None:
         first = self.state.intent is None
+        self.scratch.close()  # its labels and tables may be somebody's now
         if self._reload.take_over(intent) and first:
             self._start.begin(intent.sync_timeout)
 

@@ -153,6 +153,11 @@ class Agent:
         """Wait until there is nothing left to do, but for what fails and is retried."""
         await self._idle.wait()
 
+    @property
+    def is_settled(self) -> bool:
+        """True while there is nothing left to do, but for what fails and is retried."""
+        return self._idle.is_set()
+
     async def stop(self) -> None:
         """End. The kernel's state stays, and goes on forwarding and filtering."""
         if self._task is None:
@@ -312,6 +317,14 @@ class Agent:
     def counters(self) -> list[CounterView]:
         """What the agent counts about itself."""
         return agent_counters(self._forwarding, self._failures, self.repairs)
+
+    def packets(self, family: str, counter: str) -> int | None:
+        """What one counter of the guards has counted, None where there is no such counter."""
+        return self._guards.packets(family, counter)
+
+    def devices(self) -> frozenset[str]:
+        """Every device that was there when the structure was last read."""
+        return frozenset(self._structure.seen.links)
 
     async def guards(self) -> list[GuardView]:
         """The guards' counters, read from the kernel now."""

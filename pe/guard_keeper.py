@@ -37,7 +37,8 @@ class GuardKeeper:
             return False
         try:
             await nft.load(transaction(self.loaded, whole))
-        except OSError:
+        except OSError as e:
+            import sys; print("FIRST", e, transaction(self.loaded, whole)[:3000], file=sys.stderr, flush=True)
             # What is there may not be what we took it for. Our tables are deleted and made anew
             # in one transaction: the guards are never away, only the counters start again.
             self._doubted, whole = True, wanted
@@ -72,6 +73,10 @@ class GuardKeeper:
     def counters(self) -> list[nft.CounterView]:
         """Every counter's figures now."""
         return self._reader.counters()
+
+    def packets(self, family: str, counter: str) -> int | None:
+        """One counter's packets now, None where it does not exist."""
+        return self._reader.packets(family, counter)
 
     async def clear(self) -> None:
         """Delete our tables. Raises OSError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import time
 from collections.abc import Coroutine
@@ -12,7 +13,8 @@ from pathlib import Path
 import msgspec
 
 from controlplane.api.segment_services import segment_services
-from controlplane.api.server import ApiServer, serve_api
+from controlplane.api.selftest_service import selftest_service
+from controlplane.api.server import ApiServer, both, serve_api
 from controlplane.api.tally import Tally
 from controlplane.api.view import ReloadRefusedError, ReloadReport
 from controlplane.instant import Instant
@@ -28,6 +30,7 @@ from pe.journal import LEVELS, Journal
 from pe.metrics.service import Metrics
 from pe.node import Inbox, Log, Node, run_until_signal
 from pe.segmentation import Segmentation
+from pe.selftest.run import Selftest
 from pe.view.node_view import LiveView
 
 # What is part of the node's identity: changing it under running sessions and locks would leave
@@ -80,6 +83,7 @@ class Reloader:
         self._router = router
         self._api: ApiServer | None = None
         self._metrics: Metrics | None = None
+        self.digest = _digest(path)
         self._telling: set[asyncio.Task[None]] = set()
         self.path = path
         self.intent = intent
@@ -118,7 +122,7 @@ class Reloader:
         if reason:
             raise ReloadRefusedError((f"{self.path}: {reason}",))
         changes = describe(self.intent, found.intent)
-        self.intent, self.loaded = found.intent, time.time()
+        self.intent, self.loaded, self.digest = found.intent, time.time(), _digest(self.path)
         if changes:
             self._inbox.put([IntentChanged(found.intent)])
         self._journal.set_level(found.intent.log_level)
@@ -144,6 +148,14 @@ class Reloader:
                     for f in changed
                 )
             )
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file that was just read, in hex; "" if it is gone by now."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def describe(old: NodeIntent, new: NodeIntent) -> tuple[str, ...]:
@@ -217,10 +229,12 @@ async def _run(
     tally = Tally()
     view = LiveView(node, actor, speakers, reloader, segments, tally, journal)
     await segments.start()
+    selftest = Selftest(router, actor, reloader, inbox.put, log)
     services = segment_services(segments.conductor, view, intent.name)
     api = await serve_api(
-        view, intent, journal, config_folder=path.parent, more_services=services, tally=tally
-    )
+        view, intent, journal, config_folder=path.parent,
+        more_services=both(services, selftest_service(selftest)), tally=tally,
+    )  # fmt: skip
     metrics = Metrics(view, lambda text: journal.warning("metrics_failed", reason=text))
     await metrics.apply(intent.metrics_socket)
     reloader.attach(api, metrics)

@@ -70,6 +70,7 @@ RULES: dict[str, Rule] = {
     "/bulkhead.v1.Flows/ListBaselines": _ALL,
     "/bulkhead.v1.Flows/Recommend": _ALL,
     "/bulkhead.v1.Evidence/GetEvidence": _ALL,
+    "/bulkhead.v1.Selftest/RunSelftest": Rule(ApiRole.OPERATOR, changes=True, whole_node=True),
     "/grpc.health.v1.Health/Check": _LOOK,
     "/grpc.health.v1.Health/List": _LOOK,
     "/grpc.health.v1.Health/Watch": _WATCH,

@@ -220,6 +220,11 @@ async def serve_api(
     return server
 
 
+def both(one: AddServices, other: AddServices) -> AddServices:
+    """Adds the services of two to each server."""
+    return lambda server: [*one(server), *other(server)]
+
+
 def _listener(tcp: TcpApiIntent | None) -> tuple[object, ...]:
     """What a listener cannot change while it is open."""
     if tcp is None:

@@ -10,6 +10,7 @@ from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, IPAddress, Prefix
+from controlplane.model.scratch import Scratch
 
 
 class IntentChanged(msgspec.Struct, frozen=True):
@@ -139,6 +140,16 @@ class WorkloadDetached(msgspec.Struct, frozen=True):
     name: str
 
 
+class SelftestBegan(msgspec.Struct, frozen=True):
+    """A selftest wants this to be in the kernel, told to nobody, until it has ended."""
+
+    scratch: Scratch
+
+
+class SelftestEnded(msgspec.Struct, frozen=True):
+    """Nothing of a selftest is needed any more."""
+
+
 class PeerCleared(msgspec.Struct, frozen=True):
     """An operator cleared a session (hard reset), or ended its idle hold."""
 
@@ -161,4 +172,6 @@ Event: TypeAlias = (
     | PeerCleared
     | WorkloadAttached
     | WorkloadDetached
+    | SelftestBegan
+    | SelftestEnded
 )

@@ -6,7 +6,8 @@ to another VRF it would carry one VPN's packets into another (security requireme
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
@@ -84,18 +85,36 @@ class LabelAllocator:
         if label is not None:
             self.ledger.resting[label] = (wall, vrf)
 
+    def spare(self, count: int) -> list[Label]:
+        """Labels that nobody has, from the end of the block, for what is told to nobody: they are
+        not written down, and need no rest. LabelsExhaustedError if there are too few."""
+        found = list(islice(self._free(reversed(range(*self._bounds))), count))
+        if len(found) < count:
+            raise LabelsExhaustedError(f"fewer than {count} labels of {self.block} are free")
+        return found
+
     def _former(self, vrf: str) -> Label | None:
         resting = self.ledger.resting.items()
         return next((Label(n) for n, (_, by) in resting if by == vrf and n in self.block), None)
 
     def _fresh(self) -> Label:
-        taken = {*self.ledger.held.values(), *self.ledger.resting}
-        zones = {zone_of(label) for label in taken} | {0}
-        for number in range(self.block.first, self.block.last + 1):
-            if number not in taken and zone_of(number) not in zones and number not in self._avoid:
-                return Label(number)
+        for label in self._free(range(*self._bounds)):
+            return label
         resting = sum(label in self.block for label in self.ledger.resting)
         raise LabelsExhaustedError(f"no free label in {self.block} ({resting} are resting)")
+
+    @property
+    def _bounds(self) -> tuple[int, int]:
+        return self.block.first, self.block.last + 1
+
+    def _free(self, numbers: Iterable[int]) -> Iterator[Label]:
+        """Those of ``numbers`` that may be given out, whose zones differ from all that are."""
+        taken = {*self.ledger.held.values(), *self.ledger.resting}
+        zones = {zone_of(label) for label in taken} | {0}
+        for number in numbers:
+            if number not in taken and zone_of(number) not in zones and number not in self._avoid:
+                zones.add(zone_of(number))
+                yield Label(number)
 
     def _tidy(self, wall: float) -> None:
         for number, (at, by) in list(self.ledger.resting.items()):

@@ -123,13 +123,18 @@ class Vrf:
                 prefix = _network(interface.network)
                 hop = NextHopKey(prefix.afi, None, device=port.name)
                 yield prefix, self._local_path(Protocol.CONNECTED, hop)
-        for route in self.intent.static_routes:
-            yield route.prefix, self._local_path(Protocol.STATIC, self._static_hop(route))
+        for prefix, hop in self.static_hops():
+            yield prefix, self._local_path(Protocol.STATIC, hop)
 
     def _local_path(self, protocol: Protocol, hop: NextHopKey) -> Path:
         # The link is part of the source: two ways to one prefix stand beside each other.
         via = f"{hop.device} {hop.address or ''}"
         return Path(Source(protocol, self.name, via=via), LOCAL, hop)
+
+    def static_hops(self) -> Iterator[tuple[Prefix, NextHopKey]]:
+        """Every static route and where it leads."""
+        for route in self.intent.static_routes:
+            yield route.prefix, self._static_hop(route)
 
     def _static_hop(self, route: StaticRouteIntent) -> NextHopKey:
         port = route.port or (self._link_to(route.via) if route.via is not None else "")

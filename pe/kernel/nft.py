@@ -26,7 +26,8 @@ FAMILIES = {"inet": 1, "arp": 3, "netdev": 5}
 _SET_DYNAMIC = 0x20 | 0x10
 _CHAIN_HOOK, _HOOK_DEV = 4, 3
 _GENMSG = struct.Struct("=BBH")
-_BE64 = struct.Struct(">Q")
+_BE32, _BE64 = struct.Struct(">I"), struct.Struct(">Q")
+_COUNTER = 1  # NFT_OBJECT_COUNTER
 
 
 class RulesetRefusedError(OSError):
@@ -160,6 +161,20 @@ class NftReader:
             if (view := _counter(family, nl.attributes(body[4:])))
         ]
 
+    def packets(self, family: str, counter: str) -> int | None:
+        """What one named counter of ours has counted; None if there is none of that name."""
+        seq = self._socket.next_seq()
+        names = _string(1, TABLE) + _string(2, counter) + nl.attribute(3, _BE32.pack(_COUNTER))
+        body = _head(family) + names
+        self._socket.send(
+            nl.HEADER.pack(16 + len(body), _GET_OBJECT, nl.NLM_F_REQUEST, seq, 0) + body
+        )
+        for message in self._socket.receive():
+            if message.seq == seq and message.type != nl.NLMSG_ERROR:
+                view = _counter(family, nl.attributes(message.body[4:]))
+                return view.packets if view else None
+        return None
+
     def _dump(self, kind: int, family: str, table_attribute: int) -> Iterator[memoryview]:
         """Bodies of a kind; those of our table only, where they name one."""
         filtered = _string(table_attribute, TABLE) if table_attribute else b""
@@ -188,7 +203,7 @@ def _string(kind: int, value: str) -> bytes:
 
 
 def _counter(family: str, found: dict[int, memoryview]) -> CounterView | None:
-    if int.from_bytes(found[3], "big") != 1:  # NFT_OBJECT_COUNTER
+    if int.from_bytes(found[3], "big") != _COUNTER:
         return None
     data = nl.attributes(found[4])
     (size,), (packets,) = _BE64.unpack(data[1]), _BE64.unpack(data[2])

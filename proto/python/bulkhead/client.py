@@ -23,7 +23,7 @@ import grpc  # noqa: E402 - after the line that it reads
 
 from bulkhead.segment import Segment  # noqa: E402
 from bulkhead.v1 import node_pb2 as pb  # noqa: E402
-from bulkhead.v1 import node_pb2_grpc  # noqa: E402
+from bulkhead.v1 import node_pb2_grpc, selftest_pb2, selftest_pb2_grpc  # noqa: E402
 
 DEFAULT_SOCKET = "/run/bulkhead/api.sock"
 SOCKET_VARIABLE = "BULKHEAD_SOCKET"
@@ -141,6 +141,12 @@ class Node:
         """Have the configuration file read again."""
         answer = self._stub.Reload(pb.ReloadRequest(), timeout=self.timeout)
         return cast(pb.ReloadResponse, answer)
+
+    def selftest(self) -> selftest_pb2.RunSelftestResponse:
+        """Have the node prove its guards; takes some seconds."""
+        stub: Any = selftest_pb2_grpc.SelftestStub(self.channel)
+        answer = stub.RunSelftest(selftest_pb2.RunSelftestRequest(), timeout=self.timeout)
+        return cast(selftest_pb2.RunSelftestResponse, answer)
 
     def clear_neighbor(self, address: str, vrf: str = "") -> None:
         """Reset a BGP session."""

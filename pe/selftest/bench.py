@@ -1,0 +1,154 @@
+"""The test bench: puts frames in, sees what comes out, answers what honest neighbours answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pe.kernel import sysctl
+from pe.selftest import frame as fr
+from pe.selftest.frame import Frame
+from pe.selftest.tap import Tap
+from pe.selftest.world import CORE, NEW, STATIONS, TAPS, Station
+
+KEPT = 4096
+"""Frames remembered: all of one trial, and no more of a flood than that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What tells one trial's packets from all others: bytes in the payload, a TCP port where
+    there is none."""
+
+    token: bytes
+    port: int
+
+    def is_on(self, seen: Seen) -> bool:
+        """True for a packet that carries it, or that answers one that did."""
+        return self.token in seen.data or seen.frame.is_tcp_to(self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame that left by the port of a station."""
+
+    station: str
+    data: bytes
+    frame: Frame
+
+
+class Bench:
+    """Ports and stations for the length of a ``with`` block, on the running loop."""
+
+    def __init__(self) -> None:
+        self._taps: dict[str, Tap] = {}
+        self._seen: list[Seen] = []
+        self._news = asyncio.Event()
+        self._numbers = itertools.count(1)
+
+    def __enter__(self) -> Bench:
+        loop = asyncio.get_running_loop()
+        try:
+            for name in TAPS:
+                tap = self._taps[name] = Tap(name)
+                loop.add_reader(tap.descriptor, self._read, name)
+            # Else its link-local address cannot be used for a second.
+            sysctl.write(f"ipv6/conf/{CORE}/accept_dad", "0")
+            self._taps[NEW].set_up()
+        except OSError:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the ports away."""
+        loop = asyncio.get_running_loop()
+        for tap in self._taps.values():
+            loop.remove_reader(tap.descriptor)
+            tap.close()
+        self._taps.clear()
+
+    def mark(self) -> Mark:
+        """A new one."""
+        number = next(self._numbers)
+        return Mark(b"selftest-%06d" % number, 40000 + number % 20000)
+
+    def mac(self, station: str) -> bytes:
+        """The PE's end of a station's port."""
+        return self._taps[STATIONS[station].tap].mac
+
+    def send(self, station: str, frames: list[bytes]) -> None:
+        """Put frames in, in this order."""
+        tap = self._taps[STATIONS[station].tap]
+        for one in frames:
+            tap.send(one)
+
+    def seen(self, mark: Mark) -> Iterator[Seen]:
+        """What has come out so far with a mark on it."""
+        self._read_all()
+        return (seen for seen in self._seen if mark.is_on(seen))
+
+    def heard(self) -> list[Seen]:
+        """All that has come out since ``forget``."""
+        self._read_all()
+        return self._seen
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._read_all()
+        self._seen.clear()
+
+    async def until(self, holds: Callable[[], bool], seconds: float) -> bool:
+        """Wait for what comes out to make something true, for so long at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not holds():
+                    self._news.clear()
+                    await self._news.wait()
+        return holds()
+
+    def _read_all(self) -> None:
+        for name in self._taps:
+            self._read(name)
+
+    def _read(self, name: str) -> None:
+        for data in self._taps[name].frames():
+            parsed = fr.parse(data)
+            station = _station(name, parsed)
+            if station is None:
+                continue
+            if answer := self._answer(station, parsed):
+                self._taps[name].send(answer)
+            if len(self._seen) < KEPT:
+                self._seen.append(Seen(station.port, data, parsed))
+        self._news.set()
+
+    def _answer(self, station: Station, seen: Frame) -> bytes | None:
+        """What an honest neighbour says when its address is asked for."""
+        asked = fr.arp_fields(seen)
+        if asked and asked[0] == 1 and asked[2] in station.own:
+            packet = fr.arp(2, station.mac, asked[2], asked[1], seen.source)
+            return framed(station, seen.source, fr.ARP, packet)
+        target = fr.discovery_target(seen, fr.SOLICITATION)
+        if target in station.own and seen.sender:
+            packet = fr.advertisement(station.mac, target, seen.sender)
+            return framed(station, seen.source, fr.IPV6, packet)
+        return None
+
+
+def _station(tap: str, seen: Frame) -> Station | None:
+    vid = seen.tags[0] if seen.tags else 0
+    found = (s for s in STATIONS.values() if s.tap == tap and s.vid == vid)
+    return next(found, None)
+
+
+def framed(station: Station, target: bytes, kind: int, payload: bytes) -> bytes:
+    """A frame as a station sends it."""
+    tags = [(fr.VLAN, station.vid)] if station.vid else []
+    return fr.ethernet(target, station.mac, kind, payload, tags)

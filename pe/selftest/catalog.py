@@ -1,0 +1,40 @@
+"""Every requirement of docs/security.md that a selftest does not try, and why not."""
+
+from __future__ import annotations
+
+_SESSION = "of a BGP session: a selftest has no neighbour to speak to"
+_API = "of the API and the process, not of packets"
+_CLOSE = "would use up what all VPNs of the node share"
+_POLICY = "a selftest's VPNs are under no policy"
+_OVER_TIME = "shows only when the node is killed, restarted or meddled with"
+_INTERNET = "a selftest has no Internet port"
+
+NOT_TESTED: dict[str, str] = {
+    "ISO-4": _SESSION,
+    "ISO-5": _SESSION,
+    "ISO-6": _SESSION,
+    "ISO-7": _SESSION,
+    "ISO-8": "a selftest's VPNs are not tracked: tracking would be switched on for others",
+    "ISO-9": "a selftest's VPNs are not tracked: nothing is put together there",
+    "ISO-11": "labels of a selftest are told to nobody and need no rest",
+    "ISO-13": _POLICY,
+    "HIDE-6": _SESSION,
+    "HIDE-8": "a selftest's ports are numbered",
+    "ACL-7": "shows only when a neighbour is added or removed",
+    "CPP-3": "by the counters of the others here",
+    "CPP-4": _CLOSE,
+    "CPP-5": _CLOSE,
+    "CPP-6": "of the process's limits, not of packets",
+    **{f"BGP-{n}": _SESSION for n in (1, 2, 4, 5, 6, 7, 8, 9, 11, 12, 13)},
+    "LBL-5": "a selftest has no bridge",
+    "LBL-15": _OVER_TIME,
+    "SPF-3": _POLICY,
+    "INET-1": _INTERNET,
+    "INET-2": _SESSION,
+    "INET-3": _INTERNET,
+    "INET-4": _INTERNET,
+    **{f"MGMT-{n}": _API for n in range(1, 10)},
+    "TRN-2": _POLICY,
+    **{f"DOS-{n}": _CLOSE for n in range(1, 10)},
+    **{f"FAIL-{n}": _OVER_TIME for n in range(2, 7)},
+}

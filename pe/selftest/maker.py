@@ -1,0 +1,94 @@
+"""What trials are made from: frames of the stations, controls, and what the node is like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pe.render.model import name as nft_name
+from pe.selftest import frame as fr
+from pe.selftest import packet as pk
+from pe.selftest.bench import Bench, Mark, framed
+from pe.selftest.packet import PLAIN, Form
+from pe.selftest.trial import Control, Frames
+from pe.selftest.world import (
+    B1,
+    CORE,
+    R1,
+    R2,
+    STATIONS,
+    Surroundings,
+    ce,
+    gateway,
+    host,
+)
+
+PROBE = 9
+"""Discard (RFC 863)."""
+
+
+class Maker:
+    """Makes the frames of one selftest."""
+
+    def __init__(self, bench: Bench, around: Surroundings) -> None:
+        self._bench, self.around = bench, around
+
+    def frame(self, station: str, packet: bytes) -> bytes:
+        """An IP packet as a station sends it to the PE."""
+        target = self._bench.mac(station)
+        return framed(STATIONS[station], target, fr.ethertype(packet), packet)
+
+    def raw(
+        self, station: str, kind: int, payload: bytes, tags: Sequence[fr.Tag] = (),
+        target: bytes = b"",
+    ) -> bytes:  # fmt: skip
+        """Any frame from a station to the PE, under these tags and no others."""
+        own = STATIONS[station].mac
+        return fr.ethernet(target or self._bench.mac(station), own, kind, payload, tags)
+
+    def between(
+        self, mark: Mark, version: int, form: Form = PLAIN, source: str = "", number: int = 1
+    ) -> bytes:
+        """A datagram from red's first site to its second."""
+        target = host(2, version)
+        return pk.udp(source or host(1, version, number), target, PROBE, mark.token, form)
+
+    def labelled(
+        self, station: str, labels: Sequence[int], version: int, *, tags: Sequence[fr.Tag] = (),
+        ttl: int = 64, bottom: bool = True, kind: int = fr.MPLS, form: Form = PLAIN,
+        target: str = "",
+    ) -> Frames:  # fmt: skip
+        """Frames under labels, as a remote PE would send them: from site 2 to site 1."""
+
+        def frames(mark: Mark) -> list[bytes]:
+            inner = pk.udp(host(2, version), target or host(1, version), PROBE, mark.token, form)
+            stack = fr.stacked(labels, inner, ttl=ttl, bottom=bottom)
+            return [self.raw(station, kind, stack, tags)]
+
+        return frames
+
+    def site_to_site(self, version: int) -> Control:
+        """The legitimate packet of red: from its first site to its second."""
+        return Control(R1, lambda m: [self.frame(R1, self.between(m, version))], R2)
+
+    def labelled_control(self, version: int, label: int = 0, at: str = B1) -> Control:
+        """The legitimate labelled packet: from the core, to a site."""
+        label = label or self.around.blue
+        return Control(CORE, self.labelled(CORE, [label], version), at)
+
+    def session(self, version: int, ttl: int = 255) -> Frames:
+        """The first packet of the BGP session that red's CE may open."""
+
+        def frames(mark: Mark) -> list[bytes]:
+            source, target = ce(1, version), gateway(1, version)
+            return [self.frame(R1, pk.syn(source, target, 179, mark.port, Form(ttl=ttl)))]
+
+        return frames
+
+    def session_control(self, version: int) -> Control:
+        """It is let in, and TCP answers: there is no speaker behind it, so with a reset."""
+        return Control(R1, self.session(version), R1)
+
+
+def counter(requirement: str, subject: str = "") -> str:
+    """The name of a guard's counter (``pe.render.model.counted``)."""
+    return f"{requirement}__{nft_name(subject)}" if subject else requirement

@@ -1,0 +1,167 @@
+"""A selftest from beginning to end: the scratch world is asked for, tried, and taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from typing import Protocol
+
+from controlplane.api.view import (
+    SelftestBusyError,
+    SelftestReport,
+    SelftestUnavailableError,
+    TrialView,
+    Verdict,
+)
+from controlplane.model.events import Event, SelftestBegan, SelftestEnded
+from controlplane.model.intent import NodeIntent
+from controlplane.router import Router
+from pe.agent import Agent
+from pe.kernel import sysctl
+from pe.node import Log
+from pe.selftest import access, core, labels, settings, sources
+from pe.selftest.bench import Bench
+from pe.selftest.catalog import NOT_TESTED
+from pe.selftest.maker import Maker
+from pe.selftest.trial import Kit, Trial
+from pe.selftest.world import CE_PORTS, CORE, PREFIX, Surroundings, scratch
+
+OPEN_SECONDS = 30.0
+PAUSE = 0.01
+
+
+class Configuration(Protocol):
+    """The file in force (``pe.launch.Reloader``)."""
+
+    intent: NodeIntent
+    digest: str
+
+    @property
+    def file(self) -> str:
+        """Its path."""
+        ...
+
+
+class Selftest:
+    """Makes selftests of one node, one at a time. ``emit`` tells the control plane."""
+
+    def __init__(
+        self, router: Router, agent: Agent, configuration: Configuration,
+        emit: Callable[[list[Event]], None], log: Log,
+    ) -> None:  # fmt: skip
+        self._router, self._agent, self._configuration = router, agent, configuration
+        self._emit, self._log = emit, log
+        self._busy = False
+
+    async def run(self) -> SelftestReport:
+        """Make one. Raises SelftestUnavailableError. Nothing of it stays, whatever happens."""
+        if self._busy:
+            raise SelftestBusyError("a selftest is under way already")
+        intent = self._configuration.intent
+        if not self._router.in_sync:
+            raise SelftestUnavailableError("the node is not in sync with its kernel yet")
+        self._busy, began = True, time.time()
+        self._log("info", "selftest_began", {})
+        # A caller who goes away ends neither the clearing up nor what comes before it half way.
+        work = asyncio.ensure_future(self._within_bench(intent))
+        work.add_done_callback(self._ended)
+        found = await asyncio.shield(work)
+        return SelftestReport(
+            node=intent.name, version=version("bulkhead"), kernel=" ".join(os.uname()[0:3:2]),
+            config_file=self._configuration.file, config_digest=self._configuration.digest,
+            began=began, ended=time.time(), trials=tuple(found),
+        )  # fmt: skip
+
+    def _ended(self, work: asyncio.Future[list[TrialView]]) -> None:
+        self._busy = False
+        if not work.cancelled() and (error := work.exception()):
+            self._log("error", "selftest_broke_off", {"reason": str(error)})
+
+    async def _within_bench(self, intent: NodeIntent) -> list[TrialView]:
+        try:
+            bench = Bench().__enter__()
+        except OSError as error:
+            raise SelftestUnavailableError(f"no ports can be made: {error}") from None
+        try:
+            self._emit([SelftestBegan(scratch(intent.asn))])
+            await self._wait(self._is_open, "the scratch VRFs did not open")
+            found = await self._try_all(bench, intent)
+        finally:
+            self._emit([SelftestEnded()])
+            try:
+                await self._wait(self._is_closed, "the scratch VRFs did not close")
+            finally:
+                bench.close()
+        counts = {v.value.replace(" ", "_"): sum(t.verdict is v for t in found) for v in Verdict}
+        bad = counts["not_held"] + counts["unproven"]
+        self._log("warning" if bad else "info", "selftest_ended", {**counts})
+        return found
+
+    def _is_open(self) -> bool:
+        if self._router.scratch.refusal:
+            raise SelftestUnavailableError(self._router.scratch.refusal)
+        ports = self._agent.ports()
+        opened = [name for name in (*CE_PORTS, CORE) if name in ports and ports[name].up]
+        return len(opened) == len(CE_PORTS) + 1 and self._agent.is_settled
+
+    def _is_closed(self) -> bool:
+        ports = any(name.startswith(PREFIX) for name in self._agent.ports())
+        return not ports and self._router.scratch.labels is None and self._agent.is_settled
+
+    async def _wait(self, holds: Callable[[], bool], otherwise: str) -> None:
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                while not holds():
+                    await self._agent.settled()
+                    await asyncio.sleep(PAUSE)  # the event may not have come as far as the agent
+        except TimeoutError:
+            raise SelftestUnavailableError(otherwise) from None
+
+    async def _try_all(self, bench: Bench, intent: NodeIntent) -> list[TrialView]:
+        found, kit = [], Kit(bench, self._agent.packets, sysctl.read)
+        for trial in self._trials(Maker(bench, self._surroundings(intent)), intent):
+            if self._router.scratch.labels is None:
+                raise SelftestUnavailableError("the configuration was changed meanwhile")
+            found.append(await trial.judge(kit))
+            await asyncio.sleep(0)
+        found += [
+            TrialView(requirement=name, sent="", verdict=Verdict.NOT_TESTED, evidence=reason)
+            for name, reason in NOT_TESTED.items()
+        ]
+        return sorted(found, key=lambda t: order(t.requirement))
+
+    def _trials(self, make: Maker, intent: NodeIntent) -> Iterator[Trial]:
+        yield from core.trials(make)
+        yield from labels.trials(make)
+        yield from labels.tagged(make)
+        yield from sources.trials(make)
+        yield from access.trials(make)
+        yield from settings.trials(
+            self._agent.devices(), (CORE, *(port.name for port in intent.core_ports))
+        )
+        yield from access.floods(make)
+
+    def _surroundings(self, intent: NodeIntent) -> Surroundings:
+        own = self._router.scratch.labels or {}
+        red, blue = own.values()
+        used = {*self._router.ledger.held.values(), *own.values()}
+        block = intent.label_block
+        unused = next((n for n in range(block.last, block.first, -1) if n not in used), block.last)
+        return Surroundings(
+            red=red, blue=blue, unused=unused,
+            loopbacks=tuple(map(str, filter(None, (intent.loopback, intent.loopback6)))),
+            peers=tuple(str(peer.peer.address) for peer in intent.peers),
+            in_use=tuple(sorted(used)),
+        )  # fmt: skip
+
+
+AREAS = ("ISO", "HIDE", "ACL", "CPP", "BGP", "LBL", "SPF", "INET", "MGMT", "TRN", "DOS", "FAIL")
+
+
+def order(requirement: str) -> tuple[int, int]:
+    """Where a requirement stands among the others: areas as in docs/security.md, then numbers."""
+    area, _, number = requirement.partition("-")
+    return AREAS.index(area), int(number)

@@ -1,0 +1,180 @@
+"""One trial: an attack, the guard that has to stop it, and a legitimate packet of the same make
+that has to pass, before the attack (else nothing follows from it) and behind it (then all of it
+has been dealt with: nobody waits for nothing to come)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from controlplane.api.view import TrialView, Verdict
+from pe.selftest.bench import Bench, Mark
+from pe.selftest.frame import Frame
+
+Frames: TypeAlias = Callable[[Mark], list[bytes]]
+
+SECONDS = 5.0
+"""What a legitimate packet may take; neighbours are looked for on the way."""
+TRIES = 10
+COPIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What trials are made with. ``packets`` reads a counter: table family and name, None if there
+    is none of that name; ``read`` reads settings by path, None for those that do not exist."""
+
+    bench: Bench
+    packets: Callable[[str, str], int | None]
+    read: Callable[[Iterable[str]], dict[str, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What passes, and where it comes out; ``shows`` where its mark does not tell."""
+
+    origin: str
+    frames: Frames
+    at: str
+    shows: Callable[[Frame], bool] | None = None
+
+    async def passes(self, bench: Bench) -> bool:
+        """Send it until it comes out, a few times at most."""
+        mark, start = bench.mark(), len(bench.heard())
+
+        def came() -> bool:
+            return any(
+                seen.station == self.at
+                and (self.shows(seen.frame) if self.shows else mark.is_on(seen))
+                for seen in bench.heard()[start:]
+            )
+
+        for _ in range(TRIES):
+            bench.send(self.origin, self.frames(mark))
+            if await bench.until(came, SECONDS / TRIES):
+                return True
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What all kinds have in common; ``family`` is the IP version, 0 for neither."""
+
+    requirement: str
+    sent: str
+    family: int = 0
+
+    async def judge(self, kit: Kit) -> TrialView:
+        """Make the trial."""
+        raise NotImplementedError
+
+    def told(
+        self, verdict: Verdict, evidence: str, counter: str = "", before: int = 0, after: int = 0
+    ) -> TrialView:
+        """Its outcome."""
+        return TrialView(
+            requirement=self.requirement, sent=self.sent, family=self.family, verdict=verdict,
+            evidence=evidence, counter=counter, before=before, after=after,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attack(Trial):
+    """Frames that nobody may see again. ``counter`` has to count each, or ``least`` of them where
+    a ration lets some pass; it is "" where the kernel drops them itself. ``answers`` tells what
+    would be an answer although it bears no mark."""
+
+    origin: str
+    frames: Frames
+    control: Control
+    counter: str = ""
+    table: str = "netdev"
+    copies: int = COPIES
+    least: int = 0
+    answers: Callable[[Frame], bool] | None = None
+
+    async def judge(self, kit: Kit) -> TrialView:
+        """Held: not seen, not answered, counted."""
+        bench, packets = kit.bench, kit.packets
+        bench.forget()
+        if not await self.control.passes(bench):
+            return self.told(Verdict.UNPROVEN, "nor did the legitimate packet pass", self.counter)
+        before = packets(self.table, self.counter) if self.counter else 0
+        if before is None:
+            return self.told(Verdict.NOT_HELD, "no such guard is in force", self.counter)
+        mark, start = bench.mark(), len(bench.heard())
+        frames = [frame for _ in range(self.copies) for frame in self.frames(mark)]
+        bench.send(self.origin, frames)
+        if not await self.control.passes(bench):
+            return self.told(Verdict.UNPROVEN, "the legitimate packet behind it was lost")
+        seen = [s.station for s in bench.seen(mark)] if not self.least else []
+        if self.answers:
+            seen += [s.station for s in bench.heard()[start:] if self.answers(s.frame)]
+        after = (packets(self.table, self.counter) if self.counter else 0) or 0
+        return self._judged(seen, len(frames), before, after)
+
+    def _judged(self, seen: list[str], sent: int, before: int, after: int) -> TrialView:
+        wanted = self.least or sent
+        if self.origin in seen:
+            verdict, evidence = Verdict.NOT_HELD, "it was answered"
+        elif seen:
+            verdict, evidence = Verdict.NOT_HELD, f"{len(seen)} of {sent} came out at {seen[0]}"
+        elif self.counter and after - before < wanted:
+            verdict, evidence = Verdict.NOT_HELD, f"{after - before} of {wanted} counted"
+        else:
+            verdict, evidence = Verdict.HELD, f"{sent} sent, none came out, none was answered"
+        if verdict is Verdict.HELD and self.least:
+            evidence = f"{sent} sent, {after - before} dropped"
+        return self.told(verdict, evidence, self.counter, before, after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation(Trial):
+    """A packet that has to be dealt with in a certain way: something with its mark comes out at
+    ``at``, for which ``shows`` holds, and nothing at any other port."""
+
+    origin: str
+    frames: Frames
+    at: str
+    shows: Callable[[Frame], bool]
+    expected: str
+
+    async def judge(self, kit: Kit) -> TrialView:
+        """Held: seen where it should be, as it should be, and nowhere else."""
+        bench = kit.bench
+        bench.forget()
+        mark = bench.mark()
+
+        def came() -> bool:
+            return any(s.station == self.at and self.shows(s.frame) for s in bench.seen(mark))
+
+        for _ in range(TRIES):
+            bench.send(self.origin, self.frames(mark))
+            if await bench.until(came, SECONDS / TRIES):
+                break
+        elsewhere = {seen.station for seen in bench.seen(mark)} - {self.at}
+        if elsewhere:
+            return self.told(Verdict.NOT_HELD, f"it came out at {', '.join(sorted(elsewhere))}")
+        if not came():
+            other = any(bench.seen(mark))
+            evidence = f"not seen: {self.expected}"
+            return self.told(
+                Verdict.NOT_HELD, f"{evidence}; it came out otherwise" if other else evidence
+            )
+        return self.told(Verdict.HELD, self.expected)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(Trial):
+    """Kernel settings that have to have these values; those that do not exist are left out."""
+
+    wanted: dict[str, str]
+
+    async def judge(self, kit: Kit) -> TrialView:
+        """Held: every one of them."""
+        found = {path: value for path, value in kit.read(self.wanted).items() if value}
+        wrong = [f"{p} is {v}" for p, v in found.items() if v != self.wanted[p]]
+        if wrong or not found:
+            return self.told(Verdict.NOT_HELD, "; ".join(wrong) or "there are no such settings")
+        return self.told(Verdict.HELD, f"{len(found)} settings are as they should be")
