@@ -37,8 +37,7 @@ class GuardKeeper:
             return False
         try:
             await nft.load(transaction(self.loaded, whole))
-        except OSError as e:
-            import sys; print("FIRST", e, transaction(self.loaded, whole)[:3000], file=sys.stderr, flush=True)
+        except OSError:
             # What is there may not be what we took it for. Our tables are deleted and made anew
             # in one transaction: the guards are never away, only the counters start again.
             self._doubted, whole = True, wanted
