@@ -118,7 +118,7 @@ def test_a_workload_is_heard_from_its_own_port(sender: Sender, version: int) -> 
 
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("home", ["pe-b", ELSEWHERE, "not-there"])
-def test_the_port_that_it_left_does_not_speak_for_it(
+def test_spf_03_the_port_that_it_left_does_not_speak_for_it(
     sender: Sender, version: int, home: str
 ) -> None:
     assert sender.passes("a", version), "control: without homes the address is enough"
@@ -131,7 +131,7 @@ def test_the_port_that_it_left_does_not_speak_for_it(
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_not_even_on_a_connection_that_it_opened_there(sender: Sender, version: int) -> None:
+def test_spf_03_not_even_on_a_connection_that_it_opened_there(sender: Sender, version: int) -> None:
     sender.live(homes("pe-a"))
     assert sender.passes("a", version, sport=77)
     assert sender.passes("a", version, sport=77)
