@@ -11,6 +11,8 @@ was measured failed, and 0 whether or not a target is met.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 import tempfile
 import time
@@ -55,6 +57,7 @@ def measure(parts: Sequence[str]) -> Results:
     """Run the bench on the lab kernel and return what it found, whole or not."""
     chosen = choice.choose()
     print(f"bench on {chosen.kind.value}, {chosen.reason}", flush=True)
+    _be_preferred()
     before, started = machine("", chosen.kind.value, MEMORY), time.monotonic()
     segments = [part for part in parts if part != ROUTING]
     with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as scratch:
@@ -75,6 +78,12 @@ def measure(parts: Sequence[str]) -> Results:
             routing=_runs(directory),
             segment=_segment(directory, segments),
         )
+
+
+def _be_preferred() -> None:
+    """Have the CPU before whatever else runs, where we may: less of it gets into the figures."""
+    with contextlib.suppress(OSError):
+        os.nice(-10)
 
 
 def write(results: Results, output: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 
 import msgspec
@@ -18,7 +19,7 @@ from pe.kernel import netlink as nl
 from pe.kernel.nft import NETLINK_NETFILTER
 from perf import segment_world as world
 from perf.namespaces import inside
-from perf.segment_names import AGAIN, BOTH, FEW, NEW, PLAIN, TRACKED, listed_name, policy_name
+from perf.segment_names import AGAIN, BOTH, FEW, NEW, PLAIN, TOLD, TRACKED, listed_name, policy_name
 from perf.segment_node import CLIENT, Site, sites
 from perf.segment_pe import Case, Process
 from perf.segment_results import Pace
@@ -27,6 +28,7 @@ from perf.segment_traffic import Traffic, answer, send
 Say = Callable[[str], None]
 SIZES = tuple(world.SIZES)
 LARGEST = SIZES[-1]
+QUEUE = Path("/proc/sys/net/core/netdev_max_backlog")
 CONNECTIONS = (2000, 2999)
 """Source ports of the few flows."""
 
@@ -75,7 +77,7 @@ class Bed:
         before = self.site.arrived()
         pace = send(self.site, traffic)
         arrived = self.site.arrived() - before
-        self.rounds.setdefault(flows, []).append(pace)
+        self.rounds.setdefault(flows, []).append(pace * min(1.0, arrived / traffic.count))
         sent, come = self.counts.get(flows, (0, 0))
         self.counts[flows] = [sent + traffic.count, come + arrived]
 
@@ -93,8 +95,9 @@ class Bed:
 
 
 def paces(say: Say, plan: Plan) -> list[Pace]:
-    """Every configuration with few flows, then with new ones."""
-    with _beds(cases(plan.sizes), say) as beds:
+    """Every configuration with few flows, then with new ones, then with new ones of which the
+    node is told."""
+    with _short_queue(), _beds(cases(plan.sizes), say) as beds:
         for number in range(plan.few_rounds):
             for bed in _in_turn(beds, number):
                 bed.measure(FEW, bed.few(plan.few_packets))
@@ -102,12 +105,30 @@ def paces(say: Say, plan: Plan) -> list[Pace]:
         tracking = [bed for bed in beds if bed.case.name != PLAIN]
         for number in range(plan.new_rounds):
             for bed in _in_turn(tracking, number):
-                bed.process.resume()  # telling of new flows is part of what they cost
                 forget_connections(bed.site)
                 bed.measure(NEW, bed.new(plan))
-                bed.process.pause()
         _say(say, tracking, NEW)
+        under_policy = [bed for bed in beds if bed.case.workloads]
+        for bed in under_policy:
+            bed.process.listen()
+        for number in range(plan.new_rounds):
+            for bed in _in_turn(under_policy, number):
+                with bed.process.awake():
+                    forget_connections(bed.site)
+                    bed.measure(TOLD, bed.new(plan))
+        _say(say, under_policy, TOLD)
         return [_pace(bed, flows) for bed in beds for flows in bed.rounds]
+
+
+@contextlib.contextmanager
+def _short_queue() -> Iterator[None]:
+    """Have packets that are too many dropped, not dealt with when the generator is done."""
+    before = QUEUE.read_text()
+    QUEUE.write_text("64")
+    try:
+        yield
+    finally:
+        QUEUE.write_text(before)
 
 
 @contextlib.contextmanager
@@ -120,7 +141,6 @@ def _beds(wanted: Sequence[Case], say: Say) -> Iterator[list[Bed]]:
             few = bed.few(2 * (CONNECTIONS[1] - CONNECTIONS[0] + 1))
             send(site, few)
             answer(site, few)
-            process.pause()
             made.append(bed)
             say(f"  {case.name}: {process.size} elements or rules")
         yield made

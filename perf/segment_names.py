@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FEW, NEW = "few", "new"
+FEW, NEW, TOLD = "few", "new", "told"
 PLAIN, TRACKED, AGAIN = "neither", "tracking, one rule", "tracking, one rule (again)"
 POLICY, LISTED, BOTH = "policy", "list of rules", "two revisions"
 PACES_PLOT, CHANGES_PLOT = "segment.svg", "segment_changes.svg"

@@ -1,19 +1,20 @@
 """One PE in one configuration: ``python -m perf.segment_pe NUMBER CASE``, CASE as JSON.
 
 Run in the PE's namespace. Prints a line with the number of elements (of the maps, or rules of a
-list) once the kernel holds it all, then goes on as a node does, listening to new flows, until its
-input ends.
+list) once the kernel holds it all, then goes on as a node does until its input ends; from a line
+of input on it listens to new flows.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import msgspec
@@ -38,7 +39,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Process:
-    """Such a process, which may be paused: the kernel goes on."""
+    """Such a process; it only runs when it is awake. The kernel goes on all the time."""
 
     def __init__(self, site: Site, case: Case) -> None:
         words = [str(site.number), msgspec.json.encode(case).decode()]
@@ -48,25 +49,41 @@ class Process:
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert self._process.stdout
-        line = self._process.stdout.readline()
+        line = self._line()
         if not line.strip().isdigit():
             raise RuntimeError(f"{case.name}: the PE did not come up: {line}")
         self.size = int(line)
+        self._signal(signal.SIGSTOP)
 
-    def pause(self) -> None:
-        """Have it do nothing."""
-        os.kill(self._process.pid, signal.SIGSTOP)
+    def listen(self) -> None:
+        """Have it be told of new flows from now on."""
+        with self.awake():
+            assert self._process.stdin
+            self._process.stdin.write("listen\n")
+            self._process.stdin.flush()
+            self._line()
 
-    def resume(self) -> None:
-        """End a pause."""
-        os.kill(self._process.pid, signal.SIGCONT)
+    @contextlib.contextmanager
+    def awake(self) -> Iterator[None]:
+        """Have it run meanwhile."""
+        self._signal(signal.SIGCONT)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGSTOP)
+
+    def _line(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline()
+
+    def _signal(self, number: int) -> None:
+        os.kill(self._process.pid, number)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.resume()
+        self._signal(signal.SIGCONT)
         self._process.communicate()
 
 
@@ -127,10 +144,10 @@ def listed(rules: int) -> str:
 async def _serve(site: Site, case: Case) -> None:
     half, book = Half(), FlowBook()
     await half.start(site)
-    half.keeper.watch(lambda records, lost: book.take(records, lost, 0.0, str, str))
-    size = await half.take(case)
-    print(size, flush=True)
-    await asyncio.to_thread(sys.stdin.read)
+    print(await half.take(case), flush=True)
+    while await asyncio.to_thread(sys.stdin.readline):
+        half.keeper.watch(lambda records, lost: book.take(records, lost, 0.0, str, str))
+        print("listening", flush=True)
     await half.stop()
 
 

@@ -7,7 +7,8 @@ import msgspec
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """Packets a second through a PE in one configuration: one figure a round. ``flows``: few
-    (a thousand connections, over and over) or new (every packet opens one). ``size``: elements of
+    (a thousand connections, over and over), new (every packet opens one) or told (the same, and a
+    process of the node is told of each). ``size``: elements of
     the policy's maps, or rules of a list. ``sent`` and ``arrived`` are packets of all rounds."""
 
     name: str
