@@ -97,7 +97,7 @@ class Bed:
 def paces(say: Say, plan: Plan) -> list[Pace]:
     """Every configuration with few flows, then with new ones, then with new ones of which the
     node is told."""
-    with _short_queue(), _beds(cases(plan.sizes), say) as beds:
+    with _beds(cases(plan.sizes), say) as beds, _short_queue():
         for number in range(plan.few_rounds):
             for bed in _in_turn(beds, number):
                 bed.measure(FEW, bed.few(plan.few_packets))
