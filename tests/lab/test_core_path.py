@@ -62,7 +62,7 @@ def way(here: int, number: int) -> tuple[str, ...]:
     """The route to the other PE over one of the two ways, the first preferred."""
     there = 3 - here
     return (
-        *("ip", "route", "add", f"{loopback(there)}/32", "encap", "mpls", f"10{there}"),
+        *("ip", "route", "replace", f"{loopback(there)}/32", "encap", "mpls", f"10{there}"),
         *("via", f"10.2{number}.{here}.2", "dev", f"core{number}"),
         *("metric", str(10 + 10 * number), "src", loopback(here)),
     )
@@ -153,12 +153,10 @@ def set_way(lab: RunningLab, number: int, state: str) -> None:
 
 
 def mend(lab: RunningLab, number: int) -> None:
-    """The link, and what the core's own routing would put back."""
+    """The link, and the routes that went with the port of a P (those of the PEs, which only lost
+    their carrier, the kernel has kept)."""
     set_way(lab, number, "up")
-    # A P whose link was down has lost its routes over it.
     lab.run(f"p{number}", "sh", "-ec", "\n".join(map(" ".join, transit(number).setup)))
-    for n in (1, 2):
-        lab.run(f"pe{n}", *way(n, number))
 
 
 class Flows:
