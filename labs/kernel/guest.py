@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Self
 
 from labs.kernel import build, frames, machine
+from labs.kernel.reach import closed_folders
 
 Sink = Callable[[bytes], None]
 
@@ -237,6 +238,7 @@ def _furnish(control: Path, shared: Sequence[Path]) -> None:
         shutil.copy(here / name, control / name)
     (control / "init.sh").chmod(0o755)
     (control / "python").write_text(os.path.realpath(sys.executable) + "\n")
+    (control / "closed").write_text("".join(f"{path}\n" for path in closed_folders()))
     (control / "shared").write_text("".join(f"{path.resolve()}\n" for path in shared))
 
 

@@ -22,6 +22,7 @@ from labs import topologies
 from labs.kernel import build, choice, keeper
 from labs.kernel.build import BuildError
 from labs.kernel.guest import GuestDiedError
+from labs.kernel.reach import closed_folders
 from labs.topology import Lab, Outcome
 
 ERRORS = (engine.LabError, BuildError, GuestDiedError, topologies.UnknownLabError, OSError)
@@ -205,6 +206,12 @@ def _only_here(verb: str) -> None:
         raise click.ClickException(f"`{verb}` is not for qemu: use test or exec")
     if os.geteuid() != 0:
         raise click.ClickException("labs on the host's own kernel need root")
+    for folder in closed_folders():
+        click.echo(
+            f"warning: BGP speakers run without rights and cannot enter {folder}: "
+            f"`chmod o+x {folder}`, or clone into another place",
+            err=True,
+        )
 
 
 def _again(*words: str) -> list[str]:

@@ -49,7 +49,7 @@ SUMMARIES = {
 
 
 SECTIONS = {
-    "The router": ("run", "check", "reload", "show", "clear"),
+    "The router": ("run", "check", "reload", "show", "clear", "selftest"),
     "Inside a VPN": (
         "workload", "group", "policy", "flows", "map", "explain", "baseline", "evidence",
     ),
