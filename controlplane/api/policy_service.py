@@ -19,7 +19,7 @@ from controlplane.api.explanation import Explainer
 from controlplane.api.refusal import Refusal, invalid, not_found
 from controlplane.segment.answers import Answers
 from controlplane.segment.canonical import digest, to_document
-from controlplane.segment.conductor import Conductor, KernelRefusedError
+from controlplane.segment.conductor import Conductor, KernelRefusedError, StartingError
 from controlplane.segment.difference import Line, difference
 from controlplane.segment.flowbook import Ruling
 from controlplane.segment.identity import Membership
@@ -208,6 +208,9 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
             _, ended, took = await self._conductor.move(change)
         except MoveError as error:
             raise Refusal(grpc.StatusCode.FAILED_PRECONDITION, str(error)) from None
+        except StartingError:
+            text = "the node has just started and hears its peers first: try again in a moment"
+            raise Refusal(grpc.StatusCode.UNAVAILABLE, text) from None
         except KernelRefusedError as error:
             text = f"the kernel refused it, nothing has changed: {error}"
             raise Refusal(grpc.StatusCode.INTERNAL, text[:500]) from None

@@ -23,7 +23,7 @@ from controlplane.segment.flowbook import FlowBook
 from controlplane.segment.orders import Order
 from controlplane.segment.placing import Fault, RefusedError, Why, refuse_misplaced
 from controlplane.segment.population import Population, latest_move
-from controlplane.segment.revision import Entry, Ledger, Signature
+from controlplane.segment.revision import Entry, Ledger, Signature, State
 from controlplane.segment.tables import Reader
 from controlplane.segment.verdict import DEFAULT_IDS
 from controlplane.segment.workload import Packet, Workload
@@ -37,6 +37,10 @@ CONFIGURATION = "pe.yaml"
 
 EXPIRE_SECONDS = 5.0
 """How often places that rest are looked at."""
+
+
+class StartingError(Exception):
+    """The node does not know its peers' routes yet: the kernel still holds what it held."""
 
 
 class KernelRefusedError(Exception):
@@ -244,7 +248,8 @@ class Conductor:
     async def move(self, change: Callable[[Ledger], Ledger]) -> tuple[Ledger, int, float]:
         """Move revisions: the new ledger, flows that were ended for it, seconds that it took.
 
-        `change` may raise MoveError. Raises KernelRefusedError when nothing has changed.
+        `change` may raise MoveError. Raises KernelRefusedError when nothing has changed, and
+        StartingError while nothing could be enforced.
         """
         async with self._changing:
             started = time.perf_counter()
@@ -252,6 +257,8 @@ class Conductor:
             after = change(before)
             if after == before:
                 return after, 0, 0.0
+            if not self._begun and _enforced(after) != _enforced(before):
+                raise StartingError
             self._store.save_ledger(before, after)
             try:
                 self._carrier.carry(self.director.take_ledger(after))
@@ -342,6 +349,11 @@ class Conductor:
         task = asyncio.get_running_loop().create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _enforced(ledger: Ledger) -> str:
+    revision = ledger.in_state(State.ENFORCED)
+    return revision.digest if revision else ""
 
 
 def _forbidden(reader: Reader, flow: LiveFlow) -> bool:

@@ -219,11 +219,15 @@ def packet(
     if protocol == socket.IPPROTO_TCP:
         body = struct.pack("!HHIIBBHHH", sport, dport, 1, 0, 5 << 4, 2, 65535, 0, 0) + payload
     elif protocol == socket.IPPROTO_SCTP:
-        # INIT (RFC 9260 3.3.2), which opens an association; what follows is no chunk that counts.
-        head = struct.pack("!HHII", sport, dport, 0, 0)
-        body = head + struct.pack("!BBHIIHHI", 1, 0, 20, 1, 65535, 1, 1, 1) + payload
+        # INIT, which opens an association, with our mark in a parameter that is to be skipped
+        # (RFC 9260 3.2.1, 3.3.2): connection tracking takes nothing else for a beginning.
+        parameter = struct.pack("!HH", 0xC000, 4 + len(payload)) + payload
+        init = struct.pack("!BBHIIHHI", 1, 0, 20 + len(parameter), 1, 65535, 1, 1, 1)
+        body = struct.pack("!HHII", sport, dport, 0, 0) + init + parameter
+        body += bytes(-len(parameter) % 4)
     elif protocol == socket.IPPROTO_UDPLITE:
-        body = struct.pack("!HHHH", sport, dport, 0, 0) + payload
+        # A checksum there must be (RFC 3828 3.1), whatever it is.
+        body = struct.pack("!HHHH", sport, dport, 0, 1) + payload
     elif protocol == socket.IPPROTO_UDP:
         body = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
     elif protocol in (socket.IPPROTO_ICMP, socket.IPPROTO_ICMPV6):

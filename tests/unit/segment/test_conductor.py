@@ -12,9 +12,11 @@ import pytest
 from controlplane.model.events import Event, WorkloadAttached, WorkloadDetached
 from controlplane.model.intent import NodeIntent, WorkloadIntent
 from controlplane.model.prefix import parse_prefix
-from controlplane.segment.conductor import Conductor
+from controlplane.segment.conductor import Conductor, StartingError
+from controlplane.segment.document import parse_policy
 from controlplane.segment.enforcer import Slot
 from controlplane.segment.placing import RefusedError
+from controlplane.segment.revision import Ledger, Signature, State
 from controlplane.segment.workload import Workload
 from controlplane.store import open_store
 from tests.unit.api.segment_serving import segment_intent
@@ -109,3 +111,18 @@ def test_what_left_rests_after_a_restart_too(tmp_path: Path) -> None:
 
     run(tmp_path, attach_and_detach)
     run(tmp_path, look)
+
+
+def test_nothing_is_promoted_before_the_kernel_follows(tmp_path: Path) -> None:
+    async def story(desk: Desk) -> None:
+        signed = Signature("ada", 1.0, "")
+        drafted, revision = Ledger().draft(parse_policy("rules: [allow any to any]"))
+        await desk.conductor.move(lambda _: drafted.stage(revision.digest, signed))
+        with pytest.raises(StartingError):
+            await desk.conductor.move(lambda ledger: ledger.promote(signed))
+        assert desk.conductor.director.ledger.in_state(State.ENFORCED) is None
+        desk.begin()
+        await desk.conductor.move(lambda ledger: ledger.promote(signed))
+        assert desk.conductor.director.ledger.in_state(State.ENFORCED)
+
+    run(tmp_path, story)
