@@ -26,9 +26,10 @@ from controlplane.store.database import StoreError
 from controlplane.store.embedded import open_store
 from pe.agent import Agent
 from pe.config import ConfigErrors, read_config
+from pe.inbox import Inbox
 from pe.journal import LEVELS, Journal
 from pe.metrics.service import Metrics
-from pe.node import Inbox, Log, Node, run_until_signal
+from pe.node import Log, Node, run_until_signal
 from pe.segmentation import Segmentation
 from pe.selftest.run import Selftest
 from pe.view.node_view import LiveView
@@ -222,6 +223,7 @@ async def _run(
         emit=inbox.put,
         log=log,
         restart_time=intent.restart_time,
+        is_full=inbox.is_full,
     )
     segments = Segmentation(store.segment, actor, intent, emit=inbox.put, log=log)
     node = Node(router, actor, speakers, store, inbox, log, segments)

@@ -25,13 +25,12 @@ from controlplane.model.effects import (
     SaveLabels,
     Withdraw,
 )
-from controlplane.model.events import Event, IntentChanged, TimePassed
+from controlplane.model.events import IntentChanged, TimePassed
 from controlplane.model.intent import NodeIntent, PeerIntent
 from controlplane.model.peer import PeerId
 from controlplane.router import Router
+from pe.inbox import Inbox
 
-# Events per turn: bounds the time between two looks at timers, signals and the API.
-TURN = 2000
 SETTLE_SECONDS = 10.0
 
 
@@ -89,36 +88,6 @@ class Segments(Protocol):
 
 Log = Callable[[str, str, dict[str, str | int]], None]
 """Level, event in snake_case, fields: one line in the journal."""
-
-
-class Inbox:
-    """Where every adapter puts its events; the node's loop empties it."""
-
-    def __init__(self) -> None:
-        self._events: list[Event] = []
-        self._filled = asyncio.Event()
-
-    def put(self, events: list[Event]) -> None:
-        """Add events; called from the loop's own thread only."""
-        if events:
-            self._events += events
-            self._filled.set()
-
-    async def take(self, patience: float | None) -> list[Event]:
-        """Up to ``TURN`` events, none if ``patience`` seconds pass first."""
-        if not self._events:
-            try:
-                async with asyncio.timeout(patience):
-                    await self._filled.wait()
-            except TimeoutError:
-                return []
-        taken, self._events = self._events[:TURN], self._events[TURN:]
-        if not self._events:
-            self._filled.clear()
-        return taken
-
-    def __len__(self) -> int:
-        return len(self._events)
 
 
 class Node:

@@ -34,7 +34,8 @@ class SpeakerPool:
 
     ``restart_time`` (seconds) is offered for graceful restart, 0 for none. ``device_of`` gives the
     VRF device for a VRF's name (None: sessions are bound to no device at all). ``clock`` counts
-    seconds. ``queue_limit`` bounds the routes that wait for one child.
+    seconds. ``queue_limit`` bounds the routes that wait for one child; ``is_full`` says of a VRF
+    that so many of its events wait that its child is not read from for now.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class SpeakerPool:
         listen_port: int = BGP_PORT,
         clock: Callable[[], float] = time.monotonic,
         queue_limit: int = QUEUE_LIMIT,
+        is_full: Callable[[str], bool] = lambda vrf: False,  # noqa: ARG005
     ) -> None:
         self._around = Surroundings(
             run_dir=run_dir,
@@ -62,6 +64,7 @@ class SpeakerPool:
             listen_port=listen_port,
             queue_limit=queue_limit,
             device_of=device_of or (lambda vrf: ""),  # noqa: ARG005
+            is_full=is_full,
         )
         self._processes: dict[str, SpeakerProcess] = {}
         self._stopping: set[asyncio.Task[None]] = set()

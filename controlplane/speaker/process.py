@@ -28,6 +28,7 @@ KILL_AFTER = 2.0
 LAST_WORDS = 2000
 FLUSH_TURNS, FLUSH_SECONDS = 10, 0.2
 CEASE_OUT_OF_RESOURCES = 8
+PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Surroundings:
     listen_port: int
     queue_limit: int
     device_of: Callable[[str], str]
+    is_full: Callable[[str], bool]
 
 
 class SpeakerProcess:
@@ -63,6 +65,7 @@ class SpeakerProcess:
         self._delay = FIRST_DELAY
         self._started = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._pause: asyncio.TimerHandle | None = None
         self._last_words = ""
         self.restarts = 0
 
@@ -216,6 +219,9 @@ class SpeakerProcess:
 
     def _leave_loop(self, child: Launched) -> None:
         loop = asyncio.get_running_loop()
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
         loop.remove_reader(child.reports)
         loop.remove_reader(child.errors)
         if self._writing:
@@ -227,6 +233,12 @@ class SpeakerProcess:
     def _readable(self) -> None:
         if self._child is None:
             return
+        if self._around.is_full(self.vrf):
+            # The child has to wait with its reports, and through TCP its peers do.
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._child.reports)
+            self._pause = loop.call_later(PAUSE_SECONDS, self._read_again)
+            return
         try:
             data = os.read(self._child.reports, READ_SIZE)
         except BlockingIOError:
@@ -237,6 +249,11 @@ class SpeakerProcess:
         events = self._reader.read(self._splitter.feed(data))
         if events:
             self._around.emit(events)
+
+    def _read_again(self) -> None:
+        self._pause = None
+        if self._child is not None:
+            asyncio.get_running_loop().add_reader(self._child.reports, self._readable)
 
     def _complained(self) -> None:
         """Not ExaBGP's log, which comes as reports, but what Python says when it crashes."""

@@ -26,6 +26,8 @@ Log = Callable[[str, str, dict[str, str | int]], None]
 
 LOG_LINES, LOG_SECONDS = 50, 10.0
 MOST_ROUTES = 100
+MOST_TOGETHER = 1000
+"""Routes of one event, beyond which UPDATEs are not put together: events are the node's turns."""
 
 _FAMILIES = {family.value: family for family in Family}
 
@@ -132,6 +134,7 @@ class ReportReader:
         last = events[-1] if events else None
         if (
             isinstance(last, RoutesReceived)
+            and len(last.nlri) < MOST_TOGETHER
             and last.attributes is attributes
             and last.next_hop == next_hop
             and last.family is family

@@ -104,7 +104,7 @@ def core_route(prefix: str, *, target: int = 100, label: int = 20001, more: byte
 def own(count: int, version: int = 4) -> list[str]:
     """So many different prefixes that red's first CE may announce."""
     if version == 6:
-        return [f"2001:db8:101:{n:x}::/64" for n in range(count)]
+        return [f"2001:db8:101:{n:x}::/64" for n in range(1, count + 1)]
     return [f"10.101.{n // 64}.{n % 64 * 4}/30" for n in range(count)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import time
@@ -29,7 +30,7 @@ from controlplane.speaker import wire
 BURST = 64
 READ_SIZE = 131072
 RETRY_SECONDS, COURTESY_SECONDS = 1.0, 1.5
-PEER_UNCONFIGURED, CONNECTION_REJECTED, OUT_OF_RESOURCES = 3, 5, 8
+PEER_UNCONFIGURED, CONNECTION_REJECTED, COLLISION, OUT_OF_RESOURCES = 3, 5, 7, 8
 MOST_CONNECTIONS, CONNECTIONS_PER_SECOND = 30, 1.0
 
 
@@ -139,6 +140,17 @@ def hung_up(connection: Any) -> bool:
         return True
 
 
+def refused(connection: Any, subcode: int, reason: str) -> bool:
+    """Say Cease with this subcode (RFC 4486) and close; always True.
+
+    ExaBGP gives back a generator for that, which nobody runs: the peer would hear nothing.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        connection.io.send(Notify(6, subcode, reason).message())
+    connection.close()
+    return True
+
+
 class Allowance:
     """A bucket of ``most`` that fills up again at ``rate`` a second."""
 
@@ -220,26 +232,28 @@ class BoundPeer(Peer):  # type: ignore[misc]
             self.reactor.processes.flush()
 
     def handle_connection(self, connection: Any) -> Any:
-        """An incoming connection: refuse it with a generator, or take it and return None."""
+        """An incoming connection: refuse it, which is then true, or take it and return None."""
         if not self._admission.takes(time.monotonic()):
             # Each session costs us a table to tell and one to take back (RFC 4271 section 8.1.1,
             # DampPeerOscillations): who bounces has to wait.
-            return connection.notification(6, CONNECTION_REJECTED, "too many connections")
+            return refused(connection, CONNECTION_REJECTED, "too many connections")
         minimum = self.neighbor["incoming-ttl"]
         if minimum and connection.io is not None:
             try:
                 set_minimum_ttl(connection.io, connection.afi, connection.peer, minimum)
             except NetworkError:
-                return connection.notification(6, 5, "no GTSM on this socket")
+                return refused(connection, CONNECTION_REJECTED, "no GTSM on this socket")
         if self.proto and self.fsm != FSM.ESTABLISHED and hung_up(connection):
-            return connection.notification(6, 7, "collision: this one is closed already")
+            return refused(connection, COLLISION, "collision: this one is closed already")
         if self.fsm == FSM.OPENSENT and self._ours_wins():
-            return connection.notification(6, 7, "collision: our connection goes on")
+            return refused(connection, COLLISION, "collision: our connection goes on")
         if self.fsm == FSM.ESTABLISHED and self._graceful():
             # RFC 4724 section 4.2: a new connection means that the peer has restarted.
             self._close("closing connection", "the peer has opened a new one")
             self.neighbor.reset_rib()
-        return super().handle_connection(connection)
+        if super().handle_connection(connection):
+            return refused(connection, COLLISION, "collision: another connection goes on")
+        return None
 
     def _ours_wins(self) -> bool:
         """Of two connections that cross, the one from the higher address stays.
