@@ -22,11 +22,11 @@ from controlplane.model.events import (
 
 BySpeaker = SessionUp | SessionDown | RoutesReceived | RoutesWithdrawn | EndOfRib | RefreshRequested
 
-SHARE = 2000
+SHARE = 1000
 """Routes (or other events) of each source in a turn: it bounds the time between two looks at
 timers, signals, the API and the other sources."""
 
-FULL = 20_000
+FULL = 5000
 """So much of a source waits that it should not be read from meanwhile."""
 
 NODE = "node"

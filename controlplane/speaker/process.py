@@ -20,7 +20,7 @@ from controlplane.speaker.lines import LineSplitter
 from controlplane.speaker.reports import Log, ReportReader
 from controlplane.speaker.session import Session
 
-READ_SIZE = 1 << 18
+READ_SIZE = 1 << 15
 WRITE_SIZE = 1 << 16
 FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
 STABLE_AFTER = 60.0

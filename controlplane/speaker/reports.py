@@ -26,7 +26,7 @@ Log = Callable[[str, str, dict[str, str | int]], None]
 
 LOG_LINES, LOG_SECONDS = 50, 10.0
 MOST_ROUTES = 100
-MOST_TOGETHER = 1000
+MOST_TOGETHER = 500
 """Routes of one event, beyond which UPDATEs are not put together: events are the node's turns."""
 
 _FAMILIES = {family.value: family for family in Family}
