@@ -465,4 +465,6 @@ def test_dos_07_a_peer_that_does_not_read(net: Net) -> None:
             slow.listen(5.0, lambda: bgp.announced(slow).count(routes[-1]) > 1)
             times = bgp.announced(slow).count(routes[-1])
             assert 1 < times < 200, times
-            assert slow.alive
+            slow.send(bgp.notify(6, 2))
+            slow.listen(SECONDS)
+            assert slow.closed, "what it was sent, it has read; so its end is heard"

@@ -233,6 +233,8 @@ class BoundPeer(Peer):  # type: ignore[misc]
 
     def handle_connection(self, connection: Any) -> Any:
         """An incoming connection: refuse it, which is then true, or take it and return None."""
+        if self.fsm == FSM.ESTABLISHED and not self._graceful():
+            return refused(connection, COLLISION, "the session is established")
         if not self._admission.takes(time.monotonic()):
             # Each session costs us a table to tell and one to take back (RFC 4271 section 8.1.1,
             # DampPeerOscillations): who bounces has to wait.
@@ -247,7 +249,7 @@ class BoundPeer(Peer):  # type: ignore[misc]
             return refused(connection, COLLISION, "collision: this one is closed already")
         if self.fsm == FSM.OPENSENT and self._ours_wins():
             return refused(connection, COLLISION, "collision: our connection goes on")
-        if self.fsm == FSM.ESTABLISHED and self._graceful():
+        if self.fsm == FSM.ESTABLISHED:
             # RFC 4724 section 4.2: a new connection means that the peer has restarted.
             self._close("closing connection", "the peer has opened a new one")
             self.neighbor.reset_rib()
