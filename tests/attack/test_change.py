@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from labs.attack import bgp, ip, link, plan
 from labs.attack.edit import edited, with_vrf
 from labs.attack.inside import run_in
@@ -31,18 +33,18 @@ def test_iso_11_a_freed_label_rests(net: Net) -> None:
     """Violet goes, green comes at once: green gets another label, and violet's leads nowhere."""
     address("192.168.7.2/30")
     with edited(net, lambda text: text + with_vrf("violet", 8)):
-        assert until(lambda: is_up("spare0"), 10.0)
+        assert until(lambda: is_up("spare0"), 30.0)
         old = net.label("violet")
         frames = spoofed(net.p, CORE.mac, [old], target="10.7.0.1")
         assert arrives(net, Attack(net.p, frames, PLUG, RED)), "control: violet's label"
     with edited(net, lambda text: text + with_vrf("green", 9)):
         assert until(lambda: any(v.name == "green" for v in net.pe1.show_vrfs()), 10.0)
-        assert until(lambda: is_up("spare0"), 10.0)
+        assert until(lambda: is_up("spare0"), 30.0)
         assert net.label("green") != old
         held(net, Attack(net.p, frames, PLUG, RED))
         resting = [e for e in net.pe1.show_labels() if e.label == old]
         assert [e.state for e in resting] == [resting[0].STATE_RESTING]
-    assert until(lambda: not is_up("spare0"), 10.0)
+    assert until(lambda: not is_up("spare0"), 30.0)
 
 
 NEIGHBOR = f"""      "192.168.3.2":
@@ -60,25 +62,41 @@ def with_neighbor(text: str) -> str:
     return text.replace(mark, NEIGHBOR + mark, 1)
 
 
-def admitted() -> bool:
-    return "192.168.3.2 . 192.168.3.1" in run_in(
-        "pe1", "nft", "list", "map", "inet", "bulkhead", "sessions4"
-    )
+NEIGHBOR6 = NEIGHBOR.replace("192.168.3.2", "2001:db8:f3::2").replace(
+    "10.3.0.0/16 le 24", '"2001:db8:3::/48 le 64"'
+)
 
 
-def test_acl_07_a_neighbour_comes_and_goes_with_its_admission(net: Net) -> None:
-    """No packet of ce-red-3's gets to port 179 before it is a neighbour or after it was one."""
-    greeting = bgp.Greeting(65103)
-    ends = ("ce-red-3", "192.168.3.2", "192.168.3.1")
-    assert not admitted()
-    assert bgp.connect(*ends, md5=plan.KEYS["red"], seconds=1.0) is None
-    with edited(net, with_neighbor):
-        session = bgp.establish(*ends, greeting, md5=plan.KEYS["red"])
-        assert admitted()
+def with_neighbor6(text: str) -> str:
+    """The same in IPv6."""
+    return with_neighbor(text).replace(NEIGHBOR, NEIGHBOR6, 1)
+
+
+def admitted(version: int) -> bool:
+    """True while pe1's guard lets ce-red-3 come to port 179."""
+    listed = run_in("pe1", "nft", "list", "map", "inet", "bulkhead", f"sessions{version}")
+    return f"{plan.ce(3, version)} . {plan.gateway(3, version)}" in listed
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_acl_07_a_neighbour_comes_and_goes_with_its_admission(net: Net, version: int) -> None:
+    """No packet of ce-red-3's gets to port 179 before it is a neighbour or after it was one: its
+    admission is there before the session can be, and goes after the session was told of its end."""
+    family = bgp.IPV4 if version == 4 else bgp.IPV6
+    ends = ("ce-red-3", plan.ce(3, version), plan.gateway(3, version))
+    key = plan.KEYS["red"]
+    assert not admitted(version)
+    assert bgp.connect(*ends, md5=key, seconds=1.0) is None
+    with edited(net, with_neighbor if version == 4 else with_neighbor6):
+        greeting = bgp.Greeting(65103, families=(family,))
+        session = bgp.establish(*ends, greeting, md5=key, seconds=30.0)
+        assert admitted(version)
     with session:
-        assert session.ended() is not None, "it was told before its admission went"
-    assert until(lambda: not admitted(), 5.0)
-    assert bgp.connect(*ends, md5=plan.KEYS["red"], seconds=1.0) is None
+        assert session.ended(30.0) == (6, 3), "told before its admission went"
+    assert until(lambda: not admitted(version), 10.0)
+    before = net.dropped("ce-red-3", "ACL-1")
+    assert bgp.connect(*ends, md5=key, seconds=1.0) is None
+    assert net.dropped("ce-red-3", "ACL-1") > before
 
 
 UNNUMBERED = """  violet:
@@ -98,7 +116,7 @@ def test_hide_08_a_port_without_an_address(net: Net) -> None:
     address("10.7.0.1/24", "2001:db8:7::1/64")
     run_in("plug", "ip", "route", "replace", "default", "dev", "eth0")
     with edited(net, lambda text: text + UNNUMBERED):
-        assert until(lambda: is_up("spare0"), 10.0)
+        assert until(lambda: is_up("spare0"), 30.0)
         label = net.label("violet")
         for version, target in ((4, "10.7.0.1"), (6, "2001:db8:7::1")):
             frames = spoofed(net.p, CORE.mac, [label], version, target=target)
@@ -114,7 +132,7 @@ def test_hide_08_a_port_without_an_address(net: Net) -> None:
             assert answers == []
             echoes = [f for f in tap.frames() if f[12:14] == b"\x08\x00" and f[34] == 0]
             assert echoes == []
-    assert until(lambda: not is_up("spare0"), 10.0)
+    assert until(lambda: not is_up("spare0"), 30.0)
 
 
 def test_iso_06_a_route_does_not_return_to_its_site(net: Net) -> None:
@@ -134,9 +152,11 @@ def test_iso_06_a_route_does_not_return_to_its_site(net: Net) -> None:
     def told(change: object) -> bool:
         with edited(net, change):  # type: ignore[arg-type]
             ends = ("ce-red-3", "192.168.3.2", "192.168.3.1")
-            first = bgp.establish(*ends, bgp.Greeting(65103), md5=plan.KEYS["red"])
+            first = bgp.establish(*ends, bgp.Greeting(65103), md5=plan.KEYS["red"], seconds=30.0)
             near, own = plan.gateway(1, 4), plan.ce(1, 4)
-            other = bgp.establish("ce-red-1", own, near, bgp.Greeting(65101), md5=plan.KEYS["red"])
+            other = bgp.establish(
+                "ce-red-1", own, near, bgp.Greeting(65101), md5=plan.KEYS["red"], seconds=30.0
+            )
             with first, other:
                 path = bgp.path(65101, own)
                 other.send(bgp.update(path, bgp.prefixes("10.101.60.0/24")))
@@ -166,7 +186,7 @@ def test_mgmt_08_a_management_vpn(net: Net) -> None:
     address("192.168.7.2/30", "10.7.0.1/32")
     run_in("plug", "ip", "route", "replace", "default", "via", "192.168.7.1", check=False)
     with edited(net, managed):
-        assert until(lambda: is_up("spare0"), 10.0)
+        assert until(lambda: is_up("spare0"), 30.0)
         route = {r.prefix for r in net.pe1.show_routes("manager")}
         assert "10.4.0.0/24" in route, "red's site 4"
         assert "10.5.0.0/24" in route, "blue's site 5"
@@ -177,4 +197,4 @@ def test_mgmt_08_a_management_vpn(net: Net) -> None:
             RED.ce.send(RED.frame(ip.udp(plan.lan(1, 4), "10.5.0.1", PROBE_PORT, mark)))
             net.sentinel(RED)
             assert tap.count(mark) == 0, "red does not reach blue's site through it"
-    assert until(lambda: not is_up("spare0"), 10.0)
+    assert until(lambda: not is_up("spare0"), 30.0)
