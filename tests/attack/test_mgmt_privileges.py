@@ -1,0 +1,110 @@
+"""MGMT-7: the node can do what it must and no more, and its BGP processes next to nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from labs.attack.inside import run_in, sysctl
+from labs.attack.net import Net, circuit, ready
+from labs.lab import RunningLab
+from labs.waiting import until
+from pe.privileges import NEEDED, Capability
+from tests.attack.test_mgmt import children
+
+ROOT = Path(__file__).resolve().parents[2]
+UNIT = ROOT / "pe/systemd/bulkhead.service"
+ALL = sum(1 << capability for capability in NEEDED)
+BIND = 1 << Capability.NET_BIND_SERVICE
+SYS_ADMIN = 1 << 21
+
+
+def told(status: str) -> dict[str, int]:
+    """Capability sets of a ``/proc/PID/status``, and whether it can get more."""
+    found = {m[1]: int(m[2], 16) for m in re.finditer(r"^(Cap\w+):\t(\w+)$", status, re.MULTILINE)}
+    match = re.search(r"^NoNewPrivs:\t(\d)$", status, re.MULTILINE)
+    return {**found, "NoNewPrivs": int(match[1]) if match else -1}
+
+
+def statuses(pid: int | None) -> list[dict[str, int]]:
+    """Of every thread of a process."""
+    return [told(file.read_text()) for file in Path(f"/proc/{pid}/task").glob("*/status")]
+
+
+def node_is_bounded(net: Net, node: str = "pe1") -> None:
+    expected = {"CapInh": 0, "CapPrm": ALL, "CapEff": ALL, "CapBnd": ALL, "CapAmb": 0}
+    threads = statuses(net.lab.pid(node, "pe"))
+    assert len(threads) >= 3
+    for thread in threads:
+        assert thread == {**expected, "NoNewPrivs": 1}
+
+
+@pytest.mark.parametrize("node", ["pe1", "pe2"])
+def test_mgmt_07_the_node_keeps_six_capabilities(net: Net, node: str) -> None:
+    """It was started by a root that had them all; nobody but itself took them away."""
+    mine = told(Path(f"/proc/{os.getpid()}/status").read_text())
+    assert mine["CapEff"] & SYS_ADMIN, "control: who starts it has more"
+    assert mine["CapBnd"] & SYS_ADMIN, "control"
+    node_is_bounded(net, node)
+
+
+def test_mgmt_07_bgp_processes_keep_one(net: Net) -> None:
+    speakers = children(net.lab.pid("pe1", "pe"))
+    assert len(speakers) == 2, "one for the core, one for each VRF with neighbours"
+    only = {"CapInh": BIND, "CapPrm": BIND, "CapEff": BIND, "CapBnd": BIND, "CapAmb": BIND}
+    for process in speakers:
+        for thread in statuses(process):
+            assert thread == {**only, "NoNewPrivs": 1}
+        text = Path(f"/proc/{process}/status").read_text()
+        assert set(text.partition("\nUid:\t")[2].split("\n")[0].split()) == {"65534"}
+        groups = text.partition("\nGroups:\t")[2].split("\n")[0].split()
+        assert groups == []
+
+
+@pytest.fixture
+def confined(net: Net) -> Iterator[RunningLab]:
+    """pe1 is run as its unit would have it run, and as before again afterwards."""
+    program = net.lab.program("pe1", "pe")
+    runner = (sys.executable, str(ROOT / "tests/attack/confined.py"))
+    argv = (*runner, str(UNIT), str(net.lab.dir("pe1")), *program.argv)
+    net.lab.stop("pe1", "pe")
+    try:
+        net.lab.start("pe1", replace(program, argv=argv))
+        net.reconnect()
+        yield net.lab
+    finally:
+        net.lab.stop("pe1", "pe")
+        net.lab.start("pe1", program)
+        net.reconnect()
+        ready(net)
+
+
+def test_mgmt_07_the_unit_leaves_the_node_all_that_it_needs(net: Net, confined: RunningLab) -> None:
+    """Under the unit's bounding set, read-only file system, system calls and address families
+    sessions come up, customers' packets pass, drift is repaired, a reload is taken, and a new
+    ruleset is loaded."""
+    try:
+        ready(net)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{confined.log('pe1', 'pe')[-3000:]}") from None
+    node_is_bounded(net)
+    pid = confined.pid("pe1", "pe")
+    status = Path(f"/proc/{pid}/status").read_text()
+    assert "\nSeccomp:\t2\n" in status, "control: calls are filtered"
+    tried = confined.run("pe1", "nsenter", "-t", str(pid), "-m", "touch", "/etc/x", check=False)
+    assert "Read-only" in tried.stderr, "control: the file system is read-only for the node"
+    sysctl("pe1", "ipv4/conf/ce-red-1/arp_ignore", "0")
+    assert until(lambda: sysctl("pe1", "ipv4/conf/ce-red-1/arp_ignore") == "1", 30.0)
+    run_in("pe1", "nft", "flush", "chain", "inet", "bulkhead", "from_vpn")
+    assert until(lambda: "sessions4" in run_in("pe1", "nft", "list", "chain", "inet",
+                                               "bulkhead", "from_vpn"), 30.0)  # fmt: skip
+    net.pe1.reload()
+    net.sentinel(circuit("red", 1))
+    denied = [line for line in confined.log("pe1", "pe").splitlines() if "not permitted" in line]
+    assert denied == []
