@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToJson, SerializeToJsonError
 from google.protobuf.message import DecodeError
+from google.protobuf.text_format import MessageToString
 
 from controlplane.api.audit import CHANGE, AuditLog, Change
 from controlplane.api.caller import CALLER, Caller
@@ -74,7 +76,11 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         # Written rather than yielded: the deadline must hold while a slow reader is waited for.
         async def served(raw: Any, context: Context) -> None:
             async with self._admitted(method, handler, raw, context) as request:
-                async for response in inner(request, context):
+                responses = inner(request, context)
+                if inspect.isawaitable(responses):  # it writes by itself, as Health.Watch does
+                    await responses
+                    return
+                async for response in responses:
                     self._check_still(context)
                     await context.write(response)
 
@@ -118,6 +124,8 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         if isinstance(error, TimeoutError):
             text = f"over {MAX_SECONDS:.0f} s"
             return Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+        if isinstance(error, NotImplementedError):  # a method that gRPC's own services leave out
+            return Refusal(grpc.StatusCode.UNIMPLEMENTED, "nobody serves this method")
         self.report(f"{method}: {error!r}")  # the text may say more than a caller should know
         return Refusal(grpc.StatusCode.INTERNAL, "internal error, see the node's log")
 
@@ -176,10 +184,19 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
 
     async def _write(self, caller: Caller, method: str, request: Any, **fields: object) -> None:
         role = caller.role.value if caller.role else "none"
-        text = MessageToJson(request, indent=None)[:_LONGEST_REQUEST]
+        text = _as_text(request)[:_LONGEST_REQUEST]
         await self.audit.write(
             who=caller.identity, role=role, method=method, request=text, **fields
         )
+
+
+def _as_text(request: Any) -> str:
+    """JSON; protobuf's own form where a value cannot be said in it, as a time with too many
+    nanoseconds."""
+    try:
+        return MessageToJson(request, indent=None)
+    except (ValueError, SerializeToJsonError):
+        return MessageToString(request, as_one_line=True)
 
 
 def _parsed(handler: Any, raw: Any) -> Any:
