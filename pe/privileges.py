@@ -10,7 +10,11 @@ from __future__ import annotations
 import ctypes
 import enum
 import os
+import stat
 import struct
+import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 
 class Capability(enum.IntEnum):
@@ -30,6 +34,9 @@ class Capability(enum.IntEnum):
 
 
 NEEDED = frozenset(Capability)
+DAC_READ_SEARCH = 2
+"""Kept besides where the node is installed in a place that others may not enter, such as root's
+home: its BGP processes are started from there as another user. ``/opt/bulkhead`` is none."""
 
 _PR_CAPBSET_READ, _PR_CAPBSET_DROP = 23, 24
 _PR_SET_NO_NEW_PRIVS = 38
@@ -42,28 +49,44 @@ _SETS = struct.Struct("=6I")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def needed(program: Path = Path(sys.executable)) -> frozenset[int]:
+    """The numbers of the capabilities that a node needs which runs ``program``."""
+    return frozenset(NEEDED) if others_reach(program) else NEEDED | {DAC_READ_SEARCH}
+
+
+def others_reach(program: Path) -> bool:
+    """Whether every user may enter the folders that lead to a program, and where links lead."""
+    folders = {*program.absolute().parents, *program.resolve().parents}
+    try:
+        return all(folder.stat().st_mode & stat.S_IXOTH for folder in folders)
+    except PermissionError:
+        return False  # we may not ourselves
+
+
 def drop() -> frozenset[int]:
-    """Keep ``NEEDED`` of what this process has; return what it keeps.
+    """Keep what is ``needed`` of what this process has; return what it keeps.
 
     For the calling thread and what it starts, so call it before there is another thread. Files
     are from here on read and written by the rights of their owner and mode: root's own power to
     overlook them is among what is given up. Raises OSError.
     """
+    wanted = needed()
     effective, permitted = _held()
-    kept = permitted & _mask(NEEDED)
-    if effective & _mask({Capability.SETPCAP}):
+    kept = permitted & mask(wanted)
+    if effective & mask({Capability.SETPCAP}):
         number = 0
         while _prctl(_PR_CAPBSET_READ, number, check=False) >= 0:
-            if number not in NEEDED:
+            if number not in wanted:
                 _prctl(_PR_CAPBSET_DROP, number)
             number += 1
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     _set(kept)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    return frozenset(number for number in NEEDED if kept >> number & 1)
+    return frozenset(number for number in wanted if kept >> number & 1)
 
 
-def _mask(numbers: frozenset[Capability] | set[Capability]) -> int:
+def mask(numbers: Iterable[int]) -> int:
+    """Capabilities as ``/proc/PID/status`` shows them."""
     return sum(1 << number for number in numbers)
 
 
