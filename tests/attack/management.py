@@ -212,6 +212,16 @@ def connects(node: str, address: str, port: int = PORT, seconds: float = 3.0) ->
         return True
 
 
+def children(pid: int | None) -> list[int]:
+    """The processes that a node has started."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            if f"\nPPid:\t{pid}\n" in status.read_text():
+                found.append(int(status.parent.name))
+    return found
+
+
 @contextlib.contextmanager
 def routed(node: str, prefix: str, *way: str) -> Iterator[None]:
     """A node has this route meanwhile."""

@@ -1,39 +1,52 @@
-"""MGMT: nobody outside changes the node or reads its secrets (RFC 4364 13.3).
-
-TLS, certificates, roles and limits of the API are attacked in tests/unit/api, where no kernel is
-needed; here is what only a running node shows.
-"""
+"""MGMT-1, -3, -5, -6: as a node is by default, nobody outside changes it or reads its secrets
+(RFC 4364 section 13.3)."""
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import json
 import os
 import re
+import signal
 import stat
 import subprocess
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
+from bulkhead.client import connect
 
+from controlplane.api.audit import first_break
 from labs.attack import ip, plan
 from labs.attack.inside import run_in
-from labs.attack.net import Net, circuit
+from labs.attack.net import Net, circuit, ready
 from labs.attack.who import Attacker, attackers
 from labs.peers.pe import command
+from labs.waiting import until
+from tests.attack.management import children, refused
 
 SECRETS = tuple(plan.KEYS.values())
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_mgmt_01_the_api_is_a_socket_file(net: Net) -> None:
-    """It listens on no network at all: the node's TCP listeners are BGP's, each in its VRF."""
-    listed = run_in("pe1", "ss", "-Htlnp").splitlines()
+@pytest.mark.parametrize("node", ["pe1", "pe2"])
+def test_mgmt_01_the_api_is_a_socket_file(net: Net, node: str) -> None:
+    """It listens on no network at all: the node's TCP listeners are BGP's, each in its VRF, and
+    metrics are told nowhere."""
+    listed = run_in(node, "ss", "-Htlnp").splitlines()
     ports = {re.split(r"\s+", line)[3].rpartition(":")[2] for line in listed}
     assert ports <= {"179"}, listed
-    datagrams = run_in("pe1", "ss", "-Huln").split()
-    assert datagrams == []
-    socket = net.lab.dir("pe1") / "run/api.sock"
-    mode = socket.stat().st_mode
+    assert run_in(node, "ss", "-Huln").split() == []
+    run = net.lab.dir(node) / "run"
+    mode = (run / "api.sock").stat().st_mode
     assert stat.S_ISSOCK(mode)
     assert mode & 0o007 == 0, "nobody else may write to it"
+    open_to_others = [f.name for f in run.iterdir() if f.is_socket() and f.name != "api.sock"]
+    assert open_to_others == []
 
 
 @pytest.mark.parametrize("attacker", attackers(), ids=lambda a: a.name)
@@ -47,63 +60,6 @@ def test_mgmt_01_no_customer_reaches_a_management_port(net: Net, attacker: Attac
         assert answers == []
 
 
-NAMES = ("red;reboot", 'red"', "red\n", "r{}", "$(id)", "../red", "ré", "a" * 40, "-o", "red blue",
-         "lo", "all", "default")  # fmt: skip
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_mgmt_05_names_that_would_be_more_than_names(net: Net, name: str, tmp_path: Path) -> None:
-    """A name goes into devices, files and rules: what is not plainly a name is refused whole."""
-    text = (net.lab.dir("pe1") / "pe.yaml").read_text()
-    quoted = "'" + name.replace("'", "''").replace("\n", "\\n") + "'"
-    file = tmp_path / "pe.yaml"
-    file.write_text(text.replace("  red:\n", f"  {quoted}:\n"))
-    done = subprocess.run([command(), "check", str(file)], capture_output=True, text=True,
-                          timeout=30, check=False)  # fmt: skip
-    assert done.returncode != 0
-    assert not Path("/proc/self").joinpath("pwned").exists()
-
-
-def test_mgmt_06_no_secret_is_told(net: Net) -> None:
-    """Logs, command lines, environments and the API know no key."""
-    place = net.lab.dir("pe1")
-    told = {str(f): f.read_text(errors="replace") for f in place.glob("*.log")}
-    told |= {str(f): f.read_text(errors="replace") for f in place.glob("state/*audit*")}
-    pid = net.lab.pid("pe1", "pe")
-    for process in (pid, *children(pid)):
-        for kind in ("cmdline", "environ"):
-            told[f"{process} {kind}"] = Path(f"/proc/{process}/{kind}").read_text(errors="replace")
-    told["neighbors"] = str(net.pe1.show_neighbors())
-    assert len(told) >= 9
-    assert [(where, s) for where, text in told.items() for s in SECRETS if s in text] == []
-
-
-def children(pid: int | None) -> list[int]:
-    """The processes that a node has started."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            text = status.read_text()
-        except OSError:
-            continue
-        if f"\nPPid:\t{pid}\n" in text:
-            found.append(int(status.parent.name))
-    return found
-
-
-def test_mgmt_07_speakers_have_no_privilege(net: Net) -> None:
-    """What talks to customers is nobody, with no capability but that for port 179, if that."""
-    speakers = children(net.lab.pid("pe1", "pe"))
-    assert len(speakers) >= 3
-    for process in speakers:
-        text = Path(f"/proc/{process}/status").read_text()
-        uid = int(text.partition("\nUid:\t")[2].split()[0])
-        capabilities = int(text.partition("\nCapEff:\t")[2].split()[0], 16)
-        assert uid != 0
-        assert capabilities & ~(1 << 10) == 0, hex(capabilities)  # CAP_NET_BIND_SERVICE
-        assert "\nNoNewPrivs:\t1" in text
-
-
 def test_mgmt_03_the_socket_is_not_for_everybody(net: Net) -> None:
     """Another user of the machine gets no answer."""
     socket = net.lab.dir("pe1") / "run/api.sock"
@@ -111,3 +67,128 @@ def test_mgmt_03_the_socket_is_not_for_everybody(net: Net) -> None:
     done = subprocess.run([*mine, str(socket)], timeout=20, check=False)
     assert done.returncode == 1
     assert os.access(socket, os.W_OK), "control: root gets one"
+
+
+# -- MGMT-5: names --------------------------------------------------------------------------------
+
+NAMES = ('red"; flush ruleset; #', "red\nadd rule", "r{}", "$(id)", "../red", "r\u00e9d", "a" * 40,
+         "-o", "red blue", "lo", "all", "default", "Red", "r\0d", "'")  # fmt: skip
+
+
+def fingerprint(node: str) -> str:
+    """The whole ruleset without what packets change."""
+    return re.sub(r"packets \d+ bytes \d+", "", run_in(node, "nft", "list", "ruleset"))
+
+
+def test_mgmt_05_names_that_would_be_more_than_names(net: Net) -> None:
+    """A name goes into devices, files and rules: what is not plainly a name is refused whole, from
+    the configuration and over gRPC, and the kernel hears nothing of it."""
+    file = net.lab.dir("pe1") / "pe.yaml"
+    text, rules = file.read_text(), fingerprint("pe1")
+    devices = run_in("pe1", "ip", "-br", "link")
+    answers = {}
+    for name in NAMES:
+        for place, quoted in (("vrf", "  red:\n"), ("port", "      ce-red-1:\n")):
+            indent = quoted[: len(quoted) - len(quoted.lstrip())]
+            file.write_text(text.replace(quoted, f"{indent}{json.dumps(name)}:\n", 1))
+            answers[place, name] = refused(net.pe1.reload)
+    file.write_text(text)
+    taken = {key for key, code in answers.items() if code is not INVALID}
+    # These are names of devices, on which a port may be made if there is one.
+    assert taken <= {("port", n) for n in ("r{}", "$(id)", "-o", "Red", "'")}, taken
+    segment = net.pe1.segment
+    for name in NAMES:
+        code = refused(lambda n=name: segment.attach(n, "red", "ce-red-3", ["10.3.0.9"], {}))  # type: ignore[misc]
+        assert code is INVALID, name
+        code = refused(lambda n=name: segment.attach("x", n, "ce-red-3", ["10.3.0.9"], {}))  # type: ignore[misc]
+        assert code is grpc.StatusCode.NOT_FOUND, name
+    assert segment.list_workloads() == []
+    net.pe1.reload()
+    assert run_in("pe1", "ip", "-br", "link") == devices
+    assert until(lambda: fingerprint("pe1") == rules, 20.0)
+
+
+# -- MGMT-6: the audit log, and secrets -----------------------------------------------------------
+
+
+def entries(net: Net) -> list[str]:
+    return (net.lab.dir("pe1") / "state/audit.log").read_text().splitlines()
+
+
+@contextlib.contextmanager
+def changing(net: Net, done: list[str]) -> Iterator[None]:
+    """Somebody who changes things one after the other, and notes what the node said it did."""
+    over = threading.Event()
+
+    def change() -> None:
+        with connect(str(net.lab.dir("pe1") / "run/api.sock"), timeout=20) as node:
+            while not over.is_set():
+                name = f"w{len(done)}"
+                try:
+                    node.segment.attach(name, "red", "ce-red-3", ["10.3.0.9"], {})
+                    done.append(name)
+                    node.segment.detach(name)
+                except grpc.RpcError:
+                    time.sleep(0.05)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(60)
+
+
+def test_mgmt_06_the_audit_log_survives_kill_9(net: Net) -> None:
+    """Whatever a caller was told is done stands in it, after the node was killed in the middle of
+    changes; the chain is unbroken, and goes on."""
+    before, done = len(entries(net)), list[str]()
+    with changing(net, done):
+        assert until(lambda: len(done) >= 5, 60.0)
+        net.lab.stop("pe1", "pe", signal.SIGKILL)
+    acknowledged = len(done)
+    net.lab.start("pe1", net.lab.program("pe1", "pe"))
+    net.reconnect()
+    ready(net)
+    lines = entries(net)
+    assert first_break(lines) is None
+    told = [json.loads(line) for line in lines[before:]]
+    ended = [e["request"] for e in told if e["phase"] == "ended" and e["result"] == "OK"
+             and e["method"].endswith("/AttachWorkload")]  # fmt: skip
+    for name in done[:acknowledged]:
+        assert any(f'"{name}"' in request for request in ended), name
+    assert {e["who"] for e in told} == {"uid:0"}
+    for name in (w.name for w in net.pe1.segment.list_workloads()):
+        net.pe1.segment.detach(name)
+    assert first_break(entries(net)) is None
+    assert len(entries(net)) >= len(lines)
+
+
+SHOWN = ("status", "vrfs", "neighbors", "routes", "labels", "nexthops", "ports", "counters",
+         "guards")  # fmt: skip
+
+
+def test_mgmt_06_no_secret_is_told(net: Net) -> None:
+    """Logs, audit, command lines, environments, what is stored and what is shown know no key."""
+    place = net.lab.dir("pe1")
+    net.pe1.reload()
+    net.pe1.clear_neighbor("192.168.1.2", "red")
+    told = {str(f): f.read_text(errors="replace") for f in place.glob("*.log")}
+    told |= {str(f): f.read_bytes().decode(errors="replace")
+             for f in place.glob("state/*") if f.is_file()}  # fmt: skip
+    pid = net.lab.pid("pe1", "pe")
+    for process in (pid, *children(pid)):
+        for kind in ("cmdline", "environ"):
+            told[f"{process} {kind}"] = Path(f"/proc/{process}/{kind}").read_text(errors="replace")
+    for what in SHOWN:
+        argv = (command(), "show", what, "--json", "--socket", str(place / "run/api.sock"))
+        told[f"show {what}"] = run_in("pe1", *argv)
+    assert any("audit.log" in where for where in told)
+    assert any("configuration_loaded" in text for text in told.values())
+    assert len(told) >= 12 + len(SHOWN)
+    keys = {form for s in SECRETS
+            for form in (s, base64.b64encode(s.encode()).decode(), s.encode().hex())}  # fmt: skip
+    assert [(where, s) for where, text in told.items() for s in keys if s in text] == []
+    yaml = (place / "pe.yaml").read_text()
+    assert all(s in yaml for s in SECRETS), "control: these are the keys in use"

@@ -18,7 +18,7 @@ from labs.attack.net import Net, circuit, ready
 from labs.lab import RunningLab
 from labs.waiting import until
 from pe.privileges import DAC_READ_SEARCH, NEEDED, Capability, mask, others_reach
-from tests.attack.test_mgmt import children
+from tests.attack.management import children
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "pe/systemd/bulkhead.service"

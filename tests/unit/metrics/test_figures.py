@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -113,3 +114,12 @@ def test_every_kernel_counter_of_a_policy_has_a_meaning() -> None:
     assert {row.name for row in rows} <= set(MEANINGS)
     assert {(row.value, row.labels["vrf"]) for row in rows} == {(5, "red")}
     assert [*judged({"judged_7": 1, "what": 2}, {16001: "red"})] == []
+
+
+def test_the_documentation_has_every_metric() -> None:
+    counters = tuple(v.CounterView(name=name, value=1) for name in MEANINGS)
+    text = exposition(figures(counters=counters)).decode()
+    served = set(re.findall(r"^# TYPE (bulkhead_\w+)", text, re.MULTILINE))
+    table = (Path(__file__).parents[3] / "docs/metrics.md").read_text().partition("\nAlerts")[0]
+    rows = "\n".join(line for line in table.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`(bulkhead_\w+)`", rows)) == served
