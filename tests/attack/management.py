@@ -19,7 +19,6 @@ from typing import cast
 
 import grpc
 from bulkhead.client import Node as Client
-from bulkhead.client import Tls, connect
 
 from labs.attack.inside import run_in, socket_in
 from labs.attack.net import Net, ready
@@ -111,13 +110,11 @@ api:
         """Somebody at the NOC, with this certificate. The connection goes with the client."""
         door = self.folder / f"door-{next(_doors)}"
         Doorway(door, address)
-        ca = self.folder / "ca.pem"
-        if pair is None:
-            bare = grpc.ssl_channel_credentials(ca.read_bytes())
-            return Client(grpc.secure_channel(f"unix:{door}", bare), timeout)
-        pair.write(self.folder, "client")
-        tls = Tls(self.folder / "client.pem", self.folder / "client.key", ca)
-        return connect(f"unix:{door}", tls=tls, timeout=timeout)
+        authority = (self.folder / "ca.pem").read_bytes()
+        own = (pair.key, pair.certificate) if pair else (None, None)
+        credentials = grpc.ssl_channel_credentials(authority, *own)
+        named = [("grpc.ssl_target_name_override", address)]
+        return Client(grpc.secure_channel(f"unix:{door}", credentials, options=named), timeout)
 
     def answer(self, pair: Pair | None, address: str = IN_VRF) -> grpc.StatusCode | None:
         """How GetStatus ends on a new connection: None where it is answered."""

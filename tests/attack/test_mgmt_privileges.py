@@ -60,7 +60,7 @@ def test_mgmt_07_the_node_keeps_six_capabilities(net: Net, node: str) -> None:
 
 def test_mgmt_07_bgp_processes_keep_one(net: Net) -> None:
     speakers = children(net.lab.pid("pe1", "pe"))
-    assert len(speakers) == 2, "one for the core, one for each VRF with neighbours"
+    assert len(speakers) == 3, "one for the core, one for each VRF with neighbours"
     only = {"CapInh": BIND, "CapPrm": BIND, "CapEff": BIND, "CapBnd": BIND, "CapAmb": BIND}
     for process in speakers:
         for thread in statuses(process):

@@ -33,7 +33,7 @@ def own(name: str) -> str:
 def vrf(name: str, number: int, imported: str, exported: str) -> str:
     """The hub or a spoke: its one address is a host route, a loopback as a CE has one."""
     return f"""\
-  m-{name}:
+  vpn-{name}:
     rd: 65000:{number}
     import-route-target: {imported}
     export-route-target: {exported}
@@ -77,7 +77,7 @@ def pings(origin: str, target: str) -> bool:
 
 
 def prefixes(net: Net, name: str) -> set[str]:
-    return {r.prefix for r in net.pe1.show_routes(f"m-{name}") if r.active}
+    return {r.prefix for r in net.pe1.show_routes(f"vpn-{name}") if r.active}
 
 
 def test_mgmt_08_the_noc_reaches_every_ce_and_no_ce_another(net: Net, managed_vpn: None) -> None:
