@@ -23,9 +23,11 @@ from hypothesis import strategies as st
 
 from controlplane.api.audit import first_break
 from controlplane.api.roles import RULES
+from controlplane.api.selftest_service import selftest_service
 from controlplane.segment.population import places
 from controlplane.segment.revision import State
 from tests.unit.api.segment_serving import POLICY, Desk, segment_desk
+from tests.unit.api.test_selftest_service import Runner
 
 Code = grpc.StatusCode
 PRECISE = {
@@ -110,7 +112,11 @@ def calls(draw: st.DrawFn) -> tuple[str, bytes]:
 
 @pytest.fixture(scope="module")
 def desk() -> Iterator[Desk]:
-    with tempfile.TemporaryDirectory() as folder, segment_desk(Path(folder)) as found:
+    selftests = selftest_service(Runner())
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        segment_desk(Path(folder), selftests) as found,
+    ):
         found.running.api._rate.rate = found.running.api._rate.burst = 1e9
         yield found
 

@@ -100,7 +100,10 @@ class Desk:
 
 
 @contextmanager
-def segment_desk(folder: Path, **more: Any) -> Iterator[Desk]:
+def segment_desk(
+    folder: Path, others: AddServices = lambda _server: (), **more: Any
+) -> Iterator[Desk]:
+    """A served node; ``others`` adds services to those of microsegmentation."""
     intent, kernel, told = segment_intent(folder, **more), FakeKernel(), list[Event]()
     made: list[Conductor] = []
     stores = []
@@ -113,7 +116,8 @@ def segment_desk(folder: Path, **more: Any) -> Iterator[Desk]:
         conductor.open()
         conductor.layout({"red": 1, "blue": 2})
         conductor.begin()
-        return segment_services(conductor, node, "pe1")
+        services = segment_services(conductor, node, "pe1")
+        return lambda server: (*services(server), *others(server))
 
     async def end() -> None:
         await made[0].stop()
