@@ -234,8 +234,8 @@ async def _run(
     selftest = Selftest(router, actor, reloader, inbox.put, log)
     services = segment_services(segments.conductor, view, intent.name)
     api = await serve_api(
-        view, intent, journal, config_folder=path.parent,
-        more_services=both(services, selftest_service(selftest)), tally=tally,
+        view, intent, journal, config_folder=path.parent, tally=tally,
+        more_services=both(services, selftest_service(selftest)),
     )  # fmt: skip
     metrics = Metrics(view, lambda text: journal.warning("metrics_failed", reason=text))
     await metrics.apply(intent.metrics_socket)

@@ -234,21 +234,23 @@ def floods(make: Maker) -> Iterator[Attack]:
         ends = ce(2, version), gateway(2, version)
         return lambda mark: [make.frame(R2, pk.echo(*ends, mark.token))] * FLOOD
 
-    def attack(sent: str, version: int, frames: Frames, control: Control) -> Attack:
+    def attack(
+        sent: str, traffic: str, version: int, frames: Frames, control: Control
+    ) -> Attack:  # fmt: skip
         return Attack(
             requirement="CPP-1", sent=f"{FLOOD} {sent} at once", family=version, origin=R2,
-            frames=frames, control=control, counter=counter("cpp_01", R2), copies=1,
+            frames=frames, control=control, counter=counter(f"cpp_01.{traffic}", R2), copies=1,
             least=FLOOD // 4,
         )  # fmt: skip
 
-    yield attack("pings to the PE", 4, pings(4), arp_control(make))
-    yield attack("pings to the PE", 6, pings(6), solicitation_control(make))
+    yield attack("pings to the PE", "other", 4, pings(4), arp_control(make))
+    yield attack("pings to the PE", "other", 6, pings(6), solicitation_control(make))
     question = framed_question(make)
-    yield attack("ARP questions", 4, lambda _mark: [question] * FLOOD, arp_control(make))
+    yield attack("ARP questions", "arp", 4, lambda _mark: [question] * FLOOD, arp_control(make))
     target, packet = fr.solicitation(STATIONS[R2].mac, ce(2, 6), gateway(2, 6))
     tags = ((fr.VLAN, STATIONS[R2].vid),)
     solicited = make.raw(R2, fr.IPV6, packet, tags, target)
-    yield attack("neighbour solicitations", 6, lambda _mark: [solicited] * (FLOOD * 2),
+    yield attack("neighbour solicitations", "nd", 6, lambda _mark: [solicited] * FLOOD,
                  solicitation_control(make))  # fmt: skip
 
 

@@ -41,30 +41,28 @@ class Seen:
 
 
 class Bench:
-    """Ports and stations for the length of a ``with`` block, on the running loop."""
+    """Ports and stations, on the running loop, until it is closed. Raises OSError where no ports
+    can be made."""
 
     def __init__(self) -> None:
         self._taps: dict[str, Tap] = {}
         self._seen: list[Seen] = []
         self._news = asyncio.Event()
         self._numbers = itertools.count(1)
-
-    def __enter__(self) -> Bench:
-        loop = asyncio.get_running_loop()
         try:
-            for name in TAPS:
-                tap = self._taps[name] = Tap(name)
-                loop.add_reader(tap.descriptor, self._read, name)
-            # Else its link-local address cannot be used for a second.
-            sysctl.write(f"ipv6/conf/{CORE}/accept_dad", "0")
-            self._taps[NEW].set_up()
+            self._make_ports()
         except OSError:
             self.close()
             raise
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def _make_ports(self) -> None:
+        loop = asyncio.get_running_loop()
+        for name in TAPS:
+            tap = self._taps[name] = Tap(name)
+            loop.add_reader(tap.descriptor, self._read, name)
+        # Else its link-local address cannot be used for a second.
+        sysctl.write(f"ipv6/conf/{CORE}/accept_dad", "0")
+        self._taps[NEW].set_up()
 
     def close(self) -> None:
         """Take the ports away."""

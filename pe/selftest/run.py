@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from pe.selftest.bench import Bench
 from pe.selftest.catalog import NOT_TESTED
 from pe.selftest.maker import Maker
 from pe.selftest.trial import Kit, Trial
-from pe.selftest.world import CE_PORTS, CORE, PREFIX, Surroundings, scratch
+from pe.selftest.world import BLUE, CE_PORTS, CORE, R2, RED, Surroundings, scratch
 
 OPEN_SECONDS = 30.0
 PAUSE = 0.01
@@ -78,38 +79,47 @@ class Selftest:
     def _ended(self, work: asyncio.Future[list[TrialView]]) -> None:
         self._busy = False
         if not work.cancelled() and (error := work.exception()):
-            self._log("error", "selftest_broke_off", {"reason": str(error)})
+            self._log("warning", "selftest_broke_off", {"reason": str(error)})
 
     async def _within_bench(self, intent: NodeIntent) -> list[TrialView]:
         try:
-            bench = Bench().__enter__()
+            bench = Bench()
         except OSError as error:
             raise SelftestUnavailableError(f"no ports can be made: {error}") from None
-        try:
-            self._emit([SelftestBegan(scratch(intent.asn))])
-            await self._wait(self._is_open, "the scratch VRFs did not open")
-            found = await self._try_all(bench, intent)
-        finally:
-            self._emit([SelftestEnded()])
+        with contextlib.closing(bench):
             try:
-                await self._wait(self._is_closed, "the scratch VRFs did not close")
-            finally:
-                bench.close()
+                self._emit([SelftestBegan(scratch(intent.asn))])
+                await self._wait(self._is_open, "the scratch VRFs did not open")
+                found = await self._try_all(bench, intent)
+            except Exception:
+                # Not where the whole node ends: then the next start takes it back.
+                await self._take_back()
+                raise
+            await self._take_back()
+        self._tell(found)
+        return found
+
+    async def _take_back(self) -> None:
+        self._emit([SelftestEnded()])
+        await self._wait(self._is_closed, "the scratch VRFs did not close")
+
+    def _tell(self, found: list[TrialView]) -> None:
         counts = {v.value.replace(" ", "_"): sum(t.verdict is v for t in found) for v in Verdict}
         bad = counts["not_held"] + counts["unproven"]
         self._log("warning" if bad else "info", "selftest_ended", {**counts})
-        return found
 
     def _is_open(self) -> bool:
         if self._router.scratch.refusal:
             raise SelftestUnavailableError(self._router.scratch.refusal)
+        if self._router.scratch.labels is None or not self._agent.is_settled:
+            return False
         ports = self._agent.ports()
-        opened = [name for name in (*CE_PORTS, CORE) if name in ports and ports[name].up]
-        return len(opened) == len(CE_PORTS) + 1 and self._agent.is_settled
+        return all(name in ports and ports[name].up for name in (*CE_PORTS, CORE))
 
     def _is_closed(self) -> bool:
-        ports = any(name.startswith(PREFIX) for name in self._agent.ports())
-        return not ports and self._router.scratch.labels is None and self._agent.is_settled
+        if self._router.scratch.labels is not None or not self._agent.is_settled:
+            return False
+        return not self._agent.devices() & {RED, BLUE, R2}
 
     async def _wait(self, holds: Callable[[], bool], otherwise: str) -> None:
         try:

@@ -4,6 +4,7 @@ has been dealt with: nobody waits for nothing to come)."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -18,6 +19,8 @@ SECONDS = 5.0
 """What a legitimate packet may take; neighbours are looked for on the way."""
 TRIES = 10
 COPIES = 2
+AT_ONCE = 64
+"""Frames between which the node does other things."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,9 @@ class Attack(Trial):
             return self.told(Verdict.NOT_HELD, "no such guard is in force", self.counter)
         mark, start = bench.mark(), len(bench.heard())
         frames = [frame for _ in range(self.copies) for frame in self.frames(mark)]
-        bench.send(self.origin, frames)
+        for start in range(0, len(frames), AT_ONCE):
+            bench.send(self.origin, frames[start : start + AT_ONCE])
+            await asyncio.sleep(0)
         if not await self.control.passes(bench):
             return self.told(Verdict.UNPROVEN, "the legitimate packet behind it was lost")
         seen = [s.station for s in bench.seen(mark)] if not self.least else []

@@ -10,6 +10,9 @@ from typing import cast
 import pytest
 
 from controlplane.api.view import TrialView, Verdict
+from controlplane.model.events import SelftestBegan
+from pe.render.ruleset import ruleset
+from pe.render.scope import Scope
 from pe.selftest import access, core, labels, settings, sources
 from pe.selftest import frame as fr
 from pe.selftest.bench import Bench, Mark, Seen
@@ -17,7 +20,8 @@ from pe.selftest.catalog import NOT_TESTED
 from pe.selftest.maker import Maker
 from pe.selftest.run import AREAS, order
 from pe.selftest.trial import Attack, Control, Kit, Observation, Settings, Trial
-from pe.selftest.world import B1, CORE, R1, R2, Surroundings
+from pe.selftest.world import B1, CORE, R1, R2, TAPS, Surroundings, scratch
+from tests.unit.controlplane.rig import Rig, vrf
 from tests.unit.documents.test_security import rows
 
 AROUND = Surroundings(
@@ -189,3 +193,13 @@ def test_order() -> None:
     names = ["LBL-10", "ISO-2", "LBL-9", "FAIL-1"]
     assert sorted(names, key=order) == ["ISO-2", "LBL-9", "LBL-10", "FAIL-1"]
     assert len(AREAS) == 12
+
+
+def test_every_counter_is_one_that_the_product_renders() -> None:
+    """Of the very ports that a selftest makes, in the family that it reads."""
+    rig = Rig(vrf("red", 1)).started()
+    rig.do(SelftestBegan(scratch(65000)))
+    rendered = ruleset(Scope(rig.kernel, {*TAPS, R2, "lo"}))
+    named = {(t.table, t.counter) for t in trials() if isinstance(t, Attack) and t.counter}
+    assert len(named) > 15
+    assert [n for n in named if n[1] not in rendered[n[0]].counters] == []
