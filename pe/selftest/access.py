@@ -18,6 +18,8 @@ SCTP, ESP = 132, 50
 TUNNELS = {"IP in IP": 4, "IPv6 in IP": 41, "GRE": 47, "MPLS in IP": 137}
 TUNNEL_PORTS = (4789, 6635, 3799)
 FLOOD = 300
+NEAR = Form(ttl=255)
+"""On the link itself (RFC 5082)."""
 OTHER_KINDS = {
     "LLDP": 0x88CC, "EAPOL": 0x888E, "PPPoE": 0x8863, "an ethertype of nobody's": 0x88B5,
 }  # fmt: skip
@@ -38,9 +40,10 @@ def trials(make: Maker) -> Iterator[Trial]:
 
 def _refused(
     make: Maker, requirement: str, sent: str, version: int, frames: Frames, *,
-    origin: str = R1, vrf: str = RED,
+    origin: str = R1, vrf: str = "",
 ) -> Attack:  # fmt: skip
-    """Refused at the PE's door, where red's session is let in."""
+    """Refused at the PE's door, where red's session is let in. What the neighbour itself sends that
+    is no session of BGP is counted for the node, all else for the VRF."""
     return Attack(
         requirement=requirement, sent=sent, family=version, origin=origin, frames=frames,
         control=make.session_control(version), counter=counter("acl_01", vrf), table="inet",
@@ -48,14 +51,14 @@ def _refused(
 
 
 def _all_sorts(source: str, target: str, mark: Mark) -> list[bytes]:
-    """A service of each protocol."""
+    """A service of each protocol, from as near as a neighbour is."""
     return [
-        pk.syn(source, target, 22, mark.port),
-        pk.syn(source, target, 443, mark.port),
-        pk.udp(source, target, 161, mark.token),
-        pk.echo(source, target, mark.token),
-        pk.packet(source, target, SCTP, mark.token),
-        pk.packet(source, target, ESP, mark.token),
+        pk.syn(source, target, 22, mark.port, NEAR),
+        pk.syn(source, target, 443, mark.port, NEAR),
+        pk.udp(source, target, 161, mark.token, NEAR),
+        pk.echo(source, target, mark.token, NEAR),
+        pk.packet(source, target, SCTP, mark.token, NEAR),
+        pk.packet(source, target, ESP, mark.token, NEAR),
     ]
 
 
@@ -66,23 +69,23 @@ def _to_the_pe(make: Maker, version: int) -> Iterator[Attack]:
         return [make.frame(R1, packet) for packet in _all_sorts(*ours, mark)]
 
     def elsewhere(mark: Mark) -> list[bytes]:
-        packets = (pk.syn(ours[0], gateway(2, version), 179, mark.port, Form(ttl=255)),
-                   pk.syn(site, ours[1], 179, mark.port, Form(ttl=255)))  # fmt: skip
+        packets = (pk.syn(ours[0], gateway(2, version), 179, mark.port, NEAR),
+                   pk.syn(site, ours[1], 179, mark.port, NEAR))  # fmt: skip
         return [make.frame(R1, packet) for packet in packets]
 
     def static(mark: Mark) -> list[bytes]:
-        packets = [*_all_sorts(*ours, mark), pk.syn(*ours, 179, mark.port, Form(ttl=255))]
+        packets = [*_all_sorts(*ours, mark), pk.syn(*ours, 179, mark.port, NEAR)]
         return [make.frame(B1, packet) for packet in packets]
 
     def tunnels(mark: Mark) -> list[bytes]:
         inner = make.between(mark, version)
-        packets = [pk.packet(*ours, number, inner) for number in TUNNELS.values()]
-        packets += [pk.udp(*ours, port, inner) for port in TUNNEL_PORTS]
+        packets = [pk.packet(*ours, number, inner, NEAR) for number in TUNNELS.values()]
+        packets += [pk.udp(*ours, port, inner, NEAR) for port in TUNNEL_PORTS]
         return [make.frame(R1, packet) for packet in packets]
 
     yield _refused(make, "ACL-1", "SSH, HTTPS, SNMP, ping, SCTP, ESP to the PE", version, sorts)
     yield _refused(make, "ACL-1", "BGP to another of its addresses, and from another host",
-                   version, elsewhere)  # fmt: skip
+                   version, elsewhere, vrf=RED)  # fmt: skip
     yield _refused(make, "ACL-2", "all that and BGP, from a static CE", version, static,
                    origin=B1, vrf=BLUE)  # fmt: skip
     yield _refused(make, "ACL-4", "tunnels to the PE", version, tunnels)
@@ -97,9 +100,10 @@ def _session(make: Maker, version: int) -> Iterator[Attack]:
 
     def unknown(mark: Mark) -> list[bytes]:
         ends = ce(2, version), gateway(2, version)
-        return [make.frame(R2, pk.syn(*ends, 179, mark.port, Form(ttl=255)))]
+        return [make.frame(R2, pk.syn(*ends, 179, mark.port, NEAR))]
 
-    yield _refused(make, "BGP-10", "BGP of a CE that is no neighbour", version, unknown, origin=R2)
+    yield _refused(make, "BGP-10", "BGP of a CE that is no neighbour", version, unknown, origin=R2,
+                   vrf=RED)  # fmt: skip
 
 
 def _in_pieces(
@@ -192,7 +196,7 @@ def _for_many(make: Maker) -> Iterator[Attack]:
 
     def discovery(kind: int, rest: bytes) -> Frames:
         own = link_local(R1)
-        packet = pk.icmp6(own, LINK_GROUP, kind, rest, Form(ttl=255))
+        packet = pk.icmp6(own, LINK_GROUP, kind, rest, NEAR)
         frame = make.raw(R1, fr.IPV6, packet, target=b"\x33\x33\0\0\0\1")
         return lambda _mark: [frame]
 

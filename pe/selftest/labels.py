@@ -12,7 +12,7 @@ from pe.selftest import packet as pk
 from pe.selftest.bench import Mark
 from pe.selftest.maker import Maker, counter
 from pe.selftest.trial import Attack, Control, Trial
-from pe.selftest.world import CORE, NEW, R1, R2, RED, TRUNK, VERSIONS, VID, ce, gateway, host
+from pe.selftest.world import CORE, NEW, R1, R2, TRUNK, VERSIONS, VID, ce, gateway, host
 
 VLAN, SERVICE = fr.VLAN, fr.SERVICE_VLAN
 SAMPLE = 1000
@@ -137,13 +137,14 @@ def _tunnels(make: Maker) -> Attack:
         stack = fr.stacked([make.around.blue], pk.udp(host(2, 4), host(1, 4), 9, mark.token))
         ends = ce(1, 4), gateway(1, 4)
         gre = struct.pack("!HH", 0, fr.MPLS) + stack
-        packets = [pk.packet(*ends, GRE, gre), pk.packet(*ends, MPLS_IN_IP, stack),
-                   pk.udp(*ends, MPLS_IN_UDP, stack)]  # fmt: skip
+        near = pk.Form(ttl=255)
+        packets = [pk.packet(*ends, GRE, gre, near), pk.packet(*ends, MPLS_IN_IP, stack, near),
+                   pk.udp(*ends, MPLS_IN_UDP, stack, near)]  # fmt: skip
         return [make.frame(R1, packet) for packet in packets]
 
     return Attack(
         requirement="LBL-14", sent="labels in GRE, IP and UDP to the PE", family=4, origin=R1,
-        frames=frames, control=make.session_control(4), counter=counter("acl_01", RED),
+        frames=frames, control=make.session_control(4), counter=counter("acl_01"),
         table="inet",
     )  # fmt: skip
 
