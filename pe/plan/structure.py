@@ -224,9 +224,10 @@ class _Planner:
                 yield Step(Phase.RETIRE, SetDown(port.name), subject)
             yield Step(Phase.ATTACH, SetMaster(port.name, port.vrf), subject)
         if link is None or not link.up or not in_place:
-            yield Step(Phase.PERMIT, SetUp(port.name), subject)
             if port.parent in self.seen.links and not self.seen.links[port.parent].up:
+                # First: a VLAN device cannot be up on a parent that is down (vlan_dev_open).
                 yield Step(Phase.PERMIT, SetUp(port.parent), subject)
+            yield Step(Phase.PERMIT, SetUp(port.name), subject)
 
     def _addresses(
         self, port: str, wanted: tuple[IPInterface, ...], *, exact: bool
