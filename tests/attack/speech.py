@@ -171,7 +171,7 @@ def node_pid(net: Net) -> int:
 def children(net: Net) -> dict[str, int]:
     """The node's ExaBGP children by VRF, "" the core's."""
     found = {}
-    for line in run_in("pe1", "ps", "-eo", "pid,ppid,args").splitlines():
+    for line in run_in("pe1", "ps", "-ww", "-eo", "pid,ppid,args").splitlines():
         pid, parent, *words = line.split()
         if parent == str(node_pid(net)) and "controlplane.speaker.child" in words:
             after = words[words.index("controlplane.speaker.child") + 1 :]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
+from collections.abc import Iterable
 
 import grpc
 import pytest
@@ -16,6 +17,7 @@ from labs.attack.switch import Switch
 from labs.waiting import until
 from pe.plan.guards import Guard
 from tests.attack.speech import (
+    FAMILIES,
     SECONDS,
     announce,
     both,
@@ -23,12 +25,14 @@ from tests.attack.speech import (
     done,
     has,
     learned,
+    log_tail,
     taken,
     to_pe,
 )
 
 RED, BLUE, STATIC = circuit("red", 1), circuit("blue", 1), circuit("red", 3)
 AS = plan.CE_AS["red"]
+BGP = (179).to_bytes(2)
 KEYS = {"none": "", "wrong": "wrong", "blues": plan.KEYS["blue"]}
 
 
@@ -63,43 +67,51 @@ def answers(frames: list[bytes], source: str) -> list[int]:
     return found
 
 
+def awaited(frames: list[bytes], version: int) -> int:
+    """The sequence number that pe1 waits for, as its last segment says."""
+    packed = ipaddress.ip_address(plan.gateway(1, version)).packed
+    at, start = (26, 34) if version == 4 else (22, 54)
+    ours = [f for f in frames if f[at : at + len(packed)] == packed and f[start : start + 2] == BGP]
+    return int.from_bytes(ours[-1][start + 8 : start + 12])
+
+
+def forged(session: bgp.Session, version: int, flags: int, numbers: Iterable[int]) -> list[bytes]:
+    """Segments in the session's name, without its signature."""
+    sport, header = session.connection.getsockname()[1], ip.Header(ttl=255)
+    ends = plan.ce(1, version), plan.gateway(1, version)
+    return [
+        RED.frame(ip.tcp(*ends, 179, flags, header, sport=sport, seq=number)) for number in numbers
+    ]
+
+
 @both
 def test_bgp_01_forged_segments_do_not_end_it(net: Net, version: int) -> None:
-    """RST, SYN and FIN without the signature, all over the window: the session stays."""
-    with to_pe("red", version) as session:
-        sport = session.connection.getsockname()[1]
-        ends = plan.ce(1, version), plan.gateway(1, version)
+    """RST, SYN and FIN without the signature, all over the window and at the very number that is
+    waited for: the session stays."""
+    with RED.ce.tap() as tap, to_pe("red", version) as session:
+        done(net, session, "red", version)
         for flags in (ip.RST, ip.RST | ip.ACK, ip.SYN, ip.FIN | ip.ACK):
-            RED.ce.flood([
-                RED.frame(ip.tcp(*ends, 179, flags, ip.Header(ttl=255), sport=sport, seq=seq))
-                for seq in range(0, 1 << 32, 1 << 23)
-            ])  # fmt: skip
+            numbers = [*range(0, 1 << 32, 1 << 23), awaited(tap.frames(), version)]
+            RED.ce.flood(forged(session, version, flags, numbers))
         net.sentinel(RED, version=version)
         done(net, session, "red", version)
         assert session.alive
 
 
-def test_bgp_01_control_an_unsigned_reset_ends_an_unsigned_session(net: Net) -> None:
-    """The same flood against a session without a key: that one dies of it."""
-
-    def unsigned(text: str) -> str:
-        return text.replace(f"        md5: {plan.KEYS['red']}\n", "", 1)
-
-    with edited(net, unsigned):
-        ends = plan.ce(1, 4), plan.gateway(1, 4)
-        session = bgp.establish("ce-red-1", *ends, bgp.Greeting(AS), seconds=SECONDS)
-        with session:
-            sport = session.connection.getsockname()[1]
-
-            def gone() -> bool:
-                # Window scaling aside, one RST in 16,384 is inside of any window.
-                RED.ce.flood(
-                    RED.frame(ip.tcp(*ends, 179, ip.RST, ip.Header(ttl=255), sport=sport, seq=n))
-                    for n in range(0, 1 << 32, 1 << 14)
-                )
-                return session.closed or not session.alive
-
-            assert until(gone, SECONDS), "control"
+@both
+def test_bgp_01_control_a_forged_reset_ends_an_unsigned_session(net: Net, version: int) -> None:
+    """The same reset against a session without a key: that one dies of it."""
+    mark = f'      "{plan.ce(1, version)}":\n        asn: {AS}\n'
+    key = f"        md5: {plan.KEYS['red']}\n"
+    with edited(net, lambda text: text.replace(mark + key, mark, 1)), RED.ce.tap() as tap:
+        ends = plan.ce(1, version), plan.gateway(1, version)
+        greeting = bgp.Greeting(AS, families=(FAMILIES[version],))
+        with bgp.establish("ce-red-1", *ends, greeting, seconds=SECONDS) as session:
+            done(net, session, "red", version)
+            number = awaited(tap.frames(), version)
+            RED.ce.send(*forged(session, version, ip.RST, [number]))
+            down = "session_down peer=" + plan.ce(1, version)
+            assert until(lambda: down in log_tail(net, 3000).rpartition("session_up")[2], SECONDS)
 
 
 # -- BGP-2: TCP-AO --------------------------------------------------------------------------------
