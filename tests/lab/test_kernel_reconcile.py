@@ -184,7 +184,7 @@ MEDDLING = {
     "label": "ip -f mpls route delete 16001",
     "ruleset": "nft flush ruleset",
     "chain": "nft flush chain netdev bulkhead v4_pe1-red",
-    "element": "nft flush set inet bulkhead known",
+    "element": "nft flush map inet bulkhead arrivals",
     "port moved": "ip link set pe1-red nomaster",
     "port down": "ip link set pe1-red down",
     "address": "ip address flush dev pe1-red scope global",
@@ -327,6 +327,8 @@ def test_routes_outlive_the_core_port_and_lead_into_the_void_without_it() -> Non
 
         run("ip -n pe1 link set bulkhead-void mtu 1400")  # nor this
         run("ip -n pe1 link delete bulkhead-void")
+        assert until(lambda: inside("pe1", "ip nexthop").count("dev bulkhead-void") == 2)
+        pe1.call("settled")
         run("ip -n p link set p-pe1 down")
         assert until(lambda: "dev bulkhead-void" in inside("pe1", "ip route get vrf red 20.0.5.1"))
         run("ip -n p link set p-pe1 up")
