@@ -21,7 +21,7 @@ _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
 _RTA_ENCAP_TYPE, _RTA_ENCAP, _RTA_NH_ID = 21, 22, 30
 _MAIN, _PROTO_BOOT, _UNICAST = 254, 3, 1
 _ENCAP_MPLS, _MPLS_IPTUNNEL_DST = 1, 1
-_NHA_ID, _NHA_OIF = 1, 5
+_NHA_ID, _NHA_GROUP, _NHA_OIF = 1, 2, 5
 _SOL_NETLINK, _NETLINK_GET_STRICT_CHK = 270, 12
 
 _HEADER = struct.Struct("=IHHII")
@@ -58,7 +58,7 @@ class Fib:
 
     def ports_of_table(self, table: int, length: int) -> Counter[str]:
         """How many routes with prefixes of ``length`` bits a table has over each port."""
-        ports = {ident: self._names.get(index, "") for ident, index in self._next_hops()}
+        ports = {ident: self._names.get(index, "") for ident, index in self._next_hops().items()}
         counted: Counter[str] = Counter()
         body = _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
         self._send(
@@ -91,12 +91,18 @@ class Fib:
         if number := -int(struct.unpack_from("=i", reply)[0]):
             raise OSError(number, f"main-table route over {port} refused")
 
-    def _next_hops(self) -> Iterator[tuple[int, int]]:
+    def _next_hops(self) -> dict[int, int]:
+        """Next-hop object -> device number, of a group that of its first leg."""
+        ports: dict[int, int] = {}
+        first: dict[int, int] = {}
         self._send(_RTM_GETNEXTHOP, _REQUEST | _DUMP, bytes(_NHMSG_LENGTH))
         for reply in self._dumped():
             found = dict(_attributes(reply[_NHMSG_LENGTH:]))
             if _NHA_OIF in found:
-                yield _number(found[_NHA_ID]), _number(found[_NHA_OIF])
+                ports[_number(found[_NHA_ID])] = _number(found[_NHA_OIF])
+            elif _NHA_GROUP in found:  # a way in reserve, if there is one, comes last
+                first[_number(found[_NHA_ID])] = _number(found[_NHA_GROUP][:4])
+        return ports | {group: ports.get(leg, 0) for group, leg in first.items()}
 
     def _index(self, port: str) -> int:
         if port not in self._indices:  # a VRF device that the router has made since

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from bulkhead.v1 import node_pb2 as pb
 
@@ -25,15 +26,17 @@ LEGEND = (
 
 def listing(rows: Iterable[pb.Route]) -> Iterator[str]:
     """One line a route, under the name of its VRF."""
+    rows = iter(rows)
+    first = next(rows, None)  # a refusal comes with it: nothing is to be printed before
     yield from LEGEND
     vrf = None
-    for row in rows:
+    for row in chain(() if first is None else (first,), rows):
         if row.vrf != vrf:
             if vrf is not None:
                 yield ""
             yield f"VRF {row.vrf}:"
             vrf = row.vrf
-        yield f"{_marks(row)} {row.prefix:<20} {_way(row)}, {duration(row.age_seconds)}"
+        yield f"{_marks(row)} {row.prefix:<20} {_way(row)}{_age(row)}"
     if vrf is None:
         yield "no routes"
 
@@ -56,11 +59,16 @@ def _way(row: pb.Route) -> str:
     return f"via {row.next_hop}{lost}{port}{labels}"
 
 
+def _age(row: pb.Route) -> str:
+    """Since when; of links and static routes nobody has kept it."""
+    return f", {duration(row.age_seconds)}" if row.age_seconds or row.neighbor else ""
+
+
 def details(rows: Iterable[pb.Route]) -> Iterator[str]:
     """All attributes of each route."""
     for row in rows:
         yield f"{row.prefix} in VRF {row.vrf}"
-        yield f"  {_marks(row)} {_way(row)}, {duration(row.age_seconds)}"
+        yield f"  {_marks(row)} {_way(row)}{_age(row)}"
         yield from (f"    {name}: {value}" for name, value in _attributes(row) if value)
 
 
