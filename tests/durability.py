@@ -6,6 +6,7 @@ many as were answered, or after one more: that one was under way.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import threading
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from bulkhead.v1 import policy_pb2 as pb
 from controlplane.api.audit import first_break
 from controlplane.segment.revision import Ledger, State
 from controlplane.store import open_store
+from labs.waiting import until
 
 CHANGES = ("attach", "tag", "stage", "promote", "baseline", "detach")
 FIRST_PORT = 1000
@@ -117,6 +119,7 @@ class Writer(threading.Thread):
 
 def in_store(folder: Path, count: int) -> Model:
     """What the file says, the node being away."""
+    until(lambda: _is_free(folder), 20.0)
     store = open_store(folder)
     try:
         kept = store.segment.load()
@@ -131,6 +134,16 @@ def in_store(folder: Path, count: int) -> Model:
         frozenset(kept.baselines),
         tuple((line.workload, line.change) for line in kept.history),
     )
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether the lock is gone: the threads of a killed process outlive its first one a little."""
+    with (folder / "state.lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 def policy_name(ledger: Ledger, state: State) -> str:
