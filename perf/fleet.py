@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import msgspec
 from bulkhead.client import Node, connect
@@ -48,11 +49,11 @@ def fleet(say: Say, plan: Plan) -> Fleet:
     """
     with running(lab()) as up, _node(up, "pe1") as called, _node(up, "pe2") as other:
         for node in (called, other):
+            wait("a node to have heard its peers", partial(_is_up, node), 60.0, up)
             node.segment.stage(world.document())
             node.segment.promote()
         called.segment.attach("near", VRF, CE_PORTS[NEAR], [ASKERS[NEAR]], {"role": "any"})
         other.segment.attach("far", VRF, CE_PORTS[FAR], [ASKERS[FAR]], {"role": "any"})
-        wait("a BGP session", lambda: _is_up(called), 60.0, up)
         attach_seconds = _attach(called, plan.workloads)
         say(f"  {plan.workloads:,} workloads attached in {attach_seconds:.1f} s")
         attached = time.monotonic()
@@ -79,8 +80,10 @@ def _node(up: RunningLab, name: str) -> Node:
 
 
 def _is_up(node: Node) -> bool:
+    """Its session stands, and it has begun: before that it promotes nothing."""
     up = pb.Neighbor.SESSION_STATE_ESTABLISHED
-    return any(neighbor.state == up for neighbor in node.show_neighbors(core_only=True))
+    speaks = any(neighbor.state == up for neighbor in node.show_neighbors(core_only=True))
+    return speaks and node.status().in_sync
 
 
 def _attach(node: Node, workloads: int) -> float:
