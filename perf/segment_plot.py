@@ -94,7 +94,10 @@ def draw_times(run: SegmentRun, path: Path) -> None:
         axis.axvline(seconds * 1000, color=colour, linewidth=0.7, linestyle="--")
         axis.annotate(label, (seconds * 1000, 0.02), fontsize=8, color=colour, ha="right")
     axis.axhline(0.99, color="#c0c8d0", linewidth=0.7)
-    axis.annotate("99 %", (axis.get_xlim()[0], 0.99), fontsize=8, color="#808890", va="top")
+    axis.annotate(
+        "99 %", (0.005, 0.99), xycoords=("axes fraction", "data"), fontsize=8, color="#808890",
+        va="top",
+    )  # fmt: skip
     axis.set_xscale("log")
     axis.set_title("a tag changes: share of the changes done within so many ms (log)", fontsize=10)
     axis.xaxis.set_major_formatter(pyplot.FuncFormatter(lambda value, _: f"{value:g}"))
