@@ -108,10 +108,14 @@ def test_bgp_01_control_a_forged_reset_ends_an_unsigned_session(net: Net, versio
         greeting = bgp.Greeting(AS, families=(FAMILIES[version],))
         with bgp.establish("ce-red-1", *ends, greeting, seconds=SECONDS) as session:
             done(net, session, "red", version)
-            number = awaited(tap.frames(), version)
-            RED.ce.send(*forged(session, version, ip.RST, [number]))
             down = "session_down peer=" + plan.ce(1, version)
-            assert until(lambda: down in log_tail(net, 3000).rpartition("session_up")[2], SECONDS)
+
+            def ended() -> bool:
+                # The number moves on with every message of the session: aim again.
+                RED.ce.send(*forged(session, version, ip.RST, [awaited(tap.frames(), version)]))
+                return down in log_tail(net, 3000).rpartition("session_up")[2]
+
+            assert until(ended, SECONDS, every=0.5), log_tail(net, 3000)
 
 
 # -- BGP-2: TCP-AO --------------------------------------------------------------------------------

@@ -357,14 +357,14 @@ DRIFT: dict[str, tuple[Callable[[], object], Callable[[], bool]]] = {
     ),
 }
 RED_NOW: dict[str, int] = {"table": 0, "label": 0}
-REPAIR_SECONDS = 10.0
+REPAIR_SECONDS = 20.0
 
 
 @pytest.mark.parametrize(("meddle", "is_bad"), DRIFT.values(), ids=DRIFT)
 def test_fail_05_what_others_change_is_put_right(
     net: Net, meddle: Callable[[], object], is_bad: Callable[[], bool]
 ) -> None:
-    """Within ten seconds, whatever it was, and the walls hold again."""
+    """Within seconds (a busy machine is given more), whatever it was, and the walls hold again."""
     red = next(v for v in net.pe1.show_vrfs() if v.name == "red")
     RED_NOW.update(table=red.table, label=red.label)
     with Switch(net).stopped():
