@@ -30,6 +30,7 @@ Sink = Callable[[bytes], None]
 
 BOOT_SECONDS = 60.0
 HANG_UP_SECONDS = 10.0
+ROOT_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 TIMED_OUT = 124
 """The exit status of a command that was stopped for taking too long, as of timeout(1)."""
 
@@ -254,8 +255,14 @@ def _command_line(kernel: Path, mem: str, control: Path, channel: int) -> list[s
 def _inside(env: Mapping[str, str] | None) -> dict[str, str]:
     """The caller's environment, but with temporary files on the guest's own tmpfs."""
     inside = {**(os.environ if env is None else env), INSIDE: "uml", "TMPDIR": "/run/tmp"}
-    inside.setdefault("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+    inside["PATH"] = root_path(inside.get("PATH", ""))
     return inside
+
+
+def root_path(path: str) -> str:
+    """A search path with the folders of root's programs, which a user's own has not."""
+    there = [folder for folder in path.split(":") if folder]
+    return ":".join([*there, *(folder for folder in ROOT_PATH if folder not in there)])
 
 
 def run_in_guest(

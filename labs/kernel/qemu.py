@@ -20,7 +20,7 @@ from pathlib import Path
 
 from labs.kernel import cache
 from labs.kernel.build import INSTALLER, BuildError
-from labs.kernel.guest import INSIDE, TIMED_OUT, GuestDiedError, to_stream
+from labs.kernel.guest import INSIDE, TIMED_OUT, GuestDiedError, root_path, to_stream
 from labs.kernel.probe import MODULES
 from labs.waiting import until
 
@@ -70,6 +70,7 @@ def _options(image: Path, mem: str, shared: Sequence[Path]) -> list[str]:
 
 def _write_script(control: Path, argv: Sequence[str], env: Mapping[str, str]) -> None:
     inside = {**env, INSIDE: "qemu", "TMPDIR": "/run/lab-tmp"}
+    inside["PATH"] = root_path(inside.get("PATH", ""))
     names = {key: value for key, value in inside.items() if re.fullmatch(r"[A-Za-z_]\w*", key)}
     lines = [
         *(f"export {key}={shlex.quote(value)}" for key, value in names.items()),

@@ -109,6 +109,17 @@ def test_orphans_are_reaped(guest: Guest) -> None:
     assert "Z" not in _shell(guest, "ps -eo stat")[1].split()
 
 
+def test_root_s_programs_are_found_whoever_calls(guest: Guest) -> None:
+    """A user's own search path on Debian has no sbin in it."""
+    assert guest.run(["sh", "-c", "command -v sysctl"], env={"PATH": "/usr/bin:/bin"}) == 0
+
+
+def test_what_is_in_a_closed_home_can_be_run_without_rights(guest: Guest) -> None:
+    """As a BGP speaker is."""
+    inside = [sys.executable, "-c", "import labs"]
+    assert guest.run(["setpriv", "--reuid=nobody", "--clear-groups", *inside]) == 0
+
+
 def test_it_can_do_what_labs_need(guest: Guest) -> None:
     probe = "from labs.kernel.probe import host_kernel; print(host_kernel().lacks)"
     out = Heard()
