@@ -89,6 +89,7 @@ class Guest:
 
     def _start(self, kernel: Path, mem: str, shared: Sequence[Path]) -> None:
         machine.allow_many_mappings()
+        machine.allow_many_files()
         memory = machine.memory_directory(machine.parse_size(mem))
         cpu = self._resources.enter_context(machine.own_cpu())
         self._control = Path(

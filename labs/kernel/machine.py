@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import random
+import resource
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,14 @@ def allow_many_mappings() -> None:
     with contextlib.suppress(OSError):
         if int(setting.read_text()) < NEEDED_MAP_COUNT:
             setting.write_text(str(NEEDED_MAP_COUNT))
+
+
+def allow_many_files() -> None:
+    """Raise the limit of open files as far as we may: a guest holds one for every file of the
+    host that is in use inside, and 1024, a user's usual share, are soon gone."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextlib.contextmanager
