@@ -107,14 +107,24 @@ class Writer(threading.Thread):
         try:
             with connect(self._socket, timeout=30.0) as client:
                 while True:
-                    self.answered.ask(client.segment)
-                    self.answered = self.answered.after()
-                    self.begun.set()
+                    if self._is_taken(client.segment):
+                        self.answered = self.answered.after()
+                        self.begun.set()
         except grpc.RpcError as error:
             if error.code() is not grpc.StatusCode.UNAVAILABLE:
                 self.failed = error
         finally:
             self.begun.set()
+
+    def _is_taken(self, node: Segment) -> bool:
+        """Ask for the next change; False while the node has only just started."""
+        try:
+            self.answered.ask(node)
+        except grpc.RpcError as error:
+            if "just started" not in (error.details() or ""):
+                raise
+            return False
+        return True
 
 
 def in_store(folder: Path, count: int) -> Model:
