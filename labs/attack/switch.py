@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from controlplane.instant import Instant
@@ -101,9 +103,15 @@ class Switch:
         return desired
 
     def _rulesets(self, without: frozenset[Guard]) -> tuple[Ruleset, Ruleset]:
-        present = self._devices()
-        desired = self._desired
-        return ruleset(Scope(desired, present)), ruleset(Scope(desired, present, without))
+        judged = self._judged()
+        scope = Scope(self._desired, self._devices(), tracked=judged, judged=judged)
+        return ruleset(scope), ruleset(replace(scope, disabled=without))
+
+    def _judged(self) -> frozenset[str]:
+        """The VRFs that are under a policy, as the rules say: workloads put them there, and their
+        addresses rest for a while when they are gone."""
+        listed = run_in(self.node, "nft", "-t", "list", "table", "inet", "bulkhead", check=False)
+        return frozenset(re.findall(r"^\tchain leak_(\S+) ", listed, re.M))
 
     def _load(self, text: str) -> None:
         if text:
