@@ -12,6 +12,9 @@ FIRST = "junit.xml"
 AGAIN = "again.xml"
 """Of the tests that failed, tried once more in a guest of their own."""
 
+LINES = 25
+"""So many lines of what a failed test said are kept: with pytest, those that say why."""
+
 
 @dataclass
 class Sum:
@@ -20,6 +23,8 @@ class Sum:
     counts: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
     alone: list[str] = field(default_factory=list)
+    bad: dict[str, str] = field(default_factory=dict)
+    """What each test said that failed, those that passed alone too: the end of it."""
 
     def __str__(self) -> str:
         failed = self.counts["failures"] + self.counts["errors"] - len(self.alone)
@@ -44,19 +49,25 @@ def add_up(folders: Iterable[Path]) -> Sum:
         for case in suite.iter("testcase"):
             module = _module(case)
             found.seconds[module] = found.seconds.get(module, 0.0) + float(case.get("time", 0))
+            if words := _words(case):
+                found.bad[_name(case)] = "\n".join(words.splitlines()[-LINES:])
         if (folder / AGAIN).exists():
             found.alone += [test for test, bad in _verdicts(folder / AGAIN) if not bad]
     return found
 
 
 def _verdicts(report: Path) -> Sequence[tuple[str, bool]]:
-    return [
-        (
-            f"{_module(case)}::{case.get('name')}",
-            bool(case.findall("failure") + case.findall("error")),
-        )
-        for case in _suite(report).iter("testcase")
-    ]
+    return [(_name(case), bool(_words(case))) for case in _suite(report).iter("testcase")]
+
+
+def _words(case: ElementTree.Element) -> str:
+    """What was said of a failure; nothing if there was none."""
+    bad = case.findall("failure") + case.findall("error")
+    return "\n".join(found.text or found.get("message") or "no words" for found in bad)
+
+
+def _name(case: ElementTree.Element) -> str:
+    return f"{_module(case)}::{case.get('name')}"
 
 
 def _module(case: ElementTree.Element) -> str:

@@ -91,8 +91,11 @@ def _in_guests(modules: Sequence[str], options: Sequence[str]) -> int:
         total = reports_of.add_up(reports)
     _remember(total.seconds)
     worst = max(statuses)
-    for test in total.alone:
-        print(f"lab tests: {test} failed in company and passed alone", flush=True)
+    for test, words in total.bad.items():
+        print(f"\nlab tests: {test} said\n{words}", flush=True)
+    for test in total.bad:
+        so = "failed in company and passed alone" if test in total.alone else "failed"
+        print(f"lab tests: {test} {so}", flush=True)
     print(f"lab tests: {total} in {len(parts)} guests; exit status {worst}", flush=True)
     return worst
 
