@@ -24,7 +24,9 @@ from controlplane.speaker.throttle import Throttle
 
 Log = Callable[[str, str, dict[str, str | int]], None]
 
-LOG_LINES, LOG_SECONDS = 50, 10.0
+LOG_LINES, LOG_SECONDS = 100, 10.0
+"""So many lines of one kind about one peer are logged in such a span."""
+
 MOST_ROUTES = 100
 MOST_TOGETHER = 500
 """Routes of one event, beyond which UPDATEs are not put together: events are the node's turns."""
@@ -67,14 +69,15 @@ class ReportReader:
     def _line(self, line: bytes, events: list[Event]) -> None:
         report = self._decode(line)
         if isinstance(report, wire.LogLine):
-            self._say(report.level, "exabgp", {"text": self._redacted(report.text)})
+            text = self._redacted(report.text)
+            self._say(report.level, "exabgp", {"text": text}, report.missed)
             return
         session = self._sessions.get(report.peer)
         if isinstance(report, wire.Refused):
             self.refused += 1
             self._say("error", "command_refused", {"peer": report.peer, "reason": report.reason})
         elif isinstance(report, wire.Malformed):
-            self._say("warning", "update_malformed", told(report))
+            self._say("warning", "update_malformed", told(report), report.missed)
         elif session is not None:
             self._for_session(session, report, events)
 
@@ -144,9 +147,13 @@ class ReportReader:
         else:
             events.append(RoutesReceived(session.peer, family, next_hop, attributes, routes))
 
-    def _say(self, level: str, event: str, fields: dict[str, str | int]) -> None:
-        if self._throttle.lets():
-            self._log(level, event, fields)
+    def _say(self, level: str, event: str, fields: dict[str, str | int], missed: int = 0) -> None:
+        """Log a line, unless there are too many of its kind about its peer; how many there were
+        that nobody read is said with the next. ``missed`` were held back before they came here."""
+        kind = f"{event} {fields.get('peer', '')}"
+        if self._throttle.lets(kind):
+            missed += self._throttle.missed(kind)
+            self._log(level, event, {**fields, "withheld": missed} if missed else fields)
 
     def _redacted(self, text: str) -> str:
         for session in self._sessions.values():

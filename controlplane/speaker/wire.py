@@ -99,6 +99,8 @@ class Malformed(msgspec.Struct, tag_field="t", tag="malformed"):
     reason: str
     message: bytes
     routes: list[tuple[tuple[int, int], bytes]] = []
+    missed: int = 0
+    """So many of this peer's before it were not told, because there were too many."""
 
 
 class LogLine(msgspec.Struct, tag_field="t", tag="log"):
@@ -106,6 +108,8 @@ class LogLine(msgspec.Struct, tag_field="t", tag="log"):
 
     level: str
     text: str
+    missed: int = 0
+    """So many before it were not told, because there were too many."""
 
 
 Report = (

@@ -124,7 +124,7 @@ def test_bgp_07_what_was_discarded_is_not_there(net: Net, lines: dict[str, Line]
 def test_bgp_07_a_flood_of_them_does_not_flood_the_journal(
     net: Net, lines: dict[str, Line], blue: bgp.Session
 ) -> None:
-    """Two thousand malformed UPDATEs: the journal has the first fifty of ten seconds, and the
+    """Two thousand malformed UPDATEs: the journal has the first hundred of ten seconds, and the
     session, the node and blue go on."""
     (case,) = (c for c in cases(CE4) if c.name == "med-length-3")
     lines["ce4"].close()

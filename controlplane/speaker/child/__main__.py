@@ -29,7 +29,7 @@ from controlplane.speaker.throttle import Throttle
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
-LOG_LINES, LOG_SECONDS = 50, 10.0
+LOG_LINES, LOG_SECONDS = 100, 10.0
 CRASH_LINES, CRASH_TAIL = 20, 6
 
 
@@ -84,7 +84,8 @@ def report_log(link: Link) -> None:
             if not throttle.lets():
                 return
             text = condensed(str(message() if callable(message) else message))
-            link.tell(wire.LogLine(severity, f"{source}: {text}" if source else text))
+            text = f"{source}: {text}" if source else text
+            link.tell(wire.LogLine(severity, text, missed=throttle.missed()))
 
         return line
 
@@ -94,11 +95,12 @@ def report_log(link: Link) -> None:
 
 
 def throttled(link: Link) -> Callable[[wire.Malformed], None]:
-    """Malformed UPDATEs become lines too, as long as there are not too many."""
+    """Malformed UPDATEs become lines too, as long as there are not too many of one peer."""
     throttle = Throttle(LOG_LINES, LOG_SECONDS, time.monotonic)
 
     def tell(report: wire.Malformed) -> None:
-        if throttle.lets():
+        if throttle.lets(report.peer):
+            report.missed = throttle.missed(report.peer)
             link.tell(report)
 
     return tell

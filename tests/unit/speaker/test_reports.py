@@ -29,6 +29,7 @@ UP = (
     b'{"t":"up","peer":"%s","session":1,"families":["ipv4 mpls-vpn"],'
     b'"router_id":"1.1.1.1","hold_time":90}'
 )
+MALFORMED = b'{"t":"malformed","peer":"%s","handling":"h","reason":"r","message":""}'
 ROUTE = "aAASwQAA/egAAAABCgE="
 
 
@@ -194,8 +195,20 @@ def test_a_flood_of_bad_lines_is_told_a_few_times() -> None:
     reader.reader._throttle._clock = lambda: 0.0
     reader.read(*[b"{"] * 500)
     assert reader.reader.malformed == 500
-    assert len(reader.logged) == 50
-    assert reader.reader.withheld == 450
+    assert len(reader.logged) == 100
+    assert reader.reader.withheld == 400
+
+
+def test_a_flood_about_one_peer_leaves_room_for_what_is_said_of_others() -> None:
+    reader = Reader("10.0.0.9")
+    now = 0.0
+    reader.reader._throttle._clock = lambda: now
+    reader.read(*[MALFORMED % b"10.0.0.9"] * 500, MALFORMED % b"10.0.0.8")
+    assert [fields["peer"] for _, _, fields in reader.logged] == ["10.0.0.9"] * 100 + ["10.0.0.8"]
+    now = 10.0
+    reader.read(MALFORMED % b"10.0.0.9")
+    reader.read(MALFORMED.replace(b"}", b',"missed":7}') % b"10.0.0.8")
+    assert [fields.get("withheld") for _, _, fields in reader.logged[-2:]] == [400, 7]
 
 
 def test_strangers_and_sessions_that_are_down_have_no_say() -> None:
