@@ -58,6 +58,8 @@ class Agent:
         self._emit, self._log, self._check_seconds = emit, log, check_seconds
         self._disabled = frozenset(Guard(name) for name in disabled_guards)
         self._options = (spare_ports, neighbours)
+        self.ruleset_turn = asyncio.Lock()
+        """Held while rules are loaded, by whoever of this node loads any."""
         self._desired, self._failures = Desired(), Failures()
         self._in_sync = False
         self._resync = False
@@ -83,7 +85,7 @@ class Agent:
     def _open(self) -> None:
         self._kernel, self._nft = StructureKernel(), nft.NftReader()
         self._routes, self._next_hops = RouteWriter(), NextHopWriter()
-        self._guards = GuardKeeper(self._nft)
+        self._guards = GuardKeeper(self._nft, self.ruleset_turn)
         spare, neighbours = self._options
         self._structure = StructureKeeper(
             self._desired, self._kernel, self._guards, self._failures, self._log,
@@ -268,7 +270,7 @@ class Agent:
         self._structure.dirty = self._watch.next_hops_doubted = True
         if self._guards.drifted():
             self._structure.repairs += 1
-            self._log("warning", "drift_repaired", {"kind": "ruleset", "key": "", "step": "load"})
+            self._log("warning", "drift_repaired", {"kind": "ruleset", "step": "load"})
 
     def _reread_next_hops(self) -> None:
         self._watch.next_hops_doubted = False

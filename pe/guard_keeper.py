@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from pe.kernel import nft
 from pe.render.model import Chain, NamedSet, Ruleset, Table
 from pe.render.transaction import UNKNOWN, recreation, transaction, union
 
 
 class GuardKeeper:
-    """The ruleset in force, as we believe it to be, and the means to find out."""
+    """The ruleset in force, as we believe it to be, and the means to find out.
 
-    def __init__(self, reader: nft.NftReader) -> None:
-        self._reader = reader
+    ``turn`` is held while rules are loaded: whoever else of this node changes rulesets waits for
+    it, so that what changes meanwhile was changed by others.
+    """
+
+    def __init__(self, reader: nft.NftReader, turn: asyncio.Lock) -> None:
+        self._reader, self._turn = reader, turn
         self.loaded: Ruleset = {}
         self._fingerprint = ""
         self._generation = -1
         self._doubted = True
+        self._contested = False
 
     def doubt(self) -> None:
         """Believe names only from here on: as at start, when a former run may have left its
@@ -35,16 +42,30 @@ class GuardKeeper:
         whole = union(self.loaded, wanted) if keep else wanted
         if not self._doubted and self.loaded == whole:
             return False
+        self._doubted = False  # what is doubted from here on stays so
         try:
-            await nft.load(transaction(self.loaded, whole))
-        except OSError:
-            # What is there may not be what we took it for. Our tables are deleted and made anew
-            # in one transaction: the guards are never away, only the counters start again.
-            self._doubted, whole = True, wanted
-            await nft.load(recreation(wanted))
-        self.loaded, self._doubted = dict(whole), False
-        self._remember()
+            try:
+                await self._load(transaction(self.loaded, whole))
+            except OSError:
+                # What is there may not be what we took it for. Our tables are deleted and made anew
+                # in one transaction: the guards are never away, only the counters start again.
+                whole = wanted
+                await self._load(recreation(wanted))
+        except BaseException:
+            self._doubted = True
+            raise
+        self.loaded = dict(whole)
         return True
+
+    async def _load(self, text: str) -> None:
+        """One transaction, and what the kernel makes of it: unless others changed the ruleset in
+        that moment too, who would else be taken for us."""
+        async with self._turn:
+            before = self._reader.generation()
+            await nft.load(text)
+            self._generation = nft.following(before)
+            self._fingerprint = self._reader.fingerprint()
+            self._contested = self._reader.generation() != self._generation
 
     def _believe_names(self, wanted: Ruleset) -> None:
         """What is loaded is what the kernel has names of, with contents that nobody knows."""
@@ -54,13 +75,13 @@ class GuardKeeper:
             if (names := self._reader.names(family))
         }
 
-    def _remember(self) -> None:
-        self._generation = self._reader.generation()
-        self._fingerprint = self._reader.fingerprint()
-
     def drifted(self) -> bool:
-        """True if somebody changed our tables. One small request while nobody changed any."""
+        """True if somebody changed our tables, or may have in the moment of our last load. One
+        small request while nobody changed any."""
         generation = self._reader.generation()
+        if self._contested:
+            self._contested, self._doubted = False, True
+            return True
         if self._doubted or generation == self._generation:
             return False
         if self._reader.fingerprint() == self._fingerprint:
@@ -81,7 +102,7 @@ class GuardKeeper:
         """Delete our tables. Raises OSError."""
         self._believe_names({})
         if self.loaded:
-            await nft.load(transaction(self.loaded, {}))
+            await self._load(transaction(self.loaded, {}))
         self.loaded = {}
 
 

@@ -117,7 +117,7 @@ class StructureKeeper:
         if not self.expected and not len(self._failures):
             for step in steps:
                 self.repairs += 1
-                fields: dict[str, str | int] = {"kind": step.subject[0], "key": step.subject[1]}
+                fields: dict[str, str | int] = {"kind": step.subject[0], "name": step.subject[1]}
                 self._log("warning", "drift_repaired", {**fields, "step": repr(step.op)})
         self._repeats = Counter({s: self._repeats[s] for s in steps})
 
@@ -148,7 +148,7 @@ class StructureKeeper:
     def _fail(self, kind: str, key: str, error: OSError, now: float) -> None:
         if self._failures.failed(kind, key, error, now):
             words = error.strerror or str(error)
-            self._log("error", "kernel_refused", {"kind": kind, "key": key, "reason": words})
+            self._log("error", "kernel_refused", {"kind": kind, "name": key, "reason": words})
 
     def _is_allowed(self, step: Step) -> bool:
         """A CE port gets into its VRF, and up, only behind its guard (FAIL-1, FAIL-4)."""

@@ -122,7 +122,7 @@ class Watch:
     def _drift(self, key: str, what: str) -> None:
         self.repairs += 1
         if not self._drifted:
-            self._first_drift = {"kind": "forwarding", "key": key, "step": what}
+            self._first_drift = {"kind": "forwarding", "name": key, "step": what}
         self._drifted += 1
 
     def report(self) -> None:

@@ -92,7 +92,9 @@ class Half:
 
     def __init__(self) -> None:
         self.agent = Agent(emit=lambda _: None, log=_log)
-        self.keeper = SegmentKeeper(log=_log, require=self.agent.require_verdicts)
+        self.keeper = SegmentKeeper(
+            log=_log, require=self.agent.require_verdicts, turn=self.agent.ruleset_turn
+        )
 
     async def start(self, site: Site) -> None:
         """Bring it up, without a policy."""

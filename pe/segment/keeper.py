@@ -19,6 +19,7 @@ from controlplane.segment.enforcer import LiveFlow, OnFlows, Slot
 from controlplane.segment.homes import Homes
 from controlplane.segment.tables import Delta, Tables
 from pe.kernel import sysctl
+from pe.kernel.nft import following
 from pe.segment.elements import Change, merge
 from pe.segment.flow_log import ROOM, FlowLog
 from pe.segment.nft_wire import BatchRefusedError, GenerationMovedError, SegmentSocket
@@ -44,7 +45,7 @@ async def _nothing_to_require(tracked: frozenset[str], judged: frozenset[str]) -
 class SegmentKeeper:
     """Implements ``Enforcer``. ``require`` is told which VRFs the guards must track and check,
     and returns once they do; without it nothing sees to that. ``flow_room`` is how many bytes of
-    flows may wait to be told."""
+    flows may wait to be told. ``turn`` is held while a ruleset is changed, see ``GuardKeeper``."""
 
     def __init__(
         self,
@@ -53,9 +54,10 @@ class SegmentKeeper:
         require: Require = _nothing_to_require,
         check_seconds: float = CHECK_SECONDS,
         flow_room: int = ROOM,
+        turn: asyncio.Lock | None = None,
     ) -> None:
         self._log, self._require, self._check_seconds = log, require, check_seconds
-        self._flow_room = flow_room
+        self._flow_room, self._turns = flow_room, turn or asyncio.Lock()
         self._wanted = Wanted()
         self._held: State | None = None  # None: what the kernel holds is not known
         self._shape = ""  # fingerprint of chains, maps and rules as we made them
@@ -188,7 +190,7 @@ class SegmentKeeper:
     def _fail(self, error: OSError) -> None:
         if self._refused is None or str(self._refused) != str(error):
             words = error.strerror or str(error)
-            self._log("error", "kernel_refused", {"kind": "segment", "key": "", "reason": words})
+            self._log("error", "kernel_refused", {"kind": "segment", "reason": words})
         self._refused, self._held = error, None
 
     async def _turn(self, *, checking: bool) -> None:
@@ -203,7 +205,7 @@ class SegmentKeeper:
         if self._wanted.whole or self._held is None:
             await self._bring_whole()
         else:
-            self._bring_change(self._wanted.take_change() or {})
+            await self._bring_change(self._wanted.take_change() or {})
 
     async def _bring_whole(self) -> None:
         """Work everything out, and have the kernel hold it. VRFs are tracked before they are
@@ -226,37 +228,49 @@ class SegmentKeeper:
 
     async def _load(self, wanted: State) -> None:
         for _ in range(ATTEMPTS):
-            generation = self._nft.generation()
-            if self._held is not None:
-                self._is_alone(generation)
-            messages = await asyncio.to_thread(self._messages, wanted)
-            if not messages:
-                self._generation = generation
-            else:
-                try:
-                    await asyncio.to_thread(self._nft.apply, messages, generation)
-                except GenerationMovedError:
-                    continue
-                except BatchRefusedError:
-                    if self._held is None:
-                        raise
-                    self._held = None  # it is not what we took it for: make everything anew
-                    continue
-                self._generation = self._nft.generation()
-            self._held, self._shape, self._suspect = wanted, self._nft.fingerprint(), False
-            return
+            async with self._turns:
+                if await self._is_loaded(wanted):
+                    return
         raise OSError(errno.EAGAIN, "the ruleset changes all the time")
+
+    async def _is_loaded(self, wanted: State) -> bool:
+        """Bring everything in once; False if it has to be tried again."""
+        generation = self._nft.generation()
+        if self._held is not None:
+            self._is_alone(generation)
+        messages = await asyncio.to_thread(self._messages, wanted)
+        if messages:
+            try:
+                await asyncio.to_thread(self._nft.apply, messages, generation)
+            except GenerationMovedError:
+                return False
+            except BatchRefusedError:
+                if self._held is None:
+                    raise
+                self._held = None  # it is not what we took it for: make everything anew
+                return False
+            generation = following(generation)
+        shape = self._nft.fingerprint()
+        if self._nft.generation() != generation:
+            self._held = None  # somebody was there in that moment: that shape may be theirs
+            return False
+        self._held, self._shape, self._generation = wanted, shape, generation
+        self._suspect = False
+        return True
 
     def _messages(self, wanted: State) -> list[bytes]:
         if self._held is None:
             return rebuild(self._nft.names(), wanted)
         return change(self._held, wanted)
 
-    def _bring_change(self, pending: Change) -> None:
+    async def _bring_change(self, pending: Change) -> None:
         """Deltas go as they are: this is the way that has to be quick."""
-        if not pending or self._held is None:
-            return
-        messages = elements(self._held.program, pending)
+        if pending and self._held is not None:
+            async with self._turns:
+                self._apply(self._held, pending)
+
+    def _apply(self, held: State, pending: Change) -> None:
+        messages = elements(held.program, pending)
         for _ in range(ATTEMPTS):
             generation = self._nft.generation()
             if not self._is_alone(generation):
@@ -270,8 +284,8 @@ class SegmentKeeper:
                 self._log("warning", "segment_rebuilt", {"reason": str(error)})
                 self._again()
                 return
-            merge(self._held.elements, pending)
-            self._generation = self._nft.generation()
+            merge(held.elements, pending)
+            self._generation = following(generation)
             return
         self._again()
 
@@ -302,7 +316,7 @@ class SegmentKeeper:
 
     def _report_drift(self) -> None:
         self.repairs += 1
-        fields: dict[str, str | int] = {"kind": "segment", "key": "", "step": "rebuild"}
+        fields: dict[str, str | int] = {"kind": "segment", "step": "rebuild"}
         self._log("warning", "drift_repaired", fields)
         self._held = None
 

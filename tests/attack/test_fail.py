@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,7 @@ from labs.attack.switch import Switch
 from labs.topology import Program
 from labs.waiting import until
 from pe.plan.guards import Guard
+from tests.attack.speech import log_tail
 from tests.attack.trial import Attack, arrives, held
 
 RED, BLUE, NEAR = circuit("red", 1), circuit("blue", 1), circuit("red", 3)
@@ -372,8 +375,38 @@ def test_fail_05_what_others_change_is_put_right(
     with Switch(net).stopped():
         meddle()
         assert is_bad(), "control: it is changed"
-    assert until(lambda: not is_bad(), REPAIR_SECONDS, every=0.1), "it was not put right"
+    assert until(lambda: not is_bad(), REPAIR_SECONDS, every=0.1), log_tail(net)
     assert until(lambda: net.passes(RED, circuit("red", 2), tries=1), 10.0)
     frames = spoofed(RED.ce, RED.pe.mac, [net.label("blue")])
     held(net, Attack(RED.ce, frames, BLUE.ce, RED))
     assert until(lambda: net.passes(NEAR, circuit("red", 2), tries=1), 10.0)
+
+
+def test_fail_05_what_others_change_right_behind_a_load(net: Net) -> None:
+    """The node has not yet looked at what the kernel made of its rules when somebody takes them
+    away: it does not take that for its own doing."""
+    inside = ("nsenter", "-t", str(net.lab.pid("pe1", "pe")), "-m", "--")
+    scratch = net.lab.dir("pe1") / "meddling"
+    scratch.mkdir()
+    (scratch / "real").write_bytes(Path("/usr/sbin/nft").read_bytes())
+    (scratch / "nft").write_text(MEDDLING.format(at=scratch))
+    for name in ("real", "nft"):
+        (scratch / name).chmod(0o755)
+    run_in("pe1", *inside, "mount", "--bind", f"{scratch}/nft", "/usr/sbin/nft")
+    try:
+        with Switch(net).stopped():
+            does("nft delete table netdev bulkhead")()
+        assert until((scratch / "done").exists, REPAIR_SECONDS, every=0.1), log_tail(net)
+        assert until(lambda: not nft_gone("inet")(), REPAIR_SECONDS, every=0.1), log_tail(net)
+    finally:
+        run_in("pe1", *inside, "umount", "/usr/sbin/nft", check=False)
+        shutil.rmtree(scratch)
+    assert not nft_gone("netdev")()
+    held(net, Attack(RED.ce, spoofed(RED.ce, RED.pe.mac, [net.label("blue")]), BLUE.ce, RED))
+
+
+MEDDLING = """#!/bin/sh
+{at}/real "$@" || exit
+[ -e {at}/done ] || {at}/real delete table inet bulkhead
+touch {at}/done
+"""

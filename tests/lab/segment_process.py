@@ -23,7 +23,10 @@ class Served:
         room = options.pop("flow_room", ROOM)
         self.agent = Agent(emit=self._ignore, log=self._log, **options)
         self.segment = SegmentKeeper(
-            log=self._log, require=self.agent.require_verdicts, flow_room=room
+            log=self._log,
+            require=self.agent.require_verdicts,
+            flow_room=room,
+            turn=self.agent.ruleset_turn,
         )
         self.records: list[FlowRecord] = []
         self.lost = 0
