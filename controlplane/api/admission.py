@@ -97,10 +97,11 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         """
         try:
             caller = self._known(context)
-            request = _parsed(handler, raw)
-            rule = await self._permit(method, caller, request)
-            CALLER.set(caller)
             with self.at_once.hold(caller.identity):
+                await self._in_turn(caller)
+                request = _parsed(handler, raw)
+                rule = await self._permit(method, caller, request)
+                CALLER.set(caller)
                 async with asyncio.timeout(None if rule.lasting else MAX_SECONDS):
                     async with self._audited(method, rule, caller, request):
                         yield request
@@ -133,9 +134,18 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         caller = self.identify(context)
         if caller is None:
             raise Refusal(grpc.StatusCode.UNAUTHENTICATED, "no identity")
-        if not self.rate.take(caller.identity):
-            raise exhausted("too many calls, slow down")
         return caller
+
+    async def _in_turn(self, caller: Caller) -> None:
+        """Whoever asks in a hurry is served at his pace, not refused: a loop of calls just works.
+        Raises Refusal if too many wait already."""
+        if caller.unpaced:
+            return
+        wait = self.rate.turn(caller.identity)
+        if wait is None:
+            raise exhausted("too many calls, slow down")
+        if wait:
+            await asyncio.sleep(wait)
 
     def _check_still(self, context: Context) -> None:
         """A stream may outlive its caller's rights, and the certificate that it came with."""

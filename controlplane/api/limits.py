@@ -16,6 +16,8 @@ MAX_RPCS_PER_CALLER = 32
 MAX_CONNECTIONS = 128
 MAX_CONNECTIONS_PER_PEER = 16
 MAX_SECONDS = 120.0
+PATIENCE = 1.0
+"""So many seconds a call waits for its turn, rather than being refused."""
 _IDENTITIES = 4096
 
 CHANNEL_OPTIONS: list[tuple[str, int]] = [
@@ -42,15 +44,21 @@ class RateLimit:
     _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
 
     def take(self, identity: str) -> bool:
-        """True if this identity may call now. The identities longest unheard of are forgotten."""
+        """True if this identity may call now."""
+        return self.turn(identity, 0.0) is not None
+
+    def turn(self, identity: str, patience: float = PATIENCE) -> float | None:
+        """In how many seconds it is this identity's turn, which is taken with that; None if that
+        is too long. The identities longest unheard of are forgotten."""
         now = self.clock()
         tokens, then = self._buckets.pop(identity, (self.burst, now))
         tokens = min(self.burst, tokens + (now - then) * self.rate)
-        allowed = tokens >= 1.0
-        self._buckets[identity] = (tokens - 1.0 if allowed else tokens, now)
+        wait = max(0.0, (1.0 - tokens) / self.rate)
+        taken = wait <= patience
+        self._buckets[identity] = (tokens - 1.0 if taken else tokens, now)
         if len(self._buckets) > _IDENTITIES:
             self._buckets.popitem(last=False)
-        return allowed
+        return wait if taken else None
 
 
 class Crowded(Exception):  # noqa: N818 - a state of things, answered with RESOURCE_EXHAUSTED

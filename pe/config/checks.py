@@ -23,6 +23,7 @@ def cross_check(survey: Survey) -> Iterator[Complaint]:
         return
     yield from _node_faults(node)
     yield from _label_faults(node)
+    yield from _limit_faults(node)
     yield from _twice(_rds(node, survey), "the route distinguisher {} is also that of {}")
     yield from _twice(_tables(node), "table {} is also that of {}")
     yield from _twice(_devices(node), "the device name {} is also used at {}")
@@ -102,6 +103,15 @@ def _label_faults(node: NodeSection) -> Iterator[Complaint]:
         yield Complaint(("label-block",), problem, "begin at 256 or above")
     for name, vrf in node.vrfs.items():
         yield from _table_faults(name, vrf, node)
+
+
+def _limit_faults(node: NodeSection) -> Iterator[Complaint]:
+    total, own = node.limits.routes, [vrf.limits.routes for vrf in node.vrfs.values()]
+    if total and total < sum(own) + own.count(0):
+        problem = f"{total} routes for all VRFs, of which {sum(own)} are promised to single ones"
+        if own.count(0):
+            problem += f" and {own.count(0)} VRFs share the rest"
+        yield Complaint(("limits", "routes"), problem, "more, or smaller limits of the VRFs")
 
 
 def _table_faults(name: str, vrf: VrfSection, node: NodeSection) -> Iterator[Complaint]:

@@ -107,6 +107,17 @@ def _limits(
     )
 
 
+def route_limits(node: NodeSection) -> dict[str, int]:
+    """The most prefixes of each VRF, 0: any. Those without a limit of their own get equal shares
+    of what the others leave of the node's: what one takes is never another's."""
+    limits = {name: vrf.limits.routes for name, vrf in node.vrfs.items()}
+    unlimited = [name for name, limit in limits.items() if not limit]
+    if node.limits.routes and unlimited:
+        share = (node.limits.routes - sum(limits.values())) // len(unlimited)
+        limits |= dict.fromkeys(unlimited, share)
+    return limits
+
+
 def _vrf(name: str, vrf: VrfSection, node: NodeSection, keys: Keys) -> VrfIntent:
     return VrfIntent(
         name=name,
@@ -122,7 +133,7 @@ def _vrf(name: str, vrf: VrfSection, node: NodeSection, keys: Keys) -> VrfIntent
         ),
         advertise_connected=vrf.advertise_connected,
         internet=vrf.internet,
-        route_limit=vrf.limits.routes,
+        route_limit=route_limits(node)[name],
         conntrack_limit=vrf.limits.conntrack,
         new_flows_per_second=vrf.limits.new_flows_per_second,
         workload_limit=vrf.limits.workloads,

@@ -197,6 +197,12 @@ class TimersSection(Section):
     sync_timeout: v.Seconds = 60
 
 
+class NodeLimitsSection(Section):
+    """What all VPNs together may use of the node; 0 is no limit."""
+
+    routes: v.Count = 0
+
+
 class GrantSection(Section):
     """What one certificate may do."""
 
@@ -238,6 +244,7 @@ class NodeSection(Section):
     peers: Annotated[dict[v.AddressKey, PeerSection], Empty] = Field(default_factory=dict)
     vrfs: Annotated[dict[v.VrfName, VrfSection], Empty] = Field(default_factory=dict)
     label_block: v.Block = LabelBlock(16000, 23999)
+    limits: NodeLimitsSection = NodeLimitsSection()
     resolve_via_default: v.Flag = False
     timers: TimersSection = TimersSection()
     api: ApiSection = ApiSection()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from labs.attack import bgp, ip, link, plan
@@ -11,6 +13,7 @@ from labs.attack.net import PROBE_PORT, Net, circuit
 from labs.attack.port import Port, token
 from labs.attack.spoof import spoofed
 from labs.waiting import until
+from tests.attack.speech import FAMILIES, announce, both
 from tests.attack.trial import Attack, arrives, held
 
 RED, FAR, NEAR = circuit("red", 1), circuit("red", 2), circuit("red", 3)
@@ -135,38 +138,46 @@ def test_hide_08_a_port_without_an_address(net: Net) -> None:
     assert until(lambda: not is_up("spare0"), 30.0)
 
 
-def test_iso_06_a_route_does_not_return_to_its_site(net: Net) -> None:
+@both
+def test_iso_06_a_route_does_not_return_to_its_site(net: Net, version: int) -> None:
     """Two CEs of one site, on one site of origin: what one says the other is not told
     (RFC 4364 section 8)."""
 
+    change = with_neighbor if version == 4 else with_neighbor6
+    route, other_site = SITES[version]
+
     def same_site(text: str) -> str:
-        text = with_neighbor(text)
+        text = change(text)
         for asn in (65101, 65103):
-            text = text.replace(
-                f"        asn: {asn}\n",
-                f"        asn: {asn}\n        site-of-origin: 65000:77\n",
-                1,
-            )
+            own = f"        asn: {asn}\n"
+            text = text.replace(own, own + "        site-of-origin: 65000:77\n")
         return text
 
-    def told(change: object) -> bool:
-        with edited(net, change):  # type: ignore[arg-type]
-            ends = ("ce-red-3", "192.168.3.2", "192.168.3.1")
-            first = bgp.establish(*ends, bgp.Greeting(65103), md5=plan.KEYS["red"], seconds=30.0)
-            near, own = plan.gateway(1, 4), plan.ce(1, 4)
-            other = bgp.establish(
-                "ce-red-1", own, near, bgp.Greeting(65101), md5=plan.KEYS["red"], seconds=30.0
-            )
+    def told(configured: Callable[[str], str]) -> bool:
+        greetings = {n: bgp.Greeting(n, families=(FAMILIES[version],)) for n in (65101, 65103)}
+        with edited(net, configured):
+            first, other = (
+                bgp.establish(
+                    f"ce-red-{site}", plan.ce(site, version), plan.gateway(site, version),
+                    greetings[asn], md5=plan.KEYS["red"], seconds=30.0,
+                )
+                for site, asn in ((3, 65103), (1, 65101))
+            )  # fmt: skip
             with first, other:
-                path = bgp.path(65101, own)
-                other.send(bgp.update(path, bgp.prefixes("10.101.60.0/24")))
+                other.send(announce(route))
                 # The sentinel: a route of another site comes behind it.
-                first.listen(10.0, lambda: "10.2.0.0/24" in bgp.announced(first))
-                first.listen(3.0, lambda: "10.101.60.0/24" in bgp.announced(first))
-                return "10.101.60.0/24" in bgp.announced(first)
+                first.listen(10.0, lambda: other_site in bgp.announced(first))
+                first.listen(3.0, lambda: route in bgp.announced(first))
+                return route in bgp.announced(first)
 
-    assert told(with_neighbor), "control: of different sites it is told"
+    assert told(change), "control: of different sites it is told"
     assert not told(same_site)
+
+
+SITES = {
+    4: ("10.101.60.0/24", "10.2.0.0/24"),
+    6: ("2001:db8:101:60::/64", "2001:db8:2::/64"),
+}
 
 
 def test_mgmt_08_a_management_vpn(net: Net) -> None:

@@ -12,6 +12,7 @@ from labs.waiting import until
 from tests.attack.speech import (
     AS,
     SECONDS,
+    announce,
     both,
     core_route,
     done,
@@ -62,6 +63,35 @@ def test_dos_03_a_vrf_has_its_limit(net: Net, version: int) -> None:
         assert blue.alive
 
 
+@both
+def test_dos_03_the_nodes_room_is_divided(net: Net, version: int) -> None:
+    """VRFs without a limit of their own, in a node that has one: what red says fills its share,
+    and blue's is still there. Control: without the node's limit red has room for all of it."""
+    routes = own(plan.MAX_PREFIX - 1, version)
+
+    def unlimited(text: str) -> str:
+        return text.replace(f"routes: {plan.ROUTE_LIMIT}, ", "")
+
+    def divided(text: str) -> str:
+        return f"limits: {{routes: {3 * SHARE}}}\n" + unlimited(text)
+
+    with edited(net, unlimited), to_pe("red", version) as session:
+        taken(net, session, *routes)
+    assert until(lambda: not learned(net, "red", version), SECONDS)
+    with edited(net, divided), to_pe("red", version) as session, to_pe("blue") as blue:
+        assert {vrf.route_limit for vrf in net.pe1.show_vrfs()} == {SHARE}
+        session.send(announce(*routes))
+        assert until(lambda: beyond(net, version) > 0, SECONDS), log_tail(net)
+        assert 0 < len(learned(net, "red", version)) < SHARE
+        assert blue_notices(net, blue, version) < BLUE_SECONDS
+        assert session.alive
+    assert until(lambda: not learned(net, "red", version), SECONDS)
+
+
+SHARE = 40
+"""Routes of each VRF: of its own it has some too."""
+
+
 def beyond(net: Net, version: int) -> int:
     """Red's routes for which its VRF had no room."""
     return state(net, "red", version).refused["route-limit"]  # type: ignore[attr-defined,no-any-return]
@@ -73,37 +103,42 @@ def slab() -> int:
         return next(int(line.split()[1]) for line in info if line.startswith("SUnreclaim"))
 
 
-def test_dos_04_prefixes_take_no_labels(net: Net) -> None:
+@both
+def test_dos_04_prefixes_take_no_labels(net: Net, version: int) -> None:
     """One label for the VPN, however many prefixes a CE announces: fifty that are taken, and a
     hundred thousand that are not."""
     before = sorted(entry.label for entry in net.pe1.show_labels())
-    with to_pe() as session:
-        taken(net, session, *own(plan.MAX_PREFIX - 1))
-        for message in stream(4, 100_000):
+    with to_pe("red", version) as session:
+        taken(net, session, *own(plan.MAX_PREFIX - 1, version))
+        for message in stream(version, 100_000):
             session.send(message)
-        done(net, session)
+        done(net, session, version=version)
         assert sorted(entry.label for entry in net.pe1.show_labels()) == before
         assert session.alive
     assert sorted(entry.label for entry in net.pe1.show_labels()) == before
 
 
+HOSTS = {4: "10.1.{}.{}/32", 6: "2001:db8:1::{:x}:{:x}/128"}
+
+
 class Mover(threading.Thread):
     """Attaches and detaches red workloads over the API as fast as it goes."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Net, version: int) -> None:
         super().__init__()
         self._net, self._over = net, threading.Event()
+        self._addresses = [HOSTS[version].format(200, n + 1) for n in range(20)]
         self.done = 0
 
     def run(self) -> None:
         segment = self._net.pe1.segment
         while not self._over.is_set():
-            names = [f"red-{n}" for n in range(20)]
-            for n, name in enumerate(names):
-                segment.attach(name, "red", "ce-red-1", [f"10.1.200.{n + 1}/32"], {"tier": name})
-            for name in names:
+            named = {f"red-{n}": address for n, address in enumerate(self._addresses)}
+            for name, address in named.items():
+                segment.attach(name, "red", "ce-red-1", [address], {"tier": name})
+            for name in named:
                 segment.detach(name)
-            self.done += 2 * len(names)
+            self.done += 2 * len(named)
 
     def stop(self) -> None:
         """And wait until it has."""
@@ -111,16 +146,17 @@ class Mover(threading.Thread):
         self.join(60.0)
 
 
-def test_dos_05_one_tenants_changes(net: Net) -> None:
+@both
+def test_dos_05_one_tenants_changes(net: Net, version: int) -> None:
     """Red's workloads come and go as fast as its tenant can say so: one of blue's is in the kernel
     within the bound all the while, and in the end nothing of red's is left."""
-    mover, waits = Mover(net), []
+    mover, waits = Mover(net, version), []
     mover.start()
     try:
         for n in range(8):
-            address, started = f"10.1.210.{n + 1}/32", time.monotonic()
+            address, started = HOSTS[version].format(210, n + 1), time.monotonic()
             net.pe1.segment.attach(f"blue-{n}", "blue", "ce-blue-1", [address])
-            route = address.removesuffix("/32")
+            route = address.partition("/")[0]
             assert until(lambda r=route: in_kernel(r), SECONDS), log_tail(net)  # type: ignore[misc]
             waits.append(time.monotonic() - started)
             net.pe1.segment.detach(f"blue-{n}")
@@ -128,22 +164,25 @@ def test_dos_05_one_tenants_changes(net: Net) -> None:
         mover.stop()
     assert mover.done, "control: red's changes are taken"
     assert max(waits) < BLUE_SECONDS, waits
-    assert until(lambda: not in_kernel("10.1.200.1"), SECONDS)
+    gone = HOSTS[version].format(200, 1).partition("/")[0]
+    assert until(lambda: not in_kernel(gone), SECONDS)
 
 
-def test_dos_07_a_peer_that_does_not_read(net: Net) -> None:
+@both
+def test_dos_07_a_peer_that_does_not_read(net: Net, version: int) -> None:
     """Red's CE asks for everything again and again, and reads nothing: what waits for it is
     bounded, its table is told once a second at most, and blue is served all the while."""
-    with from_core(bgp.VPNV4) as core:
-        routes = [f"10.{60 + n // 100}.{n % 100}.0/24" for n in range(300)]
+    many = {4: "10.{}.{}.0/24", 6: "2001:db8:{:x}:{:x}::/64"}[version]
+    with from_core(bgp.VPNV4 if version == 4 else bgp.VPNV6) as core:
+        routes = [many.format(60 + n // 100, n % 100) for n in range(300)]
         for prefix in routes:
             core.send(core_route(prefix))
         assert until(lambda: has(net, "red", routes[-1]), SECONDS)
-        with to_pe() as slow, to_pe("blue") as quick:
+        with to_pe("red", version) as slow, to_pe("blue") as quick:
             slow.connection.settimeout(60.0)
             growth = Growth(net)
             for turn in range(200):
-                slow.send(bgp.refresh(1, 1) * 50)
+                slow.send(bgp.refresh(1 if version == 4 else 2, 1) * 50)
                 if turn % 40 == 0:
                     assert blue_notices(net, quick, turn) < BLUE_SECONDS
                     growth.look()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
@@ -192,12 +193,19 @@ def test_what_cannot_be_written_down_is_not_done(running: Serving) -> None:
     assert running.node.reloads == 0
 
 
-def test_a_caller_in_a_hurry_is_slowed_down(running: Serving) -> None:
-    running.api._rate.burst = 3
+def test_a_caller_in_a_hurry_is_slowed_down(running: Serving, caller: list[Caller]) -> None:
+    """One call after the other is served at the caller's pace; who asks far ahead is refused, and
+    root's own loops are not held up."""
+    running.api._rate.burst, running.api._rate.rate = 3, 20.0
+    caller[0] = Caller("noc", ApiRole.VIEWER)
     with running.client() as node:
-        answers = [refused(node.status) for _ in range(40)]
-    assert answers[:3] == [None] * 3
-    assert grpc.StatusCode.RESOURCE_EXHAUSTED in answers
+        began = time.monotonic()
+        assert [refused(node.status) for _ in range(13)] == [None] * 13
+        assert time.monotonic() - began > 0.4, "ten turns at twenty a second"
+        running.api._rate.rate = 0.5
+        assert refused(node.status) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        caller[0] = local_caller(UnixPeer(1, 0, 0))
+        assert [refused(node.status) for _ in range(40)] == [None] * 40
 
 
 def test_a_request_that_is_too_large_is_refused(running: Serving) -> None:
@@ -209,7 +217,7 @@ def test_a_request_that_is_too_large_is_refused(running: Serving) -> None:
 
 
 def test_local_users() -> None:
-    assert local_caller(UnixPeer(1, 0, 0)) == Caller("uid:0", ApiRole.ADMIN)
+    assert local_caller(UnixPeer(1, 0, 0)) == Caller("uid:0", ApiRole.ADMIN, unpaced=True)
     assert local_caller(UnixPeer(1, 54321, 0)) == Caller("uid:54321", ApiRole.VIEWER)
 
 
@@ -244,6 +252,14 @@ def test_the_bucket_fills_again() -> None:
     assert limit.take("b")
     now[0] = 0.5
     assert [limit.take("a") for _ in range(2)] == [True, False]
+
+
+def test_a_turn_is_waited_for_unless_it_is_far_off() -> None:
+    now = [0.0]
+    limit = RateLimit(rate=2, burst=1, clock=lambda: now[0])
+    assert [limit.turn("a") for _ in range(4)] == [0.0, 0.5, 1.0, None]
+    now[0] = 0.5
+    assert limit.turn("a") == 1.0
 
 
 def test_at_once() -> None:

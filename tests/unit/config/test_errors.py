@@ -42,6 +42,7 @@ CASES = [
     ("rd: 65000:2", "rd: 65000:2\n    table: 16005", "vrfs.blue.table", "label block", "outside"),
     ("asn: 65000", "label-block: 200-300\nasn: 65000", "label-block", "253", "256"),
     ("asn: 65000", "label-block: 16000-16000\nasn: 65000", "label-block", "too few", "one a VRF"),
+    ("asn: 65000", "limits: {routes: 1}\nasn: 65000", "limits.routes", "2 VRFs share", "more"),
     ("asn: 65000", "label-block: 9-1\nasn: 65000", "label-block", "outside", "16000-23999"),
     ("  blue:", "  Blue:", "vrfs.Blue", "not a name", "lower-case"),
     ("  blue:", "  sixteen-letters-x:", "vrfs.sixteen-letters-x", "not a name", "14"),

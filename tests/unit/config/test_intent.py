@@ -44,6 +44,17 @@ def test_defaults_of_the_node() -> None:
     assert node.vrfs[0].table == 0
 
 
+def test_the_nodes_room_for_routes_is_divided() -> None:
+    limited = ("rd: 65000:1\n", "rd: 65000:1\n    limits: {routes: 300}\n")
+    for changes, wanted in (
+        ((), [0, 0]),
+        ((limited,), [300, 0]),
+        ((("asn: 65000", "limits: {routes: 1001}\nasn: 65000"),), [500, 500]),
+        ((limited, ("asn: 65000", "limits: {routes: 1000}\nasn: 65000")), [300, 700]),
+    ):
+        assert [vrf.route_limit for vrf in intent(*changes).vrfs] == wanted
+
+
 def test_a_core_peer_is_ibgp_from_the_loopback_in_both_vpn_families() -> None:
     peer = intent().peers[0]
     assert not peer.is_ebgp
