@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from ipaddress import ip_address
 
 from controlplane.model.effects import ClaimsChanged
 from controlplane.model.events import Event
 from controlplane.model.intent import NodeIntent
+from controlplane.model.prefix import IPAddress, Prefix
 from controlplane.segment.attachment import Attachment, MembershipChange, summary, tags_text
 from controlplane.segment.carrier import Carrier, Log
 from controlplane.segment.director import Director
@@ -31,6 +33,13 @@ from controlplane.store.segment import Baseline, SegmentStore
 
 SWEEP_DELAY = 0.05
 """How long changes gather before established flows are held against them."""
+
+SWEEP_REST = 4
+"""So many times as long as that took rests the next: a kernel with many flows is not asked for
+them all the time."""
+
+ENDS_AT_MOST = 4
+"""Of so many addresses the flows are asked for one by one; of more, all of the VRF."""
 
 CONFIGURATION = "pe.yaml"
 """Who attaches what stands there."""
@@ -67,7 +76,8 @@ class Conductor:
         self._changing = asyncio.Lock()
         self._rule_names: dict[Slot, dict[int, str]] = {}
         self._named_at = -1
-        self._to_sweep: set[str] = set()
+        self._to_sweep: dict[str, set[Prefix]] = {}
+        self._sweep_seconds = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._begun = False
 
@@ -114,7 +124,7 @@ class Conductor:
             orders = self.director.take_claims(change.vrf, change.claims, self._clock())
             self._note_moves(change)
             self._carrier.carry(orders)
-            self._sweep_soon(change.vrf)
+            self._sweep_soon(change.vrf, change.claims)
         if self._begun:
             await self._carrier.settle()
 
@@ -170,7 +180,7 @@ class Conductor:
         self._store.save_attachment(attachment, line)
         self.history.append(line)
         orders = self.director.attach(attachment, self._clock())
-        self._sweep_soon(workload.vrf)
+        self._sweep_soon(workload.vrf, (*workload.addresses, *_given_up(known, workload)))
         self._tell("attached" if known is None else "changed", attachment)
         return orders
 
@@ -193,7 +203,7 @@ class Conductor:
             )
             self._store.save_attachment(after, change)
             self.history.append(change)
-            self._sweep_soon(workload.vrf)
+            self._sweep_soon(workload.vrf, workload.addresses)
             await self._carrier.carry_slowly(self.director.attach(after, self._clock()))
             self._tell("changed", after)
             return after
@@ -214,7 +224,7 @@ class Conductor:
         self._store.forget_attachment(name, change, resting, now)
         self.history.append(change)
         orders = self.director.detach(name, now)
-        self._sweep_soon(known.workload.vrf)
+        self._sweep_soon(known.workload.vrf, known.workload.addresses)
         self._tell("detached", known)
         return orders
 
@@ -312,30 +322,36 @@ class Conductor:
         staged = lambda number: self.rule_name(Slot.STAGED, number)  # noqa: E731
         self.book.take(records, lost, self._clock(), enforced, staged)
 
-    async def _end_forbidden(self, vrfs: Iterable[str]) -> int:
-        """End established flows that the enforced tables do not allow; how many."""
+    async def _end_forbidden(self, vrfs: Iterable[str], ends: Collection[IPAddress] = ()) -> int:
+        """End established flows that the enforced tables do not allow; how many. With ``ends``
+        only those from or to one of them are looked at."""
         compiler = self.director.compiler(Slot.ENFORCED)
         if compiler is None:
             return 0
-        reader, ended = Reader(compiler.tables), 0
+        ended = 0
         for vrf in tuple(vrfs):
-            doomed = [flow for flow in await self._enforcer.live(vrf) if _forbidden(reader, flow)]
+            live = await self._enforcer.live(vrf, ends)
+            reader = Reader(compiler.tables)
+            doomed = [flow for flow in live if _forbidden(reader, flow)]
             if doomed:
                 ended += await self._enforcer.end(doomed)
         return ended
 
-    def _sweep_soon(self, vrf: str) -> None:
+    def _sweep_soon(self, vrf: str, places: Iterable[Prefix]) -> None:
         if vrf not in self._to_sweep:
-            self._to_sweep.add(vrf)
+            self._to_sweep[vrf] = set()
             self._spawn(partial(self._sweep, vrf))
+        self._to_sweep[vrf].update(places)
 
     async def _sweep(self, vrf: str) -> None:
         """Somebody's groups changed: flows that are open on the strength of the old ones end."""
-        await asyncio.sleep(SWEEP_DELAY)
-        self._to_sweep.discard(vrf)
+        await asyncio.sleep(max(SWEEP_DELAY, SWEEP_REST * self._sweep_seconds))
+        places = self._to_sweep.pop(vrf)
         await self._carrier.settle()
         if self._begun and vrf in self.director.zones:
-            ended = await self._end_forbidden([vrf])
+            started = time.perf_counter()
+            ended = await self._end_forbidden([vrf], _few_ends(places))
+            self._sweep_seconds = time.perf_counter() - started
             if ended:
                 self._log("info", "flows_ended", {"vrf": vrf, "flows": ended})
 
@@ -360,6 +376,19 @@ def _forbidden(reader: Reader, flow: LiveFlow) -> bool:
     kind = max(flow.icmp_type, 0)
     packet = Packet(flow.source.version, flow.protocol, flow.dport, kind, flow.sport)
     return not reader.verdict(flow.vrf, flow.source, flow.destination, packet).allowed
+
+
+def _few_ends(places: Collection[Prefix]) -> tuple[IPAddress, ...]:
+    """The addresses, if they are few and no networks: else nothing, which stands for all."""
+    if len(places) > ENDS_AT_MOST or any(p.length < p.afi.bits for p in places):
+        return ()
+    return tuple(ip_address(place.packed) for place in places)
+
+
+def _given_up(known: Attachment | None, workload: Workload) -> Iterable[Prefix]:
+    """The addresses that a workload had before, in the same VRF."""
+    former = known.workload if known else workload
+    return former.addresses if former.vrf == workload.vrf else ()
 
 
 def _configured(name: str) -> RefusedError:

@@ -7,7 +7,7 @@ one of the two parallel sets of maps: what is enforced, and what is staged (coun
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -87,8 +87,8 @@ class Enforcer(Protocol):
         """Wait until the kernel holds what was submitted; raises what it refused for good."""
         ...
 
-    async def live(self, vrf: str) -> Sequence[LiveFlow]:
-        """The established flows of a VRF."""
+    async def live(self, vrf: str, ends: Collection[IPAddress] = ()) -> Sequence[LiveFlow]:
+        """The established flows of a VRF; with ``ends``, those from or to one of them."""
         ...
 
     async def end(self, flows: Sequence[LiveFlow]) -> int:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
+from controlplane.model.prefix import IPAddress
 from controlplane.segment.enforcer import LiveFlow, OnFlows, Slot
 from controlplane.segment.homes import Homes
 from controlplane.segment.tables import Delta, Tables
@@ -126,12 +127,12 @@ class SegmentKeeper:
         if self._refused:
             raise self._refused
 
-    async def live(self, vrf: str) -> Sequence[LiveFlow]:
-        """The flows of a VRF that a verdict allowed."""
+    async def live(self, vrf: str, ends: Collection[IPAddress] = ()) -> Sequence[LiveFlow]:
+        """The flows of a VRF that a verdict allowed; with ``ends``, those from or to one."""
         zone = (self._wanted.zones or {}).get(vrf)
         if zone is None:
             return []
-        return await asyncio.to_thread(self._tracking.live, vrf, zone)
+        return await asyncio.to_thread(self._tracking.live, vrf, zone, ends)
 
     async def end(self, flows: Sequence[LiveFlow]) -> int:
         """End these flows at once; how many were there to end."""

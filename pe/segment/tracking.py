@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import errno
 import struct
+import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from controlplane.model.prefix import IPAddress
@@ -26,6 +27,9 @@ _ICMP_FIELDS = {ICMP: (4, 5, 6), ICMP6: (7, 8, 9)}
 _GRE = 47
 _PORTED = PORT_PROTOCOLS | {_GRE}
 _INET, _INET6 = 2, 10
+_FILTER, _ORIGINAL_FLAGS = 25, 1
+_FROM, _TO = 1, 2
+"""What a filter goes by: CTA_FILTER_F_CTA_IP_SRC and _DST."""
 BATCH = 512
 """Deletions in one send: their answers fit the socket's buffer."""
 
@@ -37,17 +41,32 @@ class Tracking:
         self._socket = nl.NetlinkSocket(NETLINK_NETFILTER)
         self._turn = threading.Lock()
 
-    def live(self, vrf: str, zone: int) -> list[LiveFlow]:
-        """The flows of a zone that a verdict allowed, as they were opened."""
-        with self._turn:
-            return [flow for _, flow in self._dump(vrf, zone)]
+    def live(self, vrf: str, zone: int, ends: Collection[IPAddress] = ()) -> list[LiveFlow]:
+        """The flows of a zone that a verdict allowed, as they were opened; with ``ends``, those
+        from or to one of them."""
+        if not ends:
+            with self._turn:
+                return [flow for _, flow in self._dump(vrf, zone)]
+        found: dict[bytes, LiveFlow] = {}
+        for end in ends:
+            for side in (_FROM, _TO):
+                with self._turn:
+                    flows = self._dump(vrf, zone, *_filter(end, side))
+                    found |= {
+                        bytes(key): flow
+                        for key, flow in flows
+                        if end in (flow.source, flow.destination)
+                    }
+        return list(found.values())
 
-    def _dump(self, vrf: str, zone: int) -> Iterator[tuple[memoryview, LiveFlow]]:
+    def _dump(
+        self, vrf: str, zone: int, family: int = 0, more: bytes = b""
+    ) -> Iterator[tuple[memoryview, LiveFlow]]:
         # Newer kernels leave other zones out by themselves; all leave out other marks.
-        asked = nl.attribute(_ZONE, zone.to_bytes(2, "big"))
+        asked = more + nl.attribute(_ZONE, zone.to_bytes(2, "big"))
         asked += nl.attribute(_MARK, ALLOW_BIT.to_bytes(4, "big"))
         asked += nl.attribute(_MARK_MASK, ALLOW_BIT.to_bytes(4, "big"))
-        for message in self._socket.dump(_GET, bytes(4) + asked):
+        for message in self._socket.dump(_GET, bytes((family, 0, 0, 0)) + asked):
             entry = nl.attributes(message.body[4:])
             if _big(entry.get(_ZONE)) == zone and _big(entry.get(_MARK)) & ALLOW_BIT:
                 yield entry[_TUPLE], _live(vrf, entry)
@@ -89,6 +108,16 @@ class Tracking:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+
+def _filter(end: IPAddress, side: int) -> tuple[int, bytes]:
+    """Address family and attributes of a dump of the flows whose first packet had an address as
+    source or destination (ctnetlink_parse_filter; a kernel that does not know it tells all)."""
+    kinds = (_SOURCE4, _DESTINATION4) if end.version == 4 else (_SOURCE6, _DESTINATION6)
+    wanted = nl.attribute(kinds[side == _TO], end.packed)
+    chosen = nl.attribute(_ORIGINAL_FLAGS, side.to_bytes(4, sys.byteorder))
+    attributes = nl.nested(_TUPLE, nl.nested(_IP, wanted)) + nl.nested(_FILTER, chosen)
+    return (_INET if end.version == 4 else _INET6), attributes
 
 
 def _ended(answer: nl.Message) -> int:

@@ -145,6 +145,9 @@ def test_a_policy_is_enforced_and_a_narrower_one_ends_exactly_what_it_forbids(
     live: list[LiveFlow] = process.call("segment.live", "red")
     assert {(flow.sport, flow.dport) for flow in live} == {(1, ALLOWED), (2, KEPT)}
     assert all(flow.packets and flow.bytes and flow.rule for flow in live)
+    for end, found in ((WEB, 2), (DB, 2), (ip_address("10.9.9.9"), 0)):
+        assert len(process.call("segment.live", "red", (end,))) == found, end
+    assert len(process.call("segment.live", "red", (WEB, DB))) == 2, "none of them twice"
     opened = {
         Flow(f.vrf, f.source, f.destination, Packet(4, f.protocol, f.dport, 0, f.sport)): f
         for f in live

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import grpc
@@ -20,6 +21,7 @@ from controlplane.model.intent import ApiRole
 from controlplane.model.prefix import parse_prefix
 from controlplane.segment.enforcer import LiveFlow, Slot
 from controlplane.segment.verdict import BY_PENDING
+from labs.waiting import until
 from tests.unit.api.segment_serving import POLICY, Desk, segment_desk
 
 WEB, PAY, PARTNER = "10.0.0.1", "10.0.0.2", "203.0.113.9"
@@ -303,8 +305,6 @@ def test_promote_and_roll_back(company: Desk) -> None:
 
 
 def test_established_flows_that_are_forbidden_now_end(company: Desk) -> None:
-    from ipaddress import ip_address
-
     ends = (ip_address(WEB), ip_address(PAY))
     good, bad = (LiveFlow("red", *ends, 6, 4000, port, -1, 1, 5, 500) for port in (443, 22))
     company.kernel.flows["red"] = [good, bad]
@@ -312,6 +312,23 @@ def test_established_flows_that_are_forbidden_now_end(company: Desk) -> None:
     assert company.kernel.ended == []
     assert company.segment.promote(digest).ended_flows == 1
     assert company.kernel.ended == [bad]
+
+
+def test_a_tag_that_goes_ends_the_flows_that_it_allowed(company: Desk) -> None:
+    """Only those of the workload are asked for; of a network, all."""
+    enforce(company)
+    ends = (ip_address(WEB), ip_address(PAY))
+    flow = LiveFlow("red", *ends, 6, 4000, 443, -1, 1, 5, 500)
+    assert company.kernel.verdict(WEB, PAY, 443).allowed, "control"
+    company.kernel.flows["red"] = [flow]
+    assert until(lambda: not company.conductor._to_sweep, 5.0)
+    company.kernel.asked.clear()
+    company.segment.tag("web", {"tier": "cache"})
+    assert until(lambda: company.kernel.ended == [flow], 5.0)
+    assert company.kernel.asked == [frozenset({WEB})]
+    company.segment.attach("net", "red", "p1", ["10.0.0.128/25"])
+    assert until(lambda: len(company.kernel.asked) == 2, 5.0)
+    assert company.kernel.asked[1] == frozenset()
 
 
 def test_what_the_kernel_refuses_changes_nothing(company: Desk) -> None:

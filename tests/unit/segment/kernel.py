@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+from controlplane.model.prefix import IPAddress
 from controlplane.segment.enforcer import LiveFlow, OnFlows, Slot
 from controlplane.segment.homes import Homes
 from controlplane.segment.orders import (
@@ -30,6 +31,8 @@ class FakeKernel:
     under_policy: dict[str, int] = field(default_factory=dict)
     flows: dict[str, list[LiveFlow]] = field(default_factory=dict)
     ended: list[LiveFlow] = field(default_factory=list)
+    asked: list[frozenset[str]] = field(default_factory=list)
+    """Of whom the flows were asked for each time; of nobody in particular: of all."""
     refuse: Exception | None = None
     on_flows: OnFlows | None = None
     submitted: list[str] = field(default_factory=list)
@@ -59,8 +62,13 @@ class FakeKernel:
         if self.refuse:
             raise self.refuse
 
-    async def live(self, vrf: str) -> Sequence[LiveFlow]:
-        return [flow for flow in self.flows.get(vrf, ()) if flow not in self.ended]
+    async def live(self, vrf: str, ends: Collection[IPAddress] = ()) -> Sequence[LiveFlow]:
+        self.asked.append(frozenset(map(str, ends)))
+        return [
+            flow
+            for flow in self.flows.get(vrf, ())
+            if flow not in self.ended and (not ends or {flow.source, flow.destination} & set(ends))
+        ]
 
     async def end(self, flows: Sequence[LiveFlow]) -> int:
         self.ended += flows
