@@ -17,6 +17,7 @@ from pe.forwarding import Forwarding, NextHopView
 from pe.guard_keeper import GuardKeeper
 from pe.kernel import nft, sysctl
 from pe.kernel.events import EventSocket
+from pe.kernel.generations import Generations
 from pe.kernel.main_routes import MainRoute
 from pe.kernel.next_hop_wire import NextHopWriter, is_ours
 from pe.kernel.ownership import LOCAL_PREFERENCE
@@ -58,8 +59,8 @@ class Agent:
         self._emit, self._log, self._check_seconds = emit, log, check_seconds
         self._disabled = frozenset(Guard(name) for name in disabled_guards)
         self._options = (spare_ports, neighbours)
-        self.ruleset_turn = asyncio.Lock()
-        """Held while rules are loaded, by whoever of this node loads any."""
+        self.generations = Generations()
+        """For whoever of this node changes rulesets as well."""
         self._desired, self._failures = Desired(), Failures()
         self._in_sync = False
         self._resync = False
@@ -85,7 +86,7 @@ class Agent:
     def _open(self) -> None:
         self._kernel, self._nft = StructureKernel(), nft.NftReader()
         self._routes, self._next_hops = RouteWriter(), NextHopWriter()
-        self._guards = GuardKeeper(self._nft, self.ruleset_turn)
+        self._guards = GuardKeeper(self._nft, self.generations)
         spare, neighbours = self._options
         self._structure = StructureKeeper(
             self._desired, self._kernel, self._guards, self._failures, self._log,

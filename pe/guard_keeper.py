@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from pe.kernel import nft
+from pe.kernel.generations import Generations, following
 from pe.render.model import Chain, NamedSet, Ruleset, Table
 from pe.render.transaction import UNKNOWN, recreation, transaction, union
+
+PART = "guards"
 
 
 class GuardKeeper:
     """The ruleset in force, as we believe it to be, and the means to find out.
 
-    ``turn`` is held while rules are loaded: whoever else of this node changes rulesets waits for
-    it, so that what changes meanwhile was changed by others.
+    While rules are loaded it is our turn in ``generations``: what else changes meanwhile was
+    changed by strangers.
     """
 
-    def __init__(self, reader: nft.NftReader, turn: asyncio.Lock) -> None:
-        self._reader, self._turn = reader, turn
+    def __init__(self, reader: nft.NftReader, generations: Generations) -> None:
+        self._reader, self._generations = reader, generations
         self.loaded: Ruleset = {}
         self._fingerprint = ""
-        self._generation = -1
         self._doubted = True
         self._contested = False
 
@@ -60,12 +60,13 @@ class GuardKeeper:
     async def _load(self, text: str) -> None:
         """One transaction, and what the kernel makes of it: unless others changed the ruleset in
         that moment too, who would else be taken for us."""
-        async with self._turn:
+        async with self._generations.turn:
             before = self._reader.generation()
             await nft.load(text)
-            self._generation = nft.following(before)
             self._fingerprint = self._reader.fingerprint()
-            self._contested = self._reader.generation() != self._generation
+            self._contested = self._reader.generation() != following(before)
+            if not self._contested:
+                self._generations.changed(PART, before)
 
     def _believe_names(self, wanted: Ruleset) -> None:
         """What is loaded is what the kernel has names of, with contents that nobody knows."""
@@ -82,10 +83,10 @@ class GuardKeeper:
         if self._contested:
             self._contested, self._doubted = False, True
             return True
-        if self._doubted or generation == self._generation:
+        if self._doubted or self._generations.is_known(PART, generation):
             return False
         if self._reader.fingerprint() == self._fingerprint:
-            self._generation = generation
+            self._generations.know(PART, generation)
             return False
         self._doubted = True
         return True

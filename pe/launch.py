@@ -24,6 +24,7 @@ from controlplane.router import Router
 from controlplane.speaker.pool import SpeakerPool
 from controlplane.store.database import StoreError
 from controlplane.store.embedded import open_store
+from pe import collector
 from pe.agent import Agent
 from pe.config import ConfigErrors, read_config
 from pe.inbox import Inbox
@@ -241,7 +242,8 @@ async def _run(
     await metrics.apply(intent.metrics_socket)
     reloader.attach(api, metrics)
     try:
-        await run_until_signal(node, intent, reloader.on_signal)
+        async with collector.out_of_the_way():
+            await run_until_signal(node, intent, reloader.on_signal)
     finally:
         await metrics.stop()
         await api.stop()

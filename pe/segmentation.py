@@ -24,7 +24,7 @@ class Segmentation:
         # VRFs that are under policy already, and stay closed until verdicts are there.
         self._closed: frozenset[str] = frozenset()
         self._laid_out = False
-        self.keeper = SegmentKeeper(log=log, require=self._require, turn=agent.ruleset_turn)
+        self.keeper = SegmentKeeper(log=log, require=self._require, generations=agent.generations)
         self.conductor = Conductor(store, self.keeper, intent, emit=emit, log=log)
 
     async def start(self) -> None:

@@ -93,7 +93,7 @@ class Half:
     def __init__(self) -> None:
         self.agent = Agent(emit=lambda _: None, log=_log)
         self.keeper = SegmentKeeper(
-            log=_log, require=self.agent.require_verdicts, turn=self.agent.ruleset_turn
+            log=_log, require=self.agent.require_verdicts, generations=self.agent.generations
         )
 
     async def start(self, site: Site) -> None:

@@ -87,11 +87,6 @@ async def load(text: str) -> None:
         raise RulesetRefusedError(errno.EINVAL, shown or "nft refused the ruleset")
 
 
-def following(generation: int) -> int:
-    """The ruleset's number after one more change (nft_base_seq_inc): 32 bits, never 0."""
-    return generation % 0xFFFFFFFF + 1
-
-
 class NftReader:
     """Reads our tables as they are."""
 

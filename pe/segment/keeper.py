@@ -20,7 +20,7 @@ from controlplane.segment.enforcer import LiveFlow, OnFlows, Slot
 from controlplane.segment.homes import Homes
 from controlplane.segment.tables import Delta, Tables
 from pe.kernel import sysctl
-from pe.kernel.nft import following
+from pe.kernel.generations import Generations, following
 from pe.segment.elements import Change, merge
 from pe.segment.flow_log import ROOM, FlowLog
 from pe.segment.nft_wire import BatchRefusedError, GenerationMovedError, SegmentSocket
@@ -33,6 +33,7 @@ Log = Callable[[str, str, dict[str, str | int]], None]
 Require = Callable[[frozenset[str], frozenset[str]], Awaitable[None]]
 """VRFs that have to be tracked, and those of them whose packets the guards must find judged."""
 
+PART = "segment"
 CHECK_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 ATTEMPTS = 5
@@ -46,7 +47,7 @@ async def _nothing_to_require(tracked: frozenset[str], judged: frozenset[str]) -
 class SegmentKeeper:
     """Implements ``Enforcer``. ``require`` is told which VRFs the guards must track and check,
     and returns once they do; without it nothing sees to that. ``flow_room`` is how many bytes of
-    flows may wait to be told. ``turn`` is held while a ruleset is changed, see ``GuardKeeper``."""
+    flows may wait to be told. ``generations``: of whoever else of the node changes rulesets."""
 
     def __init__(
         self,
@@ -55,14 +56,13 @@ class SegmentKeeper:
         require: Require = _nothing_to_require,
         check_seconds: float = CHECK_SECONDS,
         flow_room: int = ROOM,
-        turn: asyncio.Lock | None = None,
+        generations: Generations | None = None,
     ) -> None:
         self._log, self._require, self._check_seconds = log, require, check_seconds
-        self._flow_room, self._turns = flow_room, turn or asyncio.Lock()
+        self._flow_room, self._generations = flow_room, generations or Generations()
         self._wanted = Wanted()
         self._held: State | None = None  # None: what the kernel holds is not known
         self._shape = ""  # fingerprint of chains, maps and rules as we made them
-        self._generation = -1
         self._suspect = False  # somebody changed the ruleset since our elements were last read
         self._required: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
@@ -229,7 +229,7 @@ class SegmentKeeper:
 
     async def _load(self, wanted: State) -> None:
         for _ in range(ATTEMPTS):
-            async with self._turns:
+            async with self._generations.turn:
                 if await self._is_loaded(wanted):
                     return
         raise OSError(errno.EAGAIN, "the ruleset changes all the time")
@@ -250,13 +250,15 @@ class SegmentKeeper:
                     raise
                 self._held = None  # it is not what we took it for: make everything anew
                 return False
-            generation = following(generation)
-        shape = self._nft.fingerprint()
-        if self._nft.generation() != generation:
+        shape, now = self._nft.fingerprint(), self._nft.generation()
+        if now != (following(generation) if messages else generation):
             self._held = None  # somebody was there in that moment: that shape may be theirs
             return False
-        self._held, self._shape, self._generation = wanted, shape, generation
-        self._suspect = False
+        if messages:
+            self._generations.changed(PART, generation)
+        else:
+            self._generations.know(PART, generation)
+        self._held, self._shape, self._suspect = wanted, shape, False
         return True
 
     def _messages(self, wanted: State) -> list[bytes]:
@@ -267,7 +269,7 @@ class SegmentKeeper:
     async def _bring_change(self, pending: Change) -> None:
         """Deltas go as they are: this is the way that has to be quick."""
         if pending and self._held is not None:
-            async with self._turns:
+            async with self._generations.turn:
                 self._apply(self._held, pending)
 
     def _apply(self, held: State, pending: Change) -> None:
@@ -286,7 +288,7 @@ class SegmentKeeper:
                 self._again()
                 return
             merge(held.elements, pending)
-            self._generation = following(generation)
+            self._generations.changed(PART, generation)
             return
         self._again()
 
@@ -300,9 +302,10 @@ class SegmentKeeper:
     def _is_alone(self, generation: int) -> bool:
         """False if somebody changed our chains, maps or rules; what they did to elements is seen
         by the next check, or by the kernel's refusal."""
-        if generation == self._generation:
+        if self._generations.is_known(PART, generation):
             return True
-        self._suspect, self._generation = True, generation
+        self._suspect = True
+        self._generations.know(PART, generation)
         if self._nft.fingerprint() == self._shape:
             return True
         self._report_drift()

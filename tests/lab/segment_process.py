@@ -26,7 +26,7 @@ class Served:
             log=self._log,
             require=self.agent.require_verdicts,
             flow_room=room,
-            turn=self.agent.ruleset_turn,
+            generations=self.agent.generations,
         )
         self.records: list[FlowRecord] = []
         self.lost = 0

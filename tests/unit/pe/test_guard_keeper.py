@@ -10,6 +10,7 @@ import pytest
 
 from pe.guard_keeper import GuardKeeper
 from pe.kernel import nft
+from pe.kernel.generations import Generations, following
 from pe.render.model import Ruleset, Table
 
 WANTED: Ruleset = {"inet": Table("inet")}
@@ -27,7 +28,7 @@ class Kernel:
         self.refuses = 0
 
     def change(self, content: str) -> None:
-        self.number, self.content = nft.following(self.number), content
+        self.number, self.content = following(self.number), content
 
     async def load(self, text: str) -> None:
         del text
@@ -56,7 +57,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 def keeper_of(kernel: Kernel) -> GuardKeeper:
-    return GuardKeeper(cast(nft.NftReader, kernel), asyncio.Lock())
+    return GuardKeeper(cast(nft.NftReader, kernel), Generations())
 
 
 def test_what_was_loaded_has_not_drifted(kernel: Kernel) -> None:

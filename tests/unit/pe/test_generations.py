@@ -1,0 +1,28 @@
+"""Who is told apart by the ruleset's number."""
+
+from __future__ import annotations
+
+from pe.kernel.generations import Generations, following
+
+
+def test_a_change_by_another_part_of_the_node_is_no_reason_to_look() -> None:
+    known = Generations()
+    known.know("guards", 7)
+    known.know("segment", 7)
+    known.changed("segment", 7)
+    assert known.is_known("guards", 8)
+    assert known.is_known("segment", 8)
+
+
+def test_a_strangers_change_is_not_hidden_by_one_of_ours() -> None:
+    known = Generations()
+    known.know("guards", 7)
+    known.know("segment", 8)  # it looked after the stranger's change, the guards have not yet
+    known.changed("segment", 8)
+    assert not known.is_known("guards", 9)
+    assert known.is_known("segment", 9)
+
+
+def test_the_number_goes_round_and_is_never_nothing() -> None:
+    assert [following(n) for n in (1, 0xFFFFFFFE, 0xFFFFFFFF)] == [2, 0xFFFFFFFF, 1]
+    assert not Generations().is_known("guards", 0)
