@@ -38,6 +38,9 @@ SWEEP_REST = 4
 """So many times as long as that took rests the next: a kernel with many flows is not asked for
 them all the time."""
 
+FLOWS_AT_ONCE = 1_000
+"""Of established flows, held against the tables in one turn."""
+
 ENDS_AT_MOST = 4
 """Of so many addresses the flows are asked for one by one; of more, all of the VRF."""
 
@@ -331,10 +334,13 @@ class Conductor:
         ended = 0
         for vrf in tuple(vrfs):
             live = await self._enforcer.live(vrf, ends)
-            reader = Reader(compiler.tables)
-            doomed = [flow for flow in live if _forbidden(reader, flow)]
-            if doomed:
-                ended += await self._enforcer.end(doomed)
+            for at in range(0, len(live), FLOWS_AT_ONCE):
+                # Anew each time: others have their turn in between, and may change the tables.
+                reader = Reader(compiler.tables)
+                part = live[at : at + FLOWS_AT_ONCE]
+                if doomed := [flow for flow in part if _forbidden(reader, flow)]:
+                    ended += await self._enforcer.end(doomed)
+                await asyncio.sleep(0)
         return ended
 
     def _sweep_soon(self, vrf: str, places: Iterable[Prefix]) -> None:
