@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,25 +13,6 @@ from controlplane.store.schema import VERSION
 from controlplane.vpn.labels import LabelLedger
 
 LABELS = SaveLabels({"red": 16000, "blue": 16001}, {16002: (1234.5, "green")})
-
-# Saves ledger 1, 2, 3 ... and says each number once it is saved. Ledger n: VRF "v" has the labels
-# that n decides, so that a mixture of two ledgers would show.
-WRITER = """
-import sys
-from pathlib import Path
-from tests.unit.store.test_embedded_store import ledger_number
-from controlplane.store import open_store
-store = open_store(Path(sys.argv[1]))
-print("open", flush=True)
-for number in range(int(sys.argv[2]), 10**9):
-    store.save_labels(ledger_number(number))
-    print(number, flush=True)
-"""
-
-
-def ledger_number(number: int) -> SaveLabels:
-    held = {f"v{i}": 16 + (number * 50 + i) % 1_000_000 for i in range(number % 40)}
-    return SaveLabels(held, {1_000_100 + i: (float(number), "x") for i in range(20)})
 
 
 def saved(labels: SaveLabels) -> LabelLedger:
@@ -131,34 +106,3 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="give the node a folder"):
         open_store(tmp_path / "file")
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_killed_at_any_point_it_holds_before_or_after(tmp_path: Path, seed: int) -> None:
-    """``kill -9`` of a writer: the ledger is the last that was acknowledged, or the one after."""
-    next_number, delay = 1, random.Random(seed)  # noqa: S311 - a reproducible moment
-    known = saved(ledger_number(0))
-    known.resting.clear()
-    for _ in range(2):
-        last = _write_and_kill(tmp_path, next_number, delay.uniform(0.0, 0.04))
-        store = open_store(tmp_path)
-        found = store.load_labels()
-        store.close()
-        if last >= next_number:
-            known = saved(ledger_number(last))
-        assert found in (known, saved(ledger_number(last + 1)))
-        known, next_number = found, last + 2
-
-
-def _write_and_kill(folder: Path, first: int, delay: float) -> int:
-    """Let a writer go on for a moment; gives the last number that it acknowledged."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
-    command = [sys.executable, "-c", WRITER, str(folder), str(first)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as writer:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "open\n"
-        time.sleep(delay)
-        writer.send_signal(signal.SIGKILL)
-        acknowledged = writer.stdout.read().splitlines()
-    complete = [int(line) for line in acknowledged]
-    return complete[-1] if complete else first - 1

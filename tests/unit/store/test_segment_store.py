@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -19,7 +13,7 @@ from controlplane.segment.attachment import Attachment, MembershipChange
 from controlplane.segment.document import parse_policy
 from controlplane.segment.observed import Flow
 from controlplane.segment.policy import Policy
-from controlplane.segment.revision import Ledger, Signature, State
+from controlplane.segment.revision import Ledger, Signature
 from controlplane.segment.workload import Packet, Workload
 from controlplane.store import StoreError, open_store
 from controlplane.store.segment import Baseline, Kept
@@ -30,21 +24,6 @@ WORKLOAD = Workload(
 )
 ATTACHED = Attachment(WORKLOAD, 3, 1000.25, 2)
 CHANGE = MembershipChange("web", "attached", "", "tier=web", "ada", 1000.25)
-
-# Stages and promotes policy 1, 2, 3 ... for ever, and attaches a workload with each; says the
-# number once all of it is saved.
-WRITER = """
-import sys
-from pathlib import Path
-from controlplane.store import open_store
-from tests.unit.store.test_segment_store import promote, promotions
-store = open_store(Path(sys.argv[1]))
-ledger = store.segment.load().ledger
-print("open", flush=True)
-for number in range(promotions(ledger) + 1, 10**9):
-    ledger = promote(store.segment, ledger, number)
-    print(number, flush=True)
-"""
 
 
 def numbered(number: int) -> Policy:
@@ -126,40 +105,3 @@ def test_the_file_itself_refuses_two_enforced_revisions(tmp_path: Path) -> None:
 def reopened_ledger(store) -> Ledger:  # type: ignore[no-untyped-def]
     ledger: Ledger = store.segment.load().ledger
     return ledger
-
-
-def test_a_promotion_is_whole_or_not_at_all_wherever_the_process_is_killed(tmp_path: Path) -> None:
-    dice, last = random.Random(7), 0  # noqa: S311 - when to kill, not a secret
-    for _ in range(12):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
-        )
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "open\n"
-        time.sleep(dice.random() * 0.15)
-        os.kill(writer.pid, signal.SIGKILL)
-        said = [int(line) for line in writer.stdout.read().split() if line.isdigit()]
-        writer.stdout.close()
-        writer.wait()
-        last = said[-1] if said else last
-        ledger = reopened(tmp_path).ledger
-        check_whole(ledger, last)
-        last = promotions(ledger)
-    assert last > 12
-
-
-def check_whole(ledger: Ledger, said: int) -> None:
-    """What was said is there; at most one more promotion is, and the trail tells the same."""
-    enforced = ledger.in_state(State.ENFORCED)
-    assert promotions(ledger) in (said, said + 1)
-    if enforced is None:
-        assert promotions(ledger) == 0
-        return
-    assert enforced.policy.name == f"n{promotions(ledger)}"
-    staged = ledger.in_state(State.STAGED)
-    assert len(ledger.revisions) == promotions(ledger) + (staged is not None)
-    assert ledger.trail[-1].move == ("promote" if staged is None else "stage")
-
-
-def promotions(ledger: Ledger) -> int:
-    return len([entry for entry in ledger.trail if entry.move == "promote"])
