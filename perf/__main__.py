@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,19 +42,17 @@ def main(argv: Sequence[str]) -> int:
     options = _options().parse_args(argv)
     output = options.output or (HERE / "partial" if options.only else HERE)
     if options.report:
-        results = msgspec.json.decode((output / RESULTS).read_bytes(), type=Results)
+        found = iter((msgspec.json.decode((output / RESULTS).read_bytes(), type=Results),))
     else:
-        output.mkdir(parents=True, exist_ok=True)
-        results = measure(options.only or PARTS)
-        text = msgspec.json.format(msgspec.json.encode(results), indent=1)
-        (output / RESULTS).write_bytes(text + b"\n")
-    write(results, output)
+        found = measured(options.only or PARTS)
+    for results in found:
+        save(results, output)
     print(f"written: {output / 'report.md'}, after {results.seconds / 60:.0f} minutes of measuring")
     return int(results.has_failed)
 
 
-def measure(parts: Sequence[str]) -> Results:
-    """Run the bench on the lab kernel and return what it found, whole or not."""
+def measured(parts: Sequence[str]) -> Iterator[Results]:
+    """Run the bench on the lab kernel; gives what it has found, whole or not, after each part."""
     chosen = choice.choose()
     print(f"bench on {chosen.kind.value}, {chosen.reason}", flush=True)
     _be_preferred()
@@ -63,21 +61,23 @@ def measure(parts: Sequence[str]) -> Results:
     with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as scratch:
         directory = Path(scratch)
         # A lab kernel of its own for each part: what one leaves behind is no other's burden.
-        jobs = [["perf.guest", scratch]] if ROUTING in parts else []
-        jobs += [["perf.segment", scratch, "--part", part] for part in segments]
-        for job in jobs:
+        jobs = [("", ["perf.guest", scratch])] if ROUTING in parts else []
+        jobs += [(part, ["perf.segment", scratch, "--part", part]) for part in segments]
+        done: list[str] = []
+        for part, job in jobs:
             command = [sys.executable, "-m", *job]
             choice.run(
                 command, choice=chosen, mem=MEMORY, timeout=LONGEST_SECONDS, results=directory
             )
-        return Results(
-            date=datetime.now(UTC).isoformat(timespec="minutes"),
-            seconds=time.monotonic() - started,
-            machine=_with_kernel(before, directory),
-            versions=versions(),
-            routing=_runs(directory),
-            segment=_segment(directory, segments),
-        )
+            done += [part] if part else []
+            yield Results(
+                date=datetime.now(UTC).isoformat(timespec="minutes"),
+                seconds=time.monotonic() - started,
+                machine=_with_kernel(before, directory),
+                versions=versions(),
+                routing=_runs(directory),
+                segment=_segment(directory, done),
+            )
 
 
 def _be_preferred() -> None:
@@ -86,8 +86,11 @@ def _be_preferred() -> None:
         os.nice(-10)
 
 
-def write(results: Results, output: Path) -> None:
-    """Write the report and its pictures."""
+def save(results: Results, output: Path) -> None:
+    """Write the figures, the report and its pictures."""
+    output.mkdir(parents=True, exist_ok=True)
+    text = msgspec.json.format(msgspec.json.encode(results), indent=1)
+    (output / RESULTS).write_bytes(text + b"\n")
     destinations = DESTINATIONS * (results.routing[0].vrfs if results.routing else 0)
     (output / "report.md").write_text(report.render(results, destinations))
     if results.routing:
