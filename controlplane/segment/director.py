@@ -182,6 +182,8 @@ class Director:
         """What has rested long enough is nobody's."""
         resting = self.population.resting
         over = [place for place, until in resting.items() if until <= now]
+        if not over:
+            return []
         for place in over:
             del resting[place]
         gone = [f"route {v} {p}" for v, p in over if (v, p) not in self.population.claims]
