@@ -29,6 +29,8 @@ from perf.waiting import AwaitedError, logs, wait
 
 Say = Callable[[str], None]
 PROBE_SECONDS = 0.004
+PAUSE_SECONDS = 0.2
+"""Before each change, so that it is one change, and not the end of the one before as well."""
 LONGEST_SECONDS = 20.0
 SETTLED_ROUNDS = 8
 """Rounds after which nothing may contradict what was seen."""
@@ -116,6 +118,7 @@ def _change(
     who = number * 17 % workloads
     old = who % world.TIERS
     new = (old + 1 + number % (world.TIERS - 1)) % world.TIERS
+    time.sleep(PAUSE_SECONDS)
     probes.aim(who, (world.TIER_PORT + old, world.TIER_PORT + new))
     _steady(up, probes)
     begun = now()

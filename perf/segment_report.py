@@ -43,10 +43,11 @@ _TIMES = """\
 *A tag, from the call*: two PEs with a BGP session between them (`pe run`, ExaBGP, over a core
 that knows labels only), {workloads:,} workloads attached to the first over gRPC, whose routes and
 groups the second one has learned ({elements:,} elements in its maps). One workload after the other
-changes its tier by one gRPC call. Every {probe:.0f} ms, a probe packet of a new flow is sent to it
-on a port that only the old tag allows and on one that only the new tag allows, at either PE;
-*enforced* is when, counted from before the call, what the new one allows arrives and what only
-the old one allowed does not any more. At the remote PE they are caught as they leave into the core.
+changes its tier by one gRPC call, a fifth of a second after the last. Every {probe:.0f} ms, a probe
+packet of a new flow is sent to it on a port that only the old tag allows and on one that only the
+new tag allows, at either PE; *enforced* is when, counted from before the call, what the new one
+allows arrives and what only the old one allowed does not any more. At the remote PE they are caught
+as they leave into the core.
 Attaching all took {attach:.0f} s, one after the other; {learn:.0f} s later the other PE's kernel
 held them.
 """
