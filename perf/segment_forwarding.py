@@ -87,8 +87,10 @@ class Bed:
         return Traffic(count, (CLIENT, CLIENT), (there, there), CONNECTIONS, world.ALLOWED)
 
     def new(self, plan: Plan) -> Traffic:
-        """Every packet opens one more, to any of the workloads."""
-        last = self.case.rules or self.case.workloads * world.ADDRESSES - 1
+        """Every packet opens one more, to any of the workloads; where one rule allows all, to as
+        many addresses as the largest policy has."""
+        workloads = world.SIZES[plan.sizes[-1]][0] if self.case.rules == 1 else self.case.workloads
+        last = workloads * world.ADDRESSES - 1 if workloads else self.case.rules
         count = min(plan.new_packets, max(200, plan.patience // (self.case.rules or 1)))
         ends = (world.address(1), world.address(last))
         return Traffic(count, (CLIENT, CLIENT), ends, (1024, 65000), world.ALLOWED, ("IPDST_RND",))

@@ -29,9 +29,10 @@ of its own, and in each round each of them gets the same burst, one right after 
 compared are figures of the same round, and the shares are the middle of all rounds, in brackets
 between what nine of ten rounds lie. *p99* is what 99 % of the rounds reach. *Few*: {few:,} packets
 of 1,000 connections that are established, over and over. *New*: every packet opens a flow, to any
-of the workloads. *Told*: the same, while a process of the node is told of every flow and counts it,
-on the same CPU; what does not get through for that is left out. *Neither*: a VRF without a policy,
-whose guards stand, but which is not tracked. *{tracked}*: zones, tracking, `ct state
+of the workloads; under one rule to as many addresses as the largest policy has. *Told*: the same,
+while a process of the node is told of every flow and counts it, on the same CPU; what does not get
+through for that is left out. *Neither*: a VRF without a policy, whose guards stand, but which is
+not tracked. *{tracked}*: zones, tracking, `ct state
 established,related accept` and one rule for what is new. *{again}* is the same thing
 a second time: what differs there is chance. A list has a rule for each address that may be asked,
 one after the other, behind the same `established` rule.
