@@ -41,7 +41,7 @@ them all the time."""
 FLOWS_AT_ONCE = 1_000
 """Of established flows, held against the tables in one turn."""
 
-ENDS_AT_MOST = 4
+ENDS_AT_MOST = 16
 """Of so many addresses the flows are asked for one by one; of more, all of the VRF."""
 
 CONFIGURATION = "pe.yaml"
