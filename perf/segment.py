@@ -15,11 +15,12 @@ import grpc
 import msgspec
 
 from labs.lab import LabError
+from pe import collector
 from perf import fleet, segment_changes, segment_forwarding, segment_telemetry
 from perf.guest import KERNEL_FILE
 from perf.machine import pace
 from perf.namespaces import inside
-from perf.segment_node import sites
+from perf.segment_node import Site, sites
 from perf.segment_pe import Half
 from perf.segment_results import SegmentRun
 
@@ -70,22 +71,27 @@ def _measured(part: str, plan: Plan) -> SegmentRun:
 
 async def _on_one(part: str, plan: Plan) -> SegmentRun:
     """The parts that need one PE, in this process."""
+    # As in a node: the collector is out of the way.
     with sites(1) as (site,), inside(site.pe):
-        half = Half()
-        await half.start(site)
-        try:
-            match part:
-                case "changes":
-                    changes = await segment_changes.tag_changes(half.keeper, plan.changes)
-                    return SegmentRun(changes=changes)
-                case "rebuild":
-                    rebuild = await segment_changes.rebuilds(half.keeper, site, plan.changes)
-                    return SegmentRun(rebuild=rebuild)
-                case _:
-                    told = await segment_telemetry.tellings(half.keeper, site, plan.telemetry)
-                    return SegmentRun(telling=tuple(told))
-        finally:
-            await half.stop()
+        async with collector.out_of_the_way():
+            half = Half()
+            await half.start(site)
+            try:
+                return await _with_half(half, site, part, plan)
+            finally:
+                await half.stop()
+
+
+async def _with_half(half: Half, site: Site, part: str, plan: Plan) -> SegmentRun:
+    match part:
+        case "changes":
+            return SegmentRun(changes=await segment_changes.tag_changes(half.keeper, plan.changes))
+        case "rebuild":
+            rebuild = await segment_changes.rebuilds(half.keeper, site, plan.changes)
+            return SegmentRun(rebuild=rebuild)
+        case _:
+            told = await segment_telemetry.tellings(half.keeper, site, plan.telemetry)
+            return SegmentRun(telling=tuple(told))
 
 
 def say(text: str) -> None:

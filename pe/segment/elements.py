@@ -7,6 +7,7 @@ one after the other.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -174,6 +175,7 @@ def _zone(zone: int) -> bytes:
     return struct.pack("=H", zone)
 
 
+@functools.lru_cache(maxsize=4096)
 def _device(name: str) -> bytes:
     return name.encode().ljust(16, b"\0")
 

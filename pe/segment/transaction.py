@@ -226,10 +226,16 @@ class _Frame:
             return self.first + key[:size] + self.last + key[size:]
         return self.first + key + self.pad
 
+    def element(self, *more: bytes) -> bytes:
+        """The head of an element of which this follows on the key: all are of one length."""
+        some = bytes(2 * self.size if self.interval else self.size)
+        return nested(1, self.key(some), *more)[:4]
+
 
 def _keys(kind: Map, keys: Iterable[bytes]) -> Iterator[bytes]:
     frame = _Frame(kind)
-    return (nested(1, frame.key(key)) for key in keys)
+    head = frame.element()
+    return (head + frame.key(key) for key in keys)
 
 
 def _pairs(kind: Map, pairs: Mapping[bytes, bytes]) -> Iterator[bytes]:
@@ -239,5 +245,12 @@ def _pairs(kind: Map, pairs: Mapping[bytes, bytes]) -> Iterator[bytes]:
             yield nested(1, frame.key(key), verdict_data(2, "goto", chain.decode()))
         return
     value_head = nested(2, attribute(1, bytes(4)))[:-4]
+    head = frame.element(value_head, bytes(4))
+    if frame.interval:
+        for key, value in pairs.items():
+            yield head + frame.key(key) + value_head + value
+        return
+    # Most elements by far: nothing but the key and the value is put together for each.
+    before, between = head + frame.first, frame.pad + value_head
     for key, value in pairs.items():
-        yield nested(1, frame.key(key), value_head, value)
+        yield before + key + between + value
