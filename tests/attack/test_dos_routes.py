@@ -80,9 +80,11 @@ def test_dos_03_the_nodes_room_is_divided(net: Net, version: int) -> None:
     assert until(lambda: not learned(net, "red", version), SECONDS)
     with edited(net, divided), to_pe("red", version) as session, to_pe("blue") as blue:
         assert {vrf.route_limit for vrf in net.pe1.show_vrfs()} == {SHARE}
+        before = beyond(net, version)
         session.send(announce(*routes))
-        assert until(lambda: beyond(net, version) > 0, SECONDS), log_tail(net)
-        assert 0 < len(learned(net, "red", version)) < SHARE
+        assert until(lambda: beyond(net, version) > before, SECONDS), log_tail(net)
+        assert until(lambda: 0 < len(learned(net, "red", version)), SECONDS), log_tail(net)
+        assert len(learned(net, "red", version)) < SHARE
         assert blue_notices(net, blue, version) < BLUE_SECONDS
         assert session.alive
     assert until(lambda: not learned(net, "red", version), SECONDS)

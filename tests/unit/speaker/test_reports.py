@@ -169,6 +169,7 @@ def update_line(peer: str, packed: str, attributes: str = '{"local_pref":100}') 
         b"[1]",
         b'{"t":"strange"}',
         b'{"t":"update"}',
+        b'{"t":"log","level":"no such level","text":"x"}',
         b"\xff\xfe",
         b'{"t":"update","peer":"10.0.0.9","announce":[["ipv4 mpls-vpn","10.0.0.1","!"]]}',
         b'{"t":"update","peer":"10.0.0.9","withdraw":[["ipv4 flow","AAAA"]]}',
