@@ -83,7 +83,7 @@ def test_dos_03_the_nodes_room_is_divided(net: Net, version: int) -> None:
         before = beyond(net, version)
         session.send(announce(*routes))
         assert until(lambda: beyond(net, version) > before, SECONDS), log_tail(net)
-        assert until(lambda: 0 < len(learned(net, "red", version)), SECONDS), log_tail(net)
+        assert until(lambda: len(learned(net, "red", version)) > 0, SECONDS), log_tail(net)
         assert len(learned(net, "red", version)) < SHARE
         assert blue_notices(net, blue, version) < BLUE_SECONDS
         assert session.alive
