@@ -20,14 +20,10 @@ from controlplane.speaker import wire
 from controlplane.speaker.attributes import AttributeReader
 from controlplane.speaker.nlri import family_numbers, unpack_nlri
 from controlplane.speaker.session import Session
-from controlplane.speaker.throttle import Throttle
+from controlplane.speaker.throttle import LOG_LINES, LOG_SECONDS, Throttle
 
 Log = Callable[[str, str, dict[str, str | int]], None]
 
-LOG_LINES, LOG_SECONDS = 100, 10.0
-"""So many lines of one kind about one peer are logged in such a span."""
-
-LOG_LEVELS = frozenset({"warning", "error"})
 MOST_ROUTES = 100
 MOST_TOGETHER = 500
 """Routes of one event, beyond which UPDATEs are not put together: events are the node's turns."""
@@ -70,8 +66,6 @@ class ReportReader:
     def _line(self, line: bytes, events: list[Event]) -> None:
         report = self._decode(line)
         if isinstance(report, wire.LogLine):
-            if report.level not in LOG_LEVELS:
-                raise ValueError("no such level")
             text = self._redacted(report.text)
             self._say(report.level, "exabgp", {"text": text}, report.missed)
             return

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+LOG_LINES, LOG_SECONDS = 100, 10.0
+"""So many lines of one kind about one peer are told, and logged, in such a span."""
+
 MOST_NAMES = 10_000
 """Beyond so many, what is known of all of them is forgotten: names may come from outside."""
 

@@ -7,7 +7,11 @@ of type 2 with a small ASN cannot be told from type 0 once it is text), and cost
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+Level = Literal["warning", "error"]
 
 
 class PathAttributes(msgspec.Struct, omit_defaults=True):
@@ -106,7 +110,7 @@ class Malformed(msgspec.Struct, tag_field="t", tag="malformed"):
 class LogLine(msgspec.Struct, tag_field="t", tag="log"):
     """A line of ExaBGP's own log, warning and above."""
 
-    level: str
+    level: Level
     text: str
     missed: int = 0
     """So many before it were not told, because there were too many."""

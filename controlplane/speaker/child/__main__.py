@@ -25,11 +25,10 @@ from controlplane.speaker import wire
 from controlplane.speaker.child import bursts, listening, outgoing, sessions, updates
 from controlplane.speaker.child.commands import Commands
 from controlplane.speaker.child.link import Link
-from controlplane.speaker.throttle import Throttle
+from controlplane.speaker.throttle import LOG_LINES, LOG_SECONDS, Throttle
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
-LOG_LINES, LOG_SECONDS = 100, 10.0
 CRASH_LINES, CRASH_TAIL = 20, 6
 
 
@@ -78,7 +77,7 @@ def report_log(link: Link) -> None:
 
     throttle = Throttle(LOG_LINES, LOG_SECONDS, time.monotonic)
 
-    def speak(severity: str) -> Callable[..., None]:
+    def speak(severity: wire.Level) -> Callable[..., None]:
         def line(message: Any, source: str = "", level: str = "") -> None:
             del level
             if not throttle.lets():
