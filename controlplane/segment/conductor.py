@@ -8,41 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
-from ipaddress import ip_address
 
 from controlplane.model.effects import ClaimsChanged
 from controlplane.model.events import Event
 from controlplane.model.intent import NodeIntent
-from controlplane.model.prefix import IPAddress, Prefix
+from controlplane.model.prefix import Prefix
 from controlplane.segment.attachment import Attachment, MembershipChange, summary, tags_text
 from controlplane.segment.carrier import Carrier, Log
 from controlplane.segment.director import Director
-from controlplane.segment.enforcer import Enforcer, FlowRecord, LiveFlow, Slot
+from controlplane.segment.enforcer import Enforcer, FlowRecord, Slot
 from controlplane.segment.flowbook import FlowBook
 from controlplane.segment.orders import Order
 from controlplane.segment.placing import Fault, RefusedError, Why, refuse_misplaced
 from controlplane.segment.population import Population, latest_move
 from controlplane.segment.revision import Entry, Ledger, Signature, State
-from controlplane.segment.tables import Reader
+from controlplane.segment.sweeper import Sweeper
 from controlplane.segment.verdict import DEFAULT_IDS
-from controlplane.segment.workload import Packet, Workload
+from controlplane.segment.workload import Workload
 from controlplane.store.segment import Baseline, SegmentStore
-
-SWEEP_DELAY = 0.05
-"""How long changes gather before established flows are held against them."""
-
-SWEEP_REST = 4
-"""So many times as long as that took rests the next: a kernel with many flows is not asked for
-them all the time."""
-
-FLOWS_AT_ONCE = 1_000
-"""Of established flows, held against the tables in one turn."""
-
-ENDS_AT_MOST = 16
-"""Of so many addresses the flows are asked for one by one; of more, all of the VRF."""
 
 CONFIGURATION = "pe.yaml"
 """Who attaches what stands there."""
@@ -75,12 +60,13 @@ class Conductor:
         self.on_change: list[Callable[[str, Attachment], None]] = []
         self._store, self._enforcer, self._log = store, enforcer, log
         self._carrier = Carrier(enforcer, emit, log)
+        self.sweeper = Sweeper(
+            enforcer, self.director, settle=self._carrier.settle, spawn=self._spawn, log=log
+        )
         self._clock = clock
         self._changing = asyncio.Lock()
         self._rule_names: dict[Slot, dict[int, str]] = {}
         self._named_at = -1
-        self._to_sweep: dict[str, set[Prefix]] = {}
-        self._sweep_seconds = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._begun = False
 
@@ -119,6 +105,7 @@ class Conductor:
         """Enough is known: from now on the kernel follows."""
         if not self._begun:
             self._begun = True
+            self.sweeper.begin()
             self._carrier.carry(self.director.begin())
 
     async def claims_changed(self, changes: Iterable[ClaimsChanged]) -> None:
@@ -127,7 +114,7 @@ class Conductor:
             orders = self.director.take_claims(change.vrf, change.claims, self._clock())
             self._note_moves(change)
             self._carrier.carry(orders)
-            self._sweep_soon(change.vrf, change.claims)
+            self.sweeper.soon(change.vrf, change.claims)
         if self._begun:
             await self._carrier.settle()
 
@@ -183,7 +170,7 @@ class Conductor:
         self._store.save_attachment(attachment, line)
         self.history.append(line)
         orders = self.director.attach(attachment, self._clock())
-        self._sweep_soon(workload.vrf, (*workload.addresses, *_given_up(known, workload)))
+        self.sweeper.soon(workload.vrf, (*workload.addresses, *_given_up(known, workload)))
         self._tell("attached" if known is None else "changed", attachment)
         return orders
 
@@ -206,7 +193,7 @@ class Conductor:
             )
             self._store.save_attachment(after, change)
             self.history.append(change)
-            self._sweep_soon(workload.vrf, workload.addresses)
+            self.sweeper.soon(workload.vrf, workload.addresses)
             await self._carrier.carry_slowly(self.director.attach(after, self._clock()))
             self._tell("changed", after)
             return after
@@ -227,7 +214,7 @@ class Conductor:
         self._store.forget_attachment(name, change, resting, now)
         self.history.append(change)
         orders = self.director.detach(name, now)
-        self._sweep_soon(known.workload.vrf, known.workload.addresses)
+        self.sweeper.soon(known.workload.vrf, known.workload.addresses)
         self._tell("detached", known)
         return orders
 
@@ -281,7 +268,7 @@ class Conductor:
                 raise KernelRefusedError(str(error)) from error
             took = time.perf_counter() - started
             enforced_anew = before.trail != after.trail and after.trail[-1].move != "stage"
-            ended = await self._end_forbidden(self.director.zones) if enforced_anew else 0
+            ended = await self.sweeper.end_forbidden(self.director.zones) if enforced_anew else 0
             return after, ended, took
 
     async def draft(self, change: Callable[[Ledger], Ledger]) -> None:
@@ -325,42 +312,6 @@ class Conductor:
         staged = lambda number: self.rule_name(Slot.STAGED, number)  # noqa: E731
         self.book.take(records, lost, self._clock(), enforced, staged)
 
-    async def _end_forbidden(self, vrfs: Iterable[str], ends: Collection[IPAddress] = ()) -> int:
-        """End established flows that the enforced tables do not allow; how many. With ``ends``
-        only those from or to one of them are looked at."""
-        compiler = self.director.compiler(Slot.ENFORCED)
-        if compiler is None:
-            return 0
-        ended = 0
-        for vrf in tuple(vrfs):
-            live = await self._enforcer.live(vrf, ends)
-            for at in range(0, len(live), FLOWS_AT_ONCE):
-                # Anew each time: others have their turn in between, and may change the tables.
-                reader = Reader(compiler.tables)
-                part = live[at : at + FLOWS_AT_ONCE]
-                if doomed := [flow for flow in part if _forbidden(reader, flow)]:
-                    ended += await self._enforcer.end(doomed)
-                await asyncio.sleep(0)
-        return ended
-
-    def _sweep_soon(self, vrf: str, places: Iterable[Prefix]) -> None:
-        if vrf not in self._to_sweep:
-            self._to_sweep[vrf] = set()
-            self._spawn(partial(self._sweep, vrf))
-        self._to_sweep[vrf].update(places)
-
-    async def _sweep(self, vrf: str) -> None:
-        """Somebody's groups changed: flows that are open on the strength of the old ones end."""
-        await asyncio.sleep(max(SWEEP_DELAY, SWEEP_REST * self._sweep_seconds))
-        places = self._to_sweep.pop(vrf)
-        await self._carrier.settle()
-        if self._begun and vrf in self.director.zones:
-            started = time.perf_counter()
-            ended = await self._end_forbidden([vrf], _few_ends(places))
-            self._sweep_seconds = time.perf_counter() - started
-            if ended:
-                self._log("info", "flows_ended", {"vrf": vrf, "flows": ended})
-
     def _spawn(self, work: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
             try:
@@ -376,19 +327,6 @@ class Conductor:
 def _enforced(ledger: Ledger) -> str:
     revision = ledger.in_state(State.ENFORCED)
     return revision.digest if revision else ""
-
-
-def _forbidden(reader: Reader, flow: LiveFlow) -> bool:
-    kind = max(flow.icmp_type, 0)
-    packet = Packet(flow.source.version, flow.protocol, flow.dport, kind, flow.sport)
-    return not reader.verdict(flow.vrf, flow.source, flow.destination, packet).allowed
-
-
-def _few_ends(places: Collection[Prefix]) -> tuple[IPAddress, ...]:
-    """The addresses, if they are few and no networks: else nothing, which stands for all."""
-    if len(places) > ENDS_AT_MOST or any(p.length < p.afi.bits for p in places):
-        return ()
-    return tuple(ip_address(place.packed) for place in places)
 
 
 def _given_up(known: Attachment | None, workload: Workload) -> Iterable[Prefix]:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from controlplane.segment.enforcer import Slot
-from controlplane.segment.homes import ELSEWHERE, HOME_MAPS, Homes
-from controlplane.segment.tables import AddressKey, Delta, Tables
+from controlplane.segment.tables import Delta, Tables
 from pe.segment.expression import host32
+from pe.segment.ports import Port
 from pe.segment.program import PREFIX
 
 Elements = dict[str, dict[bytes, bytes]]
@@ -30,7 +30,6 @@ _PROTOCOL, _ICMP, _PORT = (
     struct.Struct("=IBxxxBxxx"),
     struct.Struct(">Hxx"),
 )
-AT_HOME = {"homes4": "at_home4", "homes6": "at_home6"}
 _VERDICTS = frozenset({"contracts", "protocols", "ports", "port_ranges", "icmp"})
 
 
@@ -38,7 +37,7 @@ class Encoder:
     """Encodes with given zones; what belongs to other VRFs is left out."""
 
     def __init__(self, zones: Mapping[str, int]) -> None:
-        self._zones = {vrf: host32(zone) for vrf, zone in zones.items()}
+        self._zones = encoded_zones(zones)
 
     def tables(self, slot: Slot, tables: Tables) -> Elements:
         """All elements of a slot's maps."""
@@ -56,41 +55,11 @@ class Encoder:
             for name, change in delta.items()
         }
 
-    def homes(self, homes: Homes, numbers: PortNumbers) -> Elements:
-        """All elements of the maps of homes."""
-        made = {name: numbers.of(getattr(homes, name)) for name in HOME_MAPS}
-        placed = {name: self._placed(name, found) for name, found in made.items()}
-        return placed | {at: self._at_home(getattr(homes, name)) for name, at in AT_HOME.items()}
-
-    def homes_delta(self, delta: Delta, before: Homes, numbers: PortNumbers) -> Change:
-        """A change of homes."""
-        made: Change = {}
-        for name, change in delta.items():
-            gone = self._placed(name, dict.fromkeys(change.gone, 0))
-            made[name] = (list(gone), self._placed(name, numbers.of(change.put)))
-            if at := AT_HOME.get(name):
-                held = getattr(before, name)
-                left = self._at_home({key: held[key] for key in change.gone if key in held})
-                made[at] = (list(left), self._at_home(change.put))
-        return made
-
-    def _at_home(self, homes: Mapping[AddressKey, str]) -> dict[bytes, bytes]:
-        """Zone, port and address of what lives behind a port here."""
-        zones, there = self._zones, host32(1)
-        return {
-            zones[vrf] + _device(port) + address: there
-            for (vrf, address), port in homes.items()
-            if port != ELSEWHERE and vrf in zones
-        }
-
-    def _placed(self, name: str, elements: Mapping[Any, int]) -> dict[bytes, bytes]:
-        return self._addresses(elements, ranges=name.startswith("home_ranges"))
-
     def _elements(
         self, name: str, elements: Mapping[Any, Any], *, plain: bool = False
     ) -> dict[bytes, bytes]:
         if name.startswith(("addresses", "ranges")):
-            return self._addresses(elements, ranges=name.startswith("ranges"))
+            return addresses(self._zones, elements, ranges=name.startswith("ranges"))
         key = _KEYS[name]
         if name in _VERDICTS and not plain:
             words: dict[Any, bytes] = {v: host32(v.word) for v in set(elements.values())}
@@ -98,19 +67,28 @@ class Encoder:
         pack = _ONE.pack
         return {key(k): pack(v) for k, v in elements.items()}
 
-    def _addresses(self, elements: Mapping[Any, int], *, ranges: bool) -> dict[bytes, bytes]:
-        zones, pack = self._zones, _ONE.pack
-        if ranges:
-            return {
-                (z := zones[vrf]) + first + z + last: pack(value)
-                for (vrf, first, last), value in elements.items()
-                if vrf in zones
-            }
+
+def encoded_zones(zones: Mapping[str, int]) -> dict[str, bytes]:
+    """VRF -> its zone as it lies in a register."""
+    return {vrf: host32(zone) for vrf, zone in zones.items()}
+
+
+def addresses(
+    zones: Mapping[str, bytes], elements: Mapping[Any, int], *, ranges: bool
+) -> dict[bytes, bytes]:
+    """Elements whose keys are a zone and an address, or the first and the last of a range."""
+    pack = _ONE.pack
+    if ranges:
         return {
-            zones[vrf] + address: pack(value)
-            for (vrf, address), value in elements.items()
+            (z := zones[vrf]) + first + z + last: pack(value)
+            for (vrf, first, last), value in elements.items()
             if vrf in zones
         }
+    return {
+        zones[vrf] + address: pack(value)
+        for (vrf, address), value in elements.items()
+        if vrf in zones
+    }
 
 
 def _port(key: tuple[int, int, int]) -> bytes:
@@ -134,40 +112,15 @@ _KEYS: Mapping[str, Callable[[Any], bytes]] = {
 }
 
 
-class PortNumbers:
-    """Numbers for the ports that are somebody's home; 0 is elsewhere. A port keeps its number."""
-
-    def __init__(self) -> None:
-        self._numbers = {ELSEWHERE: 0}
-
-    def know(self, ports: Iterable[str]) -> Elements:
-        """Elements for those of the ports that had no number before."""
-        fresh = sorted(set(ports) - self._numbers.keys())
-        self._numbers |= {port: len(self._numbers) + n for n, port in enumerate(fresh)}
-        return {"home_ports": {self._key(port): host32(1) for port in fresh}}
-
-    def elements(self) -> Elements:
-        """Elements for all of them."""
-        ports = (port for port in self._numbers if port != ELSEWHERE)
-        return {"home_ports": {self._key(port): host32(1) for port in ports}}
-
-    def _key(self, port: str) -> bytes:
-        return host32(self._numbers[port]) + _device(port)
-
-    def of(self, homes: Mapping[Any, str]) -> dict[Any, int]:
-        """The same with numbers for names, all of them known."""
-        return {key: self._numbers[port] for key, port in homes.items()}
-
-
-def gates(zones: Mapping[str, int], ports: Mapping[str, str]) -> Elements:
-    """Elements of the gates, for VRFs under policy and ports (port name -> VRF)."""
-    out = {port: zones[vrf] for port, vrf in ports.items() if vrf in zones}
+def gates(zones: Mapping[str, int], ports: Mapping[str, Port]) -> Elements:
+    """Elements of the gates, for VRFs under policy and ports by name."""
+    out = {name: zones[port.vrf] for name, port in ports.items() if port.vrf in zones}
     return {
         "zones": {_zone(zone): f"vrf_{zone}".encode() for zone in zones.values()},
         "zones_out": {_zone(zone): f"vrf_out_{zone}".encode() for zone in zones.values()},
-        "vrfs": {_device(vrf): f"stray_{zone}".encode() for vrf, zone in zones.items()},
-        "ports_out": {_device(port): f"stray_out_{zone}".encode() for port, zone in out.items()},
-        "ports_in": {_device(port): f"home_{zone}".encode() for port, zone in out.items()},
+        "vrfs": {device(vrf): f"stray_{zone}".encode() for vrf, zone in zones.items()},
+        "ports_out": {device(port): f"stray_out_{zone}".encode() for port, zone in out.items()},
+        "ports_in": {device(port): f"home_{zone}".encode() for port, zone in out.items()},
     }
 
 
@@ -176,7 +129,8 @@ def _zone(zone: int) -> bytes:
 
 
 @functools.lru_cache(maxsize=4096)
-def _device(name: str) -> bytes:
+def device(name: str) -> bytes:
+    """A device's name as it lies in registers."""
     return name.encode().ljust(16, b"\0")
 
 

@@ -21,6 +21,7 @@ META = {
     "protocol": 1,
     "priority": 2,
     "mark": 3,
+    "iif": 4,
     "iifname": 6,
     "oifname": 7,
     "nfproto": 15,

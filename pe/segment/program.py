@@ -72,6 +72,7 @@ FIELDS = {
     "inet_service": (13, 2),
     "icmp_type": (14, 1),
     "ifname": (41, 16),
+    "ifindex": (20, 4),
     "zone": (4, 2),
 }
 """Parts of keys: the nft program's number for the type, and bytes."""
@@ -162,12 +163,12 @@ HOMES: Mapping[str, Map] = {
     "home_ranges4": Map(("mark", "ipv4_addr"), interval=True),
     "home_ranges6": Map(("mark", "ipv6_addr"), interval=True),
     "home_ports": Map(("mark", "ifname")),
-    "at_home4": Map(("zone", "ifname", "ipv4_addr")),
-    "at_home6": Map(("zone", "ifname", "ipv6_addr")),
+    "at_home4": Map(("zone", "ifindex", "ipv4_addr")),
+    "at_home6": Map(("zone", "ifindex", "ipv6_addr")),
 }
 """Zone and address -> number of the port behind which it lives; which port has which number; and
-the single addresses once more with their ports, so that what comes from where it lives is let
-through after one look-up."""
+the single addresses once more with the indexes of their ports, so that what comes from where it
+lives is let through after one look-up of few bytes: every packet has to go there."""
 
 PREFIX = {Slot.ENFORCED: "e_", Slot.STAGED: "s_"}
 COUNTERS = ("judged", "denied", "untold", "staged_denied", "displaced")
@@ -214,8 +215,8 @@ def _at_home(version: int) -> Rule:
         x.meta("nfproto", 0),
         x.equal(0, PROTOCOLS[version]),
         x.ct("zone", 0),
-        x.meta("iifname", 1),
-        x.network_header(f"ip{version} saddr", *ADDRESSES[version, "saddr"], 5),
+        x.meta("iif", 1),
+        x.network_header(f"ip{version} saddr", *ADDRESSES[version, "saddr"], 2),
         x.lookup(f"at_home{version}", 0, 0),
         x.verdict("accept"),
     )

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from controlplane.segment.enforcer import Slot
 from controlplane.segment.homes import HOME_MAPS, Homes
 from controlplane.segment.tables import Delta, Tables, apply
-from pe.segment.elements import Change, Elements, Encoder, PortNumbers, difference, gates
+from pe.segment.elements import Change, Elements, Encoder, difference, gates
+from pe.segment.home_elements import HomeEncoder, PortNumbers
+from pe.segment.ports import Port
 from pe.segment.program import Layout, program
 from pe.segment.transaction import State
 
@@ -21,7 +23,7 @@ class Wanted:
     """The last word on everything."""
 
     zones: dict[str, int] | None = None
-    ports: dict[str, str] = field(default_factory=dict)
+    ports: dict[str, Port] = field(default_factory=dict)
     tables: dict[Slot, Tables | None] = field(default_factory=dict)
     homes: Homes = field(default_factory=Homes)
     numbers: PortNumbers = field(default_factory=PortNumbers)
@@ -45,14 +47,22 @@ class Wanted:
         if zones != self.zones:
             self.zones, self.whole = dict(zones), True
 
-    def set_ports(self, ports: dict[str, str]) -> None:
+    def set_ports(self, ports: dict[str, Port]) -> None:
         """Know these ports and their VRFs."""
-        ours = {port: vrf for port, vrf in ports.items() if vrf in (self.zones or ())}
+        ours = {name: port for name, port in ports.items() if port.vrf in (self.zones or ())}
         if ours == self.ports:
             return
-        before, self.ports = gates(self.zones or {}, self.ports), ours
+        before = self._by_port(self.ports, ours)
+        after = self._by_port(ours, self.ports)
+        self.ports = ours
         if not self.whole:
-            self.changes.append(difference(before, gates(self.zones or {}, ours)))
+            self.changes.append(difference(before, after))
+
+    def _by_port(self, ports: dict[str, Port], others: dict[str, Port]) -> Elements:
+        """What depends on ports; of the homes only what is not the same with the others."""
+        zones, changed = self.zones or {}, {n for n, p in ports.items() if others.get(n) != p}
+        homes = HomeEncoder(zones, ports, self.numbers).shorter_ways(self.homes, changed)
+        return gates(zones, ports) | homes
 
     def set_tables(self, slot: Slot, tables: Tables | None) -> None:
         """Have a slot hold these; a copy is made, the caller may change his."""
@@ -77,11 +87,14 @@ class Wanted:
     def change_homes(self, delta: Delta) -> None:
         """Change the homes. Raises KeyError if they are not what the delta was made from."""
         fresh = self.numbers.know(port for change in delta.values() for port in change.put.values())
-        made = Encoder(self.zones or {}).homes_delta(delta, self.homes, self.numbers)
+        made = self._homes().delta(delta, self.homes)
         apply(delta, self.homes)
         if not self.whole:
             self.changes.append({name: ((), found) for name, found in fresh.items() if found})
             self.changes.append(made)
+
+    def _homes(self) -> HomeEncoder:
+        return HomeEncoder(self.zones or {}, self.ports, self.numbers)
 
     def take_change(self) -> Change | None:
         """The deltas since the last time as one; None if all is to be worked out."""
@@ -101,7 +114,7 @@ class Parts:
     """Zones, ports and tables of one moment."""
 
     zones: dict[str, int]
-    ports: dict[str, str]
+    ports: dict[str, Port]
     tables: dict[Slot, Tables]
     homes: Homes
     numbers: PortNumbers
@@ -114,7 +127,8 @@ class Parts:
         layout = Layout(frozenset(self.zones.values()), staged=Slot.STAGED in self.tables)
         encoder = Encoder(self.zones)
         elements: Elements = gates(self.zones, self.ports)
-        elements |= encoder.homes(self.homes, self.numbers) | self.numbered
+        elements |= HomeEncoder(self.zones, self.ports, self.numbers).all(self.homes)
+        elements |= self.numbered
         for slot, tables in self.tables.items():
             elements |= encoder.tables(slot, tables)
         whole = program(layout)

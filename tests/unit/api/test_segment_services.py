@@ -321,7 +321,7 @@ def test_a_tag_that_goes_ends_the_flows_that_it_allowed(company: Desk) -> None:
     flow = LiveFlow("red", *ends, 6, 4000, 443, -1, 1, 5, 500)
     assert company.kernel.verdict(WEB, PAY, 443).allowed, "control"
     company.kernel.flows["red"] = [flow]
-    assert until(lambda: not company.conductor._to_sweep, 5.0)
+    assert until(lambda: not company.conductor.sweeper.has_work, 5.0)
     company.kernel.asked.clear()
     company.segment.tag("web", {"tier": "cache"})
     assert until(lambda: company.kernel.ended == [flow], 5.0)

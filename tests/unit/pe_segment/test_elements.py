@@ -12,6 +12,7 @@ from controlplane.segment.tables import MapDelta, Tables, diff
 from controlplane.segment.verdict import Verdict
 from pe.segment.elements import Change, Encoder, difference, gates, merge
 from pe.segment.expression import host32
+from pe.segment.ports import Port
 from pe.segment.program import GATES, VERDICT_MAPS
 from pe.segment.wanted import Wanted, combined
 from tests.property import segment_worlds as worlds
@@ -48,7 +49,7 @@ def test_every_key_has_the_length_of_its_map() -> None:
             size = kind.key_length * (2 if kind.interval else 1)
             assert {len(key) for key in elements} <= {size}, name
             assert {len(value) for value in elements.values()} <= {4}, name
-    for name, elements in gates(ZONES, {"pe-a": "red", "pe-x": "green"}).items():
+    for name, elements in gates(ZONES, {"pe-a": Port("red", 3), "pe-x": Port("green", 4)}).items():
         assert {len(key) for key in elements} == {GATES[name].key_length}
 
 
@@ -107,10 +108,13 @@ def _taken() -> Wanted:
 
 def test_a_port_that_comes_changes_its_gates_alone() -> None:
     wanted = _taken()
-    wanted.set_ports({"pe-a": "red", "eth9": "green"})
+    wanted.set_ports({"pe-a": Port("red", 3), "eth9": Port("green", 4)})
     change = wanted.take_change()
     assert change is not None
-    assert set(change) == {"ports_in", "ports_out"}
+    assert {name for name, (gone, put) in change.items() if gone or put} == {
+        "ports_in",
+        "ports_out",
+    }
     assert [*change["ports_in"][1].values()] == [b"home_10"]
     assert [*change["ports_out"][1].values()] == [b"stray_out_10"]
 
@@ -124,18 +128,50 @@ def test_homes_are_numbers_of_ports_and_a_port_keeps_its_number() -> None:
     name = b"pe-b".ljust(16, b"\0")
     assert change["home_ports"] == ((), {host32(1) + name: host32(1)})
     assert change["homes4"] == ((), {key: host32(1), host32(10) + bytes(4): host32(0)})
-    settled = {port: host32(10) + port.ljust(16, b"\0") + place[1] for port in (b"pe-a", b"pe-b")}
-    assert change["at_home4"] == ((), {settled[b"pe-b"]: host32(1)}), "elsewhere is at no port"
+    assert change["at_home4"] == ((), {}), "no port has an index yet, and elsewhere is no port"
     wanted.change_homes({"homes4": MapDelta(frozenset({place}), {place: "pe-a"})})
     wanted.change_homes({"homes4": MapDelta(frozenset({place}), {place: "pe-b"})})
     assert wanted.take_change() == {
         "homes4": ({key}, {key: host32(1)}),
-        "at_home4": ({settled[b"pe-b"]}, {settled[b"pe-b"]: host32(1)}),
+        "at_home4": ((), {}),
         "home_ports": ((), {host32(2) + b"pe-a".ljust(16, b"\0"): host32(1)}),
     }
     stepped = wanted.take_parts().state().elements
     wanted.set_homes(Homes(homes4={place: "pe-b", away: ELSEWHERE}))
     assert wanted.take_parts().state().elements == stepped
+
+
+def test_the_shorter_way_home_follows_the_index_of_the_port() -> None:
+    wanted, place = _taken(), ("red", b"\x0a\x00\x00\x01")
+    at = {index: host32(10) + host32(index) + place[1] for index in (3, 7, 8)}
+    wanted.set_ports({"pe-a": Port("red", 3), "pe-b": Port("red", 7)})
+    wanted.change_homes({"homes4": MapDelta(frozenset(), {place: "pe-b"})})
+    held = wanted.take_change()
+    assert held is not None
+    assert held["at_home4"] == ((), {at[7]: host32(1)})
+    wanted.change_homes({"homes4": MapDelta(frozenset({place}), {place: "pe-a"})})
+    wanted.change_homes({"homes4": MapDelta(frozenset({place}), {place: "pe-b"})})
+    assert _of_at_home(wanted) == ({at[7]}, {at[7]: host32(1)}), "as it was"
+    wanted.set_ports({"pe-a": Port("red", 3), "pe-b": Port("red", 8)})
+    assert _of_at_home(wanted) == ({at[7]}, {at[8]: host32(1)}), "another device of that name"
+    wanted.set_ports({"pe-a": Port("red", 3), "pe-b": Port("blue", 8)})
+    assert _of_at_home(wanted) == ({at[8]}, {}), "it lives in red, and the port does not"
+    wanted.set_ports({"pe-a": Port("red", 3), "pe-b": Port("red", 8)})
+    assert _of_at_home(wanted) == (set(), {at[8]: host32(1)})
+    stepped = wanted.take_parts().state().elements
+    wanted.set_homes(Homes(homes4={place: "pe-b"}))
+    assert (
+        wanted.take_parts().state().elements["at_home4"]
+        == stepped["at_home4"]
+        == {at[8]: host32(1)}
+    )
+
+
+def _of_at_home(wanted: Wanted) -> tuple[set[bytes], dict[bytes, bytes]]:
+    change = wanted.take_change()
+    assert change is not None
+    gone, put = change["at_home4"]
+    return set(gone), dict(put)
 
 
 def test_zones_change_everything() -> None:
