@@ -57,27 +57,31 @@ def measured(parts: Sequence[str]) -> Iterator[Results]:
     print(f"bench on {chosen.kind.value}, {chosen.reason}", flush=True)
     _be_preferred()
     before, started = machine("", chosen.kind.value, MEMORY), time.monotonic()
-    segments = [part for part in parts if part != ROUTING]
+    done: list[str] = []
     with tempfile.TemporaryDirectory(prefix="bulkhead-bench-") as scratch:
         directory = Path(scratch)
         # A lab kernel of its own for each part: what one leaves behind is no other's burden.
-        jobs = [("", ["perf.guest", scratch])] if ROUTING in parts else []
-        jobs += [(part, ["perf.segment", scratch, "--part", part]) for part in segments]
-        done: list[str] = []
-        for part, job in jobs:
-            command = [sys.executable, "-m", *job]
+        for part in parts:
+            command = [sys.executable, "-m", *_job(part, scratch)]
             choice.run(
                 command, choice=chosen, mem=MEMORY, timeout=LONGEST_SECONDS, results=directory
             )
-            done += [part] if part else []
+            done.append(part)
             yield Results(
                 date=datetime.now(UTC).isoformat(timespec="minutes"),
                 seconds=time.monotonic() - started,
                 machine=_with_kernel(before, directory),
                 versions=versions(),
                 routing=_runs(directory),
-                segment=_segment(directory, done),
+                segment=_segment(directory, [name for name in done if name != ROUTING]),
             )
+
+
+def _job(part: str, scratch: str) -> list[str]:
+    """The module that measures a part, and its arguments."""
+    if part == ROUTING:
+        return ["perf.guest", scratch]
+    return ["perf.segment", scratch, "--part", part]
 
 
 def _be_preferred() -> None:

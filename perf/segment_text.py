@@ -8,7 +8,8 @@ from ipaddress import IPv4Address, IPv6Address
 from controlplane.segment.enforcer import Slot
 from controlplane.segment.tables import Delta, Tables
 from pe.segment.elements import Encoder
-from pe.segment.program import PREFIX, VERDICT_MAPS, Map
+from pe.segment.judge import PREFIX, VERDICT_MAPS
+from pe.segment.shapes import Map
 from perf.segment_node import VRF, ZONE
 
 TABLE = "inet copied"

@@ -15,8 +15,8 @@ from typing import Any
 from controlplane.segment.enforcer import Slot
 from controlplane.segment.tables import Delta, Tables
 from pe.segment.expression import host32
+from pe.segment.judge import PREFIX
 from pe.segment.ports import Port
-from pe.segment.program import PREFIX
 
 Elements = dict[str, dict[bytes, bytes]]
 """Map name -> key -> value; the value of a verdict map is the name of the chain to go to."""

@@ -30,6 +30,7 @@ META = {
 }
 CT = {"mark": 3, "zone": 17}
 _NETWORK, _TRANSPORT = 1, 2
+_INVERTED = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +173,18 @@ def local_source(register: int) -> Expression:
 
 def limit(rate: int, burst: int) -> Expression:
     """Go on only for so many packets a second."""
+    return _limit(rate, burst, 0, f"limit rate {rate}/second burst {burst}")
+
+
+def limit_over(rate: int, burst: int) -> Expression:
+    """Go on only for packets that are more than so many a second."""
+    return _limit(rate, burst, _INVERTED, f"limit rate over {rate}/second burst {burst}")
+
+
+def _limit(rate: int, burst: int, flags: int, words: str) -> Expression:
     found = attribute(1, rate.to_bytes(8, "big")) + attribute(2, (1).to_bytes(8, "big"))
-    found += be32(3, burst) + be32(4, 0) + be32(5, 0)
-    return Expression("limit", found, f"limit rate {rate}/second burst {burst}")
+    found += be32(3, burst) + be32(4, 0) + be32(5, flags)
+    return Expression("limit", found, words)
 
 
 def counter(name: str) -> Expression:

@@ -22,7 +22,7 @@ from controlplane.segment.enforcer import FlowRecord, OnFlows
 from pe.kernel import netlink as nl
 from pe.kernel.nft import NETLINK_NETFILTER
 from pe.segment.packet import flow
-from pe.segment.program import AWAITED, FLOW_GROUP, SNAP, STAGED_GROUP
+from pe.segment.telling import AWAITED, FLOW_GROUP, SNAP, STAGED_GROUP
 
 _SUBSYSTEM = 4 << 8
 _PACKET, _CONFIG = _SUBSYSTEM, _SUBSYSTEM | 1

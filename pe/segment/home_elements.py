@@ -86,7 +86,7 @@ class HomeEncoder:
         for (vrf, address), name in homes.items():
             port = self._ports.get(name)
             if port is not None and port.vrf == vrf and vrf in self._zones:
-                yield self._zones[vrf] + host32(port.ifindex) + address
+                yield host32(port.ifindex) + address
 
     def _placed(self, name: str, homes: Mapping[Any, str]) -> dict[bytes, bytes]:
         numbered = self._numbers.of(homes)

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pe.kernel import netlink as nl
 from pe.kernel.nft import NETLINK_NETFILTER
-from pe.segment.program import TABLE, Map
+from pe.segment.program import TABLE
+from pe.segment.shapes import Map
 from pe.segment.transaction import INET, SUBSYSTEM, Names, batch
 
 _GET_TABLE, _GET_CHAIN, _GET_RULE, _GET_SET, _GET_ELEMENTS, _GET_GENERATION, _GET_OBJECT = (

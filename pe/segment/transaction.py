@@ -20,7 +20,8 @@ from pe.kernel.netlink import (
 )
 from pe.segment.elements import Change, Elements, difference
 from pe.segment.expression import be32, verdict_data
-from pe.segment.program import HOOKS, TABLE, Chain, Map, Program
+from pe.segment.program import HOOKS, TABLE
+from pe.segment.shapes import Chain, Map, Program
 
 SUBSYSTEM = 10
 INET = 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pe.segment.program import Layout, Program, program
+from pe.segment.program import Layout, program
+from pe.segment.shapes import Program
 
 FILE = Path(__file__).with_suffix(".txt")
 LAYOUT = Layout(frozenset({10, 20}), staged=True)
@@ -31,7 +32,7 @@ def test_a_staged_revision_only_adds() -> None:
     with_it, without = (program(Layout(LAYOUT.zones, staged=s)) for s in (True, False))
     assert without.maps.items() < with_it.maps.items()
     changed = {n for n, c in without.chains.items() if with_it.chains[n] != c}
-    assert changed == {"vrf_10", "tell_10", "vrf_20", "tell_20"}
+    assert changed == {f"{n}_{zone}" for n in ("told", "crowded", "tell") for zone in LAYOUT.zones}
 
 
 def test_nothing_under_policy_is_no_program() -> None:

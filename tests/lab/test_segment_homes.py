@@ -14,8 +14,9 @@ from controlplane.segment.enforcer import Slot
 from controlplane.segment.homes import ELSEWHERE, Homes
 from controlplane.segment.tables import MapDelta
 from controlplane.segment.workload import Inventory, Workload
+from pe.segment.program import TABLE
 from tests.lab import segment_node as node
-from tests.lab.agents import inside
+from tests.lab.agents import inside, until
 from tests.lab.segment_node import NodeProcess, World
 
 pytestmark = pytest.mark.lab
@@ -128,6 +129,22 @@ def test_spf_03_the_port_that_it_left_does_not_speak_for_it(
     assert sender.displaced() == before + 1
     sender.live(homes("pe-a"))
     assert sender.passes("a", version), "control: back at its port"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_at_its_port_it_takes_the_shorter_way(
+    sender: Sender, process: NodeProcess, version: int
+) -> None:
+    sender.live(homes("pe-a"))
+    process.pause()
+    try:
+        inside("pe", f"nft flush map inet {TABLE} home_ports")
+        assert sender.passes("a", version), "the longer way would refuse it now"
+        inside("pe", f"nft flush map inet {TABLE} at_home{version}")
+        assert not sender.passes("a", version), "control: the longer way does"
+    finally:
+        process.resume()
+    assert until(lambda: sender.passes("a", version), 5.0), "put right"
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -17,6 +17,7 @@ from controlplane.model.prefix import host_prefix
 from controlplane.segment.compile import Books, compile_policy
 from controlplane.segment.document import parse_policy
 from controlplane.segment.enforcer import LiveFlow, Slot
+from controlplane.segment.homes import Homes
 from controlplane.segment.incremental import IncrementalCompiler
 from controlplane.segment.observed import Flow, forbidden
 from controlplane.segment.tables import Reader, Tables, diff
@@ -252,7 +253,7 @@ def test_control_without_the_guard_a_lost_table_opens_everything(world: World) -
     "meddling",
     [
         f"flush map inet {TABLE} e_ports",
-        f"flush chain inet {TABLE} decide_10",
+        f"flush chain inet {TABLE} tell_10",
         f"add rule inet {TABLE} e_nowhere accept",
         f"add element inet {TABLE} e_destinations {{ 0x7001 : 0x80000001 }}",
     ],
@@ -267,6 +268,20 @@ def test_meddling_is_seen_and_undone(world: World, process: NodeProcess, meddlin
     assert sender.passes(ALLOWED)
     assert not sender.passes(DENIED)
     assert process.call("segment.repairs") == 1
+
+
+def test_the_nft_program_lists_it_all(world: World, process: NodeProcess) -> None:
+    """Version 1.0.6 aborts on keys and rules that it cannot make sense of."""
+    process.segment("submit", Slot.STAGED, _tables(NARROWER))
+    home = {("red", WEB.packed): "pe-a"}
+    process.segment("submit_homes", Homes(homes4=home))
+    process.segment("settled")
+    words = ["ip", "netns", "exec", "pe", "nft", "list", "ruleset"]
+    listed = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    assert listed.returncode == 0, listed.stderr
+    assert f'"pe-a" . {WEB}' in listed.stdout, "the shorter way home"
+    assert "map s_ports" in listed.stdout
+    assert "map @s_ports" in listed.stdout
 
 
 def _kernel() -> tuple[str, object]:

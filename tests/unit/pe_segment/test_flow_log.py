@@ -12,7 +12,7 @@ from controlplane.segment.enforcer import FlowRecord
 from pe.kernel import netlink as nl
 from pe.segment.flow_log import FlowLog
 from pe.segment.packet import flow
-from pe.segment.program import AWAITED, FLOW_GROUP, STAGED_GROUP
+from pe.segment.telling import AWAITED, FLOW_GROUP, STAGED_GROUP
 
 A, B = ip_address("10.0.0.1"), ip_address("10.0.0.2")
 A6, B6 = ip_address("2001:db8::1"), ip_address("2001:db8::2")
