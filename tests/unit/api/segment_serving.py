@@ -10,6 +10,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import grpc
+import pytest
 from bulkhead.segment import Segment
 
 from controlplane.api.segment_services import segment_services
@@ -27,6 +29,7 @@ from tests.unit.api.serving import Serving, node_intent, serving
 from tests.unit.controlplane.rig import ce_peer, targets
 from tests.unit.segment.kernel import FakeKernel
 
+WEB, PAY, PARTNER = "10.0.0.1", "10.0.0.2", "203.0.113.9"
 POLICY = """
 name: payroll
 groups:
@@ -128,3 +131,15 @@ def segment_desk(
             yield Desk(running, made[0], kernel, client.segment, told)
         finally:
             running.call(end())
+
+
+def enforce(desk: Desk, document: str = POLICY) -> str:
+    """Stage a document and promote it; its digest."""
+    digest = desk.segment.stage(document, reason="test").revision.digest
+    desk.segment.promote(digest, "go")
+    return digest
+
+
+def refused(code: grpc.StatusCode) -> pytest.RaisesContext[grpc.RpcError]:  # type: ignore[name-defined]
+    """Expect a call to end with this code."""
+    return pytest.raises(grpc.RpcError, check=lambda error: error.code() is code)

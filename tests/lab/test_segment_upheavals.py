@@ -1,0 +1,197 @@
+"""Verdict tables in spite of everything: lost, meddled with, rebuilt, after a crash."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+
+from controlplane.segment.compile import Books
+from controlplane.segment.enforcer import Slot
+from controlplane.segment.homes import Homes
+from controlplane.segment.incremental import IncrementalCompiler
+from labs.attack.inside import inside as entered
+from pe.segment.nft_wire import SegmentSocket
+from pe.segment.program import TABLE, Layout, program
+from tests.lab import segment_node as node
+from tests.lab.agents import inside, until
+from tests.lab.segment_node import NodeProcess, World
+from tests.lab.segment_traffic import (
+    ALLOWED,
+    DENIED,
+    KEPT,
+    NARROWER,
+    RULES,
+    WEB,
+    Sender,
+    Stream,
+    quiet_world,
+    started,
+    tables,
+    under_rules,
+)
+from tests.property import segment_worlds as worlds
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with quiet_world() as made:
+        yield made
+
+
+@pytest.fixture
+def process(world: World) -> Iterator[NodeProcess]:
+    with under_rules(world) as started_one:
+        yield started_one
+
+
+def test_without_its_table_nothing_new_passes_and_it_is_made_again(
+    world: World, process: NodeProcess
+) -> None:
+    sender = Sender(world)
+    assert sender.passes(ALLOWED, sport=1)
+    process.pause()
+    try:
+        inside("pe", f"nft delete table inet {TABLE}")
+        assert not sender.passes(KEPT)
+        assert not sender.passes(DENIED)
+        assert sender.passes(ALLOWED, sport=1), "what was allowed goes on"
+    finally:
+        process.resume()
+    assert until(lambda: sender.passes(KEPT), 5.0)
+    assert not sender.passes(DENIED)
+    assert process.call("segment.repairs") == 1
+    assert process.counters()["fail_03__red"] >= 2
+
+
+def test_control_without_the_guard_a_lost_table_opens_everything(world: World) -> None:
+    process = started(tables(RULES), disabled_guards=frozenset({"verdict"}))
+    try:
+        sender = Sender(world)
+        assert not sender.passes(DENIED)
+        process.pause()
+        inside("pe", f"nft delete table inet {TABLE}")
+        assert sender.passes(DENIED)
+    finally:
+        process.resume()
+        process.stop()
+
+
+@pytest.mark.parametrize(
+    "meddling",
+    [
+        f"flush map inet {TABLE} e_ports",
+        f"flush chain inet {TABLE} tell_10",
+        f"add rule inet {TABLE} e_nowhere accept",
+        f"add element inet {TABLE} e_destinations {{ 0x7001 : 0x80000001 }}",
+    ],
+)
+def test_meddling_is_seen_and_undone(world: World, process: NodeProcess, meddling: str) -> None:
+    before, sender = _kernel(), Sender(world)
+    subprocess.run(
+        ["ip", "netns", "exec", "pe", "nft", *meddling.split(" ")], check=True, timeout=10
+    )
+    assert _kernel() != before
+    assert until(lambda: _kernel() == before, 5.0)
+    assert sender.passes(ALLOWED)
+    assert not sender.passes(DENIED)
+    assert process.call("segment.repairs") == 1
+
+
+def test_the_nft_program_lists_it_all(world: World, process: NodeProcess) -> None:
+    """Version 1.0.6 aborts on keys and rules that it cannot make sense of."""
+    process.segment("submit", Slot.STAGED, tables(NARROWER))
+    home = {("red", WEB.packed): "pe-a"}
+    process.segment("submit_homes", Homes(homes4=home))
+    process.segment("settled")
+    words = ["ip", "netns", "exec", "pe", "nft", "list", "ruleset"]
+    listed = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    assert listed.returncode == 0, listed.stderr
+    assert f'"pe-a" . {WEB}' in listed.stdout, "the shorter way home"
+    assert "map s_ports" in listed.stdout
+    assert "map @s_ports" in listed.stdout
+
+
+def _kernel() -> tuple[str, object]:
+    """Everything in the kernel's table."""
+    with entered("pe"):
+        reader = SegmentSocket()
+    try:
+        names = reader.names()
+        maps = {name: kind for name, kind in _kinds().items() if names and name in names.maps}
+        return reader.fingerprint(), reader.elements(maps)
+    finally:
+        reader.close()
+
+
+def _kinds() -> dict[str, Any]:
+    return dict(program(Layout(frozenset(node.ZONES.values()), staged=True)).maps)
+
+
+def test_what_others_do_to_their_own_tables_is_no_drift(world: World, process: NodeProcess) -> None:
+    inside("pe", "nft add table inet somebody")
+    time.sleep(2.5)
+    assert process.call("segment.repairs") == 0
+    assert Sender(world).passes(ALLOWED)
+    inside("pe", "nft delete table inet somebody")
+
+
+def test_a_rebuild_of_50000_entries_loses_and_admits_nothing(
+    world: World, process: NodeProcess
+) -> None:
+    whole, other = tables(RULES, 50_000), tables(RULES, 49_990)
+    process.segment("submit", Slot.ENFORCED, whole)
+    process.segment("settled")
+    seconds = []
+    with Stream(world) as stream:
+        for each in (other, whole):
+            # As after meddling: the whole table is deleted and made anew.
+            inside("pe", f"nft add chain inet {TABLE} stranger")
+            before = time.monotonic()
+            process.segment("submit", Slot.ENFORCED, each)
+            process.segment("settled")
+            seconds.append(time.monotonic() - before)
+    sent = stream.judge()
+    print(f"rebuilt in {seconds}, {sent} new flows meanwhile")
+    assert sent > 200
+    assert process.call("segment.repairs") == 2
+
+
+def test_a_crash_and_a_restart_lose_and_admit_nothing(world: World) -> None:
+    process = started(tables(RULES))
+    try:
+        with Stream(world) as stream:
+            process.kill()
+            time.sleep(0.5)
+            process = started(tables(RULES))
+        assert stream.judge() > 200
+    finally:
+        process.stop()
+
+
+def test_deltas_lead_to_the_tables_of_a_full_compilation(process: NodeProcess) -> None:
+    for seed in range(10):
+        rng, books = Random(seed), Books()  # noqa: S311 - a seeded world
+        policy, before = worlds.policy(rng), worlds.claimants(rng, 6)
+        compiler = IncrementalCompiler(policy, worlds.inventory_of(before), books)
+        process.segment("submit", Slot.ENFORCED, compiler.tables)
+        process.segment("settled")
+        for _ in range(15):
+            process.segment("submit_delta", Slot.ENFORCED, compiler.put(worlds.claimant(rng)))
+            if rng.randrange(2):
+                process.segment("settled")
+        process.segment("settled")
+        stepped = _kernel()
+        process.segment("submit", Slot.ENFORCED, None)
+        process.segment("settled")
+        assert _kernel() != stepped
+        process.segment("submit", Slot.ENFORCED, compiler.tables)
+        process.segment("settled")
+        assert _kernel()[1] == stepped[1]
+    assert process.call("segment.repairs") == 0

@@ -1,0 +1,115 @@
+"""Flows, the map, baselines and evidence over gRPC."""
+
+from __future__ import annotations
+
+import threading
+
+import grpc
+from bulkhead.v1 import flows_pb2
+
+from tests.unit.api.segment_serving import (
+    PARTNER,
+    PAY,
+    POLICY,
+    WEB,
+    Desk,
+    enforce,
+    refused,
+)
+
+
+def test_flows_are_gathered_named_and_filtered(company: Desk) -> None:
+    enforce(company)
+    company.flow(WEB, PAY, 443, count=3)
+    company.flow(PARTNER, PAY, 22)
+    company.flow(WEB, PAY, 443, vrf="blue")
+
+    def found(**wish: object) -> list[tuple[str, str, str, int]]:
+        pieces = company.segment.query_flows(flows_pb2.FlowFilter(**wish))  # type: ignore[arg-type]
+        return [(f.vrf, f.source.workload or f.source.address, f.service, f.count)
+                for piece in pieces for f in piece.flows]  # fmt: skip
+
+    assert found(vrf="red", allowed=True) == [("red", "web", "tcp/443", 3)]
+    assert found(source="partners") == [("red", PARTNER, "tcp/22", 1)]
+    assert found(destination="payroll", service="tcp/1-100") == [("red", PARTNER, "tcp/22", 1)]
+    assert found(vrf="blue") == [("blue", WEB, "tcp/443", 1)]
+    assert found(destination="web") == []
+    company.lose(7)
+    assert next(company.segment.query_flows()).loss.lost == 7
+
+
+def test_a_watch_follows(company: Desk) -> None:
+    stream = company.segment.watch_flows(flows_pb2.FlowFilter(vrf="red"))
+    timer = threading.Timer(0.3, lambda: company.flow(WEB, PAY, 443))
+    timer.start()
+    told = next(stream)
+    timer.join()
+    assert (told.flow.source.workload, told.flow.count, told.skipped) == ("web", 1, 0)
+    stream.cancel()  # type: ignore[attr-defined]
+
+
+def test_the_map_has_a_box_for_everybody_and_arrows_by_verdict(company: Desk) -> None:
+    enforce(company)
+    company.segment.attach("lonely", "red", "p1", ["10.0.0.9"], {})
+    company.flow(WEB, PAY, 443)
+    company.flow(PARTNER, PAY, 22, count=2)
+    answer = company.segment.map(flows_pb2.FlowFilter(vrf="red"))
+    kinds = flows_pb2.MapNode
+    assert {(n.name, n.kind, n.members, n.mode) for n in answer.nodes} == {
+        ("web", kinds.KIND_GROUP, 1, "visibility"),
+        ("payroll", kinds.KIND_GROUP, 1, "full"),
+        ("lonely", kinds.KIND_WORKLOAD, 1, "visibility"),
+        ("partners", kinds.KIND_NETWORK_SET, 0, "visibility"),
+    }
+    assert {(e.source, e.destination, e.allowed, e.denied) for e in answer.edges} == {
+        ("web", "payroll", 1, 0), ("partners", "payroll", 0, 2),
+    }  # fmt: skip
+
+
+def test_a_baseline_is_kept_and_suggests_rules(company: Desk) -> None:
+    company.flow(WEB, PAY, 443, count=4)
+    baseline = company.segment.record_baseline("may")
+    assert (baseline.flows, company.segment.record_baseline("may").flows) == (1, 1)
+    company.flow(WEB, PAY, 444)
+    assert [b.flows for b in company.segment.baselines()] == [1]
+    enforce(company, POLICY.replace("modes: {groups: {payroll: full}}", "").replace(
+        "  application: [allow web to payroll on tcp/443]\n", ""))  # fmt: skip
+    advice = company.segment.recommend("may")
+    assert [(p.sentence, p.count) for p in advice.proposals] == [
+        ("allow web to payroll on tcp/443", 4)
+    ]
+    with refused(grpc.StatusCode.NOT_FOUND):
+        company.segment.recommend("june")
+    span = flows_pb2.RecordBaselineRequest(name="may")
+    span.until.FromSeconds(5)
+    with refused(grpc.StatusCode.ALREADY_EXISTS):
+        company.segment.flows.RecordBaseline(span)
+
+
+def test_evidence_of_a_scope(company: Desk) -> None:
+    digest = enforce(company)
+    company.flow(WEB, PAY, 443, count=2)
+    company.flow(PARTNER, PAY, 22)
+    company.flow(WEB, "10.0.0.50", 80)  # nobody of the scope
+    company.segment.tag("pay", {"owner": "hr"})
+    company.lose(3)
+    answer = company.segment.get_evidence("scope=pci")
+    assert (answer.revision, answer.node, answer.loss.lost) == (digest, "pe1", 3)
+    assert [m.workload for m in answer.members] == ["pay"]
+    allowed = {(p.source, p.destination, p.service, p.rule, p.count) for p in answer.allowed}
+    assert allowed == {("web", "payroll", "tcp/443", "application/10", 2)}
+    assert [(d.source.address, d.service, d.rule) for d in answer.denied] == [
+        (PARTNER, "tcp/22", "security/10")
+    ]
+    assert [(c.move, c.why) for c in answer.changes] == [("stage", "test"), ("promote", "go")]
+    assert [(c.workload, c.change) for c in answer.membership_changes] == [
+        ("pay", "attached"), ("pay", "tagged"),
+    ]  # fmt: skip
+
+
+def test_changes_are_in_the_audit_log(company: Desk) -> None:
+    company.segment.tag("web", {"env": "prod"})
+    last = company.running.audit[-1]
+    assert last["method"] == "/bulkhead.v1.Workloads/TagWorkload"
+    assert "env=prod" in last["after"]
+    assert "env=prod" not in last["before"]
