@@ -18,7 +18,7 @@ body{margin:2rem auto;max-width:1400px;padding:0 1.5rem;background:#fff;color:#1
 font-family:ui-sans-serif,system-ui,'Segoe UI',Helvetica,Arial,sans-serif}
 h1{font-size:1.35rem;margin:0 0 1rem}table{border-collapse:collapse;margin-top:2rem;
 font-size:.86rem;width:100%}th,td{text-align:left;padding:.4rem .7rem;
-border-bottom:1px solid #e4e7eb}th{color:#52606d;font-weight:600}td.n{text-align:right}
+border-bottom:1px solid #e4e7eb}th{color:#52606d;font-weight:600}th.n,td.n{text-align:right}
 svg{width:100%;height:auto}
 """
 
@@ -33,7 +33,8 @@ def page(answer: pb.GetMapResponse, node: str) -> str:
             f"<title>{title}</title><style>{_STYLE}</style></head><body>",
             f"<h1>{title}</h1>",
             picture(answer),
-            "<table><tr><th>VRF<th>From<th>To<th>Services<th>Allowed<th>Denied<th>Last seen</tr>",
+            "<table><tr><th>VRF<th>From<th>To<th>Services",
+            '<th class="n">Allowed<th class="n">Denied<th>Last seen (UTC)</tr>',
             *_rows(answer),
             "</table></body></html>",
         ]
