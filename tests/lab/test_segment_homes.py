@@ -10,7 +10,6 @@ import pytest
 from controlplane.model.prefix import IPAddress, host_prefix
 from controlplane.segment.compile import Books, compile_policy
 from controlplane.segment.document import parse_policy
-from controlplane.segment.enforcer import Slot
 from controlplane.segment.homes import ELSEWHERE, Homes
 from controlplane.segment.tables import MapDelta
 from controlplane.segment.workload import Inventory, Workload
@@ -18,6 +17,7 @@ from pe.segment.program import TABLE
 from tests.lab import segment_node as node
 from tests.lab.agents import inside, until
 from tests.lab.segment_node import NodeProcess, World
+from tests.lab.segment_traffic import started
 
 pytestmark = pytest.mark.lab
 
@@ -29,13 +29,6 @@ RULES = f"modes: {{default: full}}\nrules: [allow tier=web to tier=db on udp/{PO
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    with node.world() as made:
-        inside("pe", "sysctl -qw net.netfilter.nf_conntrack_checksum=0")
-        yield made
-
-
-@pytest.fixture(scope="module")
 def process(world: World) -> Iterator[NodeProcess]:
     """A PE that allows web to db, in both VRFs, wherever they are."""
     workloads = [
@@ -44,20 +37,11 @@ def process(world: World) -> Iterator[NodeProcess]:
         for vrf in node.ZONES
     ]
     inventory = Inventory(frozenset(node.ZONES), tuple(workloads))
-    started = NodeProcess("pe")
+    process = started(compile_policy(parse_policy(RULES), inventory, Books()).tables)
     try:
-        started.segment("zones", node.ZONES)
-        tables = compile_policy(parse_policy(RULES), inventory, Books()).tables
-        started.segment("submit", Slot.ENFORCED, tables)
-        started.segment("submit", Slot.STAGED, None)
-        started.apply(node.desired())
-        started.segment("settled")
-        started.call("mark_in_sync")
-        started.call("settled")
-        node.settle_neighbours()
-        yield started
+        yield process
     finally:
-        started.stop()
+        process.stop()
 
 
 @pytest.fixture

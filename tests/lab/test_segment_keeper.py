@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from ipaddress import ip_address
 
 import pytest
@@ -30,25 +29,11 @@ from tests.lab.segment_traffic import (
     RULES,
     WEB,
     Sender,
-    quiet_world,
     started,
     tables,
-    under_rules,
 )
 
 pytestmark = pytest.mark.lab
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    with quiet_world() as made:
-        yield made
-
-
-@pytest.fixture
-def process(world: World) -> Iterator[NodeProcess]:
-    with under_rules(world) as started_one:
-        yield started_one
 
 
 def _counters(process: NodeProcess) -> dict[str, int]:

@@ -21,7 +21,7 @@ from controlplane.segment.tables import Reader
 from controlplane.segment.verdict import Verdict
 from controlplane.segment.workload import Claimant, Inventory
 from tests.lab import segment_node as node
-from tests.lab.agents import inside, until
+from tests.lab.agents import until
 from tests.lab.segment_node import NodeProcess, World
 from tests.property import segment_worlds as worlds
 
@@ -31,13 +31,6 @@ UNROUTED = {"255.255.255.255", "ffff::1"}
 """Addresses that no router forwards to or from."""
 FIRST_SPORT = 10_000
 SEEDS, WALKS, STEPS = 40, 12, 4
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    with node.world() as made:
-        inside("pe", "sysctl -qw net.netfilter.nf_conntrack_checksum=0")
-        yield made
 
 
 @pytest.fixture(scope="module")

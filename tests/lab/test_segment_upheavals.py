@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -29,26 +28,12 @@ from tests.lab.segment_traffic import (
     WEB,
     Sender,
     Stream,
-    quiet_world,
     started,
     tables,
-    under_rules,
 )
 from tests.property import segment_worlds as worlds
 
 pytestmark = pytest.mark.lab
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    with quiet_world() as made:
-        yield made
-
-
-@pytest.fixture
-def process(world: World) -> Iterator[NodeProcess]:
-    with under_rules(world) as started_one:
-        yield started_one
 
 
 def test_without_its_table_nothing_new_passes_and_it_is_made_again(
