@@ -68,7 +68,6 @@ class Conductor:
         self._rule_names: dict[Slot, dict[int, str]] = {}
         self._named_at = -1
         self._tasks: set[asyncio.Task[None]] = set()
-        self._begun = False
 
     # -- the node -----------------------------------------------------------------------------
 
@@ -103,9 +102,7 @@ class Conductor:
 
     def begin(self) -> None:
         """Enough is known: from now on the kernel follows."""
-        if not self._begun:
-            self._begun = True
-            self.sweeper.begin()
+        if not self.director.begun:
             self._carrier.carry(self.director.begin())
 
     async def claims_changed(self, changes: Iterable[ClaimsChanged]) -> None:
@@ -115,7 +112,7 @@ class Conductor:
             self._note_moves(change)
             self._carrier.carry(orders)
             self.sweeper.soon(change.vrf, change.claims)
-        if self._begun:
+        if self.director.begun:
             await self._carrier.settle()
 
     def now(self) -> float:
@@ -257,7 +254,7 @@ class Conductor:
             after = change(before)
             if after == before:
                 return after, 0, 0.0
-            if not self._begun and _enforced(after) != _enforced(before):
+            if not self.director.begun and _enforced(after) != _enforced(before):
                 raise StartingError
             self._store.save_ledger(before, after)
             try:

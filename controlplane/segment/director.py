@@ -52,7 +52,7 @@ class Director:
         self._books = Books()
         self._compilers: dict[Slot, IncrementalCompiler] = {}
         self._homes = HomeBook(population)
-        self._begun = False
+        self.begun = False  # whether orders go to the kernel
         self._ids_by_tags: dict[frozenset[tuple[str, str]], frozenset[int]] = {}
         self._sent: dict[str, frozenset[int]] = {}  # what the router was told last
 
@@ -119,7 +119,7 @@ class Director:
 
     def begin(self) -> list[Order]:
         """From now on orders go to the kernel: all that it should hold."""
-        self._begun = True
+        self.begun = True
         # A former process may have left something staged.
         nothing = [] if self.policy(Slot.STAGED) else [SetTables(Slot.STAGED, None)]
         return [SetHomes(self._homes.homes.copy()), *nothing, *self._rebuild()]
@@ -206,7 +206,7 @@ class Director:
     def _move(self, concerned: Iterable[Place]) -> list[Order]:
         """These places may have another home now."""
         delta = self._homes.settle(concerned)
-        return [ChangeHomes(delta)] if delta and self._begun else []
+        return [ChangeHomes(delta)] if delta and self.begun else []
 
     def _rest(self, lost: Iterable[Place], now: float) -> list[Claimant]:
         orphans = self.population.orphans(lost)
@@ -242,13 +242,13 @@ class Director:
         if wanted == self._zones:
             return None
         self._zones = wanted
-        return self._rebuild() if self._begun else []
+        return self._rebuild() if self.begun else []
 
     def _rebuild(self) -> list[Order]:
         self.version += 1
         held = set(self._compilers)
         self._compilers.clear()
-        if not self._begun:
+        if not self.begun:
             return []
         orders = self._recompile()
         emptied = [SetTables(slot, None) for slot in held - set(self._compilers)]
@@ -256,7 +256,7 @@ class Director:
 
     def _recompile(self) -> list[Order]:
         """Bring each slot to its revision; one that was compiled for the other slot is moved."""
-        if not self._begun:
+        if not self.begun:
             return []
         before, known = self._compilers, self.known_groups()
         ready = {id(compiler.policy): compiler for compiler in before.values()}

@@ -47,16 +47,11 @@ class Sweeper:
         self._settle, self._spawn, self._log = settle, spawn, log
         self._places: dict[str, set[Prefix]] = {}
         self._seconds = 0.0
-        self._begun = False
 
     @property
     def has_work(self) -> bool:
         """Whether changes wait to be held against established flows."""
         return bool(self._places)
-
-    def begin(self) -> None:
-        """From now on the kernel follows: before that, flows are let be."""
-        self._begun = True
 
     def soon(self, vrf: str, places: Iterable[Prefix]) -> None:
         """The groups of whoever is at these places changed: in a moment, end what is open on the
@@ -88,7 +83,7 @@ class Sweeper:
         await asyncio.sleep(max(DELAY, REST * self._seconds))
         places = self._places.pop(vrf)
         await self._settle()
-        if self._begun and vrf in self._director.zones:
+        if self._director.begun and vrf in self._director.zones:
             started = time.perf_counter()
             ended = await self.end_forbidden([vrf], _few_ends(places))
             self._seconds = time.perf_counter() - started

@@ -60,21 +60,35 @@ def exactly(zone: int, slot: Slot, *then: Expression) -> Iterator[Rule]:
     Afterwards the mark is the verdict, which is what ``judged`` would find; if anything is not
     there, the next rule has its turn.
 
-    Each key is loaded anew, from where the rules of ``lookups`` have it too: of a key made from
-    what look-ups found, ``nft list`` (1.0.6) knows no length, and aborts."""
+    Each key is loaded anew, as the rules of ``lookups`` have to: of one made from what look-ups
+    found, ``nft list`` (1.0.6) knows no length, and aborts."""
     prefix = PREFIX[slot]
-    pair = (x.meta("priority", 0), x.meta("mark", 1), x.lookup(f"{prefix}pairs", 0, 0))
-    port = (x.meta("l4proto", 1), x.transport_header("dport", 2, 2, 2))
-    keep, contract = x.set_meta("mark", 0), x.meta("mark", 0)
-    service = (contract, *port, x.lookup(f"{prefix}ports", 0, 0), keep)
     for version in (4, 6):
-        ends: list[Expression] = []
-        for side, there in (("saddr", "priority"), ("daddr", "mark")):
-            address = x.network_header(f"ip{version} {side}", *ADDRESSES[version, side], 1)
-            found = x.lookup(f"{prefix}addresses{version}", 0, 0)
-            ends += (x.constant(zone, 0), address, found, x.set_meta(there, 0))
         family = (x.meta("nfproto", 0), x.equal(0, PROTOCOLS[version]))
-        yield (*family, *ends, *pair, keep, *service, *then)
+        of_zone, addresses = x.constant(zone, 0), f"{prefix}addresses{version}"
+        source = _address(version, "saddr", of_zone, addresses)
+        destination = _address(version, "daddr", of_zone, addresses)
+        yield (*family, *source, *destination, *_pair(prefix), *_port(prefix, "ports"), *then)
+
+
+def _address(version: int, side: str, zone: Expression, table: str) -> Rule:
+    """Zone and address -> identity: of the source in the priority, else in the mark."""
+    address = x.network_header(f"ip{version} {side}", *ADDRESSES[version, side], 1)
+    kept = x.set_meta("priority" if side == "saddr" else "mark", 0)
+    return (zone, address, x.lookup(table, 0, 0), kept)
+
+
+def _pair(prefix: str) -> Rule:
+    """Two identities -> contract, in the mark."""
+    identities = (x.meta("priority", 0), x.meta("mark", 1))
+    return (*identities, x.lookup(f"{prefix}pairs", 0, 0), x.set_meta("mark", 0))
+
+
+def _port(prefix: str, table: str) -> Rule:
+    """Contract, protocol and port -> verdict, in the mark."""
+    contract, protocol = x.meta("mark", 0), x.meta("l4proto", 1)
+    port = x.transport_header("dport", 2, 2, 2)
+    return (contract, protocol, port, x.lookup(prefix + table, 0, 0), x.set_meta("mark", 0))
 
 
 def lookups(prefix: str) -> Iterator[tuple[str, Chain]]:
@@ -95,35 +109,27 @@ def lookups(prefix: str) -> Iterator[tuple[str, Chain]]:
 
 def _identity(prefix: str, version: int, side: str, then: str) -> Iterator[Rule]:
     """Zone (the mark) and address -> identity, of the source or of the destination."""
-    offset, size = ADDRESSES[version, side]
-    go = x.verdict("goto", prefix + then)
     for name in (f"addresses{version}", f"ranges{version}"):
-        yield (
-            x.meta("mark", 0),
-            x.network_header(f"ip{version} {side}", offset, size, 1),
-            x.lookup(prefix + name, 0, 0),
-            x.set_meta("priority" if side == "saddr" else "mark", 0),
-            go,
-        )
+        found = _address(version, side, x.meta("mark", 0), prefix + name)
+        yield (*found, x.verdict("goto", prefix + then))
 
 
 def _contract(prefix: str) -> Iterator[Rule]:
     """Two identities -> contract."""
-    source, destination = x.meta("priority", 0), x.meta("mark", 1)
-    go = (x.set_meta("mark", 0), x.verdict("goto", f"{prefix}contract"))
-    yield (source, destination, x.lookup(f"{prefix}pairs", 0, 0), *go)
-    yield (source, x.lookup(f"{prefix}sources", 0, 0), *go)
-    yield (destination, x.lookup(f"{prefix}destinations", 1, 0), *go)
+    goto = x.verdict("goto", f"{prefix}contract")
+    go = (x.set_meta("mark", 0), goto)
+    yield (*_pair(prefix), goto)
+    yield (x.meta("priority", 0), x.lookup(f"{prefix}sources", 0, 0), *go)
+    yield (x.meta("mark", 1), x.lookup(f"{prefix}destinations", 1, 0), *go)
 
 
 def _service(prefix: str) -> Iterator[Rule]:
     """Contract, protocol and port or ICMP type -> verdict."""
     contract, protocol = x.meta("mark", 0), x.meta("l4proto", 1)
-    port = x.transport_header("dport", 2, 2, 2)
     kind = x.transport_header("icmp type", 0, 1, 2)
     done = (x.set_meta("mark", 0), x.verdict("return"))
-    yield (contract, protocol, port, x.lookup(f"{prefix}ports", 0, 0), *done)
-    yield (contract, protocol, port, x.lookup(f"{prefix}port_ranges", 0, 0), *done)
+    yield (*_port(prefix, "ports"), x.verdict("return"))
+    yield (*_port(prefix, "port_ranges"), x.verdict("return"))
     yield (contract, protocol, kind, x.lookup(f"{prefix}icmp", 0, 0), *done)
     yield (contract, protocol, x.lookup(f"{prefix}protocols", 0, 0), *done)
     yield (contract, x.lookup(f"{prefix}contracts", 0, 0), *done)

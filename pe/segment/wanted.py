@@ -52,11 +52,10 @@ class Wanted:
         ours = {name: port for name, port in ports.items() if port.vrf in (self.zones or ())}
         if ours == self.ports:
             return
-        before = self._by_port(self.ports, ours)
-        after = self._by_port(ours, self.ports)
-        self.ports = ours
+        before, self.ports = self.ports, ours
         if not self.whole:
-            self.changes.append(difference(before, after))
+            change = difference(self._by_port(before, ours), self._by_port(ours, before))
+            self.changes.append(change)
 
     def _by_port(self, ports: dict[str, Port], others: dict[str, Port]) -> Elements:
         """What depends on ports; of the homes only what is not the same with the others."""
@@ -87,14 +86,12 @@ class Wanted:
     def change_homes(self, delta: Delta) -> None:
         """Change the homes. Raises KeyError if they are not what the delta was made from."""
         fresh = self.numbers.know(port for change in delta.values() for port in change.put.values())
-        made = self._homes().delta(delta, self.homes)
+        encoder = HomeEncoder(self.zones or {}, self.ports, self.numbers)
+        made = encoder.delta(delta, self.homes)
         apply(delta, self.homes)
         if not self.whole:
             self.changes.append({name: ((), found) for name, found in fresh.items() if found})
             self.changes.append(made)
-
-    def _homes(self) -> HomeEncoder:
-        return HomeEncoder(self.zones or {}, self.ports, self.numbers)
 
     def take_change(self) -> Change | None:
         """The deltas since the last time as one; None if all is to be worked out."""
