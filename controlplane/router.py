@@ -10,9 +10,6 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from controlplane.bgp.peer_state import PeerState
-from controlplane.decisions import Decisions
-from controlplane.instant import Instant
-from controlplane.limits import RouteLimits
 from controlplane.model.effects import Effects
 from controlplane.model.events import (
     EndOfRib,
@@ -34,18 +31,21 @@ from controlplane.model.events import (
     WorkloadAttached,
     WorkloadDetached,
 )
+from controlplane.model.instant import Instant
 from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
-from controlplane.reload import Reload
-from controlplane.scratch import ScratchRoom
-from controlplane.sessions import Sessions
-from controlplane.start_of_day import NEVER, StartOfDay
-from controlplane.state import RouterState
-from controlplane.vpn.hops import NextHopBook
+from controlplane.routing.decision_process import DecisionProcess
+from controlplane.routing.initial_sync import NEVER, InitialSync
+from controlplane.routing.limits import RouteLimits
+from controlplane.routing.reload import Reload
+from controlplane.routing.selftest_vrfs import SelftestVrfs
+from controlplane.routing.sessions import Sessions
+from controlplane.routing.state import RouterState
 from controlplane.vpn.labels import LabelLedger
+from controlplane.vpn.next_hop_resolver import NextHopResolver
+from controlplane.vpn.next_hop_tracker import NextHopTracker
 from controlplane.vpn.plan import IntentRefusedError, plan_vrfs
-from controlplane.vpn.underlay import Underlay
 from controlplane.vpn.vrf import Vrf
 
 
@@ -54,12 +54,12 @@ class Router:
 
     def __init__(self, ledger: LabelLedger | None = None) -> None:
         self.state = RouterState(ledger or LabelLedger())
-        self._start = StartOfDay(self.state)
-        self._decisions = Decisions(self.state)
+        self._start = InitialSync(self.state)
+        self._decisions = DecisionProcess(self.state)
         self._sessions = Sessions(self.state)
         self._limits = RouteLimits(self.state, self._decisions.leaks)
         self._reload = Reload(self.state, self._decisions, self._sessions)
-        self.scratch = ScratchRoom(self.state)
+        self.scratch = SelftestVrfs(self.state)
 
     # -- the turn -----------------------------------------------------------------------------
 
@@ -186,11 +186,11 @@ class Router:
         return self.state.peers
 
     @property
-    def hops(self) -> NextHopBook:
+    def hops(self) -> NextHopTracker:
         """The next hops in use."""
         return self.state.hops
 
     @property
-    def underlay(self) -> Underlay:
+    def underlay(self) -> NextHopResolver:
         """The way to the other PEs."""
         return self.state.underlay

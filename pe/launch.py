@@ -12,26 +12,26 @@ from pathlib import Path
 
 import msgspec
 
-from controlplane.api.segment_services import segment_services
-from controlplane.api.selftest_service import selftest_service
+from controlplane.api.access.rpc_metrics import RpcMetrics
 from controlplane.api.server import ApiServer, both, serve_api
-from controlplane.api.tally import Tally
-from controlplane.api.view import ReloadRefusedError, ReloadReport
-from controlplane.instant import Instant
+from controlplane.api.services.policy_services import segment_services
+from controlplane.api.services.selftest_service import selftest_service
 from controlplane.model.events import IntentChanged
+from controlplane.model.instant import Instant
 from controlplane.model.intent import NodeIntent
+from controlplane.model.view import ReloadRefusedError, ReloadReport
 from controlplane.router import Router
 from controlplane.speaker.pool import SpeakerPool
 from controlplane.store.database import StoreError
 from controlplane.store.embedded import open_store
-from pe import collector
-from pe.agent import Agent
 from pe.config import ConfigErrors, read_config
-from pe.inbox import Inbox
-from pe.journal import LEVELS, Journal
+from pe.dataplane.reconciler import DataplaneReconciler
+from pe.event_queue import EventQueue
 from pe.metrics.service import Metrics
 from pe.node import Log, Node, run_until_signal
-from pe.segmentation import Segmentation
+from pe.policy_control import Segmentation
+from pe.process import gc_tuning as collector
+from pe.process.journal import LEVELS, Journal
 from pe.selftest.run import Selftest
 from pe.view.node_view import LiveView
 
@@ -80,7 +80,7 @@ class Reloader:
     """Reads the configuration again and hands it to the node, or refuses it whole."""
 
     def __init__(
-        self, path: Path, intent: NodeIntent, router: Router, inbox: Inbox, journal: Journal
+        self, path: Path, intent: NodeIntent, router: Router, inbox: EventQueue, journal: Journal
     ) -> None:
         self._router = router
         self._api: ApiServer | None = None
@@ -207,11 +207,11 @@ def run(intent: NodeIntent, path: Path, journal: Journal, disabled_guards: froze
 async def _run(
     intent: NodeIntent, path: Path, journal: Journal, disabled_guards: frozenset[str]
 ) -> None:
-    inbox = Inbox()
+    inbox = EventQueue()
     store = open_store(Path(intent.state_dir))
     router = Router(store.load_labels())
     log = line_writer(journal)
-    actor = Agent(
+    actor = DataplaneReconciler(
         emit=inbox.put,
         log=log,
         disabled_guards=disabled_guards,
@@ -229,7 +229,7 @@ async def _run(
     segments = Segmentation(store.segment, actor, intent, emit=inbox.put, log=log)
     node = Node(router, actor, speakers, store, inbox, log, segments)
     reloader = Reloader(path, intent, router, inbox, journal)
-    tally = Tally()
+    tally = RpcMetrics()
     view = LiveView(node, actor, speakers, reloader, segments, tally, journal)
     await segments.start()
     selftest = Selftest(router, actor, reloader, inbox.put, log)
@@ -242,7 +242,7 @@ async def _run(
     await metrics.apply(intent.metrics_socket)
     reloader.attach(api, metrics)
     try:
-        async with collector.out_of_the_way():
+        async with collector.freeze_heap():
             await run_until_signal(node, intent, reloader.on_signal)
     finally:
         await metrics.stop()

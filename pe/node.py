@@ -13,29 +13,29 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from controlplane.instant import Instant
 from controlplane.model.desired import Delta
 from controlplane.model.effects import (
-    ClaimsChanged,
     ConfigureSpeakers,
     Effect,
     Effects,
-    Notice,
+    LogEvent,
+    RemoteEndpointsChanged,
     ResetSession,
     SaveLabels,
     Withdraw,
 )
 from controlplane.model.events import IntentChanged, TimePassed
+from controlplane.model.instant import Instant
 from controlplane.model.intent import NodeIntent, PeerIntent
 from controlplane.model.peer import PeerId
 from controlplane.router import Router
-from pe.inbox import Inbox
+from pe.event_queue import EventQueue
 
 SETTLE_SECONDS = 10.0
 
 
 class Actor(Protocol):
-    """The acting half, as the node sees it (``pe.agent.Agent``)."""
+    """The acting half, as the node sees it (``pe.dataplane.reconciler.Agent``)."""
 
     async def start(self) -> None:
         """Read what is, and follow it."""
@@ -74,12 +74,12 @@ class LabelStore(Protocol):
 
 
 class Segments(Protocol):
-    """Microsegmentation, as the node sees it (``pe.segmentation``)."""
+    """Microsegmentation, as the node sees it (``pe.policy_control``)."""
 
     def layout(self, intent: NodeIntent, zones: dict[str, int]) -> None:
         """The node's VRFs are these now, with these conntrack zones; before they open."""
 
-    async def claims_changed(self, changes: Sequence[ClaimsChanged]) -> None:
+    async def claims_changed(self, changes: Sequence[RemoteEndpointsChanged]) -> None:
         """Whose addresses these are now; returns once the kernel knows."""
 
     def begin(self) -> None:
@@ -95,7 +95,7 @@ class Node:
 
     def __init__(
         self, router: Router, actor: Actor, speakers: Speakers, store: LabelStore,
-        inbox: Inbox, log: Log, segments: Segments | None = None,
+        inbox: EventQueue, log: Log, segments: Segments | None = None,
     ) -> None:  # fmt: skip
         self.router = router
         self.actor = actor
@@ -140,7 +140,7 @@ class Node:
         if configured:
             self._sessions = {p.peer: p for p in configured[-1].peers}
             self.speakers.configure(configured[-1].peers)
-        done = (*first, ConfigureSpeakers, ClaimsChanged)
+        done = (*first, ConfigureSpeakers, RemoteEndpointsChanged)
         self.speakers.perform([a for a in actions if not isinstance(a, done)])
         if effects.in_sync and not self._told_in_sync:
             self._told_in_sync = True
@@ -157,7 +157,9 @@ class Node:
             self._laid_out = intent
             zones = {vrf.name: vrf.zone for vrf in self.router.vrfs.values()}
             self._segments.layout(intent, zones)
-        claims = [action for action in effects.actions if isinstance(action, ClaimsChanged)]
+        claims = [
+            action for action in effects.actions if isinstance(action, RemoteEndpointsChanged)
+        ]
         if claims:
             await self._segments.claims_changed(claims)
 
@@ -166,7 +168,7 @@ class Node:
         for action in actions:
             if isinstance(action, SaveLabels):
                 self._store.save_labels(action)
-            elif isinstance(action, Notice):
+            elif isinstance(action, LogEvent):
                 self._log(action.level, action.event, action.fields)
             else:
                 rest.append(action)

@@ -16,8 +16,8 @@ from bulkhead.client import Node, connect
 from bulkhead.v1 import node_pb2 as pb
 
 from labs.lab import RunningLab, running
-from pe.segment.judge import VERDICT_MAPS
-from pe.segment.nft_wire import SegmentSocket
+from pe.nft.wire import SegmentSocket
+from pe.policy.lookup import VERDICT_MAPS
 from perf import segment_world as world
 from perf.fleet_lab import ASKERS, CE_PORTS, FAR, NEAR, lab
 from perf.fleet_probes import TagProbes

@@ -15,7 +15,7 @@ import grpc
 import msgspec
 
 from labs.lab import LabError
-from pe import collector
+from pe.process import gc_tuning as collector
 from perf import fleet, segment_changes, segment_forwarding, segment_telemetry
 from perf.guest import KERNEL_FILE
 from perf.machine import pace
@@ -73,7 +73,7 @@ async def _on_one(part: str, plan: Plan) -> SegmentRun:
     """The parts that need one PE, in this process."""
     # As in a node: the collector is out of the way.
     with sites(1) as (site,), inside(site.pe):
-        async with collector.out_of_the_way():
+        async with collector.freeze_heap():
             half = Half()
             await half.start(site)
             try:

@@ -8,11 +8,11 @@ from time import perf_counter
 
 import msgspec
 
-from controlplane.segment.compile import Books
-from controlplane.segment.enforcer import Slot
-from controlplane.segment.incremental import IncrementalCompiler
-from controlplane.segment.tables import Delta, delta_size
-from pe.segment.keeper import SegmentKeeper
+from controlplane.policy.compile.full import IdAllocators
+from controlplane.policy.compile.incremental import IncrementalCompiler
+from controlplane.policy.compile.tables import Delta, delta_size
+from controlplane.policy.enforcer import Slot
+from pe.policy.manager import PolicyMapManager
 from perf import segment_text as text
 from perf import segment_world as world
 from perf.segment_node import CORE, VRF, ZONE, Sender, Site, run
@@ -32,9 +32,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seconds: int = 15
 
 
-async def tag_changes(keeper: SegmentKeeper, plan: Plan) -> Changes:
+async def tag_changes(keeper: PolicyMapManager, plan: Plan) -> Changes:
     """One workload after the other changes its tier: from the tag to the kernel."""
-    maker = IncrementalCompiler(world.policy(), world.inventory(plan.workloads), Books())
+    maker = IncrementalCompiler(world.policy(), world.inventory(plan.workloads), IdAllocators())
     await _hold(keeper, maker, plan)
     run("nft", "-f", "-", stdin=text.table(maker.tables))
     compiled, enforced, by_program = list[float](), list[float](), list[float]()
@@ -61,7 +61,7 @@ async def tag_changes(keeper: SegmentKeeper, plan: Plan) -> Changes:
     )  # fmt: skip
 
 
-async def _hold(keeper: SegmentKeeper, maker: IncrementalCompiler, plan: Plan) -> None:
+async def _hold(keeper: PolicyMapManager, maker: IncrementalCompiler, plan: Plan) -> None:
     keeper.submit_homes(world.homes(plan.workloads))
     keeper.submit(Slot.ENFORCED, maker.tables)
     keeper.submit(Slot.STAGED, None)
@@ -79,7 +79,7 @@ def _changed(maker: IncrementalCompiler, number: int, plan: Plan) -> tuple[Delta
     return delta, took
 
 
-async def _ours(keeper: SegmentKeeper, delta: Delta) -> float:
+async def _ours(keeper: PolicyMapManager, delta: Delta) -> float:
     before = perf_counter()
     keeper.submit_delta(Slot.ENFORCED, delta)
     await keeper.settled()
@@ -94,10 +94,10 @@ def _by_program(delta: Delta) -> float:
     return perf_counter() - before
 
 
-async def rebuilds(keeper: SegmentKeeper, site: Site, plan: Plan) -> Rebuild:
+async def rebuilds(keeper: PolicyMapManager, site: Site, plan: Plan) -> Rebuild:
     """The table is made anew several times, while every packet opens a flow and every other one
     must not pass."""
-    maker = IncrementalCompiler(world.policy(), world.inventory(plan.workloads), Books())
+    maker = IncrementalCompiler(world.policy(), world.inventory(plan.workloads), IdAllocators())
     await _hold(keeper, maker, plan)
     _count_at_the_core(site)
     sender = Sender(site, plan.rate, plan.seconds, (world.ALLOWED, world.DENIED))
@@ -119,7 +119,7 @@ async def rebuilds(keeper: SegmentKeeper, site: Site, plan: Plan) -> Rebuild:
     )  # fmt: skip
 
 
-async def _rebuild(keeper: SegmentKeeper) -> float:
+async def _rebuild(keeper: PolicyMapManager) -> float:
     before = perf_counter()
     keeper.doubt()
     await keeper.settled()

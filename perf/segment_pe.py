@@ -19,10 +19,10 @@ from typing import Self
 
 import msgspec
 
-from controlplane.segment.enforcer import Slot
-from controlplane.segment.flowbook import FlowBook
-from pe.agent import Agent
-from pe.segment.keeper import SegmentKeeper
+from controlplane.policy.enforcer import Slot
+from controlplane.policy.insight.flowbook import FlowBook
+from pe.dataplane.reconciler import DataplaneReconciler
+from pe.policy.manager import PolicyMapManager
 from perf import segment_world as world
 from perf.segment_node import VRF, ZONE, Site, desired, run, settle_neighbours
 
@@ -91,8 +91,8 @@ class Half:
     """An agent and a keeper of verdict tables, as in a node, with the VRF and its routes."""
 
     def __init__(self) -> None:
-        self.agent = Agent(emit=lambda _: None, log=_log)
-        self.keeper = SegmentKeeper(
+        self.agent = DataplaneReconciler(emit=lambda _: None, log=_log)
+        self.keeper = PolicyMapManager(
             log=_log, require=self.agent.require_verdicts, generations=self.agent.generations
         )
 

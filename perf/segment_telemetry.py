@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from controlplane.segment.enforcer import FlowRecord, Slot
-from controlplane.segment.flowbook import FlowBook
-from pe.segment.keeper import SegmentKeeper
+from controlplane.policy.enforcer import FlowRecord, Slot
+from controlplane.policy.insight.flowbook import FlowBook
+from pe.policy.manager import PolicyMapManager
 from perf import segment_world as world
 from perf.segment_node import CLIENT, VRF, ZONE, Site
 from perf.segment_results import Telling
@@ -30,7 +30,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 5.0
 
 
-async def tellings(keeper: SegmentKeeper, site: Site, plan: Plan) -> list[Telling]:
+async def tellings(keeper: PolicyMapManager, site: Site, plan: Plan) -> list[Telling]:
     """One after the other; the sender is the kernel, and every packet opens a flow."""
     found = []
     for staged, rates in ((False, plan.rates), (True, plan.staged_rates)):
@@ -46,7 +46,7 @@ async def tellings(keeper: SegmentKeeper, site: Site, plan: Plan) -> list[Tellin
 
 
 async def _telling(
-    keeper: SegmentKeeper, site: Site, rate: int, seconds: float, *, staged: bool
+    keeper: PolicyMapManager, site: Site, rate: int, seconds: float, *, staged: bool
 ) -> Telling:
     book = FlowBook()
 

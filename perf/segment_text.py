@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
-from controlplane.segment.enforcer import Slot
-from controlplane.segment.tables import Delta, Tables
-from pe.segment.elements import Encoder
-from pe.segment.judge import PREFIX, VERDICT_MAPS
-from pe.segment.shapes import Map
+from controlplane.policy.compile.tables import Delta, Tables
+from controlplane.policy.enforcer import Slot
+from pe.nft.model import Map
+from pe.policy.elements import Encoder
+from pe.policy.lookup import PREFIX, VERDICT_MAPS
 from perf.segment_node import VRF, ZONE
 
 TABLE = "inet copied"

@@ -6,12 +6,12 @@ import functools
 from ipaddress import IPv4Address
 
 from controlplane.model.prefix import host_prefix
-from controlplane.segment.compile import Books, compile_policy, prefixes_of
-from controlplane.segment.document import parse_policy
-from controlplane.segment.homes import Homes
-from controlplane.segment.policy import Policy
-from controlplane.segment.tables import Tables
-from controlplane.segment.workload import Inventory, Workload
+from controlplane.model.workload import Inventory, Workload
+from controlplane.policy.compile.full import IdAllocators, compile_policy, prefixes_of
+from controlplane.policy.compile.tables import Tables
+from controlplane.policy.endpoints.source_bindings import SourceBindings
+from controlplane.policy.language.document import parse_policy
+from controlplane.policy.language.policy import Policy
 from perf.segment_node import CE_PORT, VRF
 
 FIRST = int(IPv4Address("10.1.0.0"))
@@ -62,10 +62,12 @@ def address(number: int) -> str:
 def tables(workloads: int, tiers: int = TIERS) -> Tables:
     """Their tables. Shared: not to be changed."""
     made = inventory(workloads, tiers)
-    return compile_policy(policy(tiers), made, Books()).tables
+    return compile_policy(policy(tiers), made, IdAllocators()).tables
 
 
-def homes(workloads: int) -> Homes:
+def homes(workloads: int) -> SourceBindings:
     """Where they live: all behind the one port."""
     made = inventory(workloads).claimants()
-    return Homes({(VRF, prefix.packed): CE_PORT for each in made for prefix in prefixes_of(each)})
+    return SourceBindings(
+        {(VRF, prefix.packed): CE_PORT for each in made for prefix in prefixes_of(each)}
+    )

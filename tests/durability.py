@@ -18,8 +18,8 @@ from bulkhead.client import connect
 from bulkhead.segment import Segment
 from bulkhead.v1 import policy_pb2 as pb
 
-from controlplane.api.audit import first_break
-from controlplane.segment.revision import Ledger, State
+from controlplane.api.access.audit import first_break
+from controlplane.policy.language.revision import Ledger, State
 from controlplane.store import open_store
 from labs.waiting import until
 

@@ -6,10 +6,10 @@ import errno
 from dataclasses import replace
 
 from controlplane.model.prefix import Prefix
-from pe.kernel.next_hop_wire import Content, Group, Leg
-from pe.kernel.ownership import PORT_ALIAS, PROTOCOL, VOID_ALIAS, VRF_ALIAS
-from pe.plan import ops
-from pe.state import Link, PortAddress, Structure
+from pe.devices import ops
+from pe.fib.next_hop_wire import Content, Group, Member
+from pe.model.state import Link, PortAddress, Structure
+from pe.netlink.ownership import PORT_ALIAS, PROTOCOL, VOID_ALIAS, VRF_ALIAS
 
 
 class FakeStructure:
@@ -43,7 +43,7 @@ class FakeStructure:
                 self._create(Link(0, name, "vrf", alias=VRF_ALIAS, table=table))
                 closed = [route for route in state.last_resorts if route.table == table]
                 assert len(closed) == 2, "a VRF before its last resort"
-            case ops.CreateVoid(name):
+            case ops.CreateBlackhole(name):
                 self._create(Link(0, name, "dummy", alias=VOID_ALIAS, mtu=1500))
             case ops.CreateVlan(name, parent, vlan):
                 assert parent in links
@@ -100,7 +100,7 @@ class FakeNextHops:
 
     def put(self, identifier: int, content: Content) -> None:
         self.calls.append(("put", identifier))
-        if isinstance(content, Leg) and content.oif in self.broken:
+        if isinstance(content, Member) and content.oif in self.broken:
             raise OSError(errno.ENETDOWN, "the device is down")
         before = self.objects.get(identifier)
         if before and isinstance(before, Group) != isinstance(content, Group):
@@ -122,9 +122,9 @@ class FakeNextHops:
         legs = [self.objects.get(leg) for leg, _ in group.members]
         if not legs or len(dict(group.members)) != len(legs):
             raise OSError(errno.EINVAL, "an empty group, or one leg twice")
-        if not all(isinstance(leg, Leg) for leg in legs):
+        if not all(isinstance(leg, Member) for leg in legs):
             raise OSError(errno.EINVAL, "no such leg")
-        if len(legs) > 1 and any(isinstance(leg, Leg) and not leg.oif for leg in legs):
+        if len(legs) > 1 and any(isinstance(leg, Member) and not leg.oif for leg in legs):
             raise OSError(errno.EINVAL, "a discard in a group of several")
 
     def remove(self, identifier: int) -> None:
@@ -143,7 +143,7 @@ class FakeNextHops:
     def flush(self, oif: int) -> None:
         """The device has lost its carrier (nexthop_flush_dev)."""
         for identifier, content in list(self.objects.items()):
-            if isinstance(content, Leg) and content.oif == oif:
+            if isinstance(content, Member) and content.oif == oif:
                 self.remove(identifier)
 
 

@@ -14,24 +14,24 @@ from bulkhead.v1 import node_pb2, node_pb2_grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from controlplane.api.admission import Admission
-from controlplane.api.audit import AuditLog
-from controlplane.api.caller import Caller, UnixPeer, certified_caller, local_caller
-from controlplane.api.gate import Gate, tcp_listener, unix_listener
-from controlplane.api.limits import (
+from controlplane.api.access.admission import Admission
+from controlplane.api.access.audit import AuditLog
+from controlplane.api.access.caller import Caller, UnixPeer, certified_caller, local_caller
+from controlplane.api.access.limits import (
     CHANNEL_OPTIONS,
     MAX_RPCS,
     MAX_RPCS_PER_CALLER,
     AtOnce,
     RateLimit,
 )
-from controlplane.api.node_service import NodeService
-from controlplane.api.refusal import Refusal
-from controlplane.api.revocation import Revocation
-from controlplane.api.tally import Tally
-from controlplane.api.tls import Certificates
-from controlplane.api.view import NodeView
+from controlplane.api.access.listener import AcceptProxy, tcp_listener, unix_listener
+from controlplane.api.access.revocation import Revocation
+from controlplane.api.access.rpc_metrics import RpcMetrics
+from controlplane.api.access.status import StatusError
+from controlplane.api.access.tls import Certificates
+from controlplane.api.services.node_service import NodeService
 from controlplane.model.intent import ApiGrant, NodeIntent, TcpApiIntent
+from controlplane.model.view import NodeView
 
 SOCKET = "api.sock"
 AUDIT = "audit.log"
@@ -60,7 +60,7 @@ class Journal(Protocol):
 class _Door:
     """One gRPC server behind one gate."""
 
-    gate: Gate
+    gate: AcceptProxy
     server: grpc.aio.Server
 
     async def close(self) -> None:
@@ -77,7 +77,7 @@ class ApiServer:
     journal: Journal
     config_folder: Path = Path()
     more_services: AddServices | None = None
-    tally: Tally = field(default_factory=Tally)
+    tally: RpcMetrics = field(default_factory=RpcMetrics)
     _audit: AuditLog = field(init=False)
     _rate: RateLimit = field(default_factory=RateLimit)
     _at_once: AtOnce = field(default_factory=lambda: AtOnce(MAX_RPCS_PER_CALLER, MAX_RPCS))
@@ -97,7 +97,7 @@ class ApiServer:
         """Listen. Raises OSError if the Unix socket cannot be had."""
         self._make_folders()
         inner = self._inner_folder / "local.sock"
-        gate = Gate(inner)
+        gate = AcceptProxy(inner)
         server = await self._build(lambda context: _local(gate, context))
         server.add_insecure_port(f"unix:{inner}")
         await server.start()
@@ -158,7 +158,7 @@ class ApiServer:
         self._grants = tcp.grants
         inner = self._inner_folder / "remote.sock"
         inner.unlink(missing_ok=True)
-        gate = Gate(inner)
+        gate = AcceptProxy(inner)
         certificates = Certificates(tcp, self.config_folder, self._report)
         try:
             credentials = certificates.credentials()
@@ -186,7 +186,7 @@ class ApiServer:
             if self._rate.take(_NOTES):
                 self.journal.warning("api_certificate_refused", who=caller.identity,
                                      reason=objection)  # fmt: skip
-            raise Refusal(grpc.StatusCode.UNAUTHENTICATED, objection)
+            raise StatusError(grpc.StatusCode.UNAUTHENTICATED, objection)
         return caller
 
     def _report_revocation(self, text: str) -> None:
@@ -207,7 +207,7 @@ async def serve_api(
     *,
     config_folder: Path = Path(),
     more_services: AddServices | None = None,
-    tally: Tally | None = None,
+    tally: RpcMetrics | None = None,
 ) -> ApiServer:
     """Start the API and return it; ``stop`` it at the end, ``apply`` each accepted reload.
 
@@ -215,7 +215,7 @@ async def serve_api(
     services to each server and returns their full names; their methods need a rule in ``roles``.
     Calls are counted in ``tally``.
     """
-    server = ApiServer(view, intent, journal, config_folder, more_services, tally or Tally())
+    server = ApiServer(view, intent, journal, config_folder, more_services, tally or RpcMetrics())
     await server.start()
     return server
 
@@ -233,7 +233,7 @@ def _listener(tcp: TcpApiIntent | None) -> tuple[object, ...]:
     return (tcp.address, tcp.port, tcp.bind_device, *files)
 
 
-def _local(gate: Gate, context: Context) -> Caller | None:
+def _local(gate: AcceptProxy, context: Context) -> Caller | None:
     peer = gate.peer(context.peer())
     return local_caller(peer) if isinstance(peer, UnixPeer) else None
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from controlplane.bgp.outbound import may_leave, to_core
-from controlplane.bgp.path import Path
+from controlplane.bgp.path import BestPathChange, Path
 from controlplane.bgp.sent_routes import SentRoutes, pack
 from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.effects import Announce, Effect, Withdraw
@@ -16,7 +16,6 @@ from controlplane.model.label import Label
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Afi, Family, IPAddress, Prefix
 from controlplane.model.rd import RouteDistinguisher, RouteTarget
-from controlplane.vpn.vrf_table import Change
 
 VPN = {afi: Family.of(afi, vpn=True) for afi in Afi}
 
@@ -25,7 +24,7 @@ Message: TypeAlias = tuple[Family, Attributes, list[Nlri]]
 Withdrawn: TypeAlias = dict[Family, list[Nlri]]
 
 
-class Listener(msgspec.Struct, frozen=True):
+class UpdateGroupMember(msgspec.Struct, frozen=True):
     """A core peer that is up. Of ``asked`` families it gets everything: it asked (RFC 2918), or
     ``is_new`` and knows nothing."""
 
@@ -57,7 +56,7 @@ class VrfExport:
         self.mark = mark
         self.sent = SentRoutes()
 
-    def change(self, changes: Iterable[Change]) -> None:
+    def change(self, changes: Iterable[BestPathChange]) -> None:
         """Best paths of the VRF are others now."""
         for prefix, old, new in changes:
             if (new is not None and new.source.vrf) or (old is not None and old.source.vrf):
@@ -110,11 +109,11 @@ class CoreRibOut:
         for export in self._exports.values():
             export.sent.renew()
 
-    def change(self, vrf: str, changes: Iterable[Change]) -> None:
+    def change(self, vrf: str, changes: Iterable[BestPathChange]) -> None:
         """Best paths of a VRF are others now."""
         self._exports[vrf].change(changes)
 
-    def flush(self, listeners: Sequence[Listener], loopback: IPAddress) -> list[Effect]:
+    def flush(self, listeners: Sequence[UpdateGroupMember], loopback: IPAddress) -> list[Effect]:
         """The words for all peers that are up, withdrawals first."""
         gone, news = self._drain()
         everything = self._everything() if any(one.asked for one in listeners) else []

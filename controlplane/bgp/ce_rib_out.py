@@ -6,13 +6,12 @@ from collections.abc import Iterable
 
 from controlplane.bgp.martians import is_unique
 from controlplane.bgp.outbound import ce_attributes, may_go_to_ce
-from controlplane.bgp.path import Path
+from controlplane.bgp.path import BestPathChange, Path
 from controlplane.bgp.sent_routes import SentRoutes, pack
 from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.effects import Announce, Effect, Withdraw
 from controlplane.model.intent import CePortIntent, PeerIntent
 from controlplane.model.prefix import Afi, Family, IPAddress, Prefix, afi_of
-from controlplane.vpn.vrf_table import Change
 
 UNICAST = {afi: Family.of(afi, vpn=False) for afi in Afi}
 
@@ -69,7 +68,7 @@ class CeRibOut:
             self.sent.renew()
         self.change((prefix, None, path) for prefix, path in best.items())
 
-    def change(self, changes: Iterable[Change]) -> None:
+    def change(self, changes: Iterable[BestPathChange]) -> None:
         """Best paths of the VRF are others now."""
         if not self._families:
             return

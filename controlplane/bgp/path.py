@@ -9,12 +9,14 @@ from __future__ import annotations
 import enum
 from functools import lru_cache
 from ipaddress import IPv4Address
+from typing import TypeAlias
 
 import msgspec
 
 from controlplane.model.attributes import Attributes
 from controlplane.model.desired import NextHopKey
 from controlplane.model.peer import PeerId
+from controlplane.model.prefix import Prefix
 from controlplane.model.rd import RouteDistinguisher
 
 
@@ -93,3 +95,7 @@ def router_id_of(path: Path) -> int:
 @lru_cache(maxsize=4096)
 def _number(router_id: str) -> int:
     return int(IPv4Address(router_id))
+
+
+BestPathChange: TypeAlias = tuple[Prefix, Path | None, Path | None]
+"""A prefix of a VRF, its old best path, its new one."""

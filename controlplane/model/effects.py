@@ -67,7 +67,7 @@ class SaveLabels(msgspec.Struct, frozen=True):
     resting: dict[int, tuple[float, str]]
 
 
-class Claim(msgspec.Struct, frozen=True):
+class RemoteEndpoint(msgspec.Struct, frozen=True):
     """What another PE (or another VRF here) says of a prefix: the group ids of its communities.
 
     ``node`` is the next hop, "" for a VRF of this node; ``moves`` as in ``WorkloadAttached``.
@@ -78,7 +78,7 @@ class Claim(msgspec.Struct, frozen=True):
     moves: int = 0
 
 
-class ClaimsChanged(msgspec.Struct, frozen=True):
+class RemoteEndpointsChanged(msgspec.Struct, frozen=True):
     """Prefixes of a VRF whose best route carries groups now (None: does so no more).
 
     To be in the kernel before the routes themselves: until then nobody knows whose packets
@@ -86,10 +86,10 @@ class ClaimsChanged(msgspec.Struct, frozen=True):
     """
 
     vrf: str
-    claims: dict[Prefix, Claim | None]
+    claims: dict[Prefix, RemoteEndpoint | None]
 
 
-class Notice(msgspec.Struct, frozen=True):
+class LogEvent(msgspec.Struct, frozen=True):
     """A line for the log: ``event`` in snake_case, ``fields`` without secrets."""
 
     level: str
@@ -105,8 +105,8 @@ Effect: TypeAlias = (
     | ResetSession
     | ConfigureSpeakers
     | SaveLabels
-    | ClaimsChanged
-    | Notice
+    | RemoteEndpointsChanged
+    | LogEvent
 )
 
 

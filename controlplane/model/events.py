@@ -10,7 +10,7 @@ from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, IPAddress, Prefix
-from controlplane.model.scratch import Scratch
+from controlplane.model.scratch import SelftestLayout
 
 
 class IntentChanged(msgspec.Struct, frozen=True):
@@ -143,7 +143,7 @@ class WorkloadDetached(msgspec.Struct, frozen=True):
 class SelftestBegan(msgspec.Struct, frozen=True):
     """A selftest wants this to be in the kernel, told to nobody, until it has ended."""
 
-    scratch: Scratch
+    scratch: SelftestLayout
 
 
 class SelftestEnded(msgspec.Struct, frozen=True):

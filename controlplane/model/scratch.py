@@ -9,7 +9,7 @@ from controlplane.model.intent import VrfIntent
 from controlplane.model.prefix import IPAddress, Prefix
 
 
-class FarSite(msgspec.Struct, frozen=True):
+class RemoteSite(msgspec.Struct, frozen=True):
     """A prefix of a scratch VRF that is behind the core: ``labels`` are pushed, outermost first,
     towards ``gateway`` on the scratch core port."""
 
@@ -19,10 +19,10 @@ class FarSite(msgspec.Struct, frozen=True):
     labels: tuple[int, ...]
 
 
-class Scratch(msgspec.Struct, frozen=True):
+class SelftestLayout(msgspec.Struct, frozen=True):
     """VRFs with their ports and neighbours, and one core port. Names must not be those of a
     configuration."""
 
     vrfs: tuple[VrfIntent, ...]
     core_port: str
-    far_sites: tuple[FarSite, ...] = ()
+    far_sites: tuple[RemoteSite, ...] = ()

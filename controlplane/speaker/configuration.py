@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 import msgspec
 
 from controlplane.model.intent import PeerIntent
-from controlplane.speaker.wire import ChildConfiguration
+from controlplane.speaker.wire import WorkerConfiguration
 
 GTSM_TTL = 255
 MOST_RESTART_TIME = 4095
@@ -42,7 +42,7 @@ def render(
     ordered = sorted(peers, key=lambda p: str(p.peer.address))
     neighbors = [_neighbor(p, router_id, restart_time, device, listen_port) for p in ordered]
     keys = {str(p.peer.address): p.md5 for p in ordered if p.md5}
-    return msgspec.json.encode(ChildConfiguration(_PROCESS + "".join(neighbors), keys))
+    return msgspec.json.encode(WorkerConfiguration(_PROCESS + "".join(neighbors), keys))
 
 
 def _neighbor(

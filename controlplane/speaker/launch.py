@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PIPE_SIZE = 1 << 20
-MODULE = "controlplane.speaker.child"
+MODULE = "controlplane.speaker.worker"
 
 
 @dataclass(frozen=True, slots=True)

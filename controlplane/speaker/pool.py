@@ -18,7 +18,7 @@ from controlplane.model.effects import (
 )
 from controlplane.model.events import Event
 from controlplane.model.intent import PeerIntent
-from controlplane.speaker.process import SpeakerProcess, Surroundings
+from controlplane.speaker.process import SpeakerProcess, SpeakerSettings
 from controlplane.speaker.reports import Log
 from controlplane.speaker.session import SessionSnapshot
 
@@ -53,7 +53,7 @@ class SpeakerPool:
         queue_limit: int = QUEUE_LIMIT,
         is_full: Callable[[str], bool] = lambda vrf: False,  # noqa: ARG005
     ) -> None:
-        self._around = Surroundings(
+        self._around = SpeakerSettings(
             run_dir=run_dir,
             user=user,
             router_id=router_id,

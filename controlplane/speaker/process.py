@@ -32,7 +32,7 @@ PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class SpeakerSettings:
     """What all children share. ``device_of`` gives the VRF device of a VRF's name."""
 
     run_dir: Path
@@ -51,7 +51,7 @@ class Surroundings:
 class SpeakerProcess:
     """The child of one VRF, or of the core (``vrf`` empty)."""
 
-    def __init__(self, vrf: str, around: Surroundings) -> None:
+    def __init__(self, vrf: str, around: SpeakerSettings) -> None:
         self.vrf = vrf
         self.sessions: dict[str, Session] = {}
         self._around = around

@@ -94,7 +94,7 @@ class ReportReader:
                 events.append(EndOfRib(session.peer, named_family(report.family)))
             case wire.RefreshReport() if session.established:
                 events.append(RefreshRequested(session.peer, named_family(report.family)))
-            case wire.Trouble():
+            case wire.ConnectFailed():
                 session.last_error = report.reason
 
     def _update(self, session: Session, report: wire.Update, events: list[Event]) -> None:

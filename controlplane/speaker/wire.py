@@ -77,7 +77,7 @@ class Down(msgspec.Struct, tag_field="t", tag="down"):
     reason: str
 
 
-class Trouble(msgspec.Struct, tag_field="t", tag="trouble"):
+class ConnectFailed(msgspec.Struct, tag_field="t", tag="trouble"):
     """A connection attempt failed; told once for each new reason."""
 
     peer: str
@@ -117,7 +117,15 @@ class LogLine(msgspec.Struct, tag_field="t", tag="log"):
 
 
 Report = (
-    Update | EndOfRibReport | RefreshReport | Up | Down | Trouble | Refused | Malformed | LogLine
+    Update
+    | EndOfRibReport
+    | RefreshReport
+    | Up
+    | Down
+    | ConnectFailed
+    | Refused
+    | Malformed
+    | LogLine
 )
 
 
@@ -172,7 +180,7 @@ class Reload(msgspec.Struct, tag_field="t", tag="reload"):
 Command = SendRoutes | SendWithdraw | SendMarker | SendRefresh | Teardown | Reload
 
 
-class ChildConfiguration(msgspec.Struct):
+class WorkerConfiguration(msgspec.Struct):
     """What the child reads from its memory file: ExaBGP's text, and the keys apart from it."""
 
     text: str

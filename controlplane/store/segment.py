@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from controlplane.model.prefix import parse_prefix
-from controlplane.segment.attachment import Attachment, MembershipChange
-from controlplane.segment.canonical import canonical_bytes
-from controlplane.segment.document import policy_from_value
-from controlplane.segment.observed import Flow
-from controlplane.segment.population import Place
-from controlplane.segment.revision import Entry, Ledger, Revision, Signature, State
-from controlplane.segment.workload import Packet, Workload
+from controlplane.model.workload import Packet, Workload
+from controlplane.policy.endpoints.attachment import Attachment, MembershipChange
+from controlplane.policy.endpoints.registry import EndpointKey
+from controlplane.policy.insight.observed import Flow
+from controlplane.policy.language.canonical import canonical_bytes
+from controlplane.policy.language.document import policy_from_value
+from controlplane.policy.language.revision import Entry, Ledger, Revision, Signature, State
 from controlplane.store.database import Database
 
 _ORDER = (State.SUPERSEDED, State.DRAFT, State.STAGED, State.ENFORCED)
@@ -39,7 +39,7 @@ class Kept:
     """What the store had."""
 
     attachments: dict[str, Attachment] = field(default_factory=dict)
-    resting: dict[Place, float] = field(default_factory=dict)
+    resting: dict[EndpointKey, float] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     history: list[MembershipChange] = field(default_factory=list)
     baselines: dict[str, Baseline] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class SegmentStore:
             _note(connection, change)
 
     def forget_attachment(
-        self, name: str, change: MembershipChange, resting: Mapping[Place, float], now: float
+        self, name: str, change: MembershipChange, resting: Mapping[EndpointKey, float], now: float
     ) -> None:
         """A workload is gone, and these places rest; what has rested by `now` is forgotten."""
         with self._database.transaction() as connection:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from controlplane.bgp.decision import DEFAULT_LOCAL_PREF, local_pref
-from controlplane.bgp.path import Path
+from controlplane.bgp.path import BestPathChange, Path
 from controlplane.model.attributes import Attributes, LargeCommunity, Origin
-from controlplane.model.effects import Claim
+from controlplane.model.effects import RemoteEndpoint
 from controlplane.model.prefix import Prefix
-from controlplane.vpn.vrf_table import Change
 
 NO_GROUP = 0
 MOST_MOVES = 1 << 24
@@ -47,7 +46,7 @@ class Marking:
         ]
         return frozenset(found) - {NO_GROUP} if found else None
 
-    def claim(self, path: Path | None) -> Claim | None:
+    def claim(self, path: Path | None) -> RemoteEndpoint | None:
         """What a path from elsewhere claims; None for one without groups and for our sites'."""
         if path is None or not path.attributes.large_communities or path.source.vrf:
             return None
@@ -56,11 +55,11 @@ class Marking:
             return None
         moves = min(max(0, local_pref(path) - DEFAULT_LOCAL_PREF), MOST_MOVES)
         node = str(path.hop.address) if path.source.peer and path.hop.address else ""
-        return Claim(groups, node, moves)
+        return RemoteEndpoint(groups, node, moves)
 
-    def changed(self, changes: Iterable[Change]) -> dict[Prefix, Claim | None]:
+    def changed(self, changes: Iterable[BestPathChange]) -> dict[Prefix, RemoteEndpoint | None]:
         """Prefixes whose claim is another one now."""
-        found: dict[Prefix, Claim | None] = {}
+        found: dict[Prefix, RemoteEndpoint | None] = {}
         for prefix, old, new in changes:
             after = self.claim(new)
             if after != self.claim(old):

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from controlplane.bgp.decision import Metric, best_path
-from controlplane.bgp.path import Path, Source
+from controlplane.bgp.path import BestPathChange, Path, Source
 from controlplane.model.desired import NextHopKey
 from controlplane.model.prefix import Prefix
 from controlplane.model.rd import RouteDistinguisher
 
 Slot: TypeAlias = tuple[Source, RouteDistinguisher | None]
-Change: TypeAlias = tuple[Prefix, Path | None, Path | None]  # old best, new best
 Candidates: TypeAlias = Path | tuple[Path, ...]
 
 
@@ -85,10 +84,10 @@ class VrfTable:
         self.dirty.update(dict.fromkeys(self.best))
         self._candidates.clear()
 
-    def decide(self, metric: Metric) -> list[Change]:
+    def decide(self, metric: Metric) -> list[BestPathChange]:
         """Choose anew for what is marked; gives (prefix, old best, new best) where they differ."""
         choose = _Chooser(metric)
-        changes: list[Change] = []
+        changes: list[BestPathChange] = []
         best, candidates = self.best, self._candidates
         for prefix in self.dirty:
             found = candidates.get(prefix)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controlplane.bgp.path import Path, Protocol, Source
+from controlplane.bgp.path import BestPathChange, Path, Protocol, Source
 from controlplane.model.attributes import Attributes
 from controlplane.model.desired import NextHopKey
-from controlplane.model.effects import ClaimsChanged
+from controlplane.model.effects import RemoteEndpointsChanged
 from controlplane.model.events import WorkloadAttached
 from controlplane.model.prefix import Prefix
 from controlplane.vpn.claims import Marking
 from controlplane.vpn.vrf import Vrf
-from controlplane.vpn.vrf_table import Change
 
 
 class Workloads:
@@ -58,10 +57,10 @@ class Workloads:
         for name, event in self._attached.get(vrf.name, {}).items():
             vrf.lay_workload(name, self._routes(event))
 
-    def claims(self, vrf: str, changes: Iterable[Change]) -> ClaimsChanged | None:
+    def claims(self, vrf: str, changes: Iterable[BestPathChange]) -> RemoteEndpointsChanged | None:
         """What others claim now, of prefixes whose best path is another one."""
         claims = self._marking.changed(changes) if self.in_use else {}
-        return ClaimsChanged(vrf, claims) if claims else None
+        return RemoteEndpointsChanged(vrf, claims) if claims else None
 
     def _routes(self, event: WorkloadAttached) -> dict[Prefix, Path]:
         # Like a route learned in the VRF, so that LOCAL_PREF decides between two PEs that have

@@ -15,20 +15,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from controlplane.instant import Instant
 from controlplane.model.desired import Desired
 from controlplane.model.events import IntentChanged
+from controlplane.model.instant import Instant
 from controlplane.router import Router
 from controlplane.vpn.labels import LabelLedger
 from labs.attack.inside import inside, run_in, sysctl
 from labs.attack.net import Net
 from labs.waiting import until
 from pe.config import load_config
-from pe.plan.guards import Guard
-from pe.render.model import Ruleset
-from pe.render.ruleset import ruleset
-from pe.render.scope import Scope
-from pe.render.transaction import transaction
+from pe.filters.context import RenderContext
+from pe.filters.ruleset import ruleset
+from pe.model.guards import Guard
+from pe.nft.text_diff import transaction
+from pe.nft.text_model import Ruleset
 
 SETTINGS: Mapping[Guard, Mapping[str, str]] = {
     Guard.SOCKETS: {f"ipv4/{p}_l3mdev_accept": "1" for p in ("tcp", "udp", "raw")},
@@ -104,7 +104,7 @@ class Switch:
 
     def _rulesets(self, without: frozenset[Guard]) -> tuple[Ruleset, Ruleset]:
         judged = self._judged()
-        scope = Scope(self._desired, self._devices(), tracked=judged, judged=judged)
+        scope = RenderContext(self._desired, self._devices(), tracked=judged, judged=judged)
         return ruleset(scope), ruleset(replace(scope, disabled=without))
 
     def _judged(self) -> frozenset[str]:

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from controlplane.model.intent import NodeIntent
-from pe import privileges
 from pe.cli.connection import fail
 from pe.config import ConfigErrors, load_config
-from pe.journal import Journal, start
+from pe.process import privileges
+from pe.process.journal import Journal, start
 
 
 @click.command()

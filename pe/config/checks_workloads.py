@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 
-from controlplane.segment.selector import tag_fault
+from controlplane.policy.language.selector import tag_fault
 from pe.config.errors import Complaint, KeyPath
 from pe.config.schema import NodeSection, VrfSection
 

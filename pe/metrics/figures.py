@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from controlplane.api import view
+from controlplane.model import view
 from pe.metrics.counters import meaning
 
 PREFIX = "bulkhead_"

@@ -13,9 +13,9 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-from pe.kernel import netlink as nl
-from pe.kernel import sysctl
-from pe.kernel.nft import NETLINK_NETFILTER
+from pe.devices import sysctl
+from pe.netlink import codec as nl
+from pe.nft.text_loader import NETLINK_NETFILTER
 
 _GET = 1 << 8 | 1
 _ZONE = 18

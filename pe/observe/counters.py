@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controlplane.api.view import CounterView, GuardView
 from controlplane.model.desired import Desired
-from pe.forwarding import Forwarding
-from pe.kernel.nft import CounterView as KernelCounter
-from pe.render.model import name as nft_name
-from pe.state import Failures
+from controlplane.model.view import CounterView, GuardView
+from pe.fib.manager import FibManager
+from pe.model.state import Failures
+from pe.nft.text_loader import CounterView as KernelCounter
+from pe.nft.text_model import name as nft_name
 
 LIMITS = frozenset({"cpp_01", "dos_01", "dos_02"})
 """Requirements whose guard drops what is too much, not all."""
@@ -38,7 +38,7 @@ def _home(port: str, desired: Desired) -> str:
     return desired.ce_ports[port].vrf if port in desired.ce_ports else ""
 
 
-def agent_counters(forwarding: Forwarding, failures: Failures, repairs: int) -> list[CounterView]:
+def agent_counters(forwarding: FibManager, failures: Failures, repairs: int) -> list[CounterView]:
     """What the agent counts about itself."""
     return [
         CounterView(name="kernel_routes_written", value=forwarding.written),

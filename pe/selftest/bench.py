@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pe.kernel import sysctl
+from pe.devices import sysctl
 from pe.selftest import frame as fr
 from pe.selftest.frame import Frame
 from pe.selftest.tap import Tap
@@ -40,7 +40,7 @@ class Seen:
     frame: Frame
 
 
-class Bench:
+class SelftestBed:
     """Ports and stations, on the running loop, until it is closed. Raises OSError where no ports
     can be made."""
 

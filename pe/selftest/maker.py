@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pe.render.model import name as nft_name
+from pe.nft.text_model import name as nft_name
 from pe.selftest import frame as fr
 from pe.selftest import packet as pk
-from pe.selftest.bench import Bench, Mark, framed
+from pe.selftest.bench import Mark, SelftestBed, framed
 from pe.selftest.packet import PLAIN, Form
 from pe.selftest.trial import Control, Frames
 from pe.selftest.world import (
@@ -16,7 +16,7 @@ from pe.selftest.world import (
     R1,
     R2,
     STATIONS,
-    Surroundings,
+    SelftestBedSettings,
     ce,
     gateway,
     host,
@@ -29,7 +29,7 @@ PROBE = 9
 class Maker:
     """Makes the frames of one selftest."""
 
-    def __init__(self, bench: Bench, around: Surroundings) -> None:
+    def __init__(self, bench: SelftestBed, around: SelftestBedSettings) -> None:
         self._bench, self.around = bench, around
 
     def frame(self, station: str, packet: bytes) -> bytes:
@@ -90,5 +90,5 @@ class Maker:
 
 
 def counter(requirement: str, subject: str = "") -> str:
-    """The name of a guard's counter (``pe.render.model.counted``)."""
+    """The name of a guard's counter (``pe.nft.text_model.counted``)."""
     return f"{requirement}__{nft_name(subject)}" if subject else requirement

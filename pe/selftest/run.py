@@ -10,25 +10,25 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Protocol
 
-from controlplane.api.view import (
+from controlplane.model.events import Event, SelftestBegan, SelftestEnded
+from controlplane.model.intent import NodeIntent
+from controlplane.model.view import (
     SelftestBusyError,
     SelftestReport,
     SelftestUnavailableError,
     TrialView,
     Verdict,
 )
-from controlplane.model.events import Event, SelftestBegan, SelftestEnded
-from controlplane.model.intent import NodeIntent
 from controlplane.router import Router
-from pe.agent import Agent
-from pe.kernel import sysctl
+from pe.dataplane.reconciler import DataplaneReconciler
+from pe.devices import sysctl
 from pe.node import Log
 from pe.selftest import access, core, labels, settings, sources
-from pe.selftest.bench import Bench
+from pe.selftest.bench import SelftestBed
 from pe.selftest.catalog import NOT_TESTED
 from pe.selftest.maker import Maker
 from pe.selftest.trial import Kit, Trial
-from pe.selftest.world import BLUE, CE_PORTS, CORE, R2, RED, Surroundings, scratch
+from pe.selftest.world import BLUE, CE_PORTS, CORE, R2, RED, SelftestBedSettings, scratch
 
 OPEN_SECONDS = 30.0
 PAUSE = 0.01
@@ -50,7 +50,7 @@ class Selftest:
     """Makes selftests of one node, one at a time. ``emit`` tells the control plane."""
 
     def __init__(
-        self, router: Router, agent: Agent, configuration: Configuration,
+        self, router: Router, agent: DataplaneReconciler, configuration: Configuration,
         emit: Callable[[list[Event]], None], log: Log,
     ) -> None:  # fmt: skip
         self._router, self._agent, self._configuration = router, agent, configuration
@@ -83,7 +83,7 @@ class Selftest:
 
     async def _within_bench(self, intent: NodeIntent) -> list[TrialView]:
         try:
-            bench = Bench()
+            bench = SelftestBed()
         except OSError as error:
             raise SelftestUnavailableError(f"no ports can be made: {error}") from None
         with contextlib.closing(bench):
@@ -130,7 +130,7 @@ class Selftest:
         except TimeoutError:
             raise SelftestUnavailableError(otherwise) from None
 
-    async def _try_all(self, bench: Bench, intent: NodeIntent) -> list[TrialView]:
+    async def _try_all(self, bench: SelftestBed, intent: NodeIntent) -> list[TrialView]:
         found, kit = [], Kit(bench, self._agent.packets, sysctl.read)
         for trial in self._trials(Maker(bench, self._surroundings(intent)), intent):
             if self._router.scratch.labels is None:
@@ -154,13 +154,13 @@ class Selftest:
         )
         yield from access.floods(make)
 
-    def _surroundings(self, intent: NodeIntent) -> Surroundings:
+    def _surroundings(self, intent: NodeIntent) -> SelftestBedSettings:
         own = self._router.scratch.labels or {}
         red, blue = own.values()
         used = {*self._router.ledger.held.values(), *own.values()}
         block = intent.label_block
         unused = next((n for n in range(block.last, block.first, -1) if n not in used), block.last)
-        return Surroundings(
+        return SelftestBedSettings(
             red=red, blue=blue, unused=unused,
             loopbacks=tuple(map(str, filter(None, (intent.loopback, intent.loopback6)))),
             peers=tuple(str(peer.peer.address) for peer in intent.peers),

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from controlplane.api.view import TrialView, Verdict
-from pe.selftest.bench import Bench, Mark
+from controlplane.model.view import TrialView, Verdict
+from pe.selftest.bench import Mark, SelftestBed
 from pe.selftest.frame import Frame
 
 Frames: TypeAlias = Callable[[Mark], list[bytes]]
@@ -28,7 +28,7 @@ class Kit:
     """What trials are made with. ``packets`` reads a counter: table family and name, None if there
     is none of that name; ``read`` reads settings by path, None for those that do not exist."""
 
-    bench: Bench
+    bench: SelftestBed
     packets: Callable[[str, str], int | None]
     read: Callable[[Iterable[str]], dict[str, str | None]]
 
@@ -42,7 +42,7 @@ class Control:
     at: str
     shows: Callable[[Frame], bool] | None = None
 
-    async def passes(self, bench: Bench) -> bool:
+    async def passes(self, bench: SelftestBed) -> bool:
         """Send it until it comes out, a few times at most."""
         mark, start = bench.mark(), len(bench.heard())
 

@@ -20,7 +20,7 @@ from controlplane.model.intent import CePortIntent, PeerIntent, StaticRouteInten
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, afi_of, parse_prefix
 from controlplane.model.rd import parse_rd
-from controlplane.model.scratch import FarSite, Scratch
+from controlplane.model.scratch import RemoteSite, SelftestLayout
 
 RED, BLUE = "0self-red", "0self-blue"
 R1, R2, B1, CORE, NEW = "0self-r1", "0self-v10", "0self-b1", "0self-core", "0self-new"
@@ -107,7 +107,7 @@ def _neighbour(version: int, asn: int) -> PeerIntent:
     )  # fmt: skip
 
 
-def scratch(asn: int) -> Scratch:
+def scratch(asn: int) -> SelftestLayout:
     """What to ask the control plane for. No route target leads in or out."""
     red = VrfIntent(
         name=RED, rd=parse_rd("0:1"), import_targets=frozenset(), export_targets=frozenset(),
@@ -120,14 +120,14 @@ def scratch(asn: int) -> Scratch:
         ports=(_port(B1, BLUE, 1),), static_routes=_routes(B1, 1, 1, 2, 3),
     )  # fmt: skip
     far = tuple(
-        FarSite(RED, parse_prefix(_prefix(9, version)), ip_address(P), FAR_LABELS)
+        RemoteSite(RED, parse_prefix(_prefix(9, version)), ip_address(P), FAR_LABELS)
         for version in VERSIONS
     )
-    return Scratch((red, blue), CORE, far)
+    return SelftestLayout((red, blue), CORE, far)
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class SelftestBedSettings:
     """What the trials have to know of the node: labels of the scratch VRFs, a label that nobody
     has, the node's own core addresses and those of its core peers, every label in use."""
 

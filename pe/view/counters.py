@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from controlplane.api.tally import Tally
-from controlplane.api.view import CounterView
+from controlplane.api.access.rpc_metrics import RpcMetrics
+from controlplane.model.view import CounterView
 from controlplane.speaker.pool import SpeakerPool
-from pe.segmentation import Segmentation
+from pe.policy_control import Segmentation
 
 
 def speaker_counters(speakers: SpeakerPool) -> Iterator[CounterView]:
@@ -19,7 +19,7 @@ def speaker_counters(speakers: SpeakerPool) -> Iterator[CounterView]:
         yield CounterView(name="speaker_restarts", value=restarts, labels={"vrf": vrf})
 
 
-def api_counters(tally: Tally) -> Iterator[CounterView]:
+def api_counters(tally: RpcMetrics) -> Iterator[CounterView]:
     """Calls by method and status."""
     for (method, code), count in sorted(tally.calls.items()):
         yield CounterView(name="api_calls", value=count, labels={"method": method, "code": code})

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Protocol
 
-from controlplane.api.tally import Tally
-from controlplane.api.view import (
+from controlplane.api.access.rpc_metrics import RpcMetrics
+from controlplane.model.events import PeerCleared
+from controlplane.model.intent import NodeIntent
+from controlplane.model.peer import PeerId
+from controlplane.model.view import (
     CounterView,
     GuardView,
     LabelView,
@@ -21,16 +24,13 @@ from controlplane.api.view import (
     StatusView,
     VrfView,
 )
-from controlplane.model.events import PeerCleared
-from controlplane.model.intent import NodeIntent
-from controlplane.model.peer import PeerId
 from controlplane.speaker.pool import SpeakerPool
-from pe.agent import Agent
-from pe.journal import Journal
+from pe.dataplane.reconciler import DataplaneReconciler
 from pe.metrics.figures import ConntrackUse, Figures
 from pe.node import Node
 from pe.observe.conntrack import ConntrackCensus, table_use
-from pe.segmentation import Segmentation
+from pe.policy_control import Segmentation
+from pe.process.journal import Journal
 from pe.view.counters import api_counters, segment_counters, speaker_counters
 from pe.view.ports import port_rows
 from pe.view.routes import route_rows
@@ -58,8 +58,8 @@ class LiveView:
     """``NodeView`` over the running parts; called on the node's loop, blocks nowhere."""
 
     def __init__(
-        self, node: Node, actor: Agent, speakers: SpeakerPool, reloader: Reloader,
-        segments: Segmentation, tally: Tally, journal: Journal,
+        self, node: Node, actor: DataplaneReconciler, speakers: SpeakerPool, reloader: Reloader,
+        segments: Segmentation, tally: RpcMetrics, journal: Journal,
     ) -> None:  # fmt: skip
         self._node = node
         self._router = node.router

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.api.view import PortView
 from controlplane.model.intent import NodeIntent
-from pe.agent import Agent
-from pe.observe.ports import PortState
+from controlplane.model.view import PortView
+from pe.dataplane.reconciler import DataplaneReconciler
+from pe.devices.port_states import PortState
 
 
-def port_rows(intent: NodeIntent, actor: Agent) -> Iterator[PortView]:
+def port_rows(intent: NodeIntent, actor: DataplaneReconciler) -> Iterator[PortView]:
     """Every configured port, the core's first."""
     seen = actor.ports()
     for core in intent.core_ports:

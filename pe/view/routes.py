@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from controlplane.api.view import RouteFilter, RouteSource, RouteView
 from controlplane.bgp.decision import ranked
 from controlplane.bgp.path import Path, Protocol
 from controlplane.model.attributes import AsSegment
 from controlplane.model.prefix import Prefix, parse_prefix
+from controlplane.model.view import RouteFilter, RouteSource, RouteView
 from controlplane.router import Router
 from controlplane.vpn.vrf import Vrf
 

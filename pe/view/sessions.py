@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from controlplane.api.view import NeighborFamilyView, NeighborView, SessionState
 from controlplane.bgp.peer_state import PeerState
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Afi, Family
+from controlplane.model.view import NeighborFamilyView, NeighborView, SessionState
 from controlplane.router import Router
 from controlplane.speaker.session import SessionSnapshot
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from controlplane.api.view import LabelView, NextHopView, PathView, VrfView
 from controlplane.model.desired import NextHopKey
+from controlplane.model.view import LabelView, NextHopView, PathView, VrfView
 from controlplane.router import Router
 
 

@@ -173,8 +173,8 @@ def children(net: Net) -> dict[str, int]:
     found = {}
     for line in run_in("pe1", "ps", "-ww", "-eo", "pid,ppid,args").splitlines():
         pid, parent, *words = line.split()
-        if parent == str(node_pid(net)) and "controlplane.speaker.child" in words:
-            after = words[words.index("controlplane.speaker.child") + 1 :]
+        if parent == str(node_pid(net)) and "controlplane.speaker.worker" in words:
+            after = words[words.index("controlplane.speaker.worker") + 1 :]
             found[after[4] if len(after) > 4 else ""] = int(pid)
     return found
 

@@ -15,7 +15,7 @@ from labs.attack.port import Port, Tap, token
 from labs.attack.spoof import spoofed
 from labs.attack.switch import Switch
 from labs.waiting import until
-from pe.plan.guards import Guard
+from pe.model.guards import Guard
 from tests.attack.trial import COPIES, Attack, Frames, arrives, held
 
 RED, BLUE, STATIC = circuit("red", 1), circuit("blue", 1), circuit("red", 3)

@@ -59,7 +59,7 @@ def test_bgp_13_the_child_may_do_nothing(net: Net) -> None:
 def mouth_of(pid: int) -> Iterator[object]:
     """The pipe through which a child reports to the node: its third descriptor argument."""
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    at = words.index(b"controlplane.speaker.child")
+    at = words.index(b"controlplane.speaker.worker")
     with Path(f"/proc/{pid}/fd/{words[at + 3].decode()}").open("wb", buffering=0) as mouth:
         yield mouth
 

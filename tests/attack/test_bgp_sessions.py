@@ -15,7 +15,7 @@ from labs.attack.inside import run_in
 from labs.attack.net import Net, circuit
 from labs.attack.switch import Switch
 from labs.waiting import until
-from pe.plan.guards import Guard
+from pe.model.guards import Guard
 from tests.attack.speech import (
     FAMILIES,
     SECONDS,

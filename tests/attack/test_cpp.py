@@ -14,7 +14,7 @@ from labs.attack.net import PROBE_PORT, Net, circuit
 from labs.attack.port import token
 from labs.attack.switch import Switch
 from labs.waiting import until
-from pe.plan.guards import Guard
+from pe.model.guards import Guard
 from tests.attack.trial import COPIES, Attack, arrives
 
 RED, BLUE, NEAR = circuit("red", 1), circuit("blue", 1), circuit("red", 3)

@@ -15,7 +15,7 @@ from labs.attack.net import PROBE_PORT, Net, circuit
 from labs.attack.port import Port, token
 from labs.attack.switch import Switch
 from labs.waiting import until
-from pe.plan.guards import Guard
+from pe.model.guards import Guard
 
 RED, BLUE, NEAR = circuit("red", 1), circuit("blue", 1), circuit("red", 3)
 INTERNET, INTERNET_PE = Port("internet", "eth0"), Port("pe1", "inet")

@@ -21,7 +21,7 @@ from labs.attack.spoof import spoofed
 from labs.attack.switch import Switch
 from labs.topology import Program
 from labs.waiting import until
-from pe.plan.guards import Guard
+from pe.model.guards import Guard
 from tests.attack.speech import log_tail
 from tests.attack.trial import Attack, arrives, held
 

@@ -15,7 +15,7 @@ from labs.attack.port import Port, token
 from labs.attack.switch import Switch
 from labs.packets import labels_of
 from labs.waiting import until
-from pe.plan.guards import Guard
+from pe.model.guards import Guard
 from tests.attack.trial import Attack, arrives, control, held
 
 RED, NEAR, FAR = circuit("red", 1), circuit("red", 3), circuit("red", 2)

@@ -9,7 +9,7 @@ from labs.attack.net import PROBE_PORT, Net, circuit, watching
 from labs.attack.port import Port, token
 from labs.attack.spoof import spoofed
 from labs.attack.switch import Switch
-from pe.plan.guards import Guard
+from pe.model.guards import Guard
 from tests.attack.trial import Attack, Frames, control, held
 
 INTERNET, PE = Port("internet", "eth0"), Port("pe1", "inet")

@@ -17,7 +17,7 @@ from labs.attack.port import Port, token
 from labs.attack.spoof import spoofed
 from labs.attack.switch import Switch
 from labs.waiting import until
-from pe.plan.guards import Guard
+from pe.model.guards import Guard
 from tests.attack.trial import Attack, arrives, control, held
 
 RED, BLUE = circuit("red", 1), circuit("blue", 1)

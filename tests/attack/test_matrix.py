@@ -20,7 +20,7 @@ from labs.attack.net import Net, circuit
 from labs.attack.switch import Switch
 from labs.attack.who import Attacker, addresses, attackers
 from labs.waiting import until
-from pe.plan.guards import Guard
+from pe.model.guards import Guard
 
 TTL = ip.Header(ttl=255)
 TCP_PORTS = (22, 179, 646, 50051, 65001)

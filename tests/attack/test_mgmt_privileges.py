@@ -17,11 +17,11 @@ from labs.attack.inside import run_in, sysctl
 from labs.attack.net import Net, circuit, ready
 from labs.lab import RunningLab
 from labs.waiting import until
-from pe.privileges import DAC_READ_SEARCH, NEEDED, Capability, mask, others_reach
+from pe.process.privileges import DAC_READ_SEARCH, NEEDED, Capability, mask, others_reach
 from tests.attack.management import children
 
 ROOT = Path(__file__).resolve().parents[2]
-UNIT = ROOT / "pe/systemd/bulkhead.service"
+UNIT = ROOT / "packaging/systemd/bulkhead.service"
 PYTHON = Path(sys.executable)
 BIND = 1 << Capability.NET_BIND_SERVICE
 SYS_ADMIN = 1 << 21

@@ -13,8 +13,8 @@ import grpc
 import pytest
 from bulkhead.v1 import node_pb2, workloads_pb2
 
-from controlplane.api.limits import RateLimit
-from controlplane.api.roles import RULES
+from controlplane.api.access.limits import RateLimit
+from controlplane.api.access.roles import RULES
 from labs.attack import ip, link
 from labs.attack.inside import run_in, socket_in
 from labs.attack.net import Net, circuit

@@ -12,7 +12,7 @@ from labs.attack.inside import run_in
 from labs.attack.net import PROBE_PORT, Circuit, Net, circuit
 from labs.attack.port import Port
 from labs.waiting import until
-from pe.plan.guards import Guard
+from pe.model.guards import Guard
 from tests.attack.trial import Attack, Frames, arrives, control, held
 
 RED, BLUE, NEAR = circuit("red", 1), circuit("blue", 1), circuit("red", 3)

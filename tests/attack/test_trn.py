@@ -12,7 +12,7 @@ from labs.attack.inside import run_in
 from labs.attack.net import Circuit, Net, circuit
 from labs.attack.port import token
 from labs.attack.switch import Switch
-from pe.plan.guards import Guard
+from pe.model.guards import Guard
 
 RED, NEAR, FAR = circuit("red", 1), circuit("red", 3), circuit("red", 2)
 ENDS = {"same-pe": (RED, NEAR), "through-core": (RED, FAR), "from-core": (FAR, RED)}

@@ -10,7 +10,7 @@ from labs.attack.net import Circuit, Net, watching
 from labs.attack.port import Port, Tap, token
 from labs.attack.switch import Switch
 from labs.waiting import until
-from pe.plan.guards import Guard
+from pe.model.guards import Guard
 
 COPIES = 5
 PATIENCE = 3.0

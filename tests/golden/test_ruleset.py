@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from controlplane.model.desired import Desired
-from pe.plan.guards import Guard
-from pe.render.ruleset import ruleset
-from pe.render.scope import Scope
-from pe.render.transaction import transaction
+from pe.filters.context import RenderContext
+from pe.filters.ruleset import ruleset
+from pe.model.guards import Guard
+from pe.nft.text_diff import transaction
 from tests.golden.founding import PRESENT, founding
 
 HERE = Path(__file__).parent
@@ -24,14 +24,16 @@ def unlimited() -> Desired:
 
 
 CASES = {
-    "founding": Scope(founding(), PRESENT),
-    "untracked": Scope(unlimited(), PRESENT),
-    "no-ports-yet": Scope(founding(), {"lo"}),
-    "guards-off": Scope(founding(), PRESENT, frozenset(Guard)),
-    "under-policy": Scope(
+    "founding": RenderContext(founding(), PRESENT),
+    "untracked": RenderContext(unlimited(), PRESENT),
+    "no-ports-yet": RenderContext(founding(), {"lo"}),
+    "guards-off": RenderContext(founding(), PRESENT, frozenset(Guard)),
+    "under-policy": RenderContext(
         founding(), PRESENT, tracked=frozenset({"red", "blue"}), judged=frozenset({"red"})
     ),
-    "spare-port": Scope(founding(), PRESENT, spare_ports=frozenset({"eth9"}), neighbours=16),
+    "spare-port": RenderContext(
+        founding(), PRESENT, spare_ports=frozenset({"eth9"}), neighbours=16
+    ),
 }
 
 
@@ -56,4 +58,4 @@ def test_a_name_that_breaks_out_of_its_quotes_is_refused(bad: str) -> None:
     port = desired.ce_ports["ce-red"]
     desired.ce_ports[bad] = type(port)(bad, "red", 1, (), None)
     with pytest.raises(ValueError, match="cannot be the name"):
-        ruleset(Scope(desired, {bad}))
+        ruleset(RenderContext(desired, {bad}))

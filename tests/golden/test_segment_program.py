@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pe.segment.program import Layout, program
-from pe.segment.shapes import Program
+from pe.nft.model import Program
+from pe.policy.program import Layout, program
 
 FILE = Path(__file__).with_suffix(".txt")
 LAYOUT = Layout(frozenset({10, 20}), staged=True)

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from controlplane.model.events import Event
-from pe.agent import Agent
+from pe.dataplane.reconciler import DataplaneReconciler
 
 LENGTH = struct.Struct(">I")
 
@@ -23,7 +23,7 @@ class Served:
     def __init__(self, options: dict[str, Any]) -> None:
         self.longest_leap = 0
         self.events: list[tuple[float, Event]] = []
-        self.agent = Agent(emit=self._emit, log=self._log, **options)
+        self.agent = DataplaneReconciler(emit=self._emit, log=self._log, **options)
 
     def _emit(self, events: list[Event]) -> None:
         self.events += [(time.monotonic(), event) for event in events]

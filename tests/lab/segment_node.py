@@ -33,8 +33,8 @@ from controlplane.model.label import Label
 from controlplane.model.prefix import Afi, IPAddress, parse_prefix
 from labs.attack.inside import inside as entered
 from labs.packets import ETH_IP, ETH_IPV6, ETH_MPLS, checksum, ethernet, mac, stack
-from pe.kernel import netlink as nl
-from pe.kernel.nft import NETLINK_NETFILTER
+from pe.netlink import codec as nl
+from pe.nft.text_loader import NETLINK_NETFILTER
 from tests.lab.agents import AgentProcess, inside, namespaces, run, wire
 
 ZONES = {"red": 10, "blue": 20}

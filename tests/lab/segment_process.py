@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from controlplane.model.events import Event
-from controlplane.segment.enforcer import FlowRecord
-from pe.agent import Agent
-from pe.segment.flow_log import ROOM
-from pe.segment.keeper import SegmentKeeper
+from controlplane.policy.enforcer import FlowRecord
+from pe.dataplane.reconciler import DataplaneReconciler
+from pe.observe.flow_log import ROOM
+from pe.policy.manager import PolicyMapManager
 from tests.lab.agent_process import LENGTH
 
 
 class Served:
     def __init__(self, options: dict[str, Any]) -> None:
         room = options.pop("flow_room", ROOM)
-        self.agent = Agent(emit=self._ignore, log=self._log, **options)
-        self.segment = SegmentKeeper(
+        self.agent = DataplaneReconciler(emit=self._ignore, log=self._log, **options)
+        self.segment = PolicyMapManager(
             log=self._log,
             require=self.agent.require_verdicts,
             flow_room=room,

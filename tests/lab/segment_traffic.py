@@ -10,11 +10,11 @@ from ipaddress import ip_address
 from typing import Any
 
 from controlplane.model.prefix import host_prefix
-from controlplane.segment.compile import Books, compile_policy
-from controlplane.segment.document import parse_policy
-from controlplane.segment.enforcer import Slot
-from controlplane.segment.tables import Tables
-from controlplane.segment.workload import Inventory, Workload
+from controlplane.model.workload import Inventory, Workload
+from controlplane.policy.compile.full import IdAllocators, compile_policy
+from controlplane.policy.compile.tables import Tables
+from controlplane.policy.enforcer import Slot
+from controlplane.policy.language.document import parse_policy
 from tests.lab import segment_node as node
 from tests.lab.agents import inside
 from tests.lab.segment_node import NodeProcess, World
@@ -22,7 +22,7 @@ from tests.lab.segment_node import NodeProcess, World
 WEB, DB, OTHER = (ip_address(f"10.0.0.{n}") for n in (1, 2, 3))
 ALLOWED, DENIED, KEPT = 5000, 6000, 7000
 """UDP ports: allowed from web to db, never allowed, and allowed in every revision."""
-BOOKS = Books()
+BOOKS = IdAllocators()
 RULES = f"""
 modes: {{default: full}}
 rules:

@@ -21,7 +21,7 @@ from controlplane.model.events import (
 )
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Afi, Prefix, parse_prefix
-from pe.kernel.route_batch import SEND_ROUTES
+from pe.fib.route_batch import SEND_ROUTES
 from tests.lab.agents import (
     LOOPBACK,
     AgentProcess,

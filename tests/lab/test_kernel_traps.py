@@ -13,7 +13,7 @@ import pytest
 from controlplane.model.desired import Delta
 from controlplane.model.prefix import Afi, parse_prefix
 from labs.packets import ETH_IP, ETH_IPV6, ETH_MPLS, ethernet, stack, udp
-from pe.plan.guards import Guard
+from pe.model.guards import Guard
 from tests.lab.agents import (
     VPN_LABEL,
     AgentProcess,

@@ -20,8 +20,8 @@ from labs.lab import RunningLab, running
 from labs.peers.pe import pe
 from labs.topology import End, Lab, Link, Node
 from labs.waiting import until
-from pe.segment.judge import VERDICT_MAPS
-from pe.segment.nft_wire import SegmentSocket
+from pe.nft.wire import SegmentSocket
+from pe.policy.lookup import VERDICT_MAPS
 from tests.durability import FIRST_PORT, PORT, Model, Writer, check_audit, in_node, settle
 
 pytestmark = pytest.mark.lab

@@ -8,12 +8,12 @@ from ipaddress import ip_address
 import pytest
 
 from controlplane.model.prefix import IPAddress, host_prefix
-from controlplane.segment.compile import Books, compile_policy
-from controlplane.segment.document import parse_policy
-from controlplane.segment.homes import ELSEWHERE, Homes
-from controlplane.segment.tables import MapDelta
-from controlplane.segment.workload import Inventory, Workload
-from pe.segment.program import TABLE
+from controlplane.model.workload import Inventory, Workload
+from controlplane.policy.compile.full import IdAllocators, compile_policy
+from controlplane.policy.compile.tables import MapDelta
+from controlplane.policy.endpoints.source_bindings import ELSEWHERE, SourceBindings
+from controlplane.policy.language.document import parse_policy
+from pe.policy.program import TABLE
 from tests.lab import segment_node as node
 from tests.lab.agents import inside, until
 from tests.lab.segment_node import NodeProcess, World
@@ -37,7 +37,7 @@ def process(world: World) -> Iterator[NodeProcess]:
         for vrf in node.ZONES
     ]
     inventory = Inventory(frozenset(node.ZONES), tuple(workloads))
-    process = started(compile_policy(parse_policy(RULES), inventory, Books()).tables)
+    process = started(compile_policy(parse_policy(RULES), inventory, IdAllocators()).tables)
     try:
         yield process
     finally:
@@ -48,7 +48,7 @@ def process(world: World) -> Iterator[NodeProcess]:
 def sender(world: World, process: NodeProcess) -> Iterator[Sender]:
     node.forget_connections()
     yield Sender(world, process)
-    process.segment("submit_homes", Homes())
+    process.segment("submit_homes", SourceBindings())
     process.segment("settled")
 
 
@@ -58,7 +58,7 @@ class Sender:
     def __init__(self, world: World, process: NodeProcess) -> None:
         self._world, self._process, self._number = world, process, 0
 
-    def live(self, homes: Homes) -> None:
+    def live(self, homes: SourceBindings) -> None:
         """Have addresses live there."""
         self._process.segment("submit_homes", homes)
         self._process.segment("settled")
@@ -88,9 +88,9 @@ class Sender:
         return counters[f"displaced_{node.ZONES[vrf]}"]
 
 
-def homes(home: str, vrf: str = "red") -> Homes:
+def homes(home: str, vrf: str = "red") -> SourceBindings:
     """Where web lives, both of its addresses."""
-    return Homes(homes4={(vrf, WEB.packed): home}, homes6={(vrf, WEB6.packed): home})
+    return SourceBindings(homes4={(vrf, WEB.packed): home}, homes6={(vrf, WEB6.packed): home})
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -164,10 +164,10 @@ def test_another_vrf_has_homes_of_its_own(sender: Sender) -> None:
 def test_of_several_prefixes_the_longest_says_where(sender: Sender) -> None:
     first, last = ip_address("10.0.0.0"), ip_address("10.0.0.7")
     network = {("red", first.packed, last.packed): "pe-b"}
-    sender.live(Homes(home_ranges4=network))
+    sender.live(SourceBindings(home_ranges4=network))
     assert not sender.passes("a")
     assert sender.passes("b")
-    sender.live(Homes(home_ranges4=network, homes4={("red", WEB.packed): "pe-a"}))
+    sender.live(SourceBindings(home_ranges4=network, homes4={("red", WEB.packed): "pe-a"}))
     assert sender.passes("a")
     assert not sender.passes("b")
 

@@ -9,11 +9,11 @@ import pytest
 
 from controlplane.model.desired import Delta
 from controlplane.model.prefix import host_prefix
-from controlplane.segment.enforcer import LiveFlow, Slot
-from controlplane.segment.observed import Flow, forbidden
-from controlplane.segment.tables import Reader, diff
-from controlplane.segment.workload import Packet
-from pe.segment.program import TABLE
+from controlplane.model.workload import Packet
+from controlplane.policy.compile.tables import Reader, diff
+from controlplane.policy.enforcer import LiveFlow, Slot
+from controlplane.policy.insight.observed import Flow, forbidden
+from pe.policy.program import TABLE
 from tests.lab import segment_node as node
 from tests.lab.agents import inside, until
 from tests.lab.segment_node import NodeProcess, World

@@ -11,15 +11,15 @@ from random import Random
 
 import pytest
 
-from controlplane.segment.compile import Books, Compiled, compile_policy
-from controlplane.segment.enforcer import FlowRecord, Slot
-from controlplane.segment.incremental import IncrementalCompiler
-from controlplane.segment.policy import Policy
-from controlplane.segment.reference import evaluate
-from controlplane.segment.service import PORT_PROTOCOLS
-from controlplane.segment.tables import Reader
-from controlplane.segment.verdict import Verdict
-from controlplane.segment.workload import Claimant, Inventory
+from controlplane.model.verdict import Verdict
+from controlplane.model.workload import Endpoint, Inventory
+from controlplane.policy.compile.full import Compiled, IdAllocators, compile_policy
+from controlplane.policy.compile.incremental import IncrementalCompiler
+from controlplane.policy.compile.reference import evaluate
+from controlplane.policy.compile.tables import Reader
+from controlplane.policy.enforcer import FlowRecord, Slot
+from controlplane.policy.language.policy import Policy
+from controlplane.policy.language.service import PORT_PROTOCOLS
 from tests.lab import segment_node as node
 from tests.lab.agents import until
 from tests.lab.segment_node import NodeProcess, World
@@ -158,7 +158,7 @@ class Held:
 
 def _hold(rng: Random, process: NodeProcess, *, staged: bool) -> Held:
     """Have the kernel hold a random world."""
-    inventory, books = worlds.inventory_of(worlds.claimants(rng)), Books()
+    inventory, books = worlds.inventory_of(worlds.claimants(rng)), IdAllocators()
     policies = [worlds.policy(rng) for _ in range(2 if staged else 1)]
     compiled = [compile_policy(policy, inventory, books) for policy in policies]
     process.segment("submit", Slot.ENFORCED, compiled[0].tables)
@@ -258,9 +258,9 @@ def test_after_every_change_of_somebody_real_packets_meet_the_new_verdict(
     process.apply(node.desired())
     path, seen, differed = PATHS[0], Counter[str](), 0
     for seed in range(WALKS):
-        rng, books = Random(1000 + seed), Books()
+        rng, books = Random(1000 + seed), IdAllocators()
         policy, before = worlds.policy(rng), worlds.claimants(rng, 8)
-        present: dict[str, Claimant] = {each.key: each for each in before}
+        present: dict[str, Endpoint] = {each.key: each for each in before}
         compiler = IncrementalCompiler(policy, worlds.inventory_of(before), books)
         process.segment("submit", Slot.ENFORCED, compiler.tables)
         process.segment("submit", Slot.STAGED, None)
@@ -279,7 +279,7 @@ def test_after_every_change_of_somebody_real_packets_meet_the_new_verdict(
 
 
 def _step(
-    rng: Random, process: NodeProcess, compiler: IncrementalCompiler, present: dict[str, Claimant]
+    rng: Random, process: NodeProcess, compiler: IncrementalCompiler, present: dict[str, Endpoint]
 ) -> int:
     """A few changes, each sent as a difference; how many were any."""
     sent = 0

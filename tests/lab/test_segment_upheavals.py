@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from controlplane.segment.compile import Books
-from controlplane.segment.enforcer import Slot
-from controlplane.segment.homes import Homes
-from controlplane.segment.incremental import IncrementalCompiler
+from controlplane.policy.compile.full import IdAllocators
+from controlplane.policy.compile.incremental import IncrementalCompiler
+from controlplane.policy.endpoints.source_bindings import SourceBindings
+from controlplane.policy.enforcer import Slot
 from labs.attack.inside import inside as entered
-from pe.segment.nft_wire import SegmentSocket
-from pe.segment.program import TABLE, Layout, program
+from pe.nft.wire import SegmentSocket
+from pe.policy.program import TABLE, Layout, program
 from tests.lab import segment_node as node
 from tests.lab.agents import inside, until
 from tests.lab.segment_node import NodeProcess, World
@@ -93,7 +93,7 @@ def test_the_nft_program_lists_it_all(world: World, process: NodeProcess) -> Non
     """Version 1.0.6 aborts on keys and rules that it cannot make sense of."""
     process.segment("submit", Slot.STAGED, tables(NARROWER))
     home = {("red", WEB.packed): "pe-a"}
-    process.segment("submit_homes", Homes(homes4=home))
+    process.segment("submit_homes", SourceBindings(homes4=home))
     process.segment("settled")
     words = ["ip", "netns", "exec", "pe", "nft", "list", "ruleset"]
     listed = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
@@ -162,7 +162,7 @@ def test_a_crash_and_a_restart_lose_and_admit_nothing(world: World) -> None:
 
 def test_deltas_lead_to_the_tables_of_a_full_compilation(process: NodeProcess) -> None:
     for seed in range(10):
-        rng, books = Random(seed), Books()  # noqa: S311 - a seeded world
+        rng, books = Random(seed), IdAllocators()  # noqa: S311 - a seeded world
         policy, before = worlds.policy(rng), worlds.claimants(rng, 6)
         compiler = IncrementalCompiler(policy, worlds.inventory_of(before), books)
         process.segment("submit", Slot.ENFORCED, compiler.tables)

@@ -14,19 +14,24 @@ from ipaddress import ip_address
 from random import Random
 
 from controlplane.model.prefix import IPAddress, Prefix, parse_prefix
-from controlplane.segment.policy import Group, Mode, Modes, ModeSetting, NetworkSet, Policy
-from controlplane.segment.rule import (
+from controlplane.model.workload import Endpoint, Inventory, Packet, RemotePrefix, Workload
+from controlplane.policy.language.policy import Group, Mode, Modes, ModeSetting, NetworkSet, Policy
+from controlplane.policy.language.rule import (
     ANYONE,
     Action,
-    Endpoint,
-    EndpointKind,
     Rule,
+    RuleEndpoint,
+    RuleEndpointKind,
     Tier,
     sorted_endpoints,
 )
-from controlplane.segment.selector import Among, Has, Selector, either, every, negated
-from controlplane.segment.service import ANY_SERVICE, Service, sorted_services, whole_protocol
-from controlplane.segment.workload import Claimant, Inventory, Packet, RemotePrefix, Workload
+from controlplane.policy.language.selector import Among, Has, Selector, either, every, negated
+from controlplane.policy.language.service import (
+    ANY_SERVICE,
+    Service,
+    sorted_services,
+    whole_protocol,
+)
 
 ZONES = ("red",) * 5 + ("blue",)
 TAG_VALUES = {"env": ("prod", "dev"), "tier": ("web", "app", "db"), "scope": ("pci",)}
@@ -97,18 +102,18 @@ def _service(rng: Random) -> Service:
     return Service(rng.choice(PORTED), low, high if kind == 4 else low)
 
 
-def endpoints(rng: Random) -> tuple[Endpoint, ...]:
+def endpoints(rng: Random) -> tuple[RuleEndpoint, ...]:
     """One to three endpoints, groups for the most part."""
     return sorted_endpoints(_endpoint(rng) for _ in range(rng.choice((1, 2, 3, 4))))
 
 
-def _endpoint(rng: Random) -> Endpoint:
+def _endpoint(rng: Random) -> RuleEndpoint:
     kind = rng.randrange(12)
     if kind < 7:
-        return Endpoint(EndpointKind.GROUP, rng.choice(GROUPS))
+        return RuleEndpoint(RuleEndpointKind.GROUP, rng.choice(GROUPS))
     if kind < 10:
-        return Endpoint(EndpointKind.NETWORK, rng.choice(NETWORKS))
-    return (ANYONE, Endpoint(EndpointKind(rng.choice(("workloads", "outside")))))[kind - 10]
+        return RuleEndpoint(RuleEndpointKind.NETWORK, rng.choice(NETWORKS))
+    return (ANYONE, RuleEndpoint(RuleEndpointKind(rng.choice(("workloads", "outside")))))[kind - 10]
 
 
 def rules(rng: Random) -> tuple[Rule, ...]:
@@ -153,7 +158,7 @@ def policy(rng: Random) -> Policy:
     return Policy(groups, networks, modes, rules(rng))
 
 
-def claimant(rng: Random) -> Claimant:
+def claimant(rng: Random) -> Endpoint:
     """A workload (of few names, so that they replace each other) or a remote prefix."""
     zone = rng.choice(ZONES)
     if rng.randrange(4):
@@ -173,12 +178,12 @@ def _tags(rng: Random) -> dict[str, str]:
     return {key: rng.choice(values) for key, values in TAG_VALUES.items() if rng.randrange(4)}
 
 
-def claimants(rng: Random, most: int = 10) -> list[Claimant]:
+def claimants(rng: Random, most: int = 10) -> list[Endpoint]:
     """Up to `most` claimants; later ones replace earlier ones of the same key."""
     return [claimant(rng) for _ in range(rng.randint(most // 2, most))]
 
 
-def inventory_of(claimed: list[Claimant]) -> Inventory:
+def inventory_of(claimed: list[Endpoint]) -> Inventory:
     """An inventory of the last claimant under each key."""
     last = {each.key: each for each in claimed}.values()
     return Inventory(

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from controlplane.api.view import RouteFilter
+from controlplane.model.view import RouteFilter
 from tests.unit.api.serving import Serving, node_intent, serving
 
 EXPECTED = {

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from controlplane.model.desired import Delta, Desired, NextHop, NextHopKey, NextHopPath
 from controlplane.model.prefix import Afi, Prefix
-from pe.forwarding import Forwarding
-from pe.kernel.next_hop_wire import VOID_LEGS, Group, Leg
-from pe.kernel.ownership import PROTOCOL, VOID
-from pe.state import Failures
+from pe.fib.manager import FibManager
+from pe.fib.next_hop_wire import VOID_LEGS, Group, Member
+from pe.model.state import Failures
+from pe.netlink.ownership import PROTOCOL, VOID
 from tests.pe_fakes import FakeNextHops, FakeRoutes
 
 DEVICES = {"core0": 1, "core1": 2, "ce0": 3, VOID: 9}
@@ -67,7 +67,7 @@ class World:
         self.start()
 
     def start(self) -> None:
-        self.forwarding = Forwarding(self.desired, self.next_hops, self.routes, Failures())
+        self.forwarding = FibManager(self.desired, self.next_hops, self.routes, Failures())
         self.forwarding.load(
             {i: (PROTOCOL, content) for i, content in self.next_hops.objects.items()},
             [(t, p, i) for t, routes in self.routes.tables.items() for p, i in routes.items()],
@@ -121,9 +121,9 @@ class World:
 def meaning(next_hop: NextHop) -> object:
     smallest = min((p.weight for p in next_hop.paths), default=1)
     legs = frozenset(
-        (Leg(Afi.IPV4, DEVICES[p.device], p.gateway, p.labels), p.weight // smallest)
+        (Member(Afi.IPV4, DEVICES[p.device], p.gateway, p.labels), p.weight // smallest)
         for p in next_hop.paths
-    ) or frozenset({(Leg(Afi.IPV4, 0), 1)})
+    ) or frozenset({(Member(Afi.IPV4, 0), 1)})
     return legs if next_hop.key.address else next(iter(legs))[0]
 
 

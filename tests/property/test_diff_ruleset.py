@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.model.desired import Desired
-from pe.render.model import Chain, NamedSet, Ruleset, Table
-from pe.render.ruleset import ruleset
-from pe.render.scope import Scope
-from pe.render.transaction import recreation, transaction, union
+from pe.filters.context import RenderContext
+from pe.filters.ruleset import ruleset
+from pe.nft.text_diff import recreation, transaction, union
+from pe.nft.text_model import Chain, NamedSet, Ruleset, Table
 from tests.golden.founding import PRESENT, founding
 
 JUMP = re.compile(r"(?:jump|goto) (\S+)")
@@ -160,7 +160,7 @@ def rulesets(draw: Any) -> Ruleset:
     core = draw(st.lists(st.sampled_from(list(whole.core_ports)), unique=True))
     desired.core_ports = {name: whole.core_ports[name] for name in core}
     present = draw(st.sets(st.sampled_from(sorted(PRESENT))))
-    return ruleset(Scope(desired, present, neighbours=draw(st.integers(4, 5))))
+    return ruleset(RenderContext(desired, present, neighbours=draw(st.integers(4, 5))))
 
 
 @settings(max_examples=30)

@@ -19,9 +19,9 @@ from controlplane.model.desired import (
 )
 from controlplane.model.label import Label
 from controlplane.model.prefix import Afi
-from pe.kernel.ownership import PORT_ALIAS, VRF_ALIAS
-from pe.plan.structure import plan
-from pe.state import LastResort, Link, PortAddress, Rule, Structure
+from pe.devices.plan import plan
+from pe.model.state import LastResort, Link, PortAddress, Rule, Structure
+from pe.netlink.ownership import PORT_ALIAS, VRF_ALIAS
 from tests.pe_fakes import FakeStructure
 
 VRFS = ("red", "blue")

@@ -10,15 +10,15 @@ from pathlib import Path
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from controlplane.instant import Instant
 from controlplane.model.desired import Desired
 from controlplane.model.events import IntentChanged
+from controlplane.model.instant import Instant
 from controlplane.router import Router
 from pe.config import ConfigErrors
 from pe.config.reader import parse_config
-from pe.render.ruleset import ruleset
-from pe.render.scope import Scope
-from pe.render.transaction import transaction
+from pe.filters.context import RenderContext
+from pe.filters.ruleset import ruleset
+from pe.nft.text_diff import transaction
 
 PLACES = ("vrf", "port", "core", "vrf-text", "port-text", "neighbour-text", "workload", "tag",
           "value")  # fmt: skip
@@ -61,7 +61,7 @@ def loaded(words: dict[str, str]) -> str:
     intent = parse_config(document(words), "pe.yaml", Path("/nonexistent")).intent
     desired = Desired()
     desired.apply(Router().handle([IntentChanged(intent)], Instant(0.0, 0.0)).delta)
-    return transaction({}, ruleset(Scope(desired, {words["port"], words["core"], "lo"})))
+    return transaction({}, ruleset(RenderContext(desired, {words["port"], words["core"], "lo"})))
 
 
 def skeleton(text: str) -> list[str]:

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from controlplane.decisions import REWEIGH_SECONDS
 from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.effects import RequestRefresh
 from controlplane.model.events import (
@@ -31,6 +30,7 @@ from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, IPAddress, Prefix
 from controlplane.model.rd import RouteDistinguisher, RouteTarget
+from controlplane.routing.decision_process import REWEIGH_SECONDS
 from tests.property import router_worlds as worlds
 from tests.unit.controlplane.rig import Rig, Told, prefix
 

@@ -8,7 +8,6 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controlplane.instant import Instant
 from controlplane.model.desired import Desired
 from controlplane.model.effects import Announce, Effects, SendEndOfRib, Withdraw
 from controlplane.model.events import (
@@ -24,6 +23,7 @@ from controlplane.model.events import (
     UnderlayRouteChanged,
     UnderlaySynced,
 )
+from controlplane.model.instant import Instant
 from controlplane.model.intent import NodeIntent
 from controlplane.model.label import LabelBlock
 from controlplane.model.peer import PeerId

@@ -21,11 +21,11 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controlplane.api.audit import first_break
-from controlplane.api.roles import RULES
-from controlplane.api.selftest_service import selftest_service
-from controlplane.segment.population import places
-from controlplane.segment.revision import State
+from controlplane.api.access.audit import first_break
+from controlplane.api.access.roles import RULES
+from controlplane.api.services.selftest_service import selftest_service
+from controlplane.policy.endpoints.registry import places
+from controlplane.policy.language.revision import State
 from tests.unit.api.segment_serving import POLICY, Desk, segment_desk
 from tests.unit.api.test_selftest_service import Runner
 

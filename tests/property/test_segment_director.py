@@ -5,20 +5,20 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controlplane.model.effects import Claim
+from controlplane.model.effects import RemoteEndpoint
 from controlplane.model.prefix import Prefix, parse_prefix
-from controlplane.segment.attachment import Attachment
-from controlplane.segment.compile import compile_policy
-from controlplane.segment.director import REST_SECONDS, Director
-from controlplane.segment.document import parse_policy
-from controlplane.segment.enforcer import Slot
-from controlplane.segment.homes import ELSEWHERE, HomeBook, home_of
-from controlplane.segment.orders import Order
-from controlplane.segment.population import Population
-from controlplane.segment.revision import Ledger, MoveError, Signature
-from controlplane.segment.tables import Reader
-from controlplane.segment.workload import Packet, Workload
-from tests.unit.segment.kernel import FakeKernel
+from controlplane.model.workload import Packet, Workload
+from controlplane.policy.compile.full import compile_policy
+from controlplane.policy.compile.tables import Reader
+from controlplane.policy.endpoints.attachment import Attachment
+from controlplane.policy.endpoints.registry import EndpointRegistry
+from controlplane.policy.endpoints.source_bindings import ELSEWHERE, BindingTable, home_of
+from controlplane.policy.enforcer import Slot
+from controlplane.policy.language.document import parse_policy
+from controlplane.policy.language.revision import Ledger, MoveError, Signature
+from controlplane.policy.orders import Order
+from controlplane.policy.state import REST_SECONDS, PolicyState
+from tests.unit.policy.kernel import FakeKernel
 
 PREFIXES = [parse_prefix(f"10.0.0.{n}") for n in range(4)] + [parse_prefix("10.0.0.0/30")]
 POLICIES = [
@@ -50,7 +50,11 @@ steps = st.one_of(
 
 class World:
     def __init__(self) -> None:
-        self.director, self.kernel, self.now = Director(Population(), Ledger()), FakeKernel(), 0.0
+        self.director, self.kernel, self.now = (
+            PolicyState(EndpointRegistry(), Ledger()),
+            FakeKernel(),
+            0.0,
+        )
         self.take(self.director.set_vrfs({"red": 1, "blue": 2}))
         self.take(self.director.begin())
 
@@ -66,7 +70,7 @@ class World:
             case ("detach", str(name)) if name in director.population.attachments:
                 self.take(director.detach(name, self.now))
             case ("claim", (str(vrf), Prefix() as prefix), frozenset() as groups):
-                self.take(director.take_claims(vrf, {prefix: Claim(groups)}, self.now))
+                self.take(director.take_claims(vrf, {prefix: RemoteEndpoint(groups)}, self.now))
             case ("unclaim", (str(vrf), Prefix() as prefix)):
                 self.take(director.take_claims(vrf, {prefix: None}, self.now))
             case ("wait", float(seconds)):
@@ -111,7 +115,7 @@ class World:
     def check_homes(self) -> None:
         """The kernel knows where each address lives: what the longest prefix says."""
         population, homes = self.director.population, self.kernel.homes
-        assert homes == HomeBook(population).homes
+        assert homes == BindingTable(population).homes
         for vrf in ("red", "blue"):
             for single in PREFIXES[:4]:
                 says = [home_of((vrf, prefix), population) for prefix in (single, PREFIXES[4])]

@@ -11,12 +11,12 @@ from random import Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controlplane.segment.compile import Books, compile_policy
-from controlplane.segment.incremental import IncrementalCompiler
-from controlplane.segment.policy import Policy
-from controlplane.segment.reference import Decision, evaluate
-from controlplane.segment.tables import Reader, apply, diff
-from controlplane.segment.workload import Claimant, Inventory
+from controlplane.model.workload import Endpoint, Inventory
+from controlplane.policy.compile.full import IdAllocators, compile_policy
+from controlplane.policy.compile.incremental import IncrementalCompiler
+from controlplane.policy.compile.reference import Decision, evaluate
+from controlplane.policy.compile.tables import Reader, apply, diff
+from controlplane.policy.language.policy import Policy
 from tests.property import segment_worlds as worlds
 
 shrinkable = st.randoms(use_true_random=False)
@@ -67,8 +67,8 @@ def test_they_agree_in_many_worlds_and_the_worlds_are_worth_it() -> None:
 
 def _walk(rng: Random, length: int) -> None:
     """Attach, change, detach at random; after each step the tables are those of a full run."""
-    books, policy, before = Books(), worlds.policy(rng), worlds.claimants(rng, 6)
-    present: dict[str, Claimant] = {each.key: each for each in before}
+    books, policy, before = IdAllocators(), worlds.policy(rng), worlds.claimants(rng, 6)
+    present: dict[str, Endpoint] = {each.key: each for each in before}
     compiler = IncrementalCompiler(policy, worlds.inventory_of(before), books)
     for _ in range(length):
         old = compiler.tables.copy()
@@ -99,7 +99,7 @@ def test_incremental_steps_equal_full_compilations_on_many_walks() -> None:
 
 def test_applying_a_difference_gives_the_other_tables() -> None:
     for seed in range(50):
-        rng, books = Random(seed), Books()
+        rng, books = Random(seed), IdAllocators()
         old, new = (
             compile_policy(
                 worlds.policy(rng), worlds.inventory_of(worlds.claimants(rng)), books

@@ -13,12 +13,12 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from controlplane.segment.canonical import canonical_bytes, digest, to_document
-from controlplane.segment.document import parse_policy, policy_from_value
-from controlplane.segment.problem import MalformedError, PolicyError
-from controlplane.segment.selector import matches, parse_selector, text_of
-from controlplane.segment.sentence import parse_sentence
-from controlplane.segment.service import parse_service
+from controlplane.policy.language.canonical import canonical_bytes, digest, to_document
+from controlplane.policy.language.document import parse_policy, policy_from_value
+from controlplane.policy.language.problem import MalformedError, PolicyError
+from controlplane.policy.language.selector import matches, parse_selector, text_of
+from controlplane.policy.language.sentence import parse_sentence
+from controlplane.policy.language.service import parse_service
 from tests.property import segment_worlds as worlds
 
 PIECES = st.lists(

@@ -8,12 +8,12 @@ from collections import Counter
 from dataclasses import replace
 from random import Random
 
-from controlplane.segment.compile import compile_policy
-from controlplane.segment.directory import group_ids
-from controlplane.segment.policy import Policy
-from controlplane.segment.reference import evaluate
-from controlplane.segment.tables import Reader
-from controlplane.segment.workload import Inventory, RemotePrefix, Workload
+from controlplane.model.workload import Inventory, RemotePrefix, Workload
+from controlplane.policy.compile.directory import group_ids
+from controlplane.policy.compile.full import compile_policy
+from controlplane.policy.compile.reference import evaluate
+from controlplane.policy.compile.tables import Reader
+from controlplane.policy.language.policy import Policy
 from tests.property import segment_worlds as worlds
 
 SEEDS = 150

@@ -8,15 +8,15 @@ from collections import Counter
 from random import Random
 
 from controlplane.model.prefix import IPAddress
-from controlplane.segment.compile import Compiled, compile_policy
-from controlplane.segment.explain import explain
-from controlplane.segment.identity import Membership
-from controlplane.segment.observed import Flow, forbidden
-from controlplane.segment.reference import evaluate, point_of
-from controlplane.segment.service import ANY_SERVICE, Service
-from controlplane.segment.tables import Reader
-from controlplane.segment.whatif import PairChange, what_if
-from controlplane.segment.workload import Packet
+from controlplane.model.workload import Packet
+from controlplane.policy.compile.full import Compiled, compile_policy
+from controlplane.policy.compile.identity import Membership
+from controlplane.policy.compile.reference import evaluate, point_of
+from controlplane.policy.compile.tables import Reader
+from controlplane.policy.insight.explain import explain
+from controlplane.policy.insight.observed import Flow, forbidden
+from controlplane.policy.insight.whatif import PairChange, what_if
+from controlplane.policy.language.service import ANY_SERVICE, Service
 from tests.property import segment_worlds as worlds
 
 Readers = tuple[Reader, Reader]

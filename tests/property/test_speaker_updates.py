@@ -13,11 +13,11 @@ from exabgp.protocol.family import AFI, SAFI
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controlplane.speaker.child import updates
-from controlplane.speaker.child.attributes import rendered
-from controlplane.speaker.child.blocks import pieces
-from controlplane.speaker.child.fitness import walk
-from controlplane.speaker.child.link import route
+from controlplane.speaker.worker import updates
+from controlplane.speaker.worker.attribute_validation import walk
+from controlplane.speaker.worker.attributes import rendered
+from controlplane.speaker.worker.link import route
+from controlplane.speaker.worker.packed_nlri import pieces
 
 log.silence()
 log.warning = lambda *_: None

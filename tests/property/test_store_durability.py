@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.model.effects import SaveLabels
-from controlplane.segment.revision import Ledger, State
+from controlplane.policy.language.revision import Ledger, State
 from controlplane.store import open_store
 from tests.unit.store.test_embedded_store import saved
 from tests.unit.store.test_segment_store import reopened

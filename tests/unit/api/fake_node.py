@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from controlplane.api import view as v
+from controlplane.model import view as v
 from controlplane.model.peer import PeerId
 
 FAMILY = v.NeighborFamilyView(family="ipv4", negotiated=True, received=3, sent=5, limit=10)

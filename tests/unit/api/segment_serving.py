@@ -14,20 +14,20 @@ import grpc
 import pytest
 from bulkhead.segment import Segment
 
-from controlplane.api.segment_services import segment_services
 from controlplane.api.server import AddServices
+from controlplane.api.services.policy_services import segment_services
 from controlplane.model.events import Event
 from controlplane.model.intent import CePortIntent, NodeIntent, VrfIntent
 from controlplane.model.prefix import parse_prefix
-from controlplane.segment.conductor import Conductor
-from controlplane.segment.enforcer import FlowRecord, Slot
-from controlplane.segment.tables import Reader
-from controlplane.segment.workload import Packet
+from controlplane.model.workload import Packet
+from controlplane.policy.compile.tables import Reader
+from controlplane.policy.controller import PolicyController
+from controlplane.policy.enforcer import FlowRecord, Slot
 from controlplane.store import open_store
 from tests.unit.api.fake_node import FakeNode
 from tests.unit.api.serving import Serving, node_intent, serving
 from tests.unit.controlplane.rig import ce_peer, targets
-from tests.unit.segment.kernel import FakeKernel
+from tests.unit.policy.kernel import FakeKernel
 
 WEB, PAY, PARTNER = "10.0.0.1", "10.0.0.2", "203.0.113.9"
 POLICY = """
@@ -71,7 +71,7 @@ class Desk:
     """A served node; `told` is what the router heard."""
 
     running: Serving
-    conductor: Conductor
+    conductor: PolicyController
     kernel: FakeKernel
     segment: Segment
     told: list[Event] = field(default_factory=list)
@@ -108,13 +108,15 @@ def segment_desk(
 ) -> Iterator[Desk]:
     """A served node; ``others`` adds services to those of microsegmentation."""
     intent, kernel, told = segment_intent(folder, **more), FakeKernel(), list[Event]()
-    made: list[Conductor] = []
+    made: list[PolicyController] = []
     stores = []
 
     async def start(node: FakeNode) -> AddServices:
         store = open_store(Path(intent.state_dir))
         stores.append(store)
-        conductor = Conductor(store.segment, kernel, intent, emit=told.extend, log=lambda *_: None)
+        conductor = PolicyController(
+            store.segment, kernel, intent, emit=told.extend, log=lambda *_: None
+        )
         made.append(conductor)
         conductor.open()
         conductor.layout({"red": 1, "blue": 2})

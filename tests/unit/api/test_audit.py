@@ -6,7 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from controlplane.api.audit import AuditLog, first_break
+from controlplane.api.access.audit import AuditLog, first_break
 
 
 def write(path: Path, *events: str) -> None:

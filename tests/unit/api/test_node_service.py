@@ -13,11 +13,11 @@ from bulkhead.v1 import node_pb2 as pb
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from controlplane.api import admission
-from controlplane.api.node_service import ROUTES_PER_MESSAGE
-from controlplane.api.view import RouteFilter
+from controlplane.api.access import admission
+from controlplane.api.services.node_service import ROUTES_PER_MESSAGE
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import parse_address
+from controlplane.model.view import RouteFilter
 from tests.unit.api.fake_node import route
 from tests.unit.api.serving import Serving, node_intent, serving
 

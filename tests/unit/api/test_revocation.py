@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from controlplane.api.revocation import Revocation
+from controlplane.api.access.revocation import Revocation
 from tests.unit.api.certificates import DAY, Authority
 
 GOOD, REVOKED = "", "the certificate is revoked"

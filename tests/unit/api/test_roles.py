@@ -14,10 +14,10 @@ from google.protobuf import descriptor_pool
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from controlplane.api import server as api_server
-from controlplane.api.audit import first_break
-from controlplane.api.caller import Caller, UnixPeer, certified_caller, local_caller
-from controlplane.api.limits import AtOnce, Crowded, RateLimit
-from controlplane.api.roles import RULES, Rule, allows
+from controlplane.api.access.audit import first_break
+from controlplane.api.access.caller import Caller, UnixPeer, certified_caller, local_caller
+from controlplane.api.access.limits import AtOnce, RateLimit, TooManyRequests
+from controlplane.api.access.roles import RULES, Rule, allows
 from controlplane.model.intent import ApiGrant, ApiRole
 from tests.unit.api.serving import Serving, node_intent, serving
 
@@ -266,7 +266,7 @@ def test_at_once() -> None:
     open_ = AtOnce(each=1, total=2)
     with open_.hold("a"), open_.hold("b"):
         for key in ("a", "c"):
-            with pytest.raises(Crowded), open_.hold(key):
+            with pytest.raises(TooManyRequests), open_.hold(key):
                 pass
     with open_.hold("a"):
         pass

@@ -10,13 +10,13 @@ from bulkhead.segment import faults
 from bulkhead.v1 import flows_pb2, workloads_pb2
 
 from controlplane.api import server
-from controlplane.api.caller import Caller
-from controlplane.model.effects import Claim, ClaimsChanged
+from controlplane.api.access.caller import Caller
+from controlplane.model.effects import RemoteEndpoint, RemoteEndpointsChanged
 from controlplane.model.events import WorkloadAttached, WorkloadDetached
 from controlplane.model.intent import ApiRole
 from controlplane.model.prefix import parse_prefix
-from controlplane.segment.enforcer import Slot
-from controlplane.segment.verdict import BY_PENDING
+from controlplane.model.verdict import BY_PENDING
+from controlplane.policy.enforcer import Slot
 from tests.unit.api.segment_serving import (
     PAY,
     POLICY,
@@ -170,7 +170,9 @@ def test_tags_and_policy_are_for_those_who_edit_policy(
 
 def test_groups_count_members_here_and_elsewhere(company: Desk) -> None:
     enforce(company)
-    claim = ClaimsChanged("red", {parse_prefix("10.0.0.77"): Claim(frozenset({101}), "10.255.0.2")})
+    claim = RemoteEndpointsChanged(
+        "red", {parse_prefix("10.0.0.77"): RemoteEndpoint(frozenset({101}), "10.255.0.2")}
+    )
     company.running.call(company.conductor.claims_changed([claim]))
     rows = {g.name: (g.id, g.mode, g.local_members, g.remote_members)
             for g in company.segment.list_groups()}  # fmt: skip

@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from controlplane.api import server as api_server
-from controlplane.api import view as v
-from controlplane.api.caller import Caller
-from controlplane.api.selftest_service import selftest_service
+from controlplane.api.access.caller import Caller
 from controlplane.api.server import AddServices
+from controlplane.api.services.selftest_service import selftest_service
+from controlplane.model import view as v
 from controlplane.model.intent import ApiRole
 from pe.cli.main import main
 from tests.unit.api.fake_node import FakeNode

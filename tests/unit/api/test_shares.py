@@ -10,8 +10,8 @@ import grpc
 import pytest
 from msgspec.structs import replace
 
-from controlplane.api.document_reader import LONGEST
-from controlplane.segment.rulebook import MOST_RULES
+from controlplane.api.services.document_reader import LONGEST
+from controlplane.policy.language.rulebook import MOST_RULES
 from tests.unit.api.segment_serving import Desk, segment_desk
 from tests.unit.api.test_roles import refused
 

@@ -10,7 +10,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from controlplane.api import server as api_server
-from controlplane.api.caller import Caller
+from controlplane.api.access.caller import Caller
 from controlplane.model.intent import ApiRole
 from tests.unit.api.segment_serving import segment_desk
 from tests.unit.api.serving import node_intent, serving

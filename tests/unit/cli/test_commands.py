@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controlplane.api import server as api_server
-from controlplane.api import view as v
-from controlplane.api.caller import Caller
+from controlplane.api.access.caller import Caller
+from controlplane.model import view as v
 from controlplane.model.intent import ApiRole
 from pe.cli.main import COMMANDS, SUMMARIES, main
 from tests.unit.api.fake_node import neighbor, route

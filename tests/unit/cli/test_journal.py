@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pe import journal
+from pe.process import journal
 
 
 def logged(*, form: str = "json", level: str = "info", **fields: Any) -> str:

@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from controlplane.instant import Instant
 from controlplane.model.attributes import AsSegment, Attributes, Nlri
 from controlplane.model.desired import Delta, Desired, NextHopKey
-from controlplane.model.effects import Announce, Effect, Effects, Notice, Withdraw
+from controlplane.model.effects import Announce, Effect, Effects, LogEvent, Withdraw
 from controlplane.model.events import (
     EndOfRib,
     Event,
@@ -27,6 +26,7 @@ from controlplane.model.events import (
     UnderlayRouteChanged,
     UnderlaySynced,
 )
+from controlplane.model.instant import Instant
 from controlplane.model.intent import (
     ACCEPT_ANY,
     CePortIntent,
@@ -236,7 +236,7 @@ class Rig:
 
     def notices(self) -> list[str]:
         """The events logged in the last turn."""
-        return [notice.event for notice in self.actions(Notice)]
+        return [notice.event for notice in self.actions(LogEvent)]
 
     @property
     def is_silent(self) -> bool:

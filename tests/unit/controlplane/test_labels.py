@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.instant import Instant
 from controlplane.model.effects import SaveLabels
+from controlplane.model.instant import Instant
 from controlplane.model.label import LabelBlock
 from controlplane.model.rd import parse_rd
 from controlplane.vpn.labels import LabelAllocator, LabelLedger, LabelsExhaustedError, zone_of

@@ -7,10 +7,10 @@ from ipaddress import ip_address
 import msgspec
 import pytest
 
-from controlplane.layout import Layout, difference
 from controlplane.model.desired import CePort, CorePort, Delta, LabelBinding, Node, VrfDevice
 from controlplane.model.intent import CorePortIntent, NodeIntent
 from controlplane.model.label import Label
+from controlplane.routing.desired_vrf import Layout, difference
 from controlplane.vpn.vrf import Vrf
 from tests.unit.controlplane.rig import LOOPBACK, PE2, ce_peer, node, pe_peer, port, vrf
 

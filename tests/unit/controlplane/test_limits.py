@@ -6,12 +6,12 @@ from ipaddress import ip_address
 
 import pytest
 
-from controlplane.limits import ASK_EVERY, MAX_PREFIX_REACHED
 from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.effects import ConfigureSpeakers, RequestRefresh, ResetSession
 from controlplane.model.events import PeerCleared, RoutesReceived, SessionUp
 from controlplane.model.intent import PrefixLimit
 from controlplane.model.peer import PeerId
+from controlplane.routing.limits import ASK_EVERY, MAX_PREFIX_REACHED
 from tests.unit.controlplane.rig import (
     PE2,
     V4,

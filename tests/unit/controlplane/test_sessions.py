@@ -12,7 +12,7 @@ from controlplane.model.effects import Announce, ResetSession, SendEndOfRib, Wit
 from controlplane.model.events import PeerCleared, SessionDown, SessionUp, SpeakerLost
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
-from controlplane.sessions import ADMINISTRATIVE_RESET, LONGEST_STALE
+from controlplane.routing.sessions import ADMINISTRATIVE_RESET, LONGEST_STALE
 from tests.unit.controlplane.rig import PE2, PE3, VPN4, VPN6, Rig, ce_peer, pe_peer, static, vrf
 
 CE = PeerId("red", ip_address("192.0.2.2"))

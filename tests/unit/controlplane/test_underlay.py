@@ -6,12 +6,12 @@ from ipaddress import ip_address
 
 import pytest
 
-from controlplane.decisions import REWEIGH_SECONDS
 from controlplane.model.desired import NextHopKey, NextHopPath
 from controlplane.model.events import UnderlayPath, UnderlayRouteChanged
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Afi
-from controlplane.vpn.underlay import Underlay
+from controlplane.routing.decision_process import REWEIGH_SECONDS
+from controlplane.vpn.next_hop_resolver import NextHopResolver
 from tests.unit.controlplane.rig import PE2, PE3, Rig, ce_peer, node, pe_peer, prefix, vrf
 
 CE = PeerId("red", ip_address("192.0.2.2"))
@@ -168,7 +168,7 @@ def test_what_no_candidate_names_is_followed_no_longer() -> None:
 
 
 def test_looking_up_and_following_addresses() -> None:
-    underlay = Underlay()
+    underlay = NextHopResolver()
     leg = (UnderlayPath(ip_address("10.0.0.2"), "core0"),)
     assert underlay.watch(A2) is None
     turns = underlay.change(prefix("10.255.0.2/32"), leg, 5)

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from controlplane.bgp.path import Path
-from controlplane.model.effects import Claim, ClaimsChanged
+from controlplane.model.effects import RemoteEndpoint, RemoteEndpointsChanged
 from controlplane.model.events import WorkloadAttached, WorkloadDetached
 from controlplane.model.peer import PeerId
 from controlplane.vpn.claims import Marking
@@ -38,8 +38,10 @@ def red() -> Rig:
     return Rig(vrf("red", 1, neighbors=(ce_peer("red", "192.0.2.2"),))).ready()
 
 
-def claims(rig: Rig) -> dict[str, Claim | None]:
-    return {str(p): c for told in rig.actions(ClaimsChanged) for p, c in told.claims.items()}
+def claims(rig: Rig) -> dict[str, RemoteEndpoint | None]:
+    return {
+        str(p): c for told in rig.actions(RemoteEndpointsChanged) for p, c in told.claims.items()
+    }
 
 
 def test_a_workload_is_announced_with_a_community_per_group() -> None:
@@ -95,7 +97,7 @@ def test_a_ce_gives_itself_no_group() -> None:
     assert rig.said(PE2, "10.7.0.1/32").large_communities == ((64999, 1, 5),)
     assert claims(rig) == {}
     rig.vpn("10.8.0.1/32", large_communities=((65000, 1, 101),))  # what a PE says does count
-    assert claims(rig) == {"10.8.0.1/32": Claim(frozenset({101}), "10.255.0.2")}
+    assert claims(rig) == {"10.8.0.1/32": RemoteEndpoint(frozenset({101}), "10.255.0.2")}
 
 
 def test_a_ce_is_not_told_of_groups() -> None:
@@ -108,9 +110,9 @@ def test_a_ce_is_not_told_of_groups() -> None:
 def test_claims_follow_the_best_route() -> None:
     rig = red()
     rig.vpn("10.8.0.1/32", large_communities=((65000, 1, 101), (65000, 2, 7)))
-    assert claims(rig) == {"10.8.0.1/32": Claim(frozenset({101}), "10.255.0.2")}
+    assert claims(rig) == {"10.8.0.1/32": RemoteEndpoint(frozenset({101}), "10.255.0.2")}
     rig.vpn("10.8.0.1/32", large_communities=((65000, 1, 0),))
-    assert claims(rig) == {"10.8.0.1/32": Claim(frozenset(), "10.255.0.2")}
+    assert claims(rig) == {"10.8.0.1/32": RemoteEndpoint(frozenset(), "10.255.0.2")}
     rig.vpn("10.8.0.1/32", large_communities=((65000, 1, 0),))
     assert claims(rig) == {}
     rig.withdraw(PE2, "10.8.0.1/32")
@@ -122,7 +124,7 @@ def test_a_later_move_wins_at_every_pe() -> None:
     rig.do(attached(101))
     assert rig.hears(PE2)
     rig.vpn(WEB, large_communities=((65000, 1, 101),), local_pref=101)
-    assert claims(rig) == {WEB: Claim(frozenset({101}), "10.255.0.2", 1)}
+    assert claims(rig) == {WEB: RemoteEndpoint(frozenset({101}), "10.255.0.2", 1)}
     assert rig.table("red")[WEB].address == PE2.address
     assert "65000:1 " + WEB not in rig.hears(PE2)
     rig.do(attached(101, moves=2))  # and back
@@ -143,15 +145,15 @@ def test_leaks_carry_the_groups() -> None:
     blue = vrf("blue", 2, import_targets=vrf("red", 1).export_targets)
     rig = Rig(vrf("red", 1), blue).ready()
     rig.do(attached(101))
-    told = [c for c in rig.actions(ClaimsChanged) if c.vrf == "blue"]
-    assert told[0].claims[prefix(WEB)] == Claim(frozenset({101}))
+    told = [c for c in rig.actions(RemoteEndpointsChanged) if c.vrf == "blue"]
+    assert told[0].claims[prefix(WEB)] == RemoteEndpoint(frozenset({101}))
 
 
 def test_a_node_without_groups_never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[Path | None] = []
     real = Marking.claim
 
-    def claim(self: Marking, path: Path | None) -> Claim | None:
+    def claim(self: Marking, path: Path | None) -> RemoteEndpoint | None:
         looked.append(path)
         return real(self, path)
 

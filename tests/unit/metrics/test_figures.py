@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from controlplane.api import view as v
+from controlplane.model import view as v
 from pe.metrics.counters import MEANINGS
 from pe.metrics.figures import ConntrackUse, Figures
 from pe.metrics.service import exposition
@@ -108,7 +108,7 @@ def test_names_from_outside_stay_inside_their_quotes(name: str) -> None:
 
 
 def test_every_kernel_counter_of_a_policy_has_a_meaning() -> None:
-    from pe.segment.program import COUNTERS
+    from pe.policy.program import COUNTERS
 
     rows = [*judged({f"{name}_16001": 5 for name in COUNTERS}, {16001: "red"})]
     assert {row.name for row in rows} <= set(MEANINGS)

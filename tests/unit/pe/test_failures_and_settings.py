@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 
 from controlplane.model.desired import Desired
-from pe.observe.ports import port_states
-from pe.plan.guards import NONE, Guard
-from pe.plan.settings import settings
-from pe.state import Failures, Link, Structure
+from pe.devices.port_states import port_states
+from pe.devices.settings import settings
+from pe.model.guards import NONE, Guard
+from pe.model.state import Failures, Link, Structure
 from tests.golden.founding import PRESENT, founding
 
 NO = OSError(errno.ENOMEM, "no memory")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pe.kernel.generations import Generations, following
+from pe.nft.generations import RulesetGenerations, following
 
 
 def test_a_change_by_another_part_of_the_node_is_no_reason_to_look() -> None:
-    known = Generations()
+    known = RulesetGenerations()
     known.know("guards", 7)
     known.know("segment", 7)
     known.changed("segment", 7)
@@ -15,7 +15,7 @@ def test_a_change_by_another_part_of_the_node_is_no_reason_to_look() -> None:
 
 
 def test_a_strangers_change_is_not_hidden_by_one_of_ours() -> None:
-    known = Generations()
+    known = RulesetGenerations()
     known.know("guards", 7)
     known.know("segment", 8)  # it looked after the stranger's change, the guards have not yet
     known.changed("segment", 8)
@@ -25,4 +25,4 @@ def test_a_strangers_change_is_not_hidden_by_one_of_ours() -> None:
 
 def test_the_number_goes_round_and_is_never_nothing() -> None:
     assert [following(n) for n in (1, 0xFFFFFFFE, 0xFFFFFFFF)] == [2, 0xFFFFFFFF, 1]
-    assert not Generations().is_known("guards", 0)
+    assert not RulesetGenerations().is_known("guards", 0)

@@ -8,10 +8,10 @@ from typing import cast
 
 import pytest
 
-from pe.guard_keeper import GuardKeeper
-from pe.kernel import nft
-from pe.kernel.generations import Generations, following
-from pe.render.model import Ruleset, Table
+from pe.filters.manager import FilterManager
+from pe.nft import text_loader as nft
+from pe.nft.generations import RulesetGenerations, following
+from pe.nft.text_model import Ruleset, Table
 
 WANTED: Ruleset = {"inet": Table("inet")}
 OTHER: Ruleset = {"inet": Table("inet"), "netdev": Table("netdev")}
@@ -56,8 +56,8 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     return found
 
 
-def keeper_of(kernel: Kernel) -> GuardKeeper:
-    return GuardKeeper(cast(nft.NftReader, kernel), Generations())
+def keeper_of(kernel: Kernel) -> FilterManager:
+    return FilterManager(cast(nft.NftReader, kernel), RulesetGenerations())
 
 
 def test_what_was_loaded_has_not_drifted(kernel: Kernel) -> None:

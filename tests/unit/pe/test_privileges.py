@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pe.privileges import DAC_READ_SEARCH, NEEDED, mask, needed, others_reach
+from pe.process.privileges import DAC_READ_SEARCH, NEEDED, mask, needed, others_reach
 
 ASK = """
-import pe.privileges as p, sys
+import pe.process.privileges as p, sys
 kept = p.drop()
 print(sorted(kept) == sorted(p.needed()))
 sys.stdout.write(open("/proc/self/status").read())
@@ -60,7 +60,7 @@ def test_root_gives_up_the_rest_and_the_way_back() -> None:
 def test_who_has_nothing_keeps_nothing() -> None:
     """An unprivileged `pe run`, as in a test, is not kept from running."""
     ask = "import os; os.setgid(65534); os.setuid(65534)\n" + ASK.replace("p.needed()", "()")
-    preload = "import pe.privileges\n" + ask
+    preload = "import pe.process.privileges\n" + ask
     command = [sys.executable, "-c", preload]
     out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     assert out.startswith("True\n")

@@ -9,22 +9,22 @@ from typing import cast
 
 import pytest
 
-from controlplane.api.view import TrialView, Verdict
 from controlplane.model.events import SelftestBegan
-from pe.render.ruleset import ruleset
-from pe.render.scope import Scope
+from controlplane.model.view import TrialView, Verdict
+from pe.filters.context import RenderContext
+from pe.filters.ruleset import ruleset
 from pe.selftest import access, core, labels, settings, sources
 from pe.selftest import frame as fr
-from pe.selftest.bench import Bench, Mark, Seen
+from pe.selftest.bench import Mark, Seen, SelftestBed
 from pe.selftest.catalog import NOT_TESTED
 from pe.selftest.maker import Maker
 from pe.selftest.run import AREAS, order
 from pe.selftest.trial import Attack, Control, Kit, Observation, Settings, Trial
-from pe.selftest.world import B1, CORE, R1, R2, TAPS, Surroundings, scratch
+from pe.selftest.world import B1, CORE, R1, R2, TAPS, SelftestBedSettings, scratch
 from tests.unit.controlplane.rig import Rig, vrf
 from tests.unit.documents.test_security import rows
 
-AROUND = Surroundings(
+AROUND = SelftestBedSettings(
     red=16099, blue=16098, unused=16097, loopbacks=("10.255.0.1", "2001:db8:ff::1"),
     peers=("10.255.0.2", "2001:db8:ff::2"), in_use=(16000, 16098, 16099),
 )  # fmt: skip
@@ -73,7 +73,7 @@ def judged(trial: Trial, world: World, read: dict[str, str | None] | None = None
     def reader(paths: Iterable[str]) -> dict[str, str | None]:
         return {path: (read or {}).get(path) for path in paths}
 
-    kit = Kit(cast(Bench, world), lambda _table, name: world.counters.get(name), reader)
+    kit = Kit(cast(SelftestBed, world), lambda _table, name: world.counters.get(name), reader)
     return asyncio.run(trial.judge(kit))
 
 
@@ -164,7 +164,7 @@ def test_settings() -> None:
 
 
 def trials() -> list[Trial]:
-    make = Maker(cast(Bench, World()), AROUND)
+    make = Maker(cast(SelftestBed, World()), AROUND)
     found: list[Trial] = []
     for room in (core, labels, sources, access):
         found += room.trials(make)
@@ -199,7 +199,7 @@ def test_every_counter_is_one_that_the_product_renders() -> None:
     """Of the very ports that a selftest makes, in the family that it reads."""
     rig = Rig(vrf("red", 1)).started()
     rig.do(SelftestBegan(scratch(65000)))
-    rendered = ruleset(Scope(rig.kernel, {*TAPS, R2, "lo"}))
+    rendered = ruleset(RenderContext(rig.kernel, {*TAPS, R2, "lo"}))
     named = {(t.table, t.counter) for t in trials() if isinstance(t, Attack) and t.counter}
     assert len(named) > 15
     assert [n for n in named if n[1] not in rendered[n[0]].counters] == []

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from controlplane.model.desired import CePort, Desired, VrfDevice
-from pe.kernel.ownership import PORT_ALIAS, VRF_ALIAS
-from pe.plan.ops import Phase, SetUp
-from pe.plan.structure import plan
-from pe.state import Link, Structure
+from pe.devices.ops import Phase, SetUp
+from pe.devices.plan import plan
+from pe.model.state import Link, Structure
+from pe.netlink.ownership import PORT_ALIAS, VRF_ALIAS
 
 
 def test_the_trunk_comes_up_before_its_vlan_port() -> None:

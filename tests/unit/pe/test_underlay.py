@@ -8,11 +8,11 @@ from ipaddress import ip_address
 
 from controlplane.model.events import UnderlayPath, UnderlayRouteChanged
 from controlplane.model.prefix import Afi, Prefix, parse_prefix
-from pe.kernel import netlink as nl
-from pe.kernel.main_routes import MainRoute, RawPath, parse
-from pe.kernel.next_hop_wire import Group, Leg
-from pe.observe.underlay import Underlay
-from pe.state import Link
+from pe.fib.main_table import MainTableMonitor
+from pe.fib.next_hop_wire import Group, Member
+from pe.model.state import Link
+from pe.netlink import codec as nl
+from pe.netlink.main_routes import MainRoute, RawPath, parse
 
 REMOTE = parse_prefix("10.255.0.2/32")
 GATEWAY = ip_address("10.0.1.2")
@@ -42,8 +42,8 @@ def gone(prefix: Prefix = REMOTE) -> UnderlayRouteChanged:
     return UnderlayRouteChanged(prefix, ())
 
 
-def underlay(*messages: nl.Message) -> Underlay:
-    found = Underlay()
+def underlay(*messages: nl.Message) -> MainTableMonitor:
+    found = MainTableMonitor()
     found.load([])
     for each in messages:
         found.route_event(each)
@@ -89,14 +89,14 @@ def test_our_own_routes_and_other_tables_are_no_underlay() -> None:
 
 
 def test_next_hop_objects_are_resolved_and_followed() -> None:
-    seen = Underlay()
-    seen.object_changed(7, Leg(Afi.IPV4, 1, GATEWAY, (17,)))
-    seen.object_changed(8, Leg(Afi.IPV4, 2, GATEWAY, (18,)))
+    seen = MainTableMonitor()
+    seen.object_changed(7, Member(Afi.IPV4, 1, GATEWAY, (17,)))
+    seen.object_changed(8, Member(Afi.IPV4, 2, GATEWAY, (18,)))
     seen.object_changed(9, Group(((7, 1), (8, 3))))
     seen.load([MainRoute(REMOTE, 0, 0, (), next_hop=9)])
     both = (UnderlayPath(GATEWAY, "core0", (17,)), UnderlayPath(GATEWAY, "core1", (18,), 3))
     assert seen.changes(LINKS) == [UnderlayRouteChanged(REMOTE, both)]
-    seen.object_changed(7, Leg(Afi.IPV4, 1, GATEWAY, (99,)))
+    seen.object_changed(7, Member(Afi.IPV4, 1, GATEWAY, (99,)))
     (change,) = seen.changes(LINKS)
     assert change.paths[0].labels == (99,)
     seen.object_changed(9, None)
@@ -104,6 +104,6 @@ def test_next_hop_objects_are_resolved_and_followed() -> None:
 
 
 def test_an_encapsulation_that_is_not_mpls_is_of_no_use() -> None:
-    seen = Underlay()
+    seen = MainTableMonitor()
     seen.load([MainRoute(REMOTE, 0, 0, (RawPath(1, GATEWAY, None),))])
     assert seen.changes(LINKS) == []

@@ -8,11 +8,11 @@ from ipaddress import ip_address
 import pytest
 
 from controlplane.model.prefix import Afi, parse_prefix
-from pe.kernel import netlink as nl
-from pe.kernel.events import _filter
-from pe.kernel.next_hop_wire import Content, Group, Leg, encode, is_ours, parse
-from pe.kernel.ownership import FIRST_NEXT_HOP, PROTOCOL, ROUTE_METRIC
-from pe.kernel.route_batch import RouteEncoder, cut_own_routes, parse_own_route, parse_rival
+from pe.fib.next_hop_wire import Content, Group, Member, encode, is_ours, parse
+from pe.fib.route_batch import RouteEncoder, cut_own_routes, parse_own_route, parse_rival
+from pe.netlink import codec as nl
+from pe.netlink.events import _filter
+from pe.netlink.ownership import FIRST_NEXT_HOP, PROTOCOL, ROUTE_METRIC
 
 V4, V6 = ip_address("10.0.1.2"), ip_address("fe80::1")
 
@@ -20,12 +20,12 @@ V4, V6 = ip_address("10.0.1.2"), ip_address("fe80::1")
 @pytest.mark.parametrize(
     "content",
     [
-        Leg(Afi.IPV4, 3, V4, (17, 16001)),
-        Leg(Afi.IPV6, 3, V4, (17, 16001)),  # 6VPE: the gateway goes as ::ffff:10.0.1.2
-        Leg(Afi.IPV6, 3, V6),
-        Leg(Afi.IPV4, 3, V4),
-        Leg(Afi.IPV4, 3),
-        Leg(Afi.IPV6, 0),
+        Member(Afi.IPV4, 3, V4, (17, 16001)),
+        Member(Afi.IPV6, 3, V4, (17, 16001)),  # 6VPE: the gateway goes as ::ffff:10.0.1.2
+        Member(Afi.IPV6, 3, V6),
+        Member(Afi.IPV4, 3, V4),
+        Member(Afi.IPV4, 3),
+        Member(Afi.IPV6, 0),
         Group(((5, 1), (6, 256))),
         Group(((5, 256), (6, 1)), resilient=True),
     ],
@@ -35,7 +35,7 @@ def test_a_next_hop_reads_as_it_was_written(content: Content) -> None:
 
 
 def test_a_label_stack_ends_with_the_bottom_bit() -> None:
-    body = encode(7, Leg(Afi.IPV4, 3, V4, (17, 16001)))
+    body = encode(7, Member(Afi.IPV4, 3, V4, (17, 16001)))
     assert struct.pack("!II", 17 << 12, 16001 << 12 | 0x100) in body
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.speaker.child import outgoing
-from controlplane.speaker.child.outgoing import Marker, Queue, Withdrawal
-from controlplane.speaker.child.refreshes import EVERY_SECONDS, Refreshes
-from controlplane.speaker.child.sessions import Allowance
+from controlplane.speaker.worker import outgoing
+from controlplane.speaker.worker.outgoing import Marker, Queue, Withdrawal
+from controlplane.speaker.worker.refreshes import EVERY_SECONDS, Refreshes
+from controlplane.speaker.worker.sessions import Allowance
 
 V4, V6 = (1, 1), (2, 1)
 
@@ -73,7 +73,7 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_moves_for_eight_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr("controlplane.speaker.child.outgoing.time.monotonic", lambda: now)
+    monkeypatch.setattr("controlplane.speaker.worker.outgoing.time.monotonic", lambda: now)
     queue = Queue()
     queue.add(Marker(V4))
     queue.add(Marker(V6))

@@ -12,8 +12,8 @@ from exabgp.logger import log
 from exabgp.protocol.family import AFI, SAFI
 
 from controlplane.speaker import wire
-from controlplane.speaker.child import updates
 from controlplane.speaker.reports import told
+from controlplane.speaker.worker import updates
 from labs.attack.cases import CE4, CE6, VPN4, VPN6, Case, Ground, Outcome, cases
 
 GROUNDS = {"ce4": CE4, "ce6": CE6, "vpn4": VPN4, "vpn6": VPN6}

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from controlplane.model.prefix import parse_prefix
-from controlplane.segment.attachment import Attachment, MembershipChange
-from controlplane.segment.document import parse_policy
-from controlplane.segment.observed import Flow
-from controlplane.segment.policy import Policy
-from controlplane.segment.revision import Ledger, Signature
-from controlplane.segment.workload import Packet, Workload
+from controlplane.model.workload import Packet, Workload
+from controlplane.policy.endpoints.attachment import Attachment, MembershipChange
+from controlplane.policy.insight.observed import Flow
+from controlplane.policy.language.document import parse_policy
+from controlplane.policy.language.policy import Policy
+from controlplane.policy.language.revision import Ledger, Signature
 from controlplane.store import StoreError, open_store
 from controlplane.store.segment import Baseline, Kept
-from tests.unit.segment.company import policy_text
+from tests.unit.policy.company import policy_text
 
 WORKLOAD = Workload(
     "web", "red", "p1", (parse_prefix("10.0.0.1"), parse_prefix("2001:db8::1")), {"tier": "web"}

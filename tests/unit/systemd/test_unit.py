@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from controlplane.model.intent import NodeIntent
-from pe.privileges import NEEDED
+from pe.process.privileges import NEEDED
 from tests.attack.confined import Unit
 
-FILE = Path(__file__).resolve().parents[3] / "pe/systemd/bulkhead.service"
+FILE = Path(__file__).resolve().parents[3] / "packaging/systemd/bulkhead.service"
 MOST_EXPOSED = 35
 """Tenths: a root with CAP_NET_ADMIN that must see the host's network does not get far below 3."""
 needs_systemd = pytest.mark.skipif(

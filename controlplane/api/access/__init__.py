@@ -1,0 +1,1 @@
+"""Decide who may call what: TLS, roles, limits, audit."""

@@ -1,0 +1,227 @@
+"""What stands before every RPC of every service: identity, role, limits, audit."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.json_format import MessageToJson, SerializeToJsonError
+from google.protobuf.message import DecodeError
+from google.protobuf.text_format import MessageToString
+
+from controlplane.api.access.audit import CHANGE, AuditLog, Change
+from controlplane.api.access.caller import CALLER, Caller
+from controlplane.api.access.limits import MAX_SECONDS, AtOnce, RateLimit, TooManyRequests
+from controlplane.api.access.roles import RULES, Rule, allows
+from controlplane.api.access.rpc_metrics import RpcMetrics
+from controlplane.api.access.status import StatusError, denied, exhausted, invalid
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Identify = Callable[[Context], Caller | None]
+_LONGEST_REQUEST = 4096
+
+
+@dataclass(slots=True)
+class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in stubs only
+    """Wraps each RPC's handler; a method without a rule is refused whoever asks."""
+
+    identify: Identify
+    audit: AuditLog
+    rate: RateLimit
+    at_once: AtOnce
+    tally: RpcMetrics
+    report: Callable[[str], None]
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """gRPC's hook: the handler of the method, guarded."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None  # gRPC answers UNIMPLEMENTED
+        method = str(handler_call_details.method)
+        if handler.response_streaming:
+            return self._streaming(handler, method)
+        return self._single(handler, method)
+
+    def _single(self, handler: Any, method: str) -> Any:
+        inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
+        make = (
+            grpc.stream_unary_rpc_method_handler
+            if handler.request_streaming
+            else grpc.unary_unary_rpc_method_handler
+        )
+
+        async def served(raw: Any, context: Context) -> Any:
+            async with self._admitted(method, handler, raw, context) as request:
+                return await inner(request, context)
+
+        return make(served, None, handler.response_serializer)
+
+    def _streaming(self, handler: Any, method: str) -> Any:
+        inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.request_streaming
+            else grpc.unary_stream_rpc_method_handler
+        )
+
+        # Written rather than yielded: the deadline must hold while a slow reader is waited for.
+        async def served(raw: Any, context: Context) -> None:
+            async with self._admitted(method, handler, raw, context) as request:
+                responses = inner(request, context)
+                if inspect.isawaitable(responses):  # it writes by itself, as Health.Watch does
+                    await responses
+                    return
+                async for response in responses:
+                    self._check_still(context)
+                    await context.write(response)
+
+        return make(served, None, handler.response_serializer)
+
+    @asynccontextmanager
+    async def _admitted(
+        self, method: str, handler: Any, raw: Any, context: Context
+    ) -> AsyncIterator[Any]:
+        """All that stands around one call; yields its request.
+
+        Not a byte of it is parsed before the caller is known. Whatever ends the call is told
+        after it is written down.
+        """
+        try:
+            caller = self._known(context)
+            with self.at_once.hold(caller.identity):
+                await self._in_turn(caller)
+                request = _parsed(handler, raw)
+                rule = await self._permit(method, caller, request)
+                CALLER.set(caller)
+                async with asyncio.timeout(None if rule.lasting else MAX_SECONDS):
+                    async with self._audited(method, rule, caller, request):
+                        yield request
+            self.tally.ended(method, grpc.StatusCode.OK)
+        except asyncio.CancelledError:
+            self.tally.ended(method, grpc.StatusCode.CANCELLED)
+            raise
+        except (grpc.aio.AbortError, grpc.aio.UsageError):
+            raise
+        except Exception as error:
+            refusal = self._refusal(method, error)
+            self.tally.ended(method, refusal.code)
+            await context.abort(refusal.code, refusal.text, refusal.trailer)
+
+    def _refusal(self, method: str, error: Exception) -> StatusError:
+        """What the caller is told of an error."""
+        if isinstance(error, StatusError):
+            return error
+        if isinstance(error, TooManyRequests):
+            return exhausted("too many calls at once")
+        if isinstance(error, TimeoutError):
+            text = f"over {MAX_SECONDS:.0f} s"
+            return StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+        if isinstance(error, NotImplementedError):  # a method that gRPC's own services leave out
+            return StatusError(grpc.StatusCode.UNIMPLEMENTED, "nobody serves this method")
+        self.report(f"{method}: {error!r}")  # the text may say more than a caller should know
+        return StatusError(grpc.StatusCode.INTERNAL, "internal error, see the node's log")
+
+    def _known(self, context: Context) -> Caller:
+        caller = self.identify(context)
+        if caller is None:
+            raise StatusError(grpc.StatusCode.UNAUTHENTICATED, "no identity")
+        return caller
+
+    async def _in_turn(self, caller: Caller) -> None:
+        """Whoever asks in a hurry is served at his pace, not refused: a loop of calls just works.
+        Raises Refusal if too many wait already."""
+        if caller.unpaced:
+            return
+        wait = self.rate.turn(caller.identity)
+        if wait is None:
+            raise exhausted("too many calls, slow down")
+        if wait:
+            await asyncio.sleep(wait)
+
+    def _check_still(self, context: Context) -> None:
+        """A stream may outlive its caller's rights, and the certificate that it came with."""
+        if self.identify(context) != CALLER.get():
+            raise denied("what you may do has changed; call again")
+
+    async def _permit(self, method: str, caller: Caller, request: Any) -> Rule:
+        rule, name = RULES.get(method), method.rpartition("/")[2]
+        if rule is None:
+            raise denied(f"{name} is open to nobody")
+        if allows(rule, caller.role, limited=bool(caller.vrfs)):
+            return rule
+        if rule.changes:
+            await self._write(caller, method, request, phase="refused")
+        whole = " for the whole node" if rule.whole_node and caller.vrfs else ""
+        raise denied(f"{name} needs the role {rule.least.value}{whole}")
+
+    @asynccontextmanager
+    async def _audited(
+        self, method: str, rule: Rule, caller: Caller, request: Any
+    ) -> AsyncIterator[None]:
+        """A change that cannot be written down is not made; its end is written whatever it is."""
+        if not rule.changes:
+            yield
+            return
+        change = Change()
+        CHANGE.set(change)
+        try:
+            await self._write(caller, method, request, phase="asked")
+        except OSError as error:
+            text = f"the audit log cannot be written: {error.strerror}"
+            raise StatusError(grpc.StatusCode.FAILED_PRECONDITION, text) from None
+        result = "INTERNAL"
+        try:
+            yield
+            result = "OK"
+        except StatusError as refusal:
+            result = refusal.code.name
+            raise
+        except asyncio.CancelledError:
+            result = "CANCELLED"
+            raise
+        finally:
+            ending = {"before": change.before, "after": change.after, "result": result}
+            await asyncio.shield(self._write(caller, method, request, phase="ended", **ending))
+
+    async def _write(self, caller: Caller, method: str, request: Any, **fields: object) -> None:
+        role = caller.role.value if caller.role else "none"
+        text = _as_text(request)[:_LONGEST_REQUEST]
+        await self.audit.write(
+            who=caller.identity, role=role, method=method, request=text, **fields
+        )
+
+
+def _as_text(request: Any) -> str:
+    """JSON; protobuf's own form where a value cannot be said in it, as a time with too many
+    nanoseconds."""
+    try:
+        return MessageToJson(request, indent=None)
+    except (ValueError, SerializeToJsonError):
+        return MessageToString(request, as_one_line=True)
+
+
+def _parsed(handler: Any, raw: Any) -> Any:
+    """The request of a call, or the stream of its requests. Raises Refusal."""
+    if handler.request_streaming:
+        return _parsed_each(handler, raw)
+    try:
+        return handler.request_deserializer(raw)
+    except DecodeError:
+        raise invalid("the request is no message of this method") from None
+
+
+async def _parsed_each(handler: Any, stream: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    async for raw in stream:
+        try:
+            yield handler.request_deserializer(raw)
+        except DecodeError:
+            raise invalid("the request is no message of this method") from None

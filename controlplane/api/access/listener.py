@@ -1,0 +1,165 @@
+"""The door: accepts connections, notes who is at the other end, and passes bytes on to gRPC.
+
+gRPC for Python can neither tell the credentials of a Unix peer nor bind a listener to a device.
+So it listens on a socket in a folder that only we may enter, and the gate stands before it. Each
+connection inwards comes from an abstract address of its own, which gRPC reports as the peer: by
+this name the gate's note on the caller is found again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import secrets
+import socket
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from controlplane.api.access.caller import UnixPeer
+from controlplane.api.access.limits import (
+    MAX_CONNECTIONS,
+    MAX_CONNECTIONS_PER_PEER,
+    AtOnce,
+    TooManyRequests,
+)
+from controlplane.model.intent import TcpApiIntent
+
+_CREDENTIALS = struct.Struct("3i")
+_CHUNK = 256 << 10
+_PREFIX = "unix-abstract:"
+
+
+@dataclass(slots=True)
+class AcceptProxy:
+    """One listener. ``inner`` is gRPC's own socket."""
+
+    inner: Path
+    _server: asyncio.Server | None = None
+    _notes: dict[str, UnixPeer | str] = field(default_factory=dict)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _secret: str = field(default_factory=lambda: secrets.token_hex(8), repr=False)
+    _open: AtOnce = field(default_factory=lambda: AtOnce(MAX_CONNECTIONS_PER_PEER, MAX_CONNECTIONS))
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Take connections from a socket that is bound; the gate owns it from here on."""
+        listener.setblocking(False)
+        self._server = await asyncio.start_server(self._accept, sock=listener, limit=_CHUNK)
+
+    async def close(self) -> None:
+        """Stop listening and cut every connection."""
+        if self._server:
+            self._server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def peer(self, grpc_peer: str) -> UnixPeer | str | None:
+        """Who is behind a connection, by gRPC's name for it: a Unix peer or a remote address."""
+        return self._notes.get(grpc_peer.removeprefix(_PREFIX))
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            return
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        note = _note(writer.get_extra_info("socket"))
+        try:
+            with self._open.hold(_key(note)):
+                await self._pass_on(note, reader, writer)
+        except (TooManyRequests, OSError, asyncio.CancelledError):
+            pass  # the peer sees its connection end; there is nobody else to tell
+        finally:
+            writer.transport.abort()
+
+    async def _pass_on(
+        self, note: UnixPeer | str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        name = f"bulkhead-{self._secret}-{next(self._numbers)}"
+        inward = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        inward.setblocking(False)
+        self._notes[name] = note
+        try:
+            inward.bind(f"\0{name}")
+            await asyncio.get_running_loop().sock_connect(inward, str(self.inner))
+            inner_reader, inner_writer = await asyncio.open_unix_connection(
+                sock=inward, limit=_CHUNK
+            )
+            await _relay(reader, inner_writer, inner_reader, writer)
+        finally:
+            inward.close()
+            del self._notes[name]
+
+
+async def _relay(
+    reader: asyncio.StreamReader,
+    inner_writer: asyncio.StreamWriter,
+    inner_reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """Both ways until either side ends: HTTP/2 knows no half-closed connection."""
+    ways = (
+        asyncio.create_task(_pump(reader, inner_writer)),
+        asyncio.create_task(_pump(inner_reader, writer)),
+    )
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+        inner_writer.transport.abort()
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while chunk := await reader.read(_CHUNK):
+        writer.write(chunk)
+        await writer.drain()
+
+
+def _note(connection: socket.socket) -> UnixPeer | str:
+    if connection.family == socket.AF_UNIX:
+        size = _CREDENTIALS.size
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        return UnixPeer(*_CREDENTIALS.unpack(raw))
+    with contextlib.suppress(OSError):
+        return str(connection.getpeername()[0])
+    return "gone"
+
+
+def _key(note: UnixPeer | str) -> str:
+    return f"uid:{note.uid}" if isinstance(note, UnixPeer) else note
+
+
+def unix_listener(path: Path, mode: int) -> socket.socket:
+    """A bound Unix socket; one that a former run left behind is replaced. Raises OSError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
+        path.chmod(mode)
+        listener.listen(64)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def tcp_listener(intent: TcpApiIntent) -> socket.socket:
+    """A bound TCP socket, tied to its device where one is named. Raises OSError."""
+    family = socket.AF_INET if intent.address.version == 4 else socket.AF_INET6
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if intent.bind_device:
+            name = intent.bind_device.encode() + b"\0"
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
+        listener.bind((str(intent.address), intent.port))
+        listener.listen(64)
+    except OSError:
+        listener.close()
+        raise
+    return listener

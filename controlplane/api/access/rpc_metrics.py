@@ -1,0 +1,25 @@
+"""Calls of the API by method and status, for the node's counters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import grpc
+
+from controlplane.api.access.roles import RULES
+
+OTHER = "other"
+"""Stands for methods that nobody serves: a caller does not make up names of ours."""
+
+
+@dataclass(slots=True)
+class RpcMetrics:
+    """``calls`` has (``Service/Method``, ``PERMISSION_DENIED``) and the like as keys."""
+
+    calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def ended(self, method: str, code: grpc.StatusCode) -> None:
+        """One call of ``/bulkhead.v1.Service/Method`` ended so."""
+        name = method.rpartition(".")[2] if method in RULES else OTHER
+        self.calls[name, code.name] += 1

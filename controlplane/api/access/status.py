@@ -1,0 +1,36 @@
+"""How a service says no: admission writes it down first, then tells the caller."""
+
+from __future__ import annotations
+
+import grpc
+
+
+class StatusError(Exception):
+    """Ends a call with a status; ``text`` is for the person who called, ``trailer`` for programs
+    (trailing metadata)."""
+
+    def __init__(
+        self, code: grpc.StatusCode, text: str, trailer: tuple[tuple[str, bytes], ...] = ()
+    ) -> None:
+        super().__init__(text)
+        self.code, self.text, self.trailer = code, text, trailer
+
+
+def invalid(text: str) -> StatusError:
+    """The request makes no sense."""
+    return StatusError(grpc.StatusCode.INVALID_ARGUMENT, text)
+
+
+def not_found(text: str) -> StatusError:
+    """What it names does not exist."""
+    return StatusError(grpc.StatusCode.NOT_FOUND, text)
+
+
+def denied(text: str) -> StatusError:
+    """It is not for this caller."""
+    return StatusError(grpc.StatusCode.PERMISSION_DENIED, text)
+
+
+def exhausted(text: str) -> StatusError:
+    """The caller asks for too much."""
+    return StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)

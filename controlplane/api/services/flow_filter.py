@@ -1,0 +1,71 @@
+"""Which flows a caller asked for, and may see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bulkhead.v1 import flows_pb2 as pb
+
+from controlplane.api.access.caller import CALLER
+from controlplane.api.access.details import field_refusal
+from controlplane.api.access.status import denied
+from controlplane.api.services.policy_messages import seconds_of
+from controlplane.policy.compile.directory import Who
+from controlplane.policy.insight.flowbook import FlowBook, Seen
+from controlplane.policy.insight.queries import PolicyQueries
+from controlplane.policy.language.problem import MalformedError
+from controlplane.policy.language.service import Service, parse_service
+
+
+class Filter:
+    """A `FlowFilter`, read; raises Refusal where it cannot be."""
+
+    def __init__(self, wish: pb.FlowFilter, answers: PolicyQueries) -> None:
+        if wish.vrf and not CALLER.get().may_see(wish.vrf):
+            raise denied(f"VRF {wish.vrf} is not yours")
+        self._wish = wish
+        self._caller = CALLER.get()
+        self._answers = answers
+        self._services = _services(wish.service)
+        self.since = seconds_of(wish.since) if wish.HasField("since") else 0.0
+        self.until = seconds_of(wish.until) if wish.HasField("until") else float("inf")
+
+    def passing(self, book: FlowBook) -> Iterator[Seen]:
+        """The flows of a book that pass."""
+        return (seen for seen in book.seen(self.since, self.until) if self.passes(seen))
+
+    def passes(self, seen: Seen) -> bool:
+        """Whether one flow passes."""
+        wish = self._wish
+        if not self._caller.may_see(seen.vrf) or wish.vrf not in ("", seen.vrf):
+            return False
+        if wish.HasField("allowed") and wish.allowed != seen.enforced.allowed:
+            return False
+        if wish.staged_differs and not differs(seen):
+            return False
+        if self._services and not any(s.covers(seen.protocol, seen.point) for s in self._services):
+            return False
+        who = self._answers.who
+        return (not wish.source or _is(who(seen.vrf, seen.source), wish.source)) and (
+            not wish.destination or _is(who(seen.vrf, seen.destination), wish.destination)
+        )
+
+
+def differs(seen: Seen) -> bool:
+    """Whether the staged revision would have treated a flow otherwise."""
+    return seen.staged is not None and seen.staged.allowed != seen.enforced.allowed
+
+
+def _is(who: Who, text: str) -> bool:
+    names = {str(who.address), PolicyQueries.workload(who), *who.groups, *who.networks}
+    return text in names
+
+
+def _services(text: str) -> tuple[Service, ...]:
+    try:
+        return parse_service(text, {}) if text else ()
+    except MalformedError as error:
+        import grpc
+
+        code = grpc.StatusCode.INVALID_ARGUMENT
+        raise field_refusal(code, [("filter.service", str(error))]) from None

@@ -1,0 +1,181 @@
+"""Rows of the view -> messages of the contract, one function a kind."""
+
+from __future__ import annotations
+
+from bulkhead.v1 import node_pb2 as pb
+
+from controlplane.model import view
+
+_STATES = {
+    view.SessionState.IDLE: pb.Neighbor.SESSION_STATE_IDLE,
+    view.SessionState.CONNECT: pb.Neighbor.SESSION_STATE_CONNECT,
+    view.SessionState.ACTIVE: pb.Neighbor.SESSION_STATE_ACTIVE,
+    view.SessionState.ESTABLISHED: pb.Neighbor.SESSION_STATE_ESTABLISHED,
+    view.SessionState.HELD_DOWN: pb.Neighbor.SESSION_STATE_HELD_DOWN,
+}
+_SOURCES = {
+    view.RouteSource.CONNECTED: pb.Route.SOURCE_CONNECTED,
+    view.RouteSource.STATIC: pb.Route.SOURCE_STATIC,
+    view.RouteSource.EBGP: pb.Route.SOURCE_EBGP,
+    view.RouteSource.VPN: pb.Route.SOURCE_VPN,
+    view.RouteSource.LEAKED: pb.Route.SOURCE_LEAKED,
+    view.RouteSource.WORKLOAD: pb.Route.SOURCE_WORKLOAD,
+}
+
+
+def status(row: view.StatusView) -> pb.GetStatusResponse:
+    """The node."""
+    return pb.GetStatusResponse(
+        name=row.name,
+        version=row.version,
+        router_id=row.router_id,
+        asn=row.asn,
+        loopbacks=row.loopbacks,
+        uptime_seconds=int(row.uptime),
+        in_sync=row.in_sync,
+        config_file=row.config_file,
+        config_loaded_unix=int(row.config_loaded),
+        label_block=row.label_block,
+    )
+
+
+def vrf(row: view.VrfView) -> pb.Vrf:
+    """One VPN."""
+    return pb.Vrf(
+        name=row.name,
+        description=row.description,
+        rd=row.rd,
+        import_targets=row.import_targets,
+        export_targets=row.export_targets,
+        table=row.table,
+        label=row.label,
+        ports=row.ports,
+        routes=row.routes,
+        active_routes=row.active_routes,
+        route_limit=row.route_limit,
+        refused_routes=row.refused_routes,
+    )
+
+
+def neighbor(row: view.NeighborView) -> pb.Neighbor:
+    """One session."""
+    return pb.Neighbor(
+        vrf=row.vrf,
+        address=row.address,
+        asn=row.asn,
+        local_asn=row.local_asn,
+        local_address=row.local_address,
+        port=row.port,
+        description=row.description,
+        state=_STATES[row.state],
+        state_seconds=int(row.state_age or 0),
+        never_up=row.state_age is None,
+        router_id=row.router_id,
+        families=[_family(family) for family in row.families],
+        hold_time=row.hold_time,
+        flaps=row.flaps,
+        last_error=row.last_error,
+        held_seconds=int(row.held_for),
+        md5=row.md5,
+        ttl_security=row.ttl_security,
+        refused=dict(row.refused),
+    )
+
+
+def _family(row: view.NeighborFamilyView) -> pb.NeighborFamily:
+    return pb.NeighborFamily(
+        family=row.family,
+        negotiated=row.negotiated,
+        received=row.received,
+        stale=row.stale,
+        sent=row.sent,
+        limit=row.limit,
+        end_of_rib=row.end_of_rib,
+    )
+
+
+def route(row: view.RouteView) -> pb.Route:
+    """One path."""
+    return pb.Route(
+        vrf=row.vrf,
+        prefix=row.prefix,
+        source=_SOURCES[row.source],
+        next_hop=row.next_hop,
+        port=row.port,
+        labels=row.labels,
+        best=row.best,
+        active=row.active,
+        age_seconds=int(row.age),
+        neighbor=row.neighbor,
+        rd=row.rd,
+        local_preference=row.local_pref,
+        med=row.med,
+        origin=row.origin,
+        as_path=row.as_path,
+        communities=row.communities,
+        large_communities=row.large_communities,
+        route_targets=row.route_targets,
+        sites_of_origin=row.sites_of_origin,
+        stale=row.stale,
+    )
+
+
+def label(row: view.LabelView) -> pb.Label:
+    """One label."""
+    state = pb.Label.STATE_RESTING if row.resting else pb.Label.STATE_IN_USE
+    return pb.Label(
+        label=row.label, vrf=row.vrf, state=state, table=row.table, rest_seconds=int(row.rest)
+    )
+
+
+def next_hop(row: view.NextHopView) -> pb.NextHop:
+    """One next hop."""
+    paths = [
+        pb.NextHopPath(gateway=p.gateway, port=p.port, labels=p.labels, weight=p.weight)
+        for p in row.paths
+    ]
+    return pb.NextHop(
+        id=row.id,
+        address=row.address,
+        vrf=row.vrf,
+        vpn_label=row.vpn_label,
+        reachable=row.reachable,
+        paths=paths,
+        routes=row.routes,
+    )
+
+
+def port(row: view.PortView) -> pb.Port:
+    """One port."""
+    return pb.Port(
+        name=row.name,
+        role=pb.Port.ROLE_CE if row.vrf else pb.Port.ROLE_CORE,
+        vrf=row.vrf,
+        present=row.present,
+        up=row.up,
+        addresses=row.addresses,
+        mtu=row.mtu,
+        source_prefixes=row.sources or (),
+        any_source=row.sources is None,
+        description=row.description,
+        guarded=row.guarded,
+    )
+
+
+def counter(row: view.CounterView) -> pb.Counter:
+    """One counter."""
+    return pb.Counter(name=row.name, labels=dict(row.labels), value=row.value)
+
+
+def guard(row: view.GuardView) -> pb.Guard:
+    """One guard."""
+    return pb.Guard(
+        requirement=row.requirement,
+        name=row.name,
+        vrf=row.vrf,
+        port=row.port,
+        action=row.action,
+        traffic_class=row.traffic_class,
+        packets=row.packets,
+        bytes=row.bytes,
+    )

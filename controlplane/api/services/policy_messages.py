@@ -1,0 +1,171 @@
+"""Microsegmentation -> messages of the contract, one function a kind."""
+
+from __future__ import annotations
+
+from bulkhead.v1 import evidence_pb2, flows_pb2, groups_pb2, policy_pb2, workloads_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from controlplane.model.workload import Packet
+from controlplane.policy.compile.directory import Who
+from controlplane.policy.endpoints.attachment import Attachment, MembershipChange
+from controlplane.policy.insight.explain import Step
+from controlplane.policy.insight.flowbook import FlowBook, FlowVerdict, Seen
+from controlplane.policy.insight.observed import Flow
+from controlplane.policy.insight.queries import PolicyQueries
+from controlplane.policy.language.policy import Group, Policy
+from controlplane.policy.language.revision import Entry, Revision, State
+from controlplane.policy.language.selector import text_of
+from controlplane.policy.language.service import PORT_PROTOCOLS, Service
+
+_STATES = {
+    State.DRAFT: policy_pb2.Revision.STATE_DRAFT,
+    State.STAGED: policy_pb2.Revision.STATE_STAGED,
+    State.ENFORCED: policy_pb2.Revision.STATE_ENFORCED,
+    State.SUPERSEDED: policy_pb2.Revision.STATE_SUPERSEDED,
+}
+
+
+def stamp(seconds: float) -> Timestamp:
+    """Unix time."""
+    whole = int(seconds)
+    return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1e9))
+
+
+def seconds_of(at: Timestamp) -> float:
+    """Unix time."""
+    return at.seconds + at.nanos / 1e9
+
+
+def workload(attachment: Attachment, answers: PolicyQueries) -> workloads_pb2.Workload:
+    """One workload with the groups of the enforced revision."""
+    it = attachment.workload
+    return workloads_pb2.Workload(
+        name=it.name,
+        vrf=it.vrf,
+        port=it.port,
+        addresses=[short(str(prefix)) for prefix in it.addresses],
+        tags=dict(it.tags),
+        generation=attachment.generation,
+        groups=sorted(answers.groups_of(it)),
+        attached_at=stamp(attachment.since),
+        configured=attachment.configured,
+    )
+
+
+def short(prefix: str) -> str:
+    """A host prefix as the address that it is."""
+    address, _, length = prefix.partition("/")
+    return address if length == ("128" if ":" in address else "32") else prefix
+
+
+def group(it: Group, policy: Policy, local: int, remote: int) -> groups_pb2.Group:
+    """One group; `local` and `remote` are its members."""
+    setting = policy.modes.groups.get(it.name)
+    return groups_pb2.Group(
+        name=it.name,
+        id=it.id,
+        selector=text_of(it.selector),
+        implicit=it.implicit,
+        mode=setting.mode.value if setting else "",
+        local_members=local,
+        remote_members=remote,
+    )
+
+
+def ruling(it: FlowVerdict) -> flows_pb2.Ruling:
+    """A verdict."""
+    return flows_pb2.Ruling(allowed=it.allowed, rule=it.rule)
+
+
+def end(who: Who) -> flows_pb2.FlowEnd:
+    """One end of a flow, in names."""
+    return flows_pb2.FlowEnd(
+        address=str(who.address),
+        workload=PolicyQueries.workload(who),
+        groups=sorted(who.groups),
+        networks=sorted(who.networks),
+    )
+
+
+def flow(it: Seen, answers: PolicyQueries) -> flows_pb2.Flow:
+    """A flow as it was seen."""
+    return flows_pb2.Flow(
+        vrf=it.vrf,
+        source=end(answers.who(it.vrf, it.source)),
+        destination=end(answers.who(it.vrf, it.destination)),
+        service=str(it.service),
+        count=it.count,
+        first=stamp(it.first),
+        last=stamp(it.last),
+        enforced=ruling(it.enforced),
+        staged=ruling(it.staged) if it.staged is not None else None,
+        last_source_port=it.sport,
+    )
+
+
+def observed(it: Flow, answers: PolicyQueries) -> flows_pb2.Flow:
+    """A flow of a baseline."""
+    return flows_pb2.Flow(
+        vrf=it.zone,
+        source=end(answers.who(it.zone, it.source)),
+        destination=end(answers.who(it.zone, it.destination)),
+        service=str(service_of(it.packet)),
+        count=it.hits,
+        first=stamp(it.first),
+        last=stamp(it.last),
+        enforced=flows_pb2.Ruling(allowed=it.allowed),
+    )
+
+
+def service_of(packet: Packet) -> Service:
+    """What a packet asks for."""
+    point = packet.dport if packet.protocol in PORT_PROTOCOLS else packet.icmp_type
+    return Service(packet.protocol, point, point)
+
+
+def loss(book: FlowBook) -> flows_pb2.TelemetryLoss:
+    """What nobody can tell about."""
+    last = stamp(book.last_lost) if book.lost else None
+    return flows_pb2.TelemetryLoss(lost=book.lost, last_lost=last)
+
+
+def revision(it: Revision) -> policy_pb2.Revision:
+    """A revision without its document."""
+    return policy_pb2.Revision(
+        digest=it.digest,
+        name=it.policy.name,
+        state=_STATES[it.state],
+        rules=len(it.policy.rules),
+        groups=len([g for g in it.policy.groups.values() if not g.implicit]),
+    )
+
+
+def change(it: Entry) -> policy_pb2.PolicyChange:
+    """Who moved a revision."""
+    return policy_pb2.PolicyChange(
+        move=it.move,
+        before=it.before,
+        after=it.after,
+        who=it.signed.who,
+        when=stamp(it.signed.when),
+        why=it.signed.why,
+    )
+
+
+def membership_change(it: MembershipChange) -> evidence_pb2.MembershipChange:
+    """What happened to a workload."""
+    return evidence_pb2.MembershipChange(
+        workload=it.workload,
+        change=it.change,
+        before=it.before,
+        after=it.after,
+        who=it.who,
+        when=stamp(it.when),
+    )
+
+
+def step(it: Step) -> policy_pb2.ExplainStep:
+    """One rule that was asked."""
+    return policy_pb2.ExplainStep(
+        tier=it.tier.value, rule=it.rule.id, sentence=str(it.rule), answer=it.answer
+    )

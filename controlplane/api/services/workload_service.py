@@ -1,0 +1,237 @@
+"""The Workloads service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import grpc
+from bulkhead.v1 import workloads_pb2 as pb
+from bulkhead.v1 import workloads_pb2_grpc
+
+from controlplane.api.access.audit import CHANGE
+from controlplane.api.access.caller import CALLER
+from controlplane.api.access.details import field_refusal, refusal
+from controlplane.api.access.status import denied, exhausted, not_found
+from controlplane.api.services import policy_messages as messages
+from controlplane.model.prefix import parse_prefix
+from controlplane.model.workload import Workload
+from controlplane.policy.controller import PolicyController
+from controlplane.policy.endpoints.attachment import Attachment, summary
+from controlplane.policy.endpoints.placement import (
+    Fault,
+    RefusedError,
+    Why,
+    refuse_malformed,
+    tag_faults,
+)
+from controlplane.policy.insight.queries import PolicyQueries
+from controlplane.policy.language.problem import MalformedError
+from controlplane.policy.language.selector import Selector, matches, parse_selector
+
+WATCH_ROOM = 10_000
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_EVENTS = {
+    "attached": pb.WatchWorkloadsResponse.EVENT_ATTACHED,
+    "changed": pb.WatchWorkloadsResponse.EVENT_CHANGED,
+    "detached": pb.WatchWorkloadsResponse.EVENT_DETACHED,
+}
+
+
+class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
+    """Attaches, tags and lists; every method runs with ``CALLER`` set by admission."""
+
+    def __init__(self, conductor: PolicyController, answers: PolicyQueries) -> None:
+        self._conductor = conductor
+        self._answers = answers
+
+    async def AttachWorkload(
+        self, request: pb.AttachWorkloadRequest, context: Context
+    ) -> pb.AttachWorkloadResponse:
+        """Make a workload known, or what it was before into what is given."""
+        wish = request.workload
+        _refuse_other_vrf(wish.vrf)
+        known = self._known(wish.name)
+        if known is not None:
+            _refuse_other_owner(known)
+            CHANGE.get().before = summary(known.workload)
+        try:
+            workload = _read(wish)
+            attachment, enforced = await self._conductor.attach(workload, CALLER.get().identity)
+        except RefusedError as error:
+            raise refusal(error) from None
+        CHANGE.get().after = summary(attachment.workload)
+        return pb.AttachWorkloadResponse(workload=self._message(attachment), enforced=enforced)
+
+    async def DetachWorkload(
+        self, request: pb.DetachWorkloadRequest, context: Context
+    ) -> pb.DetachWorkloadResponse:
+        """Forget a workload."""
+        known = self._known(request.name)
+        if known is not None:
+            _refuse_other_owner(known)
+            CHANGE.get().before = summary(known.workload)
+        try:
+            await self._conductor.detach(request.name, CALLER.get().identity)
+        except RefusedError as error:
+            raise refusal(error) from None
+        return pb.DetachWorkloadResponse()
+
+    async def TagWorkload(
+        self, request: pb.TagWorkloadRequest, context: Context
+    ) -> pb.TagWorkloadResponse:
+        """Change the tags of one workload."""
+        known = self._visible(request.name)
+        CHANGE.get().before = summary(known.workload)
+        set_ = dict(request.set)
+        try:
+            faults = tag_faults("set", set_)
+            if both := sorted(set_.keys() & set(request.unset)):
+                faults.append(Fault("unset", f"{both[0]} is to be set as well"))
+            if faults:
+                raise RefusedError(Why.MALFORMED, *faults)
+            attachment = await self._conductor.tag(
+                request.name,
+                set_,
+                request.unset,
+                request.expected_generation,
+                CALLER.get().identity,
+            )
+        except RefusedError as error:
+            raise refusal(error) from None
+        CHANGE.get().after = summary(attachment.workload)
+        return pb.TagWorkloadResponse(workload=self._message(attachment))
+
+    async def GetWorkload(
+        self, request: pb.GetWorkloadRequest, context: Context
+    ) -> pb.GetWorkloadResponse:
+        """One workload."""
+        return pb.GetWorkloadResponse(workload=self._message(self._visible(request.name)))
+
+    async def ListWorkloads(
+        self, request: pb.ListWorkloadsRequest, context: Context
+    ) -> pb.ListWorkloadsResponse:
+        """The workloads that match."""
+        selector = read_selector(request.selector)
+        rows = self._matching(request.vrf, selector)
+        return pb.ListWorkloadsResponse(workloads=map(self._message, rows))
+
+    async def WatchWorkloads(
+        self, request: pb.WatchWorkloadsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchWorkloadsResponse]:
+        """What is there, then what changes."""
+        selector, queue = read_selector(request.selector), _Queue()
+        self._conductor.on_change.append(queue.put)
+        try:
+            present = list(self._matching(request.vrf, selector))
+            told = {attachment.workload.name for attachment in present}
+            for attachment in present:
+                yield self._event(pb.WatchWorkloadsResponse.EVENT_PRESENT, attachment)
+            yield pb.WatchWorkloadsResponse(event=pb.WatchWorkloadsResponse.EVENT_SYNCED)
+            while True:
+                change, attachment = await queue.get()
+                response = self._changed(change, attachment, request.vrf, selector, told)
+                if response is not None:
+                    yield response
+        finally:
+            self._conductor.on_change.remove(queue.put)
+
+    def _changed(
+        self,
+        change: str,
+        attachment: Attachment,
+        vrf: str,
+        selector: Selector | None,
+        told: set[str],
+    ) -> pb.WatchWorkloadsResponse | None:
+        """What a watcher hears: one that matches no longer is gone for him."""
+        name = attachment.workload.name
+        fits = change != "detached" and _fits(attachment, vrf, selector)
+        if not fits:
+            if name not in told:
+                return None
+            told.discard(name)
+            return self._event(_EVENTS["detached"], attachment)
+        kind = "changed" if name in told else "attached"
+        told.add(name)
+        return self._event(_EVENTS[kind], attachment)
+
+    def _event(
+        self, event: pb.WatchWorkloadsResponse.Event, attachment: Attachment
+    ) -> pb.WatchWorkloadsResponse:
+        return pb.WatchWorkloadsResponse(event=event, workload=self._message(attachment))
+
+    def _matching(self, vrf: str, selector: Selector | None) -> Iterator[Attachment]:
+        attachments = self._conductor.director.population.attachments
+        for name in sorted(attachments):
+            if _fits(attachments[name], vrf, selector):
+                yield attachments[name]
+
+    def _message(self, attachment: Attachment) -> pb.Workload:
+        return messages.workload(attachment, self._answers)
+
+    def _known(self, name: str) -> Attachment | None:
+        return self._conductor.director.population.attachments.get(name)
+
+    def _visible(self, name: str) -> Attachment:
+        known = self._known(name)
+        if known is None or not CALLER.get().may_see(known.workload.vrf):
+            raise not_found(f"there is no workload {name!r}")
+        return known
+
+
+class _Queue:
+    """Changes for one watcher; too many at once end the watch."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[tuple[str, Attachment]] = asyncio.Queue(WATCH_ROOM)
+        self._overrun = False
+
+    def put(self, change: str, attachment: Attachment) -> None:
+        if self._queue.full():
+            self._overrun = True
+        else:
+            self._queue.put_nowait((change, attachment))
+
+    async def get(self) -> tuple[str, Attachment]:
+        if self._overrun and self._queue.empty():
+            raise exhausted("read too slowly to be told everything: begin anew")
+        return await self._queue.get()
+
+
+def _fits(attachment: Attachment, vrf: str, selector: Selector | None) -> bool:
+    workload = attachment.workload
+    if (vrf and workload.vrf != vrf) or not CALLER.get().may_see(workload.vrf):
+        return False
+    return selector is None or matches(selector, workload.tags)
+
+
+def _read(wish: pb.Workload) -> Workload:
+    texts = list(wish.addresses)
+    bare = Workload(wish.name, wish.vrf, wish.port, (), dict(wish.tags))
+    refuse_malformed(bare, texts)
+    addresses = tuple(dict.fromkeys(map(parse_prefix, texts)))
+    return Workload(wish.name, wish.vrf, wish.port, addresses, dict(wish.tags))
+
+
+def read_selector(text: str, field: str = "selector") -> Selector | None:
+    """A selector of a request; None where it is left out. Raises Refusal."""
+    if not text:
+        return None
+    try:
+        return parse_selector(text)
+    except MalformedError as error:
+        raise field_refusal(grpc.StatusCode.INVALID_ARGUMENT, [(field, str(error))]) from None
+
+
+def _refuse_other_vrf(vrf: str) -> None:
+    if not CALLER.get().may_see(vrf):
+        raise denied(f"VRF {vrf} is not yours")
+
+
+def _refuse_other_owner(known: Attachment) -> None:
+    """Names are unique on the node, but who has one is not everybody's to know."""
+    if not CALLER.get().may_see(known.workload.vrf):
+        raise denied(f"workload {known.workload.name} is not yours")

@@ -1,0 +1,87 @@
+"""Who is there: workloads attached here, prefixes that other PEs announced, and the VRFs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from controlplane.model.prefix import Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One attached workload. `addresses` are host prefixes or whole networks behind `port`."""
+
+    name: str
+    vrf: str
+    port: str
+    addresses: tuple[Prefix, ...]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What tells claims of this workload from all others."""
+        return f"workload {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePrefix:
+    """A VPN route of another PE with the group ids of its large communities.
+
+    None: the route is expected or its groups are not known yet; it is denied until they are.
+    An empty set is a workload that is in no group.
+    """
+
+    vrf: str
+    prefix: Prefix
+    groups: frozenset[int] | None
+
+    @property
+    def key(self) -> str:
+        """What tells claims of this route from all others."""
+        return f"route {self.vrf} {self.prefix}"
+
+
+Endpoint = Workload | RemotePrefix
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Everything that has an address, and the VRFs (zones) of this PE.
+
+    `known_groups` are group ids of other revisions (staged here, enforced elsewhere): a remote
+    prefix that carries one of them is not pending, the group simply means nothing here.
+    """
+
+    zones: frozenset[str]
+    workloads: tuple[Workload, ...] = ()
+    remotes: tuple[RemotePrefix, ...] = ()
+    known_groups: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        names = [workload.name for workload in self.workloads]
+        if len(set(names)) != len(names):
+            raise ValueError("two workloads have the same name")
+        for claimant in self.claimants():
+            if claimant.vrf not in self.zones:
+                raise ValueError(f"{claimant.key} is in VRF {claimant.vrf!r}, which is not here")
+
+    def claimants(self) -> Iterator[Endpoint]:
+        """Whoever claims addresses: workloads, then remote prefixes."""
+        yield from self.workloads
+        yield from self.remotes
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """The part of a flow's opening packet that a policy looks at.
+
+    `family` is 4 or 6; `dport` counts for TCP, UDP, SCTP, DCCP and UDP-Lite, `icmp_type` for
+    ICMP. `sport` is carried for the record: no policy depends on it.
+    """
+
+    family: int
+    protocol: int
+    dport: int = 0
+    icmp_type: int = 0
+    sport: int = 0

@@ -1,0 +1,1 @@
+"""Compile rules and endpoints into verdict tables."""

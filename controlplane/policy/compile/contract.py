@@ -1,0 +1,130 @@
+"""Contracts: everything that the rules between two identities say, flattened.
+
+Tiers, order, pass and log are gone: a contract is one verdict per protocol and port or ICMP
+type, over disjoint ranges. Many pairs of identities share few contracts.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from controlplane.model.verdict import BY_FULL, BY_PENDING, BY_SELECTIVE, BY_VISIBILITY, Verdict
+from controlplane.policy.language.rule import Action, Rule, Tier
+from controlplane.policy.language.service import Service, highest_point
+
+_UNNAMED = -1
+"""Stands for every protocol that no service of the contract names."""
+
+
+class Default(NamedTuple):
+    """What holds where no rule decides: `verdict`, but for `services` BY_SELECTIVE."""
+
+    verdict: Verdict
+    services: frozenset[Service] = frozenset()
+
+    def at(self, protocol: int, point: int) -> Verdict:
+        """The default for one protocol and port or ICMP type."""
+        if any(service.covers(protocol, point) for service in self.services):
+            return BY_SELECTIVE
+        return self.verdict
+
+
+OPEN = Default(BY_VISIBILITY)
+CLOSED = Default(BY_FULL)
+UNTRUSTED = Default(BY_PENDING)
+
+NumberedRule = tuple[int, Rule]
+
+
+class Span(NamedTuple):
+    """A verdict for the ports or ICMP types low..high of one protocol."""
+
+    protocol: int
+    low: int
+    high: int
+    verdict: Verdict
+
+
+class Contract(NamedTuple):
+    """`spans` first, then `protocols`, then `verdict` for everything else.
+
+    Spans of a protocol are disjoint, ascending, and differ from the protocol's verdict.
+    """
+
+    verdict: Verdict
+    protocols: tuple[tuple[int, Verdict], ...] = ()
+    spans: tuple[Span, ...] = ()
+
+    def at(self, protocol: int, point: int) -> Verdict:
+        """The verdict for one protocol and port or ICMP type."""
+        for span in self.spans:
+            if span.protocol == protocol and span.low <= point <= span.high:
+                return span.verdict
+        return dict(self.protocols).get(protocol, self.verdict)
+
+
+def flatten(rules: Sequence[NumberedRule], default: Default) -> Contract:
+    """The contract of rules (in order of evaluation, with their numbers) over a default."""
+    otherwise = _decide(rules, default, _UNNAMED, 0)
+    protocols: list[tuple[int, Verdict]] = []
+    spans: list[Span] = []
+    services = _services(rules, default)
+    for protocol in sorted({s.protocol for s in services if s.protocol is not None}):
+        pieces = list(_pieces(rules, default, protocol, services))
+        usual = _most_common(pieces)
+        if usual != otherwise:
+            protocols.append((protocol, usual))
+        spans.extend(piece for piece in pieces if piece.verdict != usual)
+    return Contract(otherwise, tuple(protocols), tuple(spans))
+
+
+def _services(rules: Sequence[NumberedRule], default: Default) -> set[Service]:
+    return {service for _, rule in rules for service in rule.services} | default.services
+
+
+def _pieces(
+    rules: Sequence[NumberedRule], default: Default, protocol: int, services: Iterable[Service]
+) -> Iterator[Span]:
+    """Cut the protocol where any service begins or ends; join neighbours that came out equal."""
+    top = highest_point(protocol)
+    cuts = {0, top + 1}
+    for service in services:
+        if service.protocol == protocol:
+            cuts |= {service.low, service.high + 1}
+    edges = sorted(cuts)
+    held: Span | None = None
+    for low, after in itertools.pairwise(edges):
+        verdict = _decide(rules, default, protocol, low)
+        if held is not None and held.verdict == verdict:
+            held = held._replace(high=after - 1)
+            continue
+        if held is not None:
+            yield held
+        held = Span(protocol, low, after - 1, verdict)
+    if held is not None:
+        yield held
+
+
+def _most_common(pieces: Sequence[Span]) -> Verdict:
+    """The verdict that holds for most ports: what is left are the fewest elements."""
+    widths: dict[Verdict, int] = {}
+    for piece in pieces:
+        widths[piece.verdict] = widths.get(piece.verdict, 0) + piece.high - piece.low + 1
+    return max(widths, key=lambda verdict: widths[verdict])
+
+
+def _decide(rules: Sequence[NumberedRule], default: Default, protocol: int, point: int) -> Verdict:
+    logs: tuple[int, ...] = ()
+    left: Tier | None = None
+    for number, rule in rules:
+        if rule.tier is left or not rule.covers(protocol, point):
+            continue
+        if rule.action is Action.LOG:
+            logs += (number,)
+        elif rule.action is Action.PASS:
+            left = rule.tier
+        else:
+            return Verdict(rule.action is Action.ALLOW, number, logs)
+    return default.at(protocol, point)._replace(logs=logs)

@@ -1,0 +1,95 @@
+"""Who has an address, in names: workloads, groups and network sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controlplane.model.prefix import IPAddress, Prefix, host_prefix, mask
+from controlplane.model.workload import Endpoint, Inventory, Workload
+from controlplane.policy.compile.full import prefixes_of
+from controlplane.policy.compile.identity import EndpointKind
+from controlplane.policy.language.policy import Policy
+from controlplane.policy.language.selector import matches
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """An address in words. `claimants` are keys (`workload web-1`, `route red 10.0.0.0/24`)."""
+
+    address: IPAddress
+    standing: EndpointKind
+    claimants: tuple[str, ...] = ()
+    groups: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        named = sorted(self.groups | self.networks)
+        parts = [self.standing.value, *self.claimants]
+        return f"{self.address} ({', '.join(parts)}; {', '.join(named) or 'in no group'})"
+
+
+def group_ids(policy: Policy, workload: Workload) -> frozenset[int]:
+    """The ids that travel with a workload's routes, one large community each.
+
+    All groups count, those that only selectors in rules make as well: another PE may hold a
+    rule that needs them.
+    """
+    groups = policy.groups.values()
+    return frozenset(group.id for group in groups if matches(group.selector, workload.tags))
+
+
+class Directory:
+    """Answers for one policy and inventory, by one lookup per prefix length in use."""
+
+    def __init__(self, policy: Policy, inventory: Inventory) -> None:
+        self._policy = policy
+        self._known = inventory.known_groups
+        self._names = {group.id: group.name for group in policy.groups.values()}
+        self._claims: dict[tuple[str, Prefix], list[Endpoint]] = {}
+        for claimant in inventory.claimants():
+            for prefix in prefixes_of(claimant):
+                self._claims.setdefault((claimant.vrf, prefix), []).append(claimant)
+        self._lengths = sorted({prefix.length for _, prefix in self._claims}, reverse=True)
+        self.members: dict[str, int] = dict.fromkeys(policy.groups, 0)
+        for claimant in inventory.claimants():
+            for name in self.groups_of(claimant) or ():
+                self.members[name] += 1
+
+    def who(self, zone: str, address: IPAddress) -> Who:
+        """Whoever has `address` in VRF `zone`."""
+        claimants = self._claimants(zone, address)
+        if not claimants:
+            return Who(address, EndpointKind.OUTSIDE, networks=self._networks(address))
+        keys = tuple(sorted(claimant.key for claimant in claimants))
+        found = {self.groups_of(claimant) for claimant in claimants}
+        groups = found.pop() if len(found) == 1 else None
+        if groups is None:
+            return Who(address, EndpointKind.PENDING, keys)
+        return Who(address, EndpointKind.WORKLOAD, keys, groups)
+
+    def groups_of(self, claimant: Endpoint) -> frozenset[str] | None:
+        """All groups of a claimant, used by a rule or not; None while they are not known."""
+        if isinstance(claimant, Workload):
+            groups = self._policy.groups.values()
+            return frozenset(g.name for g in groups if matches(g.selector, claimant.tags))
+        ids = claimant.groups
+        if ids is None or any(i not in self._names and i not in self._known for i in ids):
+            return None
+        return frozenset(self._names[number] for number in ids if number in self._names)
+
+    def _claimants(self, zone: str, address: IPAddress) -> list[Endpoint]:
+        packed = address.packed
+        for length in self._lengths:
+            if length <= 8 * len(packed):
+                found = self._claims.get((zone, Prefix(mask(packed, length), length)))
+                if found:
+                    return found
+        return []
+
+    def _networks(self, address: IPAddress) -> frozenset[str]:
+        wanted = host_prefix(address)
+        return frozenset(
+            name
+            for name, network in self._policy.networks.items()
+            if any(prefix.contains(wanted) for prefix in network.prefixes)
+        )

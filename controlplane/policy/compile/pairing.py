@@ -1,0 +1,190 @@
+"""What two identities have to do with each other under a policy: their contract.
+
+Each identity is reduced once to its sides: which rules mean it as source, which as destination
+(bit masks over the rules in order), and its mode. A pair is then one `&` and one memo lookup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from controlplane.model.verdict import FIRST_RULE, RULE_MASK
+from controlplane.policy.compile.contract import (
+    CLOSED,
+    OPEN,
+    UNTRUSTED,
+    Contract,
+    Default,
+    NumberedRule,
+    flatten,
+)
+from controlplane.policy.compile.identity import EndpointKind, Identity, Membership
+from controlplane.policy.compile.numbers import IdAllocator
+from controlplane.policy.language.policy import Mode, Modes, ModeSetting, Policy
+from controlplane.policy.language.rule import ANYONE, Rule, RuleEndpoint, RuleEndpointKind
+from controlplane.policy.language.service import Service
+
+CONTRACT_FLAG = 1 << 31
+"""Set in every contract number, never in an identity: the two may share a packet mark."""
+
+ContractBook = IdAllocator[Contract]
+RuleBook = IdAllocator[str]
+
+
+def contract_book(taken: Mapping[Contract, int] | None = None) -> ContractBook:
+    """A book of contract numbers 2^31+1 .. 2^32-1."""
+    return IdAllocator(CONTRACT_FLAG + 1, 2 * CONTRACT_FLAG - 1, taken)
+
+
+def rule_book(taken: Mapping[str, int] | None = None) -> RuleBook:
+    """A book of rule numbers by rule text: an unchanged rule keeps its number over revisions."""
+    return IdAllocator(FIRST_RULE, RULE_MASK, taken)
+
+
+class CompiledSide(NamedTuple):
+    """An identity as the rules see it. `denied` are services denied towards it (selective)."""
+
+    as_source: int
+    as_destination: int
+    pending: bool = False
+    full: bool = False
+    denied: frozenset[Service] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Masks:
+    """For each endpoint, the rules that name it on one side."""
+
+    by_endpoint: Mapping[RuleEndpoint, int]
+
+    @classmethod
+    def of(cls, sides: Iterable[tuple[RuleEndpoint, ...]]) -> _Masks:
+        found: dict[RuleEndpoint, int] = {}
+        for bit, endpoints in enumerate(sides):
+            for endpoint in endpoints:
+                found[endpoint] = found.get(endpoint, 0) | 1 << bit
+        return cls(found)
+
+    def meaning(self, membership: Membership) -> int:
+        """The rules of this side that mean a membership."""
+        mask = 0
+        for endpoint in _endpoints(membership):
+            mask |= self.by_endpoint.get(endpoint, 0)
+        return mask
+
+
+def _endpoints(membership: Membership) -> Iterable[RuleEndpoint]:
+    yield ANYONE
+    inside = membership.standing is EndpointKind.WORKLOAD
+    yield RuleEndpoint(RuleEndpointKind.WORKLOADS if inside else RuleEndpointKind.OUTSIDE)
+    for name in membership.names:
+        yield RuleEndpoint(RuleEndpointKind.GROUP if inside else RuleEndpointKind.NETWORK, name)
+
+
+class Pairing:
+    """Contracts between identities under one policy. Stateless but for memos and the books."""
+
+    def __init__(self, policy: Policy, rules: RuleBook, contracts: ContractBook) -> None:
+        self.rules = numbered(policy, rules)
+        self._book = contracts
+        self._modes = policy.modes
+        self._sources = _Masks.of(rule.sources for rule in policy.rules)
+        self._destinations = _Masks.of(rule.destinations for rule in policy.rules)
+        self._any_source = self._sources.by_endpoint.get(ANYONE, 0)
+        self._any_destination = self._destinations.by_endpoint.get(ANYONE, 0)
+        self._memo: dict[tuple[int, Default], int] = {}
+        self._contracts: dict[int, Contract] = {}
+        self._zones: dict[str, int] = {}
+
+    def side(self, identity: Identity) -> CompiledSide:
+        """How rules and modes see an identity."""
+        zone, membership = identity
+        if membership.standing is EndpointKind.PENDING:
+            return CompiledSide(0, 0, pending=True)
+        here = self._rules_in(zone)
+        full, denied = posture(self._modes, zone, membership)
+        return CompiledSide(
+            self._sources.meaning(membership) & here,
+            self._destinations.meaning(membership) & here,
+            full=full,
+            denied=denied,
+        )
+
+    def between(self, source: CompiledSide, destination: CompiledSide) -> int:
+        """The contract number for packets from `source` to `destination`."""
+        return self._number(
+            source.as_source & destination.as_destination, _default(source, destination)
+        )
+
+    def from_source(self, source: CompiledSide) -> int | None:
+        """The contract of a source towards destinations that no rule singles out.
+
+        None when the source is not special either: then destinations decide.
+        """
+        towards_any = source.as_source & self._any_destination
+        if not (source.full or source.pending or towards_any & ~self._any_source):
+            return None
+        return self._number(towards_any, _default(source, CompiledSide(0, 0)))
+
+    def to_destination(self, destination: CompiledSide) -> int:
+        """The contract towards a destination from sources that no rule singles out."""
+        from_any = destination.as_destination & self._any_source
+        return self._number(from_any, _default(CompiledSide(0, 0), destination))
+
+    def contract(self, number: int) -> Contract:
+        """A contract that this pairing has numbered."""
+        return self._contracts[number]
+
+    def _number(self, mask: int, default: Default) -> int:
+        number = self._memo.get((mask, default))
+        if number is None:
+            contract = flatten(self._chosen(mask), default)
+            number = self._memo[mask, default] = self._book.assign(contract)
+            self._contracts[number] = contract
+        return number
+
+    def _chosen(self, mask: int) -> list[NumberedRule]:
+        return [rule for bit, rule in enumerate(self.rules) if mask >> bit & 1]
+
+    def _rules_in(self, zone: str) -> int:
+        found = self._zones.get(zone)
+        if found is None:
+            bits = (1 << bit for bit, (_, rule) in enumerate(self.rules) if rule.applies_in(zone))
+            found = self._zones[zone] = sum(bits)
+        return found
+
+
+def _default(source: CompiledSide, destination: CompiledSide) -> Default:
+    if source.pending or destination.pending:
+        return UNTRUSTED
+    if source.full or destination.full:
+        return CLOSED
+    return Default(OPEN.verdict, destination.denied) if destination.denied else OPEN
+
+
+def posture(modes: Modes, zone: str, membership: Membership) -> tuple[bool, frozenset[Service]]:
+    """Whether everything, and which services, are denied by default.
+
+    Modes of groups replace that of the VRF; of several groups the strictest holds, and the
+    services of several selective ones add up.
+    """
+    settings: list[ModeSetting] = []
+    if membership.standing is EndpointKind.WORKLOAD:
+        settings = [modes.groups[name] for name in membership.names if name in modes.groups]
+    settings = settings or [modes.vrfs.get(zone, modes.default)]
+    if any(setting.mode is Mode.FULL for setting in settings):
+        return True, frozenset()
+    return False, frozenset(s for setting in settings for s in setting.services)
+
+
+def numbered(policy: Policy, book: RuleBook) -> list[NumberedRule]:
+    """Rules in order with their numbers; twins of one text are told apart by their place."""
+    twins: dict[str, int] = {}
+    found: list[tuple[int, Rule]] = []
+    for rule in policy.rules:
+        text = f"{rule.tier}: {rule}"
+        twins[text] = twins.get(text, 0) + 1
+        found.append((book.assign(f"{text} #{twins[text]}"), rule))
+    return found

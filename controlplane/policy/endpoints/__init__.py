@@ -1,0 +1,1 @@
+"""Workloads, remote endpoints and source bindings."""

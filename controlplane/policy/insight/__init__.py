@@ -1,0 +1,1 @@
+"""Answer questions: what-if, explain, recommend, flows, evidence."""

@@ -1,0 +1,68 @@
+"""Warnings: what a policy says validly but hardly on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.model.verdict import FIRST_RULE, Verdict
+from controlplane.model.workload import Inventory
+from controlplane.policy.compile.directory import Directory
+from controlplane.policy.compile.full import Compiled, prefixes_of
+from controlplane.policy.compile.identity import relevant_groups
+from controlplane.policy.language.problem import Problem
+from controlplane.policy.language.rule import Action
+
+
+def warnings(compiled: Compiled, inventory: Inventory) -> tuple[Problem, ...]:
+    """Rules without effect, groups without members, network sets that hide behind workloads."""
+    return (
+        *_idle_rules(compiled),
+        *_empty_groups(compiled, inventory),
+        *_covered_workloads(compiled, inventory),
+    )
+
+
+def _idle_rules(compiled: Compiled) -> Iterator[Problem]:
+    used = set(_numbers(compiled))
+    for number, name in compiled.rule_ids.items():
+        if number >= FIRST_RULE and number not in used:
+            rule = next(rule for rule in compiled.policy.rules if rule.id == name)
+            if rule.action is not Action.PASS:
+                cure = "earlier rules decide first, or nobody matches it"
+                yield Problem(f"rules.{name}", f"never takes effect: {rule}", cure)
+
+
+def _numbers(compiled: Compiled) -> Iterator[int]:
+    tables = compiled.tables
+    for elements in (
+        tables.contracts,
+        tables.protocols,
+        tables.ports,
+        tables.port_ranges,
+        tables.icmp,
+    ):
+        verdicts: Iterator[Verdict] = iter(elements.values())
+        for verdict in verdicts:
+            yield verdict.rule
+            yield from verdict.logs
+
+
+def _empty_groups(compiled: Compiled, inventory: Inventory) -> Iterator[Problem]:
+    members = Directory(compiled.policy, inventory).members
+    for name in sorted(relevant_groups(compiled.policy)):
+        if not members[name]:
+            yield Problem(f"groups.{name}", "has no member", "check the selector and the tags")
+
+
+def _covered_workloads(compiled: Compiled, inventory: Inventory) -> Iterator[Problem]:
+    for name, network in compiled.policy.networks.items():
+        inside = [
+            claimant.key
+            for claimant in inventory.claimants()
+            for prefix in prefixes_of(claimant)
+            if any(p.length and p.contains(prefix) for p in network.prefixes)
+        ]
+        if inside:
+            message = f"contains {len(inside)} addresses of workloads, {inside[0]} for one"
+            cure = "rules for a network set do not apply to workloads: use groups for them"
+            yield Problem(f"networks.{name}", message, cure)

@@ -1,0 +1,1 @@
+"""Parse policy documents into rules, and print them."""

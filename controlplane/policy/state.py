@@ -1,0 +1,315 @@
+"""The state machine of microsegmentation: who is there and what is in force -> orders.
+
+No store, no kernel, no clock: every method takes what happened and returns what is to be done,
+in the order in which it is to be done. The kernel knows an identity before its route is told,
+and a route is taken back before the identity goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from controlplane.model.effects import RemoteEndpoint
+from controlplane.model.events import WorkloadAttached, WorkloadDetached
+from controlplane.model.prefix import Prefix
+from controlplane.model.workload import Endpoint, Inventory, Workload
+from controlplane.policy.compile.directory import group_ids
+from controlplane.policy.compile.full import IdAllocators
+from controlplane.policy.compile.incremental import IncrementalCompiler
+from controlplane.policy.endpoints.attachment import Attachment
+from controlplane.policy.endpoints.registry import EndpointKey, EndpointRegistry, places
+from controlplane.policy.endpoints.source_bindings import BindingTable
+from controlplane.policy.enforcer import Slot
+from controlplane.policy.language.affected_vrfs import concerns
+from controlplane.policy.language.policy import Policy
+from controlplane.policy.language.revision import Ledger, Revision, State
+from controlplane.policy.orders import (
+    ChangeSourceBindings,
+    ChangeTables,
+    Order,
+    SetSourceBindings,
+    SetTables,
+    SetZones,
+    TellRouter,
+)
+
+REST_SECONDS = 300.0
+"""How long an address that lost its owner is denied unless somebody claims it."""
+
+_STATES = {Slot.ENFORCED: State.ENFORCED, Slot.STAGED: State.STAGED}
+_KNOWN = (State.ENFORCED, State.STAGED, State.SUPERSEDED)
+
+
+class PolicyState:
+    """One node's microsegmentation. Starts with what the store kept; `begin` opens the tap."""
+
+    def __init__(self, population: EndpointRegistry, ledger: Ledger) -> None:
+        self.population = population
+        self.ledger = ledger
+        self.version = 0  # grows with everything that can change an answer
+        self._vrfs: dict[str, int] = {}  # those of this node, with their conntrack zones
+        self._zones: dict[str, int] = {}  # those of them that are under policy
+        self._books = IdAllocators()
+        self._compilers: dict[Slot, IncrementalCompiler] = {}
+        self._homes = BindingTable(population)
+        self.begun = False  # whether orders go to the kernel
+        self._ids_by_tags: dict[frozenset[tuple[str, str]], frozenset[int]] = {}
+        self._sent: dict[str, frozenset[int]] = {}  # what the router was told last
+
+    # -- what is asked ------------------------------------------------------------------------
+
+    @property
+    def vrfs(self) -> Mapping[str, int]:
+        """The VRFs of this node and their conntrack zones."""
+        return self._vrfs
+
+    @property
+    def zones(self) -> Mapping[str, int]:
+        """Those of them that are under policy."""
+        return self._zones
+
+    def policy(self, slot: Slot) -> Policy | None:
+        """What a slot evaluates; without any enforced revision that is a policy without rules."""
+        revision = self.ledger.in_state(_STATES[slot])
+        return revision.policy if revision else Policy() if slot is Slot.ENFORCED else None
+
+    def compiler(self, slot: Slot) -> IncrementalCompiler | None:
+        """The tables of a slot as the kernel should hold them; None before `begin`."""
+        return self._compilers.get(slot)
+
+    def inventory(self, *, everywhere: bool = True) -> Inventory:
+        """Who is there: in all VRFs of the node, or in those under policy."""
+        zones = frozenset(self._vrfs if everywhere else self._zones)
+        workloads: list[Workload] = []
+        for name, attachment in self.population.attachments.items():
+            if attachment.workload.vrf in zones:
+                workloads.append(self.population.present(name))
+        remotes = tuple(r for r in self.population.remotes() if r.vrf in zones)
+        return Inventory(zones, tuple(workloads), remotes, self.known_groups())
+
+    def known_groups(self) -> frozenset[int]:
+        """Ids of all revisions that are or were in force here, or are about to be."""
+        revisions = (r for r in self.ledger.revisions.values() if r.state in _KNOWN)
+        return frozenset(g.id for r in revisions for g in r.policy.groups.values())
+
+    def groups_to_send(self, workload: Workload) -> frozenset[int]:
+        """The ids for a workload's routes: of the enforced revision and of the staged one, so
+        that no other PE, which may be ahead or behind, finds one missing."""
+        tags = frozenset(workload.tags.items())
+        found = self._ids_by_tags.get(tags)
+        if found is None:
+            policies = filter(None, map(self.policy, Slot))
+            found = frozenset().union(*(group_ids(policy, workload) for policy in policies))
+            self._ids_by_tags[tags] = found
+        return found
+
+    def resting_after(self, name: str, now: float) -> dict[EndpointKey, float]:
+        """The places that would rest, and until when, if a workload left now."""
+        population = self.population
+        workload = population.attachments[name].workload
+        alone = [place for place in places(workload) if population.owners(place) == {name}]
+        return {place: now + REST_SECONDS for place in alone if place not in population.claims}
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When `expire` has something to do (Unix time)."""
+        return min(self.population.resting.values(), default=None)
+
+    # -- what happened ------------------------------------------------------------------------
+
+    def begin(self) -> list[Order]:
+        """From now on orders go to the kernel: all that it should hold."""
+        self.begun = True
+        # A former process may have left something staged.
+        nothing = [] if self.policy(Slot.STAGED) else [SetTables(Slot.STAGED, None)]
+        return [SetSourceBindings(self._homes.homes.copy()), *nothing, *self._rebuild()]
+
+    def routes(self) -> list[Order]:
+        """The routes of all workloads: for a router that has just started."""
+        return self._tell(self.population.attachments.values())
+
+    def set_vrfs(self, vrfs: Mapping[str, int]) -> list[Order]:
+        """The node has these VRFs, with these conntrack zones."""
+        if dict(vrfs) == self._vrfs:
+            return []
+        self._vrfs = dict(vrfs)
+        return self._rezone() or []
+
+    def attach(self, attachment: Attachment, now: float) -> list[Order]:
+        """A workload is there, or is another than before; addresses that it gave up rest."""
+        workload, population = attachment.workload, self.population
+        former = population.attachments.get(workload.name)
+        population.attach(attachment)
+        given_up = set(places(former.workload)) if former else set()
+        lost = given_up - set(places(workload))
+        moved = self._move({*given_up, *places(workload)})
+        put = [*self._rest(sorted(lost), now), population.present(workload.name)]
+        # What rested at its places rests no more: those keys go.
+        gone = [f"route {v} {p}" for v, p in places(workload) if (v, p) not in population.claims]
+        return [*moved, *self._change(put, gone), *self._tell([attachment])]
+
+    def detach(self, name: str, now: float) -> list[Order]:
+        """A workload is gone; its addresses rest. Raises KeyError if it was not there."""
+        workload = self.population.detach(name)
+        self._sent.pop(name, None)
+        resting = self._rest(places(workload), now)
+        moved = self._move(places(workload))
+        gone = TellRouter((WorkloadDetached(name),))
+        return [gone, *moved, *self._change(resting, [workload.key])]
+
+    def take_claims(
+        self, vrf: str, claims: Mapping[Prefix, RemoteEndpoint | None], now: float
+    ) -> list[Order]:
+        """Routes of other PEs carry other groups, came or went."""
+        population, lost = self.population, list[EndpointKey]()
+        for prefix, claim in claims.items():
+            if claim is None:
+                if population.claims.pop((vrf, prefix), None) is not None:
+                    lost.append((vrf, prefix))
+            else:
+                population.claims[vrf, prefix] = claim
+                population.resting.pop((vrf, prefix), None)
+        put: list[Endpoint] = list(self._rest(lost, now))
+        put += [r for p in claims if (r := population.claimant_at((vrf, p))) is not None]
+        moved = {name for p in claims for name in population.owners((vrf, p))}
+        put += [population.present(name) for name in sorted(moved)]
+        kept = {claimant.key for claimant in put}
+        gone = [key for p in claims if (key := f"route {vrf} {p}") not in kept]
+        homes = self._move((vrf, prefix) for prefix in claims)
+        return [*homes, *self._change(put, gone)]
+
+    def expire(self, now: float) -> list[Order]:
+        """What has rested long enough is nobody's."""
+        resting = self.population.resting
+        over = [place for place, until in resting.items() if until <= now]
+        if not over:
+            return []
+        for place in over:
+            del resting[place]
+        gone = [f"route {v} {p}" for v, p in over if (v, p) not in self.population.claims]
+        return self._change([], gone)
+
+    def take_ledger(self, ledger: Ledger) -> list[Order]:
+        """Revisions have moved: compile what is new, keep what is there already."""
+        self.ledger = ledger
+        self._ids_by_tags.clear()
+        orders = self._rezone()
+        if orders is None:
+            orders = self._recompile()
+        self.version += 1
+        anew = [a for n, a in self.population.attachments.items()
+                if self.groups_to_send(a.workload) != self._sent.get(n)]  # fmt: skip
+        return [*orders, *self._tell(anew)]
+
+    # -- what follows -------------------------------------------------------------------------
+
+    def _move(self, concerned: Iterable[EndpointKey]) -> list[Order]:
+        """These places may have another home now."""
+        delta = self._homes.settle(concerned)
+        return [ChangeSourceBindings(delta)] if delta and self.begun else []
+
+    def _rest(self, lost: Iterable[EndpointKey], now: float) -> list[Endpoint]:
+        orphans = self.population.orphans(lost)
+        self.population.resting.update(dict.fromkeys(orphans, now + REST_SECONDS))
+        found = map(self.population.claimant_at, orphans)
+        return [claimant for claimant in found if claimant is not None]
+
+    def _change(self, put: list[Endpoint], drop: list[str]) -> list[Order]:
+        self.version += 1
+        # Only somebody in a new VRF, or nobody left in one, changes which are under policy.
+        if not put or any(claimant.vrf not in self._zones for claimant in put):
+            rezoned = self._rezone()
+            if rezoned is not None:
+                return rezoned
+        here = [claimant for claimant in put if claimant.vrf in self._zones]
+        away = [claimant.key for claimant in put if claimant.vrf not in self._zones]
+        orders: list[Order] = []
+        for slot, compiler in self._compilers.items():
+            delta = compiler.change(here, [*drop, *away])
+            if delta:
+                orders.append(ChangeTables(slot, delta))
+        return orders
+
+    def _rezone(self) -> list[Order] | None:
+        """Compile everything anew if other VRFs are under policy now; None if they are not."""
+        lived_in = self.population.vrfs()
+        policies = [policy for policy in map(self.policy, Slot) if policy]
+        wanted = {
+            vrf: zone
+            for vrf, zone in self._vrfs.items()
+            if vrf in lived_in or any(concerns(policy, vrf) for policy in policies)
+        }
+        if wanted == self._zones:
+            return None
+        self._zones = wanted
+        return self._rebuild() if self.begun else []
+
+    def _rebuild(self) -> list[Order]:
+        self.version += 1
+        held = set(self._compilers)
+        self._compilers.clear()
+        if not self.begun:
+            return []
+        orders = self._recompile()
+        emptied = [SetTables(slot, None) for slot in held - set(self._compilers)]
+        return [*orders, *emptied, SetZones(dict(self._zones))]
+
+    def _recompile(self) -> list[Order]:
+        """Bring each slot to its revision; one that was compiled for the other slot is moved."""
+        if not self.begun:
+            return []
+        before, known = self._compilers, self.known_groups()
+        ready = {id(compiler.policy): compiler for compiler in before.values()}
+        self._compilers, orders = {}, list[Order]()
+        for slot in Slot:
+            policy = self.policy(slot)
+            compiler = self._ready(policy, ready, known) if policy else None
+            if compiler is not None:
+                self._compilers[slot] = compiler
+            if compiler is not before.get(slot):
+                tables = compiler.tables.copy() if compiler else None
+                orders.append(SetTables(slot, tables))
+        return [*orders, *self._learn(known)]
+
+    def _ready(
+        self, policy: Policy, ready: dict[int, IncrementalCompiler], known: frozenset[int]
+    ) -> IncrementalCompiler:
+        for compiler in ready.values():
+            if compiler.policy is policy or compiler.policy == policy:
+                return compiler
+        inventory = self.inventory(everywhere=False)
+        compiler = IncrementalCompiler(policy, inventory, self._books)
+        compiler.know(known)
+        return compiler
+
+    def _learn(self, known: frozenset[int]) -> list[Order]:
+        """Remote prefixes with a group id that became known or unknown are judged anew."""
+        concerned = [r for r in self.population.remotes() if r.groups and r.vrf in self._zones]
+        orders: list[Order] = []
+        for slot, compiler in self._compilers.items():
+            compiler.know(known)
+            delta = compiler.change(concerned, [])
+            if delta:
+                orders.append(ChangeTables(slot, delta))
+        return orders
+
+    def _tell(self, attachments: Iterable[Attachment]) -> list[Order]:
+        events = tuple(self._event(attachment) for attachment in attachments)
+        return [TellRouter(events)] if events else []
+
+    def _event(self, attachment: Attachment) -> WorkloadAttached:
+        workload = attachment.workload
+        groups = self._sent[workload.name] = self.groups_to_send(workload)
+        return WorkloadAttached(
+            name=workload.name,
+            vrf=workload.vrf,
+            port=workload.port,
+            prefixes=workload.addresses,
+            groups=groups,
+            moves=attachment.moves,
+        )
+
+
+def revision_of(ledger: Ledger, slot: Slot) -> Revision | None:
+    """The revision that a slot holds."""
+    return ledger.in_state(_STATES[slot])

@@ -1,0 +1,1 @@
+"""The parts of the router: sessions, route import, decision process, reload."""

@@ -1,0 +1,135 @@
+"""From candidates to best paths, and from these to the kernel, to other VRFs and to the peers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.bgp.path import BestPathChange, Path, Protocol
+from controlplane.model.desired import NextHopKey
+from controlplane.model.prefix import IPAddress
+from controlplane.routing.state import RouterState
+from controlplane.vpn.inter_vrf_import import InterVrfImport
+from controlplane.vpn.next_hop_resolver import Turns
+from controlplane.vpn.vrf import Vrf
+
+MANY_WATCHED = 4096
+REWEIGH_SECONDS = 0.05
+"""How long a decision waits where a way only costs more or less: the new path itself must be in
+the kernel before a hundred thousand prefixes are looked at."""
+
+
+class DecisionProcess:
+    """Gathers what has turned, then decides once for all of it."""
+
+    def __init__(self, state: RouterState) -> None:
+        self._state = state
+        self._turned: set[IPAddress] = set()
+        self._turned_ports: set[str] = set()
+        self._reweighed: set[IPAddress] = set()
+        self._reweigh_due = float("inf")
+        self._watched_most = MANY_WATCHED
+        self.leaks = InterVrfImport()
+
+    # -- what has turned ----------------------------------------------------------------------
+
+    def ways_turned(self, turns: Turns) -> None:
+        """Next hops are reached another way: their objects change now, routes in ``settle``,
+        and a little later where nothing but the metric is another."""
+        state = self._state
+        state.hops.refresh(turns, state.effects.delta)
+        for address, (old, new) in turns.items():
+            if old is None or new is None:
+                self._turned.add(address)
+            elif old.metric != new.metric:
+                self._reweighed.add(address)
+                self._reweigh_due = min(self._reweigh_due, state.now.monotonic + REWEIGH_SECONDS)
+
+    def deadlines(self) -> Iterator[float]:
+        """When something is to be decided although nothing happens."""
+        yield self._reweigh_due
+
+    def port_turned(self, name: str, *, up: bool) -> None:
+        """A port went up or down."""
+        if self._state.hops.set_port(name, up=up):
+            self._turned_ports.add(name)
+
+    def _touch(self) -> None:
+        if self._reweigh_due <= self._state.now.monotonic:
+            self._turned |= self._reweighed
+            self._reweighed, self._reweigh_due = set(), float("inf")
+        if not self._turned and not self._turned_ports:
+            return
+        turned, ports = self._turned, self._turned_ports
+        self._turned, self._turned_ports = set(), set()
+        seen: dict[NextHopKey, bool] = {}
+
+        def is_turned(hop: NextHopKey) -> bool:
+            if hop not in seen:
+                seen[hop] = hop.device in ports if hop.device else hop.address in turned
+            return seen[hop]
+
+        for vrf in self._state.vrfs.values():
+            vrf.table.touch(is_turned)
+
+    # -- deciding -----------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Choose best paths until nothing is left to choose: a leak dirties another VRF once."""
+        self._touch()
+        vrfs = self._state.vrfs
+        while waiting := [vrf for vrf in vrfs.values() if vrf.table.dirty]:
+            for vrf in waiting:
+                changes = vrf.table.decide(self._state.hops.metric)
+                if changes:
+                    self._carry_out(vrf, changes)
+        if len(self._state.underlay.watched) > self._watched_most:
+            self._watch_less()
+
+    def close(self, vrf: Vrf) -> None:
+        """The VRF goes: so does all that followed from its routes."""
+        gone: list[BestPathChange] = [
+            (prefix, best, None) for prefix, best in vrf.table.best.items()
+        ]
+        self._carry_out(vrf, gone)
+        self._state.core_out.forget(vrf.name)
+
+    def _carry_out(self, vrf: Vrf, changes: list[BestPathChange]) -> None:
+        self._program(vrf, changes)
+        self._state.core_out.change(vrf.name, changes)
+        for out in self._state.ce_out.get(vrf.name, {}).values():
+            out.change(changes)
+        self.leaks.carry(vrf, changes)
+        claims = self._state.workloads.claims(vrf.name, changes)
+        if claims is not None:
+            self._state.act(claims)
+
+    def _program(self, vrf: Vrf, changes: list[BestPathChange]) -> None:
+        delta, uses = self._state.effects.delta, dict[NextHopKey, int]()
+        routes = delta.routes.setdefault(vrf.number, {})
+        for prefix, old, new in changes:
+            before, after = _kernel_hop(old), _kernel_hop(new)
+            if before is after or before == after:
+                continue
+            routes[prefix] = after
+            if after is not None:
+                uses[after] = uses.get(after, 0) + 1
+            if before is not None:
+                uses[before] = uses.get(before, 0) - 1
+        if not routes:
+            del delta.routes[vrf.number]
+        for hop, more in uses.items():
+            self._state.hops.count(hop, more, delta)
+
+    def _watch_less(self) -> None:
+        """Peers name the next hops: follow only those that a candidate has."""
+        paths = (path for vrf in self._state.vrfs.values() for path in vrf.table.paths())
+        used = {path.hop.address for path in paths if path.hop.address is not None}
+        self._state.underlay.watch_only(used)
+        self._watched_most = max(MANY_WATCHED, 2 * len(used))
+
+
+def _kernel_hop(path: Path | None) -> NextHopKey | None:
+    """The next hop of a route that is ours to install: a link's own prefix is the kernel's."""
+    if path is None or path.source.protocol is Protocol.CONNECTED:
+        return None
+    return path.hop

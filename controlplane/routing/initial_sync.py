@@ -1,0 +1,62 @@
+"""The start: when is enough known to tell what is a leftover, and to say End-of-RIB?
+
+A restarted speaker waits for its peers' End-of-RIB, or for a timer (RFC 4724 section 4.1). What
+it tells the core comes from its sites alone, and so waits for the sites only: two PEs that start
+together would else wait for each other until the timer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.bgp.peer_state import PeerState
+from controlplane.model.effects import SendEndOfRib
+from controlplane.routing.state import RouterState
+
+NEVER = float("inf")
+
+
+class InitialSync:
+    """``in_sync`` turns true once and stays so."""
+
+    def __init__(self, state: RouterState) -> None:
+        self._state = state
+        self.underlay_synced = False
+        self._deadline = NEVER
+
+    def begin(self, sync_timeout: float) -> None:
+        """The first intent is here; seconds from now the waiting ends."""
+        self._deadline = self._state.now.monotonic + sync_timeout
+
+    def look(self) -> None:
+        """See whether the start is over; say what is owed."""
+        state = self._state
+        if state.intent is not None and self.underlay_synced:
+            late = state.now.monotonic >= self._deadline
+            sites = late or self._told(core=False)
+            if not state.in_sync and sites and (late or self._told(core=True)):
+                state.in_sync = True
+                state.notice("info", "in_sync", by="timeout" if late else "end-of-rib")
+            self._end_ribs(to_core=sites)
+        state.effects.in_sync = state.in_sync
+
+    def _told(self, *, core: bool) -> bool:
+        now = self._state.now.monotonic
+        return all(p.told_all(now) for p in self._awaited() if p.intent.peer.is_core is core)
+
+    def _awaited(self) -> Iterator[PeerState]:
+        return (peer for peer in self._state.peers.values() if not peer.disabled)
+
+    def _end_ribs(self, *, to_core: bool) -> None:
+        for name, peer in self._state.peers.items():
+            if not (self._state.in_sync or (to_core and name.is_core)):
+                continue
+            for family in sorted(peer.eor_owed, key=lambda f: f.value):
+                self._state.act(SendEndOfRib(name, family))
+            peer.eor_owed = set()
+
+    def deadlines(self) -> Iterator[float]:
+        """When something will be due."""
+        if not self._state.in_sync:
+            yield self._deadline
+            yield from (p.quiet_at for p in self._awaited() if p.up and not p.ends_its_rib)

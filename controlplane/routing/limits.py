@@ -1,0 +1,107 @@
+"""How much a peer may tell and a VRF may hold (RFC 4381 section 3.3, RFC 7454 section 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from controlplane.bgp.peer_state import PeerState
+from controlplane.model.effects import ResetSession
+from controlplane.model.intent import PrefixLimit
+from controlplane.model.prefix import Family
+from controlplane.routing.state import RouterState
+from controlplane.vpn.inter_vrf_import import InterVrfImport
+from controlplane.vpn.vrf import Vrf
+
+MAX_PREFIX_REACHED = 1  # Cease subcode, RFC 4486
+TOO_MANY = "maximum number of prefixes reached"
+
+# Seconds between two times that a VRF asks for what it had no room for: one customer's table at
+# its limit must not have every peer repeat itself all the time.
+ASK_EVERY = 60.0
+
+Lose = Callable[[PeerState, str], None]
+
+
+class PrefixLimits:
+    """Max-prefix: a warning, then Cease and a pause. ``lose`` ends a session and its routes."""
+
+    def __init__(self, state: RouterState, lose: Lose) -> None:
+        self._state = state
+        self._lose = lose
+
+    def check(self, peer: PeerState, family: Family) -> None:
+        """Look at a peer after it told more, or after its limit changed."""
+        limit = peer.intent.limit(family) if peer.intent.prefix_limits else None
+        if limit is None:
+            return
+        count = peer.adj_in.count(family)
+        if count > limit.maximum:
+            self._shut(peer, limit, count)
+        elif count * 100 >= limit.maximum * limit.warn_percent and family not in peer.warned:
+            peer.warned.add(family)
+            self._state.notice(
+                "warning", "prefix_limit_near",
+                peer=str(peer.intent.peer), count=count, limit=limit.maximum,
+            )  # fmt: skip
+
+    def _shut(self, peer: PeerState, limit: PrefixLimit, count: int) -> None:
+        state, name = self._state, peer.intent.peer
+        self._lose(peer, f"{TOO_MANY} ({count})")
+        hold = limit.idle_hold
+        peer.held_until = state.now.monotonic + hold if hold else float("inf")
+        state.notice("error", "prefix_limit_exceeded", peer=str(name), count=count, idle_hold=hold)
+        state.act(ResetSession(name, MAX_PREFIX_REACHED, TOO_MANY))
+        state.configure_speakers()
+
+    def release_due(self) -> None:
+        """Let peers try again whose pause is over."""
+        for peer in self._state.peers.values():
+            if peer.held_until is not None and self._state.now.monotonic >= peer.held_until:
+                self.release(peer)
+
+    def release(self, peer: PeerState) -> None:
+        """Let a peer try again."""
+        peer.held_until = None
+        self._state.notice("info", "idle_hold_over", peer=str(peer.intent.peer))
+        self._state.configure_speakers()
+
+    def deadlines(self) -> Iterator[float]:
+        """When something will be due."""
+        return (p.held_until for p in self._state.peers.values() if p.held_until is not None)
+
+
+class RouteLimits:
+    """Full VRFs: said once, and filled up again when they have room."""
+
+    def __init__(self, state: RouterState, leaks: InterVrfImport) -> None:
+        self._state = state
+        self._leaks = leaks
+        self._full: set[str] = set()
+
+    def look(self) -> None:
+        """Say which VRFs are full; ask again for the routes of those that no longer are."""
+        for vrf in self._state.vrfs.values():
+            if not vrf.overflowed:
+                continue
+            if vrf.name not in self._full:
+                self._full.add(vrf.name)
+                limit = vrf.intent.route_limit
+                self._state.notice("error", "vrf_full", vrf=vrf.name, limit=limit)
+            if vrf.has_room and self._state.now.monotonic >= vrf.asked_at + ASK_EVERY:
+                self._fill_up(vrf)
+
+    def _fill_up(self, vrf: Vrf) -> None:
+        state = self._state
+        vrf.overflowed, vrf.asked_at = False, state.now.monotonic
+        self._full.discard(vrf.name)
+        state.notice("info", "vrf_has_room", vrf=vrf.name, routes=len(vrf.table))
+        state.intake.restore((vrf,), state.peers.values())
+        self._leaks.fill(vrf, state.vrfs.values())
+        for peer in state.peers.values():
+            if peer.intent.peer.vrf in ("", vrf.name):
+                state.ask_again(peer)
+
+    def deadlines(self) -> Iterator[float]:
+        """When something will be due."""
+        vrfs = self._state.vrfs.values()
+        return (vrf.asked_at + ASK_EVERY for vrf in vrfs if vrf.overflowed and vrf.has_room)

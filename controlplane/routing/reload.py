@@ -1,0 +1,149 @@
+"""The operator's wish, at start and at every reload: taken over as a difference, or refused whole.
+
+Tables are filled anew only for VRFs that something changed for. What was chosen stays until the
+new choice is made, so that only true differences leave the router.
+"""
+
+from __future__ import annotations
+
+from controlplane.model.effects import SaveLabels
+from controlplane.model.intent import NodeIntent, VrfIntent
+from controlplane.model.label import Label
+from controlplane.model.rd import RouteTarget
+from controlplane.routing.decision_process import DecisionProcess
+from controlplane.routing.desired_vrf import Layout, difference
+from controlplane.routing.reload_peers import PeerReload
+from controlplane.routing.route_import import RouteImport
+from controlplane.routing.sessions import Sessions
+from controlplane.routing.state import RouterState
+from controlplane.vpn.plan import IntentRefusedError, VrfPlan, plan_vrfs
+from controlplane.vpn.vrf import Vrf
+
+
+class Reload:
+    """Changes of intent."""
+
+    def __init__(self, state: RouterState, decisions: DecisionProcess, sessions: Sessions) -> None:
+        self._state = state
+        self._decisions = decisions
+        self._peers = PeerReload(state, sessions)
+        self._layout: Layout | None = None
+
+    def take_over(self, intent: NodeIntent) -> bool:
+        """Make an intent ours; False, with a notice and nothing changed, if it cannot be."""
+        state = self._state
+        try:
+            plan = plan_vrfs(intent, state.ledger, state.now.wall)
+        except IntentRefusedError as refusal:
+            state.notice("error", "intent_refused", reason=str(refusal))
+            return False
+        old, state.intent = state.intent, intent
+        self._keep_ledger(plan)
+        state.workloads.mark_with(intent.asn, intent.segment_function)
+        links = {vrf.name: vrf.links for vrf in state.vrfs.values()}
+        stale = self._change_vrfs(old, intent, plan.labels)
+        self._peers.change(intent, links)
+        self._refill(stale)
+        self._change_targets(old, intent)
+        self._change_core(old, intent)
+        self._lay_out(intent)
+        state.configure_speakers()
+        return True
+
+    def _keep_ledger(self, plan: VrfPlan) -> None:
+        state = self._state
+        if plan.ledger != state.ledger:
+            state.act(SaveLabels(dict(plan.ledger.held), dict(plan.ledger.resting)))
+        state.ledger = plan.ledger
+
+    # -- VRFs ---------------------------------------------------------------------------------
+
+    def _change_vrfs(
+        self, old: NodeIntent | None, new: NodeIntent, labels: dict[str, Label]
+    ) -> list[Vrf]:
+        """Bring the VRFs to the new wish; gives those whose tables have to be filled anew."""
+        state = self._state
+        self._close_vrfs(new, labels)
+        before = {vrf.name: vrf.intent for vrf in state.vrfs.values()}
+        known = dict(state.vrfs)
+        state.vrfs.clear()
+        for wish in new.vrfs:
+            state.vrfs[wish.name] = known.get(wish.name) or Vrf(wish, labels[wish.name])
+        reexported = self._change_exports(new)
+        own = {new.loopback, *(peer.local_address for peer in new.peers)}
+        state.intake = RouteImport(state.vrfs, str(new.router_id), own)
+        self._decisions.leaks.connect(list(state.vrfs.values()), int(new.router_id))
+        moved = old is not None and old.router_id != new.router_id
+        return [
+            vrf
+            for vrf in state.vrfs.values()
+            if moved or _needs_refill(before.get(vrf.name), vrf.intent, reexported)
+        ]
+
+    def _close_vrfs(self, new: NodeIntent, labels: dict[str, Label]) -> None:
+        """A VRF with another label or table is another one to the kernel: it goes and comes."""
+        wanted = {v.name: (labels[v.name], v.table or int(labels[v.name])) for v in new.vrfs}
+        for vrf in list(self._state.vrfs.values()):
+            if wanted.get(vrf.name) != (vrf.label, vrf.number):
+                self._decisions.close(vrf)
+                del self._state.vrfs[vrf.name]
+
+    def _change_exports(self, new: NodeIntent) -> set[RouteTarget]:
+        """Tell the core how routes are marked now; gives the targets of all that changed.
+
+        ``change`` compares with what was said, so only a link's own prefixes come or go by it.
+        """
+        touched: set[RouteTarget] = set()
+        for wish in new.vrfs:
+            vrf = self._state.vrfs[wish.name]
+            before = vrf.mark
+            vrf.wish(wish)
+            self._state.core_out.mark(vrf.name, vrf.mark)
+            if vrf.mark != before:
+                touched |= before.targets | vrf.mark.targets
+                best = vrf.table.best.items()
+                self._state.core_out.change(vrf.name, [(prefix, p, p) for prefix, p in best])
+        return touched
+
+    def _refill(self, vrfs: list[Vrf]) -> None:
+        state = self._state
+        for vrf in vrfs:
+            vrf.table.clear()
+        for vrf in state.vrfs.values():
+            vrf.lay_local()
+            state.workloads.lay(vrf)
+        state.intake.restore(vrfs, state.peers.values())
+        for vrf in vrfs:
+            self._decisions.leaks.fill(vrf, state.vrfs.values())
+
+    def _change_targets(self, old: NodeIntent | None, new: NodeIntent) -> None:
+        """RFC 4364 section 4.3.2: what nobody imports is not kept, what is new is asked for."""
+        before, after = _imported(old), _imported(new)
+        if before - after:
+            self._state.intake.forget_unimported(self._state.peers.values())
+        if old is not None and after - before:
+            for peer in self._state.core_peers():
+                self._state.ask_again(peer)
+
+    def _change_core(self, old: NodeIntent | None, new: NodeIntent) -> None:
+        turns = self._state.underlay.resolve_via_default(new.resolve_via_default)
+        self._decisions.ways_turned(turns)
+        if old is not None and old.loopback != new.loopback:
+            self._state.core_out.renew()
+
+    def _lay_out(self, intent: NodeIntent) -> None:
+        layout = Layout(intent, self._state.vrfs)
+        self._state.effects.delta.merge(difference(self._layout, layout))
+        self._layout = layout
+
+
+def _needs_refill(old: VrfIntent | None, new: VrfIntent, reexported: set[RouteTarget]) -> bool:
+    """True where other routes may belong into the VRF's table than before."""
+    if old is None or old.import_targets != new.import_targets or old.internet != new.internet:
+        return True
+    lowered = new.route_limit and not 0 < old.route_limit <= new.route_limit
+    return bool(lowered) or not reexported.isdisjoint(new.import_targets)
+
+
+def _imported(intent: NodeIntent | None) -> set[RouteTarget]:
+    return {target for vrf in intent.vrfs for target in vrf.import_targets} if intent else set()

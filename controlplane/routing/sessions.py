@@ -1,0 +1,226 @@
+"""Sessions that come, go and come back: what is kept meanwhile (RFC 4724) and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.bgp.peer_state import PeerState
+from controlplane.model.effects import ResetSession
+from controlplane.model.events import (
+    EndOfRib,
+    RefreshRequested,
+    RoutesReceived,
+    RoutesWithdrawn,
+    SessionDown,
+    SessionUp,
+    SpeakerLost,
+)
+from controlplane.model.peer import PeerId
+from controlplane.model.prefix import Family
+from controlplane.routing.limits import MAX_PREFIX_REACHED, TOO_MANY, PrefixLimits
+from controlplane.routing.state import RouterState
+
+ADMINISTRATIVE_RESET = 4  # Cease subcode, RFC 4486
+
+# Seconds that a peer which is back has for its table, before what it did not repeat is dropped
+# (the timer that RFC 4724 section 4.2 recommends).
+LONGEST_STALE = 360.0
+
+
+class Sessions:
+    """Every event of a BGP session."""
+
+    def __init__(self, state: RouterState) -> None:
+        self._state = state
+        self.limits = PrefixLimits(state, self._end)
+
+    # -- up and down --------------------------------------------------------------------------
+
+    def up(self, event: SessionUp) -> None:
+        """A session is established: tell it everything, and see what of its old routes is good."""
+        peer = self._state.peers.get(event.peer)
+        if peer is None:
+            return
+        if peer.disabled:
+            self._state.act(ResetSession(event.peer, MAX_PREFIX_REACHED, TOO_MANY))
+            return
+        if peer.up:  # its end was not reported: then nobody knows what of it still holds
+            self._end(peer, "session came up twice")
+        families = event.families & frozenset(peer.intent.families)
+        families = frozenset(f for f in families if f.is_vpn is event.peer.is_core)
+        peer.came_up(event, families, self._state.now.monotonic)
+        self._sort_out(peer)
+        self._state.notice("info", "session_up", peer=str(event.peer), families=len(families))
+        self._state.new_sessions.add(event.peer)
+        self._tell_all(event.peer, families)
+
+    def _sort_out(self, peer: PeerState) -> None:
+        """RFC 4724 section 4.2: a peer that did not keep forwarding has none of its old routes.
+
+        If it was our speaker that died, the peer forwarded all the time whatever it says now.
+        """
+        for family in peer.adj_in.families:
+            kept = peer.own_restart or family in peer.forwarding
+            if family not in peer.families or not kept:
+                self._purge(peer, family)
+        peer.own_restart = False
+        self._keep_stale(peer, LONGEST_STALE)
+        self._await_silence(peer)
+
+    def down(self, event: SessionDown) -> None:
+        """A session ended. An attempt that failed is no news: there was no session."""
+        peer = self._state.peers.get(event.peer)
+        if peer is None or peer.disabled:
+            return
+        peer.last_error = event.reason
+        if not peer.up:
+            return
+        self._state.notice("warning", "session_down", peer=str(event.peer), reason=event.reason)
+        if event.graceful and peer.restart_time:
+            self._peer_restarts(peer, event.reason)
+        else:
+            self._end(peer, event.reason)
+
+    def _peer_restarts(self, peer: PeerState, reason: str) -> None:
+        self._close(peer, reason)
+        for family in peer.adj_in.families:
+            # What it had not repeated since its last restart goes (RFC 4724 section 4.2).
+            self._state.intake.discard(peer.adj_in.take_stale(family))
+            peer.adj_in.mark_stale(family)
+        peer.stale_since = None
+        self._keep_stale(peer, peer.restart_time)
+
+    def speaker_lost(self, event: SpeakerLost) -> None:
+        """Our own BGP process died: what the peers told is as good as it was."""
+        self._state.notice("error", "speaker_lost", vrf=event.vrf, reason=event.reason)
+        for peer in self._state.peers.values():
+            if peer.intent.peer.vrf == event.vrf and peer.up:
+                self._close(peer, event.reason)
+                peer.own_restart = True
+                for family in peer.adj_in.families:
+                    peer.adj_in.mark_stale(family)
+                self._keep_stale(peer, self._restart_time)
+
+    @property
+    def _restart_time(self) -> float:
+        return self._state.intent.restart_time if self._state.intent else 0.0
+
+    def _keep_stale(self, peer: PeerState, seconds: float) -> None:
+        """Stale routes may stay for so long, but not for ever if the session keeps bouncing."""
+        if not peer.adj_in.has_stale:
+            peer.stale_since = peer.stale_until = None
+            return
+        now = self._state.now.monotonic
+        peer.stale_since = now if peer.stale_since is None else peer.stale_since
+        longest = max(self._restart_time, peer.restart_time) + LONGEST_STALE
+        peer.stale_until = min(now + seconds, peer.stale_since + longest)
+
+    def _await_silence(self, peer: PeerState) -> None:
+        """Without End-of-RIB, silence has to tell that a peer has repeated all."""
+        if peer.stale_until is not None and not peer.ends_its_rib:
+            peer.stale_until = min(peer.stale_until, peer.quiet_at)
+
+    def _close(self, peer: PeerState, reason: str) -> None:
+        peer.went_down(reason, self._state.now.monotonic)
+        out = self._state.ce_rib_out(peer.intent.peer)
+        if out is not None:
+            out.reset()
+        self._state.to_replay.pop(peer.intent.peer, None)
+
+    def _end(self, peer: PeerState, reason: str) -> None:
+        """The session and all that it told are gone."""
+        self._close(peer, reason)
+        self.forget(peer)
+
+    def forget(self, peer: PeerState) -> None:
+        """Drop all that a peer has told."""
+        for family in peer.adj_in.families:
+            self._purge(peer, family)
+        peer.stale_since = peer.stale_until = None
+        peer.own_restart = False
+
+    def _purge(self, peer: PeerState, family: Family) -> None:
+        self._state.intake.discard(peer.adj_in.take_all(family))
+
+    # -- routes -------------------------------------------------------------------------------
+
+    def routes_received(self, event: RoutesReceived) -> None:
+        """An UPDATE's announcements; those of a session that is not up are late and void."""
+        peer = self._state.peers.get(event.peer)
+        if peer is None or not peer.up:
+            return
+        peer.heard = now = self._state.now.monotonic
+        self._state.intake.receive(peer, event, now)
+        if peer.stale_until is not None and not peer.ends_its_rib:
+            self._keep_stale(peer, peer.quiet_at - now)
+        self.limits.check(peer, event.family)
+
+    def routes_withdrawn(self, event: RoutesWithdrawn) -> None:
+        """An UPDATE's withdrawals."""
+        peer = self._state.peers.get(event.peer)
+        if peer is not None and peer.up:
+            peer.heard = self._state.now.monotonic
+            self._state.intake.withdraw(peer, event.family, event.nlri)
+
+    def end_of_rib(self, event: EndOfRib) -> None:
+        """The peer has told all of a family: what it did not repeat is gone."""
+        peer = self._state.peers.get(event.peer)
+        if peer is None or not peer.up:
+            return
+        peer.eor_received.add(event.family)
+        stale = peer.adj_in.take_stale(event.family)
+        self._state.intake.discard(stale)
+        if not peer.adj_in.has_stale:
+            peer.stale_since = peer.stale_until = None
+        if stale:
+            name = str(event.peer)
+            self._state.notice("info", "stale_routes_removed", peer=name, routes=len(stale))
+
+    # -- requests -----------------------------------------------------------------------------
+
+    def refresh_requested(self, event: RefreshRequested) -> None:
+        """The peer wants our routes of a family again (RFC 2918)."""
+        peer = self._state.peers.get(event.peer)
+        if peer is not None and peer.up:
+            self._tell_all(event.peer, frozenset({event.family}) & peer.families)
+
+    def _tell_all(self, name: PeerId, families: frozenset[Family]) -> None:
+        out, vrf = self._state.ce_rib_out(name), self._state.vrfs.get(name.vrf)
+        if name.is_core:
+            known = self._state.to_replay.get(name, frozenset())
+            self._state.to_replay[name] = known | families
+        elif out is not None and vrf is not None:
+            if not out.is_open:
+                out.open(families, vrf.table.best)
+            out.renew(families)
+
+    def cleared(self, name: PeerId) -> None:
+        """An operator resets a session, or ends its pause."""
+        peer = self._state.peers.get(name)
+        if peer is None:
+            return
+        if peer.disabled:
+            self.limits.release(peer)
+        else:
+            self._state.act(ResetSession(name, ADMINISTRATIVE_RESET, "cleared"))
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        """Do what is due by now."""
+        self.limits.release_due()
+        for peer in self._state.peers.values():
+            if peer.stale_until is not None and self._state.now.monotonic >= peer.stale_until:
+                self._stale_expired(peer)
+
+    def _stale_expired(self, peer: PeerState) -> None:
+        taken = [t for family in peer.adj_in.families for t in peer.adj_in.take_stale(family)]
+        self._state.intake.discard(taken)
+        peer.stale_since = peer.stale_until = None
+        name = str(peer.intent.peer)
+        self._state.notice("warning", "stale_routes_expired", peer=name, routes=len(taken))
+
+    def deadlines(self) -> Iterator[float]:
+        """When something will be due."""
+        yield from self.limits.deadlines()
+        yield from (p.stale_until for p in self._state.peers.values() if p.stale_until is not None)

@@ -1,0 +1,93 @@
+"""What the rooms of the router share: the tables, and the effects of the turn that is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.bgp.adj_rib_out import CoreRibOut, UpdateGroupMember
+from controlplane.bgp.ce_rib_out import CeRibOut
+from controlplane.bgp.peer_state import PeerState
+from controlplane.model.effects import ConfigureSpeakers, Effect, Effects, LogEvent, RequestRefresh
+from controlplane.model.instant import Instant
+from controlplane.model.intent import NodeIntent
+from controlplane.model.peer import PeerId
+from controlplane.model.prefix import Family
+from controlplane.routing.route_import import RouteImport
+from controlplane.vpn.labels import LabelLedger
+from controlplane.vpn.next_hop_resolver import NextHopResolver
+from controlplane.vpn.next_hop_tracker import NextHopTracker
+from controlplane.vpn.vrf import Vrf
+from controlplane.vpn.workloads import Workloads
+
+
+class RouterState:
+    """Everything that the router knows. One owner: the router's turn."""
+
+    def __init__(self, ledger: LabelLedger) -> None:
+        self.intent: NodeIntent | None = None
+        self.vrfs: dict[str, Vrf] = {}
+        self.peers: dict[PeerId, PeerState] = {}
+        self.ledger = ledger
+        self.underlay = NextHopResolver()
+        self.hops = NextHopTracker(self.underlay)
+        self.intake = RouteImport(self.vrfs)
+        self.workloads = Workloads()
+        self.core_out = CoreRibOut()
+        self.ce_out: dict[str, dict[PeerId, CeRibOut]] = {}  # by VRF
+        self.to_replay: dict[PeerId, frozenset[Family]] = {}  # core peers that get everything
+        self.new_sessions: set[PeerId] = set()  # in this turn
+        self.in_sync = False
+        self.now = Instant(float("-inf"), 0.0)
+        self.effects = Effects()
+        self._configured: ConfigureSpeakers | None = None
+
+    def begin(self, now: Instant) -> None:
+        """A new turn."""
+        self.now, self.effects = now, Effects()
+        self.new_sessions.clear()
+
+    def act(self, effect: Effect) -> None:
+        """Have something done."""
+        self.effects.actions.append(effect)
+
+    def notice(self, level: str, event: str, **fields: str | int) -> None:
+        """Have something logged."""
+        self.act(LogEvent(level, event, fields))
+
+    def core_peers(self) -> Iterator[PeerState]:
+        """The sessions with PEs and reflectors that are up."""
+        return (p for p in self.peers.values() if p.up and p.intent.peer.is_core)
+
+    def listeners(self) -> list[UpdateGroupMember]:
+        """The core peers that are to be told of our sites, each with what it is owed."""
+        owed, self.to_replay = self.to_replay, {}
+        peers = (p for p in self.core_peers() if not p.intent.is_ebgp)  # RFC 8212: no policy
+        return [
+            UpdateGroupMember(
+                name, p.families, owed.get(name, frozenset()), name in self.new_sessions
+            )
+            for p in peers
+            if (name := p.intent.peer)
+        ]
+
+    def ce_rib_out(self, peer: PeerId) -> CeRibOut | None:
+        """What a CE has been told, None for a core peer."""
+        return self.ce_out.get(peer.vrf, {}).get(peer)
+
+    def ask_again(self, peer: PeerState) -> None:
+        """Have a peer tell its routes once more (RFC 2918)."""
+        if not peer.up:
+            return
+        name = peer.intent.peer
+        if not peer.route_refresh:
+            self.notice("warning", "route_refresh_unsupported", peer=str(name), cure="clear it")
+            return
+        for family in sorted(peer.families, key=lambda f: f.value):
+            self.act(RequestRefresh(name, family))
+
+    def configure_speakers(self) -> None:
+        """Say which sessions should exist, if that is news."""
+        wanted = ConfigureSpeakers(tuple(p.intent for p in self.peers.values() if not p.disabled))
+        if wanted != self._configured:
+            self._configured = wanted
+            self.act(wanted)

@@ -1,0 +1,89 @@
+"""The node's commands, carried out one after the other as they arrive."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import msgspec
+from exabgp.bgp.fsm import FSM
+from exabgp.bgp.message.open.capability import REFRESH
+from exabgp.bgp.message.refresh import RouteRefresh
+from exabgp.bgp.message.update.attribute import NextHop
+
+from controlplane.speaker import wire
+from controlplane.speaker.worker.attributes import build
+from controlplane.speaker.worker.outgoing import NATIVE, Announcement, Marker, Withdrawal
+
+CACHE_SIZE = 4096
+
+
+class Commands:
+    """Stands where ExaBGP has its text API."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._decode = msgspec.json.Decoder(wire.Command).decode
+        self._sent = msgspec.json.Decoder(wire.PathAttributes).decode
+        self._attributes: dict[bytes, Any] = {}
+
+    def process(self, reactor: Any, service: str, line: bytes) -> None:
+        """Carry out one line; what cannot be is reported, and nothing else happens."""
+        del service
+        try:
+            command = self._decode(line)
+        except (msgspec.MsgspecError, ValueError) as error:
+            self._refuse("", f"unreadable command: {error}")
+            return
+        if isinstance(command, wire.Reload):
+            reactor.reload()
+            return
+        peer = self._peer(command)
+        if peer is None:
+            return
+        try:
+            self._perform(peer, command)
+        except (ValueError, OverflowError) as error:
+            self._refuse(command.peer, f"{type(command).__name__}: {error}")
+
+    def _peer(self, command: Any) -> Any:
+        """The peer that is meant; None if its session is over, which the node will learn."""
+        for name, peer in self._reactor._peers.items():
+            if str(peer.neighbor["peer-address"]) == command.peer:
+                current = self._reactor.processes.sessions.get(name, 0)
+                established = peer.fsm == FSM.ESTABLISHED and current == command.session
+                return peer if established else None
+        return None
+
+    def _perform(self, peer: Any, command: Any) -> None:
+        queue = peer.neighbor.rib.outgoing
+        match command:
+            case wire.SendRoutes():
+                attributes = self._parsed(command)
+                queue.add(Announcement(command.family, command.next_hop, attributes, command.nlri))
+            case wire.SendWithdraw():
+                queue.add(Withdrawal(command.family, command.nlri))
+            case wire.SendMarker():
+                queue.add(Marker(command.family))
+            case wire.SendRefresh() if peer.proto.negotiated.refresh == REFRESH.ABSENT:
+                self._refuse(command.peer, "the peer does not know route refresh")
+            case wire.SendRefresh():
+                peer.neighbor.refresh.append(RouteRefresh(*command.family))
+            case wire.Teardown():
+                peer.teardown(command.subcode)
+
+    def _parsed(self, command: wire.SendRoutes) -> Any:
+        raw = bytes(command.attributes)
+        key = raw + command.next_hop if command.family == NATIVE else raw
+        attributes = self._attributes.get(key)
+        if attributes is None:
+            if len(self._attributes) >= CACHE_SIZE:
+                self._attributes.clear()
+            attributes = self._attributes[key] = build(self._sent(raw))
+            if command.family == NATIVE:
+                hop = str(ipaddress.IPv4Address(command.next_hop))
+                attributes.add(NextHop(hop, command.next_hop))
+        return attributes
+
+    def _refuse(self, peer: str, reason: str) -> None:
+        self._reactor.processes.tell(wire.Refused(peer, reason))

@@ -1,0 +1,217 @@
+"""UPDATE messages on their way out: a first-in-first-out queue of packed routes.
+
+The node is the RIB. ExaBGP's own would keep every route a second time, send VPN routes one to an
+UPDATE, reorder announcements and withdrawals by their attributes, and carry what was announced to
+a dead session over into the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from struct import pack
+from typing import Any
+
+from exabgp.bgp.message import Message
+from exabgp.bgp.message.update import EOR
+from exabgp.logger import log
+from exabgp.protocol.family import AFI, SAFI
+
+from controlplane.speaker.worker.packed_nlri import VPN_SAFI, pieces
+
+NATIVE = (1, 1)
+MARKER = b"\xff" * 16
+ITEM_OCTETS = 200
+MOST_OCTETS = 64 << 20
+SEND_HOLD_SECONDS = 480.0
+"""RFC 9687 section 4: eight minutes."""
+
+NO_ROOM = "the path attributes leave no room for a route: not announced"
+
+
+class Announcement:
+    """Routes to announce; ``next_hop`` is packed, without a route distinguisher."""
+
+    __slots__ = ("attributes", "family", "next_hop", "nlri")
+
+    def __init__(
+        self, family: tuple[int, int], next_hop: bytes, attributes: Any, nlri: bytes
+    ) -> None:
+        self.family, self.next_hop, self.attributes, self.nlri = family, next_hop, attributes, nlri
+
+    def messages(self, negotiated: Any, include_withdraw: bool = True) -> Iterator[bytes]:  # noqa: ARG002
+        """The UPDATEs, each as large as the session allows."""
+        if self.family not in negotiated.families:
+            return
+        common = self.attributes.pack(negotiated)
+        native = self.family == NATIVE
+        head = b"" if native else self.head()
+        room = (
+            negotiated.msg_size - Message.HEADER_LEN - 4 - len(common) - len(head) - 4 * bool(head)
+        )
+        for nlri in pieces(self.nlri, room):
+            if len(nlri) > room:
+                log.critical(lambda: NO_ROOM, "parser")
+                return
+            reach = b"" if native else attribute(14, head + nlri)
+            yield update(b"", reach + common, nlri if native else b"")
+
+    def head(self) -> bytes:
+        """MP_REACH_NLRI up to its routes (RFC 4760 section 3, RFC 4364 section 4.3.2)."""
+        afi, safi = self.family
+        hop = bytes(8) + self.next_hop if safi == VPN_SAFI else self.next_hop
+        return pack("!HBB", afi, safi, len(hop)) + hop + b"\0"
+
+
+class Withdrawal:
+    """Routes to withdraw."""
+
+    __slots__ = ("family", "nlri")
+
+    def __init__(self, family: tuple[int, int], nlri: bytes) -> None:
+        self.family, self.nlri = family, nlri
+
+    def messages(self, negotiated: Any, include_withdraw: bool = True) -> Iterator[bytes]:  # noqa: ARG002
+        """The UPDATEs; no other attribute is needed (RFC 4760 section 4)."""
+        if self.family not in negotiated.families:
+            return
+        for nlri in pieces(self.nlri, negotiated.msg_size - Message.HEADER_LEN - 11):
+            if self.family == NATIVE:
+                yield update(nlri, b"", b"")
+            else:
+                yield update(b"", attribute(15, pack("!HB", *self.family) + nlri), b"")
+
+
+class Marker:
+    """End-of-RIB, in its place behind the routes (RFC 4724 section 2)."""
+
+    __slots__ = ("family",)
+
+    def __init__(self, family: tuple[int, int]) -> None:
+        self.family = family
+
+    def messages(self, negotiated: Any, include_withdraw: bool = True) -> Iterator[bytes]:  # noqa: ARG002
+        """One message, if the family was negotiated."""
+        if self.family in negotiated.families:
+            yield EOR(AFI.create(self.family[0]), SAFI.create(self.family[1])).message()
+
+
+def attribute(code: int, value: bytes) -> bytes:
+    """An optional non-transitive attribute with an extended length."""
+    return pack("!BBH", 0x90, code, len(value)) + value
+
+
+def update(withdrawn: bytes, attributes: bytes, nlri: bytes) -> bytes:
+    """A whole UPDATE message (RFC 4271 section 4.3)."""
+    body = pack("!H", len(withdrawn)) + withdrawn + pack("!H", len(attributes)) + attributes + nlri
+    return MARKER + pack("!HB", Message.HEADER_LEN + len(body), 2) + body
+
+
+def size_of(item: Announcement | Withdrawal | Marker) -> int:
+    """About how many octets of memory an item takes."""
+    return ITEM_OCTETS + (0 if isinstance(item, Marker) else len(item.nlri))
+
+
+class Queue:
+    """What waits to be sent; has the methods that ExaBGP calls on its outgoing RIB."""
+
+    def __init__(self) -> None:
+        self.families: Iterable[Any] = ()
+        self._waiting: deque[Announcement | Withdrawal | Marker] = deque()
+        self._octets = 0
+        self._moved = 0.0
+
+    def add(self, item: Announcement | Withdrawal | Marker) -> None:
+        """Append; the order of arrival is the order on the wire."""
+        if not self._waiting:
+            self._moved = time.monotonic()
+        self._waiting.append(item)
+        self._octets += size_of(item)
+
+    def stuck(self, now: float) -> str:
+        """Why this peer is not to be waited for any longer; "" if it is."""
+        if self._octets > MOST_OCTETS:
+            return "the peer reads too slowly"
+        if self._waiting and now - self._moved > SEND_HOLD_SECONDS:
+            return "send hold timer expired"
+        return ""
+
+    def pending(self) -> bool:
+        """True if something waits."""
+        return bool(self._waiting)
+
+    def updates(self, grouped: bool = True) -> Iterator[Announcement | Withdrawal | Marker]:  # noqa: ARG002
+        """Hand out all that waits, oldest first."""
+        while self._waiting:
+            item = self._waiting.popleft()
+            self._octets -= size_of(item)
+            self._moved = time.monotonic()
+            yield item
+
+    def reset(self) -> None:
+        """Forget all: the session is gone, and the node will tell the next one anew."""
+        self._waiting.clear()
+        self._octets = 0
+
+    clear = reset
+
+    def cached_changes(self, *_: object) -> Iterator[object]:
+        """Nothing: no route is kept once it is sent."""
+        return iter(())
+
+    queued_changes = cached_changes
+
+    def resend(self, *_: object) -> None:
+        """Nothing: the node answers a ROUTE-REFRESH itself."""
+
+    replace_restart = replace_reload = withdraw = resend
+
+
+class Incoming:
+    """The adj-RIB-in that ExaBGP is not to keep."""
+
+    families: Iterable[Any] = ()
+
+    def clear(self) -> None:
+        """Nothing to clear."""
+
+    def update_cache(self, change: object) -> None:
+        """Nothing to keep."""
+
+
+class Rib:
+    """Both directions of a neighbour, kept by name across a reload."""
+
+    _known: dict[str, Rib] = {}  # noqa: RUF012
+
+    def __init__(self, name: str, *_: object) -> None:
+        known = self._known.setdefault(name, self)
+        self.name = name
+        self.incoming: Incoming = known.__dict__.get("incoming", Incoming())
+        self.outgoing: Queue = known.__dict__.get("outgoing", Queue())
+
+    def reset(self) -> None:
+        """The session is gone."""
+        self.outgoing.reset()
+
+    clear = reset
+
+    def uncache(self) -> None:
+        """The neighbour is gone."""
+        self._known.pop(self.name, None)
+
+
+def install() -> None:
+    """Put these in the place of ExaBGP's."""
+    from exabgp.bgp import neighbor
+    from exabgp.reactor import protocol
+
+    neighbor.RIB = Rib
+    stock = protocol.Protocol.new_update
+
+    def new_update(self: Any, include_withdraw: bool) -> Any:  # noqa: ARG001
+        # ExaBGP leaves withdrawals out of the first batch; in a queue they may matter.
+        return stock(self, True)
+
+    protocol.Protocol.new_update = new_update

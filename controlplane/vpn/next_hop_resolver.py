@@ -1,0 +1,95 @@
+"""BGP next hops resolved through the kernel's main table (RFC 4364 section 4.3.2, 5).
+
+Whatever put the route to a remote loopback there (LDP, SR, static, or an adjacent link), its path
+and labels are taken over and the VPN label goes underneath.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import TypeAlias
+
+import msgspec
+
+from controlplane.model.events import UnderlayPath
+from controlplane.model.prefix import Afi, IPAddress, Prefix, afi_of, host_prefix, mask
+
+
+class Resolution(msgspec.Struct, frozen=True):
+    """How a next hop is reached: the main-table route that covers it."""
+
+    via: Prefix
+    paths: tuple[UnderlayPath, ...]
+    metric: int
+
+
+# Address -> its way before and after.
+Turns: TypeAlias = dict[IPAddress, tuple[Resolution | None, Resolution | None]]
+
+
+class NextHopResolver:
+    """The main table as far as it was told, and the next hops that are watched in it."""
+
+    def __init__(self, *, via_default: bool = False) -> None:
+        self._via_default = via_default
+        self._routes: dict[Afi, dict[int, dict[bytes, Resolution]]] = {a: {} for a in Afi}
+        self._watched: dict[IPAddress, Resolution | None] = {}
+
+    def watch(self, address: IPAddress) -> Resolution | None:
+        """Resolve an address and go on doing so."""
+        try:
+            return self._watched[address]
+        except KeyError:
+            found = self._watched[address] = self._look_up(address)
+            return found
+
+    def watch_only(self, addresses: set[IPAddress]) -> None:
+        """Stop following every other address."""
+        for address in self._watched.keys() - addresses:
+            del self._watched[address]
+
+    @property
+    def watched(self) -> dict[IPAddress, Resolution | None]:
+        """Every address that is followed, with what it resolves to."""
+        return self._watched
+
+    def change(self, prefix: Prefix, paths: tuple[UnderlayPath, ...], metric: int) -> Turns:
+        """Take over one route of the main table; gives the watched addresses that it turned."""
+        by_length = self._routes[prefix.afi]
+        routes = by_length.setdefault(prefix.length, {})
+        if paths:
+            routes[prefix.packed] = Resolution(prefix, paths, metric)
+        else:
+            routes.pop(prefix.packed, None)
+            if not routes:
+                del by_length[prefix.length]
+        return self._renew(self._inside(prefix))
+
+    def resolve_via_default(self, wanted: bool) -> Turns:
+        """Whether a default route is good enough to reach a PE through."""
+        self._via_default = wanted
+        return self._renew(self._watched)
+
+    def _inside(self, prefix: Prefix) -> list[IPAddress]:
+        if prefix.length == prefix.afi.bits:
+            address = ip_address(prefix.packed)
+            return [address] if address in self._watched else []
+        return [a for a in self._watched if prefix.contains(host_prefix(a))]
+
+    def _renew(self, addresses: Iterable[IPAddress]) -> Turns:
+        turns = {a: (self._watched[a], self._look_up(a)) for a in addresses}
+        turns = {address: (old, new) for address, (old, new) in turns.items() if old != new}
+        self._watched.update((address, new) for address, (_, new) in turns.items())
+        return turns
+
+    def _look_up(self, address: IPAddress) -> Resolution | None:
+        by_length, packed = self._routes[afi_of(address)], address.packed
+        for length in sorted(by_length, reverse=True):
+            # A default route says nothing about a PE being there, so it resolves only if asked to.
+            if length == 0 and not self._via_default:
+                return None
+            found = by_length[length].get(mask(packed, length))
+            if found:
+                return found
+        return None

@@ -1,0 +1,1 @@
+"""Bring the kernel to the desired state and follow its events."""

@@ -1,0 +1,335 @@
+"""The acting half: brings the kernel to what is desired, keeps it there, tells what it sees.
+
+One task in the node's loop. It never decides what should be there, and does nothing to the
+kernel except in its own turn: ``submit`` and the event reader only note what changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from controlplane.model.desired import Delta, Desired, NextHopKey
+from controlplane.model.events import Event, UnderlaySynced
+from controlplane.model.view import CounterView, GuardView
+from pe.dataplane.netlink_events import NetlinkEventHandler
+from pe.devices import sysctl
+from pe.devices.kernel import DeviceKernel
+from pe.devices.manager import DeviceManager, Log
+from pe.devices.ops import AddRule, DropRule
+from pe.devices.port_states import PortState, port_states
+from pe.fib.manager import FibManager, NextHopView
+from pe.fib.next_hop_wire import NextHopWriter, is_ours
+from pe.fib.route_batch import RouteWriter
+from pe.filters.manager import FilterManager
+from pe.model.guards import Guard
+from pe.model.state import Failure, Failures, Rule
+from pe.netlink.events import EventSocket
+from pe.netlink.main_routes import MainRoute
+from pe.netlink.ownership import LOCAL_PREFERENCE
+from pe.nft import text_loader as nft
+from pe.nft.generations import RulesetGenerations
+from pe.observe.counters import agent_counters, guard_views
+
+CHECK_SECONDS = 3.0
+"""How long drift that no event tells of (a sysctl, a ruleset) may last."""
+SHORTEST_WAIT = 0.05
+GUARDS_SECONDS = 10.0
+"""How long guards may take to load."""
+
+
+class DataplaneReconciler:
+    """``emit`` gets events for the control plane; it may call ``submit`` right away.
+
+    ``disabled_guards`` (names of ``Guard``) is for tests, which must see an attack succeed
+    without the guard. ``spare_ports`` are left to the host. Nothing happens before the first
+    delta with a ``node`` in it: until then a former run's state stays as it is.
+    """
+
+    def __init__(
+        self,
+        *,
+        emit: Callable[[list[Event]], None],
+        log: Log,
+        disabled_guards: frozenset[str] = frozenset(),
+        spare_ports: frozenset[str] = frozenset(),
+        neighbours: int = 256,
+        check_seconds: float = CHECK_SECONDS,
+    ) -> None:
+        self._emit, self._log, self._check_seconds = emit, log, check_seconds
+        self._disabled = frozenset(Guard(name) for name in disabled_guards)
+        self._options = (spare_ports, neighbours)
+        self.generations = RulesetGenerations()
+        """For whoever of this node changes rulesets as well."""
+        self._desired, self._failures = Desired(), Failures()
+        self._in_sync = False
+        self._resync = False
+        self._wake, self._idle = asyncio.Event(), asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._next_check = 0.0
+
+    async def start(self) -> None:
+        """Open sockets, read everything, tell the underlay, and begin to follow events."""
+        with contextlib.suppress(OSError):  # else next hops change with a word for each route
+            sysctl.write("ipv4/nexthop_compat_mode", "0")
+        self._open()
+        await self._kernel.open()
+        self._load()
+        self._structure.read()
+        self._watch.links_read()
+        self._tell()
+        self._emit([UnderlaySynced()])
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._events.fileno(), self._on_events)
+        self._task = asyncio.create_task(self._run())
+
+    def _open(self) -> None:
+        self._kernel, self._nft = DeviceKernel(), nft.NftReader()
+        self._routes, self._next_hops = RouteWriter(), NextHopWriter()
+        self._guards = FilterManager(self._nft, self.generations)
+        spare, neighbours = self._options
+        self._structure = DeviceManager(
+            self._desired, self._kernel, self._guards, self._failures, self._log,
+            disabled=self._disabled, spare_ports=spare, neighbours=neighbours,
+        )  # fmt: skip
+        self._forwarding = FibManager(self._desired, self._next_hops, self._routes, self._failures)
+        self._watch = NetlinkEventHandler(
+            self._structure, self._forwarding, self._guards, self._is_configured,
+            self._failures, self._log,
+        )  # fmt: skip
+        self._watch.next_hop_pid = self._next_hops.pid
+        # Before the dumps: what changes under them is heard.
+        self._events = EventSocket(self._routes.pid, self._watch.handle, self._on_lost)
+
+    def _is_configured(self, device: str) -> bool:
+        desired = self._desired
+        return device in desired.ce_ports or device in desired.core_ports or device in desired.vrfs
+
+    def _load(self) -> None:
+        objects = self._next_hops.dump()
+        for identifier, (protocol, content) in objects.items():
+            if not is_ours(identifier, protocol) and content:
+                self._watch.underlay.object_changed(identifier, content)
+        self._forwarding.load(objects, self._routes.dump())
+        self._watch.underlay.stale = True
+
+    def submit(self, delta: Delta) -> None:
+        """Take over a change of what should be. Cheap; the last word on a key wins."""
+        tables = {self._desired.vrfs[n].table for n in delta.vrfs if n in self._desired.vrfs}
+        self._desired.apply(delta)
+        tables |= {vrf.table for vrf in delta.vrfs.values() if vrf}
+        self._forwarding.next_hops_changed(delta.next_hops)
+        for table, routes in delta.routes.items():
+            self._forwarding.routes.changed(table, routes)
+        for table in tables:
+            self._forwarding.routes.table_changed(table, sweep=self._in_sync)
+        parts = (delta.node, delta.vrfs, delta.ce_ports, delta.core_ports, delta.sessions)
+        if any(parts) or delta.labels:
+            self._structure.dirty = self._structure.expected = True
+        self._awake()
+
+    async def require_verdicts(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
+        """Have the guards track connections in some VRFs for a policy's sake, and let only judged
+        packets cross those in ``judged``; returns once they do, or will from the beginning.
+        Raises TimeoutError if the guards cannot be loaded."""
+        self._structure.require_verdicts(tracked, judged)
+        self._awake()
+        if self._desired.node is not None:
+            async with asyncio.timeout(GUARDS_SECONDS):
+                await self._structure.requirements_met.wait()
+
+    def expect_verdicts(self, vrfs: frozenset[str]) -> None:
+        """As ``require_verdicts`` for VRFs of which it is known already that they are under
+        policy: they open guarded, and stay closed until there are verdicts."""
+        self._structure.require_verdicts(vrfs, vrfs)
+        self._awake()
+
+    def mark_in_sync(self) -> None:
+        """What is ours and not desired by now is a leftover of a former run: it goes."""
+        if not self._in_sync:
+            self._in_sync = True
+            self._forwarding.sweep()
+            self._structure.dirty = self._structure.expected = True
+            self._awake()
+
+    async def settled(self) -> None:
+        """Wait until there is nothing left to do, but for what fails and is retried."""
+        await self._idle.wait()
+
+    @property
+    def is_settled(self) -> bool:
+        """True while there is nothing left to do, but for what fails and is retried."""
+        return self._idle.is_set()
+
+    async def stop(self) -> None:
+        """End. The kernel's state stays, and goes on forwarding and filtering."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self._task = None
+        asyncio.get_running_loop().remove_reader(self._events.fileno())
+        for part in (self._events, self._routes, self._next_hops, self._nft):
+            part.close()
+        await self._kernel.close()
+
+    async def teardown(self) -> None:
+        """Remove everything that is ours, in the order of closing down. Call before ``stop``."""
+        gone = Delta(
+            node=self._desired.node,
+            vrfs=dict.fromkeys(self._desired.vrfs),
+            ce_ports=dict.fromkeys(self._desired.ce_ports),
+            core_ports=dict.fromkeys(self._desired.core_ports),
+            sessions=dict.fromkeys(self._desired.sessions),
+            next_hops=dict.fromkeys(self._desired.next_hops),
+            labels=dict.fromkeys(self._desired.labels),
+            routes={t: dict.fromkeys(routes) for t, routes in self._desired.routes.items()},
+        )
+        self.submit(gone)
+        self.mark_in_sync()
+        await self.settled()
+        if self._task:
+            self._task.cancel()
+        await self._guards.clear()
+        for rule in self._structure.seen.rules:
+            if rule.preference == LOCAL_PREFERENCE:
+                await self._kernel.perform(AddRule(Rule(rule.afi, 0, rule.table)))
+                await self._kernel.perform(DropRule(rule))
+
+    def _awake(self) -> None:
+        self._idle.clear()
+        self._wake.set()
+
+    def _on_events(self) -> None:
+        self._events.read()
+        self._watch.report()
+        self._tell()
+        self._awake()
+
+    def _on_lost(self) -> None:
+        self._log("warning", "kernel_events_lost", {})
+        self._resync = True
+
+    def _tell(self) -> None:
+        events = self._watch.news(self._main_routes)
+        if events:
+            self._emit(events)
+
+    def _main_routes(self) -> list[MainRoute]:
+        return list(self._kernel.main_routes())
+
+    async def _run(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._patience()):
+                    await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._turn()
+            except OSError as error:
+                # Sockets do not fail by themselves; whatever it was, look at everything again.
+                self._log("error", "turn_failed", {"reason": str(error)})
+                self._resync = True
+            if not self._wake.is_set() and not self._structure.dirty:
+                self._idle.set()
+
+    def _patience(self) -> float:
+        now = asyncio.get_running_loop().time()
+        due = [self._next_check]
+        due += [t for t in (self._failures.next_due("route"), self._forwarding.next_due()) if t]
+        return min(max(min(due) - now, SHORTEST_WAIT), self._check_seconds)
+
+    async def _turn(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._resync:
+            self._resync, self._structure.dirty = False, True
+            self._load()
+        if self._desired.node is None:
+            return
+        self._look_for_drift(now)
+        if self._watch.next_hops_doubted:
+            self._reread_next_hops()
+        self._forwarding.urgent(self._devices(), now)
+        self._forwarding.retry(now)
+        if self._structure.dirty or self._failures.is_due("route", now):
+            await self._structure.up(now, sweep=self._in_sync)
+            self._watch.links_read()
+            self._tell()
+        await self._forward(now)
+        if self._structure.dirty:
+            self._awake()
+        elif self._structure.has_leftovers:
+            await self._structure.down(now)
+            self._awake()
+
+    def _look_for_drift(self, now: float) -> None:
+        """What changes without a word: settings, rulesets, and what slipped by."""
+        if now < self._next_check:
+            return
+        self._next_check = now + self._check_seconds
+        self._structure.dirty = self._watch.next_hops_doubted = True
+        if self._guards.drifted():
+            self._structure.repairs += 1
+            self._log("warning", "drift_repaired", {"kind": "ruleset", "step": "load"})
+
+    def _reread_next_hops(self) -> None:
+        self._watch.next_hops_doubted = False
+        lost, routes = self._forwarding.reread(self._next_hops.dump())
+        if lost:
+            self._log("info", "next_hops_lost", {"count": lost, "routes": routes})
+
+    async def _forward(self, now: float) -> None:
+        """Next hops and routes, a slice at a time; changed paths go first, whatever the bulk."""
+        self._forwarding.converge_all(self._devices(), now)
+        ready = self._structure.ready_tables()
+        while self._forwarding.slice(ready, now) or self._forwarding.bury(now):
+            await asyncio.sleep(0)
+            self._forwarding.urgent(self._devices(), now)
+            if self._structure.dirty:
+                return
+
+    def _devices(self) -> dict[str, int]:
+        return {name: link.index for name, link in self._structure.seen.links.items()}
+
+    # What `pe show` asks for.
+
+    def next_hops(self) -> list[NextHopView]:
+        """Every desired next hop as it stands."""
+        return self._forwarding.views()
+
+    def next_hop_ids(self) -> dict[NextHopKey, int]:
+        """The kernel's id of each next hop that it has."""
+        ids = ((key, self._forwarding.book.id_of(key)) for key in self._desired.next_hops)
+        return {key: identifier for key, identifier in ids if identifier}
+
+    def ports(self) -> dict[str, PortState]:
+        """Every configured port as it is."""
+        states = port_states(self._desired, self._structure.seen, self._structure.is_guarded)
+        return {state.name: state for state in states}
+
+    def failures(self) -> tuple[Failure, ...]:
+        """What the kernel refuses at present, oldest first."""
+        return self._failures.all()
+
+    @property
+    def repairs(self) -> int:
+        """How often something was put right that somebody else had changed."""
+        return self._structure.repairs + self._watch.repairs
+
+    def counters(self) -> list[CounterView]:
+        """What the agent counts about itself."""
+        return agent_counters(self._forwarding, self._failures, self.repairs)
+
+    def packets(self, family: str, counter: str) -> int | None:
+        """What one counter of the guards has counted, None where there is no such counter."""
+        return self._guards.packets(family, counter)
+
+    def devices(self) -> frozenset[str]:
+        """Every device that was there when the structure was last read."""
+        return frozenset(self._structure.seen.links)
+
+    async def guards(self) -> list[GuardView]:
+        """The guards' counters, read from the kernel now."""
+        return guard_views(self._guards.counters(), self._desired)

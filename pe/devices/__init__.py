@@ -1,0 +1,1 @@
+"""Devices, addresses, rules and settings: plan, kernel, manager."""

@@ -1,0 +1,180 @@
+"""What can be done to the small part of the kernel's state, in the imperative."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from controlplane.model.intent import IPInterface
+from pe.devices.settings import Setting
+from pe.model.state import LastResort, Rule
+
+
+class Phase(enum.IntEnum):
+    """The order of a change. Order is security: a port stays closed until its guard stands, and
+    a VRF has no way out but its own routes before anything can reach it."""
+
+    DENY = 1
+    """Rules, node settings."""
+    RETIRE = 2
+    """Take apart what has to be made anew."""
+    ISOLATE = 3
+    """VRF devices, their last resort."""
+    FILTER = 4
+    """The ruleset, with the guards of new ports beside those of old ones."""
+    ATTACH = 5
+    """Ports, down, into their VRFs."""
+    ADDRESS = 6
+    LABEL = 7
+    PERMIT = 8
+    """Ports up. Next hops and routes follow: a next hop needs its port to be up."""
+    UNLABEL = 9
+    DETACH = 10
+    """Ports down, out of their VRFs."""
+    UNFILTER = 11
+    """The ruleset without what the removed ports had."""
+    DISSOLVE = 12
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSetting:
+    """Set a sysctl."""
+
+    setting: Setting
+
+
+@dataclass(frozen=True, slots=True)
+class AddRule:
+    """Add an IP rule."""
+
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class DropRule:
+    """Delete an IP rule."""
+
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class AddLastResort:
+    """Close a VRF's table with an ``unreachable`` default."""
+
+    route: LastResort
+
+
+@dataclass(frozen=True, slots=True)
+class DropLastResort:
+    """Remove that default."""
+
+    route: LastResort
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVrf:
+    """Make a VRF device, down."""
+
+    name: str
+    table: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreateBlackhole:
+    """Make the device that drops everything, down."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVlan:
+    """Make a VLAN device, down."""
+
+    name: str
+    parent: str
+    vlan: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDevice:
+    """Delete a device that we made."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """Let a device carry packets."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetDown:
+    """Stop a device from carrying packets."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetMaster:
+    """Put a device into a VRF, or take it out of any (``master`` empty)."""
+
+    name: str
+    master: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetMtu:
+    """Set a device's MTU in bytes."""
+
+    name: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddAddress:
+    """Put an address on a port, with our mark."""
+
+    port: str
+    interface: IPInterface
+
+
+@dataclass(frozen=True, slots=True)
+class DropAddress:
+    """Take an address off a port."""
+
+    port: str
+    interface: IPInterface
+
+
+@dataclass(frozen=True, slots=True)
+class PutLabel:
+    """Pop this label and look up in this VRF."""
+
+    label: int
+    vrf: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropLabel:
+    """Forget a label."""
+
+    label: int
+
+
+Op: TypeAlias = (
+    WriteSetting | AddRule | DropRule | AddLastResort | DropLastResort | CreateVrf | CreateBlackhole
+    | CreateVlan | DeleteDevice | SetUp | SetDown | SetMaster | SetMtu | AddAddress | DropAddress
+    | PutLabel | DropLabel
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An operation in its phase; ``subject`` is kind and key of the object it serves."""
+
+    phase: Phase
+    op: Op
+    subject: tuple[str, str]

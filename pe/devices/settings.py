@@ -1,0 +1,146 @@
+"""The kernel settings (sysctl) of a node, with the reason for each.
+
+Paths are relative to /proc/sys/net. Every row is checked every few seconds and set again when
+something else changed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from controlplane.model.desired import Desired
+from pe.model.guards import Guard
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A sysctl and the value it must have; ``at_least`` where more is as good.
+
+    ``optional`` ones exist in some kernels or in the initial namespace only.
+    """
+
+    path: str
+    value: str
+    at_least: bool = False
+    optional: bool = False
+
+    def holds(self, seen: str | None) -> bool:
+        """True if the value seen (None: there is no such file) needs no change."""
+        if seen is None:
+            return self.optional
+        if self.at_least and seen.lstrip("-").isdigit():
+            return int(seen) >= int(self.value)
+        return seen == self.value
+
+
+# (path, value, guard that switches it off, why)
+_NODE: tuple[tuple[str, str, Guard | None, str], ...] = (
+    ("ipv4/ip_forward", "1", None, "it is a router"),
+    ("ipv6/conf/all/forwarding", "1", None, "it is a router"),
+    ("ipv4/conf/all/rp_filter", "0", None, "max(all, port) counts: leave it to the ports (SPF-2)"),
+    ("ipv4/conf/default/rp_filter", "0", None, "nor on ports to come"),
+    ("ipv4/tcp_l3mdev_accept", "0", Guard.SOCKETS, "no listener is reachable from a VRF (ISO-10)"),
+    ("ipv4/udp_l3mdev_accept", "0", Guard.SOCKETS, "ISO-10"),
+    ("ipv4/raw_l3mdev_accept", "0", Guard.SOCKETS, "ISO-10; the kernel's default is 1"),
+    ("ipv4/nexthop_compat_mode", "0", None, "replacing a next hop tells of no route of it"),
+    ("ipv6/fwmark_reflect", "1", None, "Packet Too Big finds its VRF (pe.filters.too_big)"),
+    ("mpls/ip_ttl_propagate", "0", Guard.PIPE_MODE, "pipe mode (HIDE-1; RFC 3443)"),
+    ("mpls/default_ttl", "255", Guard.PIPE_MODE, "HIDE-1"),
+    (
+        "ipv4/conf/all/send_redirects",
+        "0",
+        Guard.PORT_SYSCTLS,
+        "a port redirects if it or `all` says so: the port's own setting is not enough (HIDE-9)",
+    ),
+    ("ipv4/conf/default/send_redirects", "0", Guard.PORT_SYSCTLS, "nor on ports to come"),
+    ("ipv4/icmp_echo_ignore_broadcasts", "1", None, "no answers to many"),
+    ("ipv6/conf/all/accept_ra", "0", None, "a router learns no default from a CE (HIDE-9)"),
+    ("ipv6/conf/default/accept_ra", "0", None, "nor on ports to come"),
+)
+
+_CE_PORT: tuple[tuple[str, str, str], ...] = (
+    ("ipv4/conf/{}/arp_ignore", "1", "answer for this port's own address only (T13, HIDE-5)"),
+    ("ipv4/conf/{}/arp_announce", "2", "ask with this port's own address (HIDE-5)"),
+    ("ipv4/conf/{}/proxy_arp", "0", "HIDE-9"),
+    ("ipv4/conf/{}/proxy_arp_pvlan", "0", "HIDE-9"),
+    ("ipv4/conf/{}/send_redirects", "0", "HIDE-9"),
+    ("ipv4/conf/{}/accept_redirects", "0", "HIDE-9"),
+    ("ipv4/conf/{}/secure_redirects", "0", "HIDE-9"),
+    ("ipv4/conf/{}/accept_source_route", "0", "HIDE-4"),
+    ("ipv4/conf/{}/rp_filter", "0", "sources are checked by the edge guard, both families (SPF-2)"),
+    ("ipv4/conf/{}/forwarding", "1", "the port forwards"),
+    ("ipv6/conf/{}/accept_ra", "0", "HIDE-9"),
+    ("ipv6/conf/{}/accept_redirects", "0", "HIDE-9"),
+    ("ipv6/conf/{}/accept_source_route", "-1", "HIDE-4; RFC 5095"),
+    ("ipv6/conf/{}/autoconf", "0", "HIDE-9"),
+    ("ipv6/conf/{}/proxy_ndp", "0", "HIDE-5"),
+    ("ipv6/conf/{}/forwarding", "1", "the port forwards"),
+    ("ipv6/conf/{}/accept_dad", "0", "addresses are the configured ones and usable at once"),
+    ("ipv6/conf/{}/keep_addr_on_down", "1", "addresses survive enslaving and a lost carrier"),
+)
+
+_CORE_PORT: tuple[tuple[str, str, str], ...] = (
+    ("ipv4/conf/{}/accept_source_route", "0", "HIDE-4"),
+    ("ipv4/conf/{}/rp_filter", "0", "labelled and IP paths through the core differ"),
+    ("ipv4/conf/{}/forwarding", "1", "the port forwards"),
+    ("ipv6/conf/{}/forwarding", "1", "the port forwards"),
+    ("ipv6/conf/{}/accept_ra", "0", "a core port is configured, not told"),
+    ("ipv6/conf/{}/keep_addr_on_down", "1", "addresses survive a lost carrier"),
+)
+
+_NEIGHBOURS: tuple[tuple[str, str], ...] = (
+    # The neighbour table is one for all VRFs (T14). Readable in the initial namespace only.
+    ("ipv4/neigh/default/gc_thresh1", "4096"),
+    ("ipv4/neigh/default/gc_thresh2", "16384"),
+    ("ipv4/neigh/default/gc_thresh3", "32768"),
+    ("ipv6/neigh/default/gc_thresh1", "4096"),
+    ("ipv6/neigh/default/gc_thresh2", "16384"),
+    ("ipv6/neigh/default/gc_thresh3", "32768"),
+)
+
+
+def settings(
+    desired: Desired, devices: Iterable[str], disabled: frozenset[Guard]
+) -> dict[str, Setting]:
+    """Every setting of the node by path. ``devices``: those that exist, ours or not."""
+    devices = sorted(devices)
+    rows = [*_node(desired, disabled), *_label_input(desired, devices, disabled)]
+    for name in devices:
+        if name in desired.ce_ports and Guard.PORT_SYSCTLS not in disabled:
+            rows += _port(_CE_PORT, name)
+        elif name in desired.core_ports:
+            rows += _port(_CORE_PORT, name)
+    return {row.path: row for row in rows}
+
+
+def _node(desired: Desired, disabled: frozenset[Guard]) -> Iterator[Setting]:
+    # First of all: a device that appears between here and the rest takes these over.
+    for path, value, guard, _ in _NODE:
+        if guard not in disabled:
+            yield Setting(path, value)
+    for path, value in _NEIGHBOURS:
+        yield Setting(path, value, at_least=True, optional=True)
+    if desired.node:
+        labels = str(desired.node.platform_labels)
+        # Less would delete the label routes of others; more is their business.
+        yield Setting("mpls/platform_labels", labels, at_least=True)
+    if desired.vrfs:
+        yield Setting("vrf/strict_mode", "1", optional=True)  # one VRF, one table (ISO-1)
+
+
+def _label_input(
+    desired: Desired, devices: Iterable[str], disabled: frozenset[Guard]
+) -> Iterator[Setting]:
+    """The label table is one for all ports, so it is closed on every device that is not core:
+    loopback too, where an open one would look labels up twice (T8, T10, LBL-17)."""
+    for name in devices:
+        is_open = name in desired.core_ports or Guard.LABEL_INPUT in disabled
+        # Tunnels without an MPLS device of their own (sit, ip6tnl) have no such setting.
+        optional = name not in desired.core_ports
+        yield Setting(f"mpls/conf/{name}/input", str(int(is_open)), optional=optional)
+
+
+def _port(rows: tuple[tuple[str, str, str], ...], name: str) -> Iterator[Setting]:
+    for path, value, _ in rows:
+        yield Setting(path.format(name), value)

@@ -1,0 +1,1 @@
+"""Next hops, routes and the main table."""

@@ -1,0 +1,191 @@
+"""Next-hop objects on the wire (linux/nexthop.h): single ones with labels, and groups.
+
+pyroute2 0.9 knows neither nhmsg nor NHA_* attributes.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+
+from controlplane.model.prefix import Afi, IPAddress
+from pe.netlink import codec as nl
+from pe.netlink.ownership import FIRST_NEXT_HOP, LAST_NEXT_HOP, PROTOCOL, VOID_NEXT_HOPS
+
+_NHMSG = struct.Struct("=BBBBI")
+_MEMBER = struct.Struct("=IBBH")
+_ONLINK = 4
+_ID, _GROUP, _GROUP_TYPE, _BLACKHOLE, _OIF, _GATEWAY, _ENCAP_TYPE, _ENCAP = 1, 2, 3, 4, 5, 6, 7, 8
+_RESILIENT_GROUP, _BUCKETS, _IDLE_TIMER = 12, 1, 2
+_RESILIENT = 1
+_ENCAP_MPLS = 1
+_MPLS_DST = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A single next hop: through ``gateway`` (None: on the link) out of device number ``oif``,
+    with ``labels`` pushed, outermost first. ``oif`` 0 is a discard."""
+
+    afi: Afi
+    oif: int
+    gateway: IPAddress | None = None
+    labels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Several legs, each an id with its weight (1 to 256).
+
+    A ``resilient`` one divides flows by a table of ``BUCKETS`` places, so that a leg of little
+    weight has none; a group cannot become of the other sort.
+    """
+
+    members: tuple[tuple[int, int], ...]
+    resilient: bool = False
+
+
+Content = Member | Group
+
+VOID_LEGS = {VOID_NEXT_HOPS + afi: afi for afi in Afi}
+"""The ids of the two next hops that lead to the void, and their families."""
+
+BUCKETS = 64
+"""Places in a resilient group's table: one leg of weight 1 beside others of 2 * 64 or more has
+none (nh_res_group_rebalance)."""
+
+
+def encode(identifier: int, content: Content) -> bytes:
+    """Return the body of an RTM_NEWNEXTHOP."""
+    head = nl.u32(_ID, identifier)
+    if isinstance(content, Group):
+        members = b"".join(_MEMBER.pack(i, weight - 1, 0, 0) for i, weight in content.members)
+        kind = _resilient() if content.resilient else b""
+        return _NHMSG.pack(0, 0, PROTOCOL, 0, 0) + head + nl.attribute(_GROUP, members) + kind
+    if not content.oif:
+        family = _family(content.afi)
+        return _NHMSG.pack(family, 0, PROTOCOL, 0, 0) + head + nl.attribute(_BLACKHOLE, b"")
+    return _encode_leg(head, content)
+
+
+def _resilient() -> bytes:
+    # With no idle time flows follow a change at once, however busy.
+    places = nl.attribute(_BUCKETS, struct.pack("=H", BUCKETS))
+    table = nl.nested(_RESILIENT_GROUP, places, nl.u32(_IDLE_TIMER, 0))
+    return nl.attribute(_GROUP_TYPE, struct.pack("=H", _RESILIENT)) + table
+
+
+def _encode_leg(head: bytes, leg: Member) -> bytes:
+    parts = [head, nl.u32(_OIF, leg.oif)]
+    family, flags = _family(leg.afi), 0
+    if leg.gateway is not None:
+        gateway = _as_written(leg.afi, leg.gateway)
+        family, flags = _family(Afi.IPV4 if len(gateway) == 4 else Afi.IPV6), _ONLINK
+        parts.append(nl.attribute(_GATEWAY, gateway))
+    if leg.labels:
+        stack = nl.attribute(_MPLS_DST, _label_stack(leg.labels))
+        parts.append(nl.nested(_ENCAP, stack))
+        parts.append(nl.attribute(_ENCAP_TYPE, struct.pack("=H", _ENCAP_MPLS)))
+    return _NHMSG.pack(family, 0, PROTOCOL, 0, flags) + b"".join(parts)
+
+
+def _as_written(afi: Afi, gateway: IPAddress) -> bytes:
+    """IPv6 routes take no IPv4 next hop; but the kernel sends a labelled packet whose gateway is
+    ``::ffff:a.b.c.d`` to the ARP neighbour a.b.c.d (RFC 4798; mpls_xmit in mpls_iptunnel.c)."""
+    if afi is Afi.IPV6 and gateway.version == 4:
+        return bytes(10) + b"\xff\xff" + gateway.packed
+    return gateway.packed
+
+
+def _family(afi: Afi) -> int:
+    return socket.AF_INET if afi is Afi.IPV4 else socket.AF_INET6
+
+
+def _label_stack(labels: tuple[int, ...]) -> bytes:
+    last = len(labels) - 1
+    entries = (label << 12 | (0x100 if i == last else 0) for i, label in enumerate(labels))
+    return b"".join(entry.to_bytes(4, "big") for entry in entries)
+
+
+def parse_stack(data: memoryview) -> tuple[int, ...]:
+    """The labels of an encoded stack, outermost first."""
+    return tuple(int.from_bytes(data[i : i + 4], "big") >> 12 for i in range(0, len(data), 4))
+
+
+def parse_encap(found: dict[int, memoryview], kind: int, value: int) -> tuple[int, ...] | None:
+    """Labels of an encapsulation (attribute types differ between routes and next hops); () if
+    there is none, None if it is of another sort than MPLS."""
+    if kind not in found:
+        return ()
+    if nl.number(found[kind]) != _ENCAP_MPLS:
+        return None
+    stack = nl.attributes(found[value]).get(_MPLS_DST)
+    return parse_stack(stack) if stack is not None else None
+
+
+def parse(body: memoryview) -> tuple[int, int, Content | None]:
+    """Read (id, protocol, content) of any next hop; content is None for sorts we do not use."""
+    family, _, protocol, _, _ = _NHMSG.unpack_from(body)
+    found = nl.attributes(body[8:])
+    identifier = nl.number(found[_ID])
+    if _GROUP in found:
+        entries = _MEMBER.iter_unpack(found[_GROUP])
+        resilient = _GROUP_TYPE in found and nl.number(found[_GROUP_TYPE]) == _RESILIENT
+        members = tuple((i, low + 1) for i, low, _, _ in entries)
+        return identifier, protocol, Group(members, resilient)
+    return identifier, protocol, _parse_leg(family, found)
+
+
+def _parse_leg(family: int, found: dict[int, memoryview]) -> Member | None:
+    afi = Afi.IPV4 if family == socket.AF_INET else Afi.IPV6
+    labels = parse_encap(found, _ENCAP_TYPE, _ENCAP)
+    if labels is None:
+        return None
+    if _BLACKHOLE in found:
+        return Member(afi, 0)
+    gateway = ip_address(bytes(found[_GATEWAY])) if _GATEWAY in found else None
+    if isinstance(gateway, IPv6Address) and gateway.ipv4_mapped:
+        gateway = gateway.ipv4_mapped
+    return Member(afi, nl.number(found[_OIF]) if _OIF in found else 0, gateway, labels)
+
+
+class NextHopWriter:
+    """Creates, replaces and removes next hops, over a socket of its own."""
+
+    def __init__(self) -> None:
+        self._socket = nl.NetlinkSocket()
+
+    @property
+    def pid(self) -> int:
+        """The port id that the kernel's notifications of our own changes carry."""
+        return self._socket.pid
+
+    def put(self, identifier: int, content: Content) -> None:
+        """Create or replace; routes that use it follow at once. Raises OSError."""
+        flags = nl.NLM_F_CREATE | nl.NLM_F_REPLACE
+        self._socket.request(nl.RTM_NEWNEXTHOP, flags, encode(identifier, content))
+
+    def remove(self, identifier: int) -> None:
+        """Remove it, and with it every route that still uses it. Raises OSError."""
+        body = _NHMSG.pack(0, 0, 0, 0, 0) + nl.u32(_ID, identifier)
+        self._socket.request(nl.RTM_DELNEXTHOP, 0, body)
+
+    def dump(self) -> dict[int, tuple[int, Content | None]]:
+        """Every next hop of the namespace: id -> (protocol, content)."""
+        found: dict[int, tuple[int, Content | None]] = {}
+        for message in self._socket.dump(nl.RTM_GETNEXTHOP, _NHMSG.pack(0, 0, 0, 0, 0)):
+            identifier, protocol, content = parse(message.body)
+            found[identifier] = protocol, content
+        return found
+
+    def close(self) -> None:
+        """Close the socket; the next hops stay."""
+        self._socket.close()
+
+
+def is_ours(identifier: int, protocol: int) -> bool:
+    """True for a next hop that this program made, in this run or a former one."""
+    mine = FIRST_NEXT_HOP <= identifier <= LAST_NEXT_HOP or identifier in VOID_LEGS
+    return protocol == PROTOCOL and mine

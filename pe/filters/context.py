@@ -1,0 +1,108 @@
+"""What the guards are rendered from, besides the desired state."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    collapse_addresses,
+    ip_network,
+)
+
+from controlplane.model.desired import CePort, Desired, VrfDevice
+from controlplane.model.intent import IPInterface
+from controlplane.model.prefix import IPAddress, Prefix
+from pe.model.guards import NONE, Guard
+
+IPNetwork = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class RenderContext:
+    """``present``: devices that exist (nft refuses to guard others). ``spare_ports``: ports that
+    the node leaves to the host, such as a management port. ``neighbours``: how many on-link
+    hosts of a CE port may be resolved within a minute, per family. ``core_seen``: addresses that
+    core ports have, whoever put them there. ``tracked``: VRFs whose connections a policy needs;
+    ``judged``: those of them that only judged packets may cross."""
+
+    desired: Desired
+    present: Collection[str]
+    disabled: frozenset[Guard] = NONE
+    spare_ports: frozenset[str] = frozenset()
+    neighbours: int = 256
+    core_seen: frozenset[IPAddress] = frozenset()
+    tracked: frozenset[str] = frozenset()
+    judged: frozenset[str] = frozenset()
+
+    def on(self, guard: Guard) -> bool:
+        """True unless a test switched the guard off."""
+        return guard not in self.disabled
+
+    @property
+    def ce_ports(self) -> list[CePort]:
+        """CE ports, present or not, in a stable order."""
+        return sorted(self.desired.ce_ports.values(), key=lambda port: port.name)
+
+    @property
+    def vrfs(self) -> list[VrfDevice]:
+        """VRFs in a stable order."""
+        return sorted(self.desired.vrfs.values(), key=lambda vrf: vrf.name)
+
+    def is_tracked(self, vrf: str) -> bool:
+        """True where connections are counted or judged; others do not pay for tracking."""
+        device = self.desired.vrfs.get(vrf)
+        if device is None:
+            return False
+        return vrf in self.tracked or bool(device.conntrack_limit or device.new_flows_per_second)
+
+    def is_judged(self, vrf: str) -> bool:
+        """True where a policy must have spoken before a packet passes."""
+        return vrf in self.judged and self.on(Guard.VERDICT)
+
+    def core_addresses(self, version: int) -> frozenset[str]:
+        """The node's own addresses in the core: nobody outside may use them as a source."""
+        node = self.desired.node
+        own: list[IPAddress] = [*(node.loopbacks if node else ()), *self.core_seen]
+        for port in self.desired.core_ports.values():
+            own += [interface.ip for interface in port.addresses]
+        return frozenset(str(address) for address in own if address.version == version)
+
+    def vrf_addresses(self, vrf: str, version: int) -> frozenset[str]:
+        """The node's own addresses in a VRF."""
+        return frozenset(
+            str(interface.ip)
+            for port in self.desired.ce_ports.values()
+            if port.vrf == vrf
+            for interface in port.addresses
+            if interface.version == version
+        )
+
+
+def networks(interfaces: tuple[IPInterface, ...], version: int) -> list[IPNetwork]:
+    """The links that these addresses are on."""
+    return [interface.network for interface in interfaces if interface.version == version]
+
+
+def sources(port: CePort, version: int) -> frozenset[str]:
+    """Where packets of a port may come from: its site's prefixes and the link itself. Merged,
+    because a set of ranges takes no two that overlap."""
+    found = networks(port.addresses, version)
+    found += [network for p in port.sources or () if (network := _network(p)).version == version]
+    return merged(found)
+
+
+def merged(found: list[IPNetwork]) -> frozenset[str]:
+    """As few ranges as say the same."""
+    v4 = [n for n in found if isinstance(n, IPv4Network)]
+    v6 = [n for n in found if isinstance(n, IPv6Network)]
+    return frozenset(map(str, [*collapse_addresses(v4), *collapse_addresses(v6)]))
+
+
+def _network(prefix: Prefix) -> IPNetwork:
+    size = len(prefix.packed)
+    address = IPv4Address(prefix.packed) if size == 4 else IPv6Address(prefix.packed)
+    return ip_network((address, prefix.length))

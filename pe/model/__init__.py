@@ -1,0 +1,1 @@
+"""Value types that more than one room of pe uses."""

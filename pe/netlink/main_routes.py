@@ -1,0 +1,98 @@
+"""Reads the routes of the main table, whoever put them there, with their labels."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from controlplane.model.prefix import IPAddress, Prefix
+from pe.fib.next_hop_wire import parse_encap
+from pe.netlink import codec as nl
+from pe.netlink.ownership import PROTOCOL
+
+MAIN = 254
+_RTMSG = struct.Struct("=BBBBBBBBI")
+_RTNH = struct.Struct("=HBBi")
+_DST, _OIF, _GATEWAY, _PRIORITY, _MULTIPATH = 1, 4, 5, 6, 9
+_TABLE, _VIA, _ENCAP_TYPE, _ENCAP, _NH_ID = 15, 18, 21, 22, 30
+_CLONED = 0x200
+_UNICAST = 1
+_DEAD = 0x1
+
+
+@dataclass(frozen=True, slots=True)
+class RawPath:
+    """A leg as the kernel tells it: the device by number; ``labels`` None for another sort of
+    encapsulation, which no VPN route can use."""
+
+    oif: int
+    gateway: IPAddress | None
+    labels: tuple[int, ...] | None
+    weight: int = 1
+    dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MainRoute:
+    """A unicast route of the main table; ``next_hop`` is an object's id, 0 where it has none."""
+
+    prefix: Prefix
+    tos: int
+    metric: int
+    paths: tuple[RawPath, ...]
+    next_hop: int = 0
+
+
+def dump(sock: nl.NetlinkSocket) -> Iterator[MainRoute]:
+    """Every route of the main table, both families; the kernel filters by table."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        # The header's table field takes numbers up to 255, which main's is (RTA_TABLE is refused
+        # by no kernel, but not needed).
+        body = _RTMSG.pack(family, 0, 0, 0, MAIN, 0, 0, 0, 0)
+        for message in sock.dump(nl.RTM_GETROUTE, body):
+            route = parse(message.body)
+            if route:
+                yield route
+
+
+def parse(body: memoryview) -> MainRoute | None:
+    """Read a route message; None if it is not of the main table, not unicast, or ours."""
+    family, length, _, tos, short_table, protocol, _, kind, flags = _RTMSG.unpack_from(body)
+    if family not in (socket.AF_INET, socket.AF_INET6) or flags & _CLONED or kind != _UNICAST:
+        return None
+    found = nl.attributes(body[12:])
+    table = nl.number(found[_TABLE]) if _TABLE in found else short_table
+    if table != MAIN or protocol == PROTOCOL:
+        return None
+    packed = bytes(found[_DST]) if _DST in found else bytes(4 if family == socket.AF_INET else 16)
+    metric = nl.number(found[_PRIORITY]) if _PRIORITY in found else 0
+    next_hop = nl.number(found[_NH_ID]) if _NH_ID in found else 0
+    paths = () if next_hop else tuple(_paths(found, flags))
+    return MainRoute(Prefix(packed, length), tos, metric, paths, next_hop)
+
+
+def _paths(found: dict[int, memoryview], flags: int) -> Iterator[RawPath]:
+    if _MULTIPATH not in found:
+        yield _path(found, nl.number(found[_OIF]) if _OIF in found else 0, 1, flags)
+        return
+    legs = found[_MULTIPATH]
+    at = 0
+    while at + 8 <= len(legs):
+        size, leg_flags, hops, oif = _RTNH.unpack_from(legs, at)
+        if size < 8:
+            return
+        yield _path(nl.attributes(legs[at + 8 : at + size]), oif, hops + 1, leg_flags)
+        at += (size + 3) & ~3
+
+
+def _path(found: dict[int, memoryview], oif: int, weight: int, flags: int) -> RawPath:
+    gateway = None
+    if _GATEWAY in found:
+        gateway = ip_address(bytes(found[_GATEWAY]))
+    elif _VIA in found:  # an IPv4 route by an IPv6 gateway (RFC 5549): family, then address
+        gateway = ip_address(bytes(found[_VIA][2:]))
+    labels = parse_encap(found, _ENCAP_TYPE, _ENCAP)
+    return RawPath(oif, gateway, labels, weight, bool(flags & _DEAD))

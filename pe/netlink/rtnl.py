@@ -1,0 +1,162 @@
+"""Reads links, addresses, rules and label routes: the same parsers for dumps and for events."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from ipaddress import ip_interface
+
+from controlplane.model.prefix import Afi
+from pe.model.state import LastResort, Link, PortAddress, Rule
+from pe.netlink import codec as nl
+from pe.netlink.ownership import PROTOCOL, UNREACHABLE_METRIC
+
+AF_MPLS = 28
+AFIS = {int(socket.AF_INET): Afi.IPV4, int(socket.AF_INET6): Afi.IPV6}
+FAMILIES = {afi: family for family, afi in AFIS.items()}
+RTN_UNREACHABLE = 7
+
+_LINK = struct.Struct("=BBHiII")
+_ADDRESS = struct.Struct("=BBBBI")
+_RULE = struct.Struct("=BBBBBBBBI")
+_ROUTE = struct.Struct("=BBBBBBBBI")
+
+_IFLA_MTU, _IFLA_LINK, _IFLA_NAME, _IFLA_MASTER = 4, 5, 3, 10
+_IFLA_LINKINFO, _IFLA_ALIAS, _IFLA_EXT_MASK = 18, 20, 29
+_SKIP_STATISTICS = 1 << 3
+_IFF_UP, _IFF_RUNNING = 0x1, 0x40
+_FRA_PRIORITY, _FRA_TABLE, _FRA_L3MDEV, _FRA_PROTOCOL = 6, 15, 19, 21
+_FRA_SELECTORS = frozenset({1, 2, 3, 4, 17, 20, 22, 23, 24})
+_FRA_FWMARK, _FRA_FWMASK, _WHOLE_MARK = 10, 16, 0xFFFFFFFF
+
+
+class RawLink:
+    """A link message as it is: masters and parents are still indexes."""
+
+    __slots__ = ("found", "index", "linkinfo", "name", "running", "up")
+
+    def __init__(self, body: memoryview) -> None:
+        _, _, _, self.index, flags, _ = _LINK.unpack_from(body)
+        self.found = nl.attributes(body[16:])
+        self.name = nl.text(self.found[_IFLA_NAME]) if _IFLA_NAME in self.found else ""
+        self.up = bool(flags & _IFF_UP)
+        self.running = bool(flags & _IFF_RUNNING)
+        info = self.found.get(_IFLA_LINKINFO)
+        self.linkinfo = nl.attributes(info) if info is not None else {}
+
+    def number(self, kind: int) -> int:
+        """A number attribute, 0 if it is missing."""
+        value = self.found.get(kind)
+        return nl.number(value) if value is not None else 0
+
+    def data(self, kind: int) -> int:
+        """A number among the attributes of the link's kind, 0 if it is missing."""
+        data = self.linkinfo.get(2)  # IFLA_INFO_DATA
+        value = nl.attributes(data).get(kind) if data is not None else None
+        return nl.number(value) if value is not None else 0
+
+    @property
+    def kind(self) -> str:
+        """The driver's name (vrf, vlan, veth), "" for most hardware."""
+        value = self.linkinfo.get(1)  # IFLA_INFO_KIND
+        return nl.text(value) if value is not None else ""
+
+
+def links(sock: nl.NetlinkSocket) -> dict[str, Link]:
+    """Every device of the namespace by name."""
+    body = _LINK.pack(0, 0, 0, 0, 0, 0) + nl.u32(_IFLA_EXT_MASK, _SKIP_STATISTICS)
+    raw = [RawLink(m.body) for m in sock.dump(nl.RTM_GETLINK, body)]
+    names = {link.index: link.name for link in raw}
+    return {link.name: _link(link, names) for link in raw}
+
+
+def _link(raw: RawLink, names: dict[int, str]) -> Link:
+    alias = raw.found.get(_IFLA_ALIAS)
+    kind = raw.kind
+    # A parent in another namespace has an index of that one: a VLAN device's never has.
+    parent = names.get(raw.number(_IFLA_LINK), "") if kind == "vlan" else ""
+    return Link(
+        index=raw.index,
+        name=raw.name,
+        kind=kind,
+        up=raw.up,
+        carrier=raw.running,
+        master=names.get(raw.number(_IFLA_MASTER), ""),
+        parent=parent,
+        alias=nl.text(alias) if alias is not None else "",
+        mtu=raw.number(_IFLA_MTU),
+        table=raw.data(1) if kind == "vrf" else 0,
+        vlan=raw.data(1) if kind == "vlan" else 0,
+    )
+
+
+def addresses(sock: nl.NetlinkSocket, names: dict[int, str]) -> set[PortAddress]:
+    """Every address of global scope on the devices in ``names`` (by index)."""
+    found: set[PortAddress] = set()
+    for message in sock.dump(nl.RTM_GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
+        family, length, _, scope, index = _ADDRESS.unpack_from(message.body)
+        if family not in AFIS or scope == 253 or index not in names:  # RT_SCOPE_LINK
+            continue
+        attributes = nl.attributes(message.body[8:])
+        packed = attributes.get(2, attributes.get(1))  # IFA_LOCAL, IFA_ADDRESS
+        if packed is None:
+            continue
+        mark = attributes.get(11)  # IFA_PROTO
+        ours = mark is not None and nl.number(mark) == PROTOCOL
+        interface = ip_interface((bytes(packed), length))
+        found.add(PortAddress(names[index], interface, ours))
+    return found
+
+
+def rules(sock: nl.NetlinkSocket) -> set[Rule]:
+    """The rules that hold for every packet, or for those with a mark, of both families."""
+    found: set[Rule] = set()
+    for family, afi in AFIS.items():
+        for message in sock.dump(nl.RTM_GETRULE, _RULE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
+            rule = _rule(afi, message.body)
+            if rule:
+                found.add(rule)
+    return found
+
+
+def _rule(afi: Afi, body: memoryview) -> Rule | None:
+    _, _, _, _, short_table, _, _, action, _ = _RULE.unpack_from(body)
+    found = nl.attributes(body[12:])
+    if action != 1 or _FRA_SELECTORS & found.keys():  # FR_ACT_TO_TBL
+        return None
+    mark = nl.number(found[_FRA_FWMARK]) if _FRA_FWMARK in found else 0
+    if mark and nl.number(found[_FRA_FWMASK]) != _WHOLE_MARK:
+        return None
+    table = nl.number(found[_FRA_TABLE]) if _FRA_TABLE in found else short_table
+    preference = nl.number(found[_FRA_PRIORITY]) if _FRA_PRIORITY in found else 0
+    l3mdev = _FRA_L3MDEV in found and nl.number(found[_FRA_L3MDEV]) != 0
+    protocol = nl.number(found[_FRA_PROTOCOL]) if _FRA_PROTOCOL in found else 0
+    return Rule(afi, preference, 0 if l3mdev else table, l3mdev, protocol, mark)
+
+
+def labels(sock: nl.NetlinkSocket, names: dict[int, str]) -> dict[int, str]:
+    """Our label routes: label -> name of the device it leads to."""
+    found: dict[int, str] = {}
+    body = _ROUTE.pack(AF_MPLS, 0, 0, 0, 0, 0, 0, 0, 0)
+    for message in sock.dump(nl.RTM_GETROUTE, body):
+        if message.body[5] != PROTOCOL:
+            continue
+        attributes = nl.attributes(message.body[12:])
+        label = int.from_bytes(attributes[1], "big") >> 12  # RTA_DST
+        index = nl.number(attributes[4]) if 4 in attributes else 0  # RTA_OIF
+        found[label] = names.get(index, "")
+    return found
+
+
+def last_resorts(sock: nl.NetlinkSocket) -> set[LastResort]:
+    """Our ``unreachable`` defaults. The kernel filters by protocol and type, so this is cheap
+    in what it returns whatever the number of routes (fib_dump_filter)."""
+    found: set[LastResort] = set()
+    for family, afi in AFIS.items():
+        body = _ROUTE.pack(family, 0, 0, 0, 0, PROTOCOL, 0, RTN_UNREACHABLE, 0)
+        for message in sock.dump(nl.RTM_GETROUTE, body):
+            attributes = nl.attributes(message.body[12:])
+            metric = nl.number(attributes[6]) if 6 in attributes else 0  # RTA_PRIORITY
+            if message.body[1] == 0 and metric == UNREACHABLE_METRIC:
+                found.add(LastResort(afi, nl.number(attributes[15])))  # RTA_TABLE
+    return found

@@ -1,0 +1,1 @@
+"""nftables: codec, model, expressions, diff, reader."""

@@ -1,0 +1,201 @@
+"""Instructions of nftables' machine: as netlink takes them, and in words for people. Pure.
+
+Registers keep nothing from one rule to the next (the kernel refuses a rule that reads what it
+did not write, nft_validate_register_load), so what rules hand on is kept in the packet's mark
+and priority. A lookup that finds nothing ends its rule, and the next one is tried.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from dataclasses import dataclass
+
+from pe.netlink.codec import attribute, nested
+
+_BE32 = struct.Struct(">I")
+_VERDICT_REGISTER, _FIRST_REGISTER = 0, 8
+_DATA_VALUE, _DATA_VERDICT = 1, 2
+_CODES = {"drop": 0, "accept": 1, "jump": -3, "goto": -4, "return": -5}
+META = {
+    "protocol": 1,
+    "priority": 2,
+    "mark": 3,
+    "iif": 4,
+    "iifname": 6,
+    "oifname": 7,
+    "nfproto": 15,
+    "l4proto": 16,
+    "iifkind": 26,
+}
+CT = {"mark": 3, "zone": 17}
+_NETWORK, _TRANSPORT = 1, 2
+_INVERTED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One instruction; ``words`` say what it does as ``nft list`` would, more or less."""
+
+    name: str
+    data: bytes
+    words: str
+
+    @property
+    def wire(self) -> bytes:
+        """The instruction as an element of NFTA_RULE_EXPRESSIONS."""
+        return nested(1, attribute(1, self.name.encode() + b"\0"), nested(2, self.data))
+
+
+def be32(kind: int, value: int) -> bytes:
+    """A number attribute in network order, as nftables has nearly all of them."""
+    return attribute(kind, _BE32.pack(value & 0xFFFFFFFF))
+
+
+def host32(value: int) -> bytes:
+    """A number as it lies in a register: in the machine's order."""
+    return value.to_bytes(4, sys.byteorder)
+
+
+def _register(kind: int, number: int) -> bytes:
+    return be32(kind, _FIRST_REGISTER + number)
+
+
+def data(kind: int, value: bytes) -> bytes:
+    """A value, as a nested attribute."""
+    return nested(kind, attribute(_DATA_VALUE, value))
+
+
+def verdict_data(kind: int, verdict: str, chain: str = "") -> bytes:
+    """A verdict such as ``goto`` with its chain, as a nested attribute."""
+    parts = [be32(1, _CODES[verdict])]
+    if chain:
+        parts.append(attribute(2, chain.encode() + b"\0"))
+    return nested(kind, nested(_DATA_VERDICT, *parts))
+
+
+def meta(key: str, register: int) -> Expression:
+    """Load something that is known about the packet."""
+    found = _register(1, register) + be32(2, META[key])
+    return Expression("meta", found, f"r{register} = {key}")
+
+
+def set_meta(key: str, register: int) -> Expression:
+    """Store a register in the packet's mark or priority."""
+    found = be32(2, META[key]) + _register(3, register)
+    return Expression("meta", found, f"{key} = r{register}")
+
+
+def ct(key: str, register: int) -> Expression:
+    """Load something of the packet's connection; ends the rule if it has none."""
+    found = _register(1, register) + be32(2, CT[key])
+    return Expression("ct", found, f"r{register} = ct {key}")
+
+
+def set_ct(key: str, register: int) -> Expression:
+    """Store a register with the packet's connection."""
+    found = be32(2, CT[key]) + _register(4, register)
+    return Expression("ct", found, f"ct {key} = r{register}")
+
+
+def network_header(what: str, offset: int, length: int, register: int) -> Expression:
+    """Load bytes of the IP header."""
+    return _payload(_NETWORK, what, offset, length, register)
+
+
+def transport_header(what: str, offset: int, length: int, register: int) -> Expression:
+    """Load bytes of what follows the IP headers; ends the rule where there are none."""
+    return _payload(_TRANSPORT, what, offset, length, register)
+
+
+def _payload(base: int, what: str, offset: int, length: int, register: int) -> Expression:
+    found = _register(1, register) + be32(2, base) + be32(3, offset) + be32(4, length)
+    return Expression("payload", found, f"r{register} = {what}")
+
+
+def constant(value: int, register: int) -> Expression:
+    """Load a number."""
+    found = _register(1, register) + data(2, host32(value))
+    return Expression("immediate", found, f"r{register} = {value:#x}")
+
+
+def masked(register: int, mask: int) -> Expression:
+    """Keep some bits of a register."""
+    found = _register(1, register) + _register(2, register) + be32(3, 4)
+    found += data(4, host32(mask)) + data(5, host32(0))
+    return Expression("bitwise", found, f"r{register} &= {mask:#x}")
+
+
+def equal(register: int, value: bytes) -> Expression:
+    """Go on only if a register holds this."""
+    return Expression("cmp", _compare(register, 0, value), f"r{register} == 0x{value.hex()}")
+
+
+def not_zero(register: int) -> Expression:
+    """Go on only if a register holds anything."""
+    return Expression("cmp", _compare(register, 1, bytes(4)), f"r{register} != 0")
+
+
+def zero(register: int) -> Expression:
+    """Go on only if a register holds nothing."""
+    return Expression("cmp", _compare(register, 0, bytes(4)), f"r{register} == 0")
+
+
+def _compare(register: int, operator: int, value: bytes) -> bytes:
+    return _register(1, register) + be32(2, operator) + data(3, value)
+
+
+def lookup(map_name: str, register: int, into: int) -> Expression:
+    """Look the bytes from a register on up, and load what is found."""
+    found = attribute(1, map_name.encode() + b"\0") + _register(2, register) + _register(3, into)
+    return Expression("lookup", found, f"r{into} = @{map_name}[r{register}..]")
+
+
+def lookup_verdict(map_name: str, register: int) -> Expression:
+    """Look the bytes from a register on up, and do what is found."""
+    found = attribute(1, map_name.encode() + b"\0") + _register(2, register)
+    found += be32(3, _VERDICT_REGISTER)
+    return Expression("lookup", found, f"vmap @{map_name}[r{register}..]")
+
+
+def verdict(word: str, chain: str = "") -> Expression:
+    """``accept``, ``drop``, ``return``, or ``jump`` and ``goto`` with a chain."""
+    found = be32(1, _VERDICT_REGISTER) + verdict_data(2, word, chain)
+    return Expression("immediate", found, f"{word} {chain}".strip())
+
+
+def local_source(register: int) -> Expression:
+    """Load what kind of address the packet's source is, as the outgoing device's VRF sees it."""
+    saddr_and_oif = 1 | 1 << 4
+    found = _register(1, register) + be32(2, 3) + be32(3, saddr_and_oif)
+    return Expression("fib", found, f"r{register} = fib saddr . oif type")
+
+
+def limit(rate: int, burst: int) -> Expression:
+    """Go on only for so many packets a second."""
+    return _limit(rate, burst, 0, f"limit rate {rate}/second burst {burst}")
+
+
+def limit_over(rate: int, burst: int) -> Expression:
+    """Go on only for packets that are more than so many a second."""
+    return _limit(rate, burst, _INVERTED, f"limit rate over {rate}/second burst {burst}")
+
+
+def _limit(rate: int, burst: int, flags: int, words: str) -> Expression:
+    found = attribute(1, rate.to_bytes(8, "big")) + attribute(2, (1).to_bytes(8, "big"))
+    found += be32(3, burst) + be32(4, 0) + be32(5, flags)
+    return Expression("limit", found, words)
+
+
+def counter(name: str) -> Expression:
+    """Count under a name."""
+    found = be32(1, 1) + attribute(2, name.encode() + b"\0")
+    return Expression("objref", found, f"counter {name}")
+
+
+def log(group: int, prefix: str, snap: int, batch: int) -> Expression:
+    """Tell an nflog group: ``snap`` bytes of each packet, ``batch`` packets in one go."""
+    found = attribute(1, group.to_bytes(2, "big")) + attribute(2, prefix.encode() + b"\0")
+    found += be32(3, snap) + attribute(4, batch.to_bytes(2, "big"))
+    words = f'log group {group} prefix "{prefix}" snaplen {snap} queue-threshold {batch}'
+    return Expression("log", found, words)

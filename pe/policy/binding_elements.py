@@ -1,0 +1,93 @@
+"""Where addresses live, as elements of the kernel's maps. Pure.
+
+An address has the number of its port, and a port that number and its name: what comes from an
+address is compared with the port that it comes by. A shorter way leads there first, by the
+port's index: most packets are where they belong. A port whose index is not known, or is another
+one by now, only makes its packets go the longer way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from controlplane.policy.compile.tables import AddressKey, Delta
+from controlplane.policy.endpoints.source_bindings import BINDING_MAPS, ELSEWHERE, SourceBindings
+from pe.nft.expression import host32
+from pe.policy.elements import Change, Elements, addresses, device, encoded_zones
+from pe.policy.ports import Port
+
+AT_HOME = {"homes4": "at_home4", "homes6": "at_home6"}
+_THERE = host32(1)
+
+
+class PortNumbers:
+    """Numbers for the ports that are somebody's home; 0 is elsewhere. A port keeps its number."""
+
+    def __init__(self) -> None:
+        self._numbers = {ELSEWHERE: 0}
+
+    def know(self, ports: Iterable[str]) -> Elements:
+        """Elements for those of the ports that had no number before."""
+        fresh = sorted(set(ports) - self._numbers.keys())
+        self._numbers |= {port: len(self._numbers) + n for n, port in enumerate(fresh)}
+        return {"home_ports": {self._key(port): _THERE for port in fresh}}
+
+    def elements(self) -> Elements:
+        """Elements for all of them."""
+        ports = (port for port in self._numbers if port != ELSEWHERE)
+        return {"home_ports": {self._key(port): _THERE for port in ports}}
+
+    def _key(self, port: str) -> bytes:
+        return host32(self._numbers[port]) + device(port)
+
+    def of(self, homes: Mapping[Any, str]) -> dict[Any, int]:
+        """The same with numbers for names, all of them known."""
+        return {key: self._numbers[port] for key, port in homes.items()}
+
+
+class BindingEncoder:
+    """Encodes with given zones, ports and numbers; what belongs to other VRFs is left out."""
+
+    def __init__(
+        self, zones: Mapping[str, int], ports: Mapping[str, Port], numbers: PortNumbers
+    ) -> None:
+        self._zones, self._ports, self._numbers = encoded_zones(zones), ports, numbers
+
+    def all(self, homes: SourceBindings) -> Elements:
+        """All elements of the maps of homes."""
+        made = {name: self._placed(name, getattr(homes, name)) for name in BINDING_MAPS}
+        return made | {at: self._at_home(getattr(homes, name)) for name, at in AT_HOME.items()}
+
+    def delta(self, delta: Delta, before: SourceBindings) -> Change:
+        """A change of homes."""
+        made: Change = {}
+        for name, change in delta.items():
+            gone = self._placed(name, dict.fromkeys(change.gone, ELSEWHERE))
+            made[name] = (list(gone), self._placed(name, change.put))
+            if at := AT_HOME.get(name):
+                held = getattr(before, name)
+                left = self._at_home({key: held[key] for key in change.gone if key in held})
+                made[at] = (list(left), self._at_home(change.put))
+        return made
+
+    def shorter_ways(self, homes: SourceBindings, changed: Iterable[str]) -> Elements:
+        """The shorter way, to those who live at some ports."""
+        ports = frozenset(changed)
+        return {
+            at: self._at_home({k: p for k, p in getattr(homes, name).items() if p in ports})
+            for name, at in AT_HOME.items()
+        }
+
+    def _at_home(self, homes: Mapping[AddressKey, str]) -> dict[bytes, bytes]:
+        return dict.fromkeys(self._settled(homes), _THERE)
+
+    def _settled(self, homes: Mapping[AddressKey, str]) -> Iterator[bytes]:
+        for (vrf, address), name in homes.items():
+            port = self._ports.get(name)
+            if port is not None and port.vrf == vrf and vrf in self._zones:
+                yield host32(port.ifindex) + address
+
+    def _placed(self, name: str, homes: Mapping[Any, str]) -> dict[bytes, bytes]:
+        numbered = self._numbers.of(homes)
+        return addresses(self._zones, numbered, ranges=name.startswith("home_ranges"))

@@ -1,0 +1,150 @@
+"""What the kernel should hold, and in what pieces it is brought there. No I/O.
+
+A delta is encoded when it comes, and goes to the kernel as it is; whatever else changes makes
+the whole be worked out anew and compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from controlplane.policy.compile.tables import Delta, Tables, apply
+from controlplane.policy.endpoints.source_bindings import BINDING_MAPS, SourceBindings
+from controlplane.policy.enforcer import Slot
+from pe.nft.diff import State
+from pe.policy.binding_elements import BindingEncoder, PortNumbers
+from pe.policy.elements import Change, Elements, Encoder, difference, gates
+from pe.policy.ports import Port
+from pe.policy.program import Layout, program
+
+
+@dataclass(slots=True)
+class Wanted:
+    """The last word on everything."""
+
+    zones: dict[str, int] | None = None
+    ports: dict[str, Port] = field(default_factory=dict)
+    tables: dict[Slot, Tables | None] = field(default_factory=dict)
+    homes: SourceBindings = field(default_factory=SourceBindings)
+    numbers: PortNumbers = field(default_factory=PortNumbers)
+    whole: bool = True
+    """All is to be worked out anew."""
+    changes: list[Change] = field(default_factory=list)
+
+    @property
+    def known(self) -> bool:
+        """False before anybody said what is to be enforced where: then a former run's table
+        stays as it is."""
+        return self.zones is not None and Slot.ENFORCED in self.tables
+
+    @property
+    def vrfs(self) -> frozenset[str]:
+        """The VRFs under policy."""
+        return frozenset(self.zones or ())
+
+    def set_zones(self, zones: dict[str, int]) -> None:
+        """Have these VRFs under policy."""
+        if zones != self.zones:
+            self.zones, self.whole = dict(zones), True
+
+    def set_ports(self, ports: dict[str, Port]) -> None:
+        """Know these ports and their VRFs."""
+        ours = {name: port for name, port in ports.items() if port.vrf in (self.zones or ())}
+        if ours == self.ports:
+            return
+        before, self.ports = self.ports, ours
+        if not self.whole:
+            change = difference(self._by_port(before, ours), self._by_port(ours, before))
+            self.changes.append(change)
+
+    def _by_port(self, ports: dict[str, Port], others: dict[str, Port]) -> Elements:
+        """What depends on ports; of the homes only what is not the same with the others."""
+        zones, changed = self.zones or {}, {n for n, p in ports.items() if others.get(n) != p}
+        homes = BindingEncoder(zones, ports, self.numbers).shorter_ways(self.homes, changed)
+        return gates(zones, ports) | homes
+
+    def set_tables(self, slot: Slot, tables: Tables | None) -> None:
+        """Have a slot hold these; a copy is made, the caller may change his."""
+        self.tables[slot] = tables.copy() if tables is not None else None
+        self.whole = True
+
+    def change_tables(self, slot: Slot, delta: Delta) -> None:
+        """Change a slot. Raises KeyError if it does not hold what the delta was made from."""
+        tables = self.tables.get(slot)
+        if tables is None:
+            raise KeyError(slot)
+        apply(delta, tables)
+        if not self.whole:
+            self.changes.append(Encoder(self.zones or {}).delta(slot, delta))
+
+    def set_homes(self, homes: SourceBindings) -> None:
+        """Have addresses live here; a copy is made."""
+        self.homes, self.whole = homes.copy(), True
+        for name in BINDING_MAPS:
+            self.numbers.know(getattr(homes, name).values())
+
+    def change_homes(self, delta: Delta) -> None:
+        """Change the homes. Raises KeyError if they are not what the delta was made from."""
+        fresh = self.numbers.know(port for change in delta.values() for port in change.put.values())
+        encoder = BindingEncoder(self.zones or {}, self.ports, self.numbers)
+        made = encoder.delta(delta, self.homes)
+        apply(delta, self.homes)
+        if not self.whole:
+            self.changes.append({name: ((), found) for name, found in fresh.items() if found})
+            self.changes.append(made)
+
+    def take_change(self) -> Change | None:
+        """The deltas since the last time as one; None if all is to be worked out."""
+        changes, self.changes = self.changes, []
+        return None if self.whole else combined(changes)
+
+    def take_parts(self) -> Parts:
+        """What ``state`` is made from, safe from later changes."""
+        self.changes, self.whole = [], False
+        held = {slot: tables.copy() for slot, tables in self.tables.items() if tables is not None}
+        homes = (self.homes.copy(), self.numbers, self.numbers.elements())
+        return Parts(dict(self.zones or {}), dict(self.ports), held, *homes)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Zones, ports and tables of one moment."""
+
+    zones: dict[str, int]
+    ports: dict[str, Port]
+    tables: dict[Slot, Tables]
+    homes: SourceBindings
+    numbers: PortNumbers
+    numbered: Elements
+
+    def state(self) -> State:
+        """Program and elements: much work where there is much."""
+        if not self.zones:
+            return State()
+        layout = Layout(frozenset(self.zones.values()), staged=Slot.STAGED in self.tables)
+        encoder = Encoder(self.zones)
+        elements: Elements = gates(self.zones, self.ports)
+        elements |= BindingEncoder(self.zones, self.ports, self.numbers).all(self.homes)
+        elements |= self.numbered
+        for slot, tables in self.tables.items():
+            elements |= encoder.tables(slot, tables)
+        whole = program(layout)
+        return State(whole, {name: elements.get(name, {}) for name in whole.maps})
+
+
+def combined(changes: list[Change]) -> Change:
+    """Several changes in a row as one: each key deleted and added at most once."""
+    if len(changes) == 1:
+        return changes[0]
+    gone: dict[str, set[bytes]] = {}
+    put: dict[str, dict[bytes, bytes]] = {}
+    for change in changes:
+        for name, (deleted, added) in change.items():
+            fresh = put.setdefault(name, {})
+            for key in deleted:
+                if key in fresh:
+                    del fresh[key]
+                else:
+                    gone.setdefault(name, set()).add(key)
+            fresh.update(added)
+    return {name: (gone.get(name, ()), put[name]) for name in put}

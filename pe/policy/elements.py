@@ -1,0 +1,155 @@
+"""Verdict tables as keys and values of the kernel's maps. Pure.
+
+A key is the bytes that the program puts into registers: each field padded to four bytes, numbers
+in the machine's order, what comes from packets as it comes. Keys of intervals are first and last,
+one after the other.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from controlplane.policy.compile.tables import Delta, Tables
+from controlplane.policy.enforcer import Slot
+from pe.nft.expression import host32
+from pe.policy.lookup import PREFIX
+from pe.policy.ports import Port
+
+Elements = dict[str, dict[bytes, bytes]]
+"""Map name -> key -> value; the value of a verdict map is the name of the chain to go to."""
+
+Change = dict[str, tuple[Iterable[bytes], Mapping[bytes, bytes]]]
+"""Map name -> keys to delete, then elements to add."""
+
+_ONE, _TWO = struct.Struct("=I"), struct.Struct("=II")
+_PROTOCOL, _ICMP, _PORT = (
+    struct.Struct("=IBxxx"),
+    struct.Struct("=IBxxxBxxx"),
+    struct.Struct(">Hxx"),
+)
+_VERDICTS = frozenset({"contracts", "protocols", "ports", "port_ranges", "icmp"})
+
+
+class Encoder:
+    """Encodes with given zones; what belongs to other VRFs is left out."""
+
+    def __init__(self, zones: Mapping[str, int]) -> None:
+        self._zones = encoded_zones(zones)
+
+    def tables(self, slot: Slot, tables: Tables) -> Elements:
+        """All elements of a slot's maps."""
+        return {
+            PREFIX[slot] + name: self._elements(name, elements) for name, elements in tables.maps()
+        }
+
+    def delta(self, slot: Slot, delta: Delta) -> Change:
+        """A change of a slot's maps."""
+        return {
+            PREFIX[slot] + name: (
+                list(self._elements(name, dict.fromkeys(change.gone, 1), plain=True)),
+                self._elements(name, change.put),
+            )
+            for name, change in delta.items()
+        }
+
+    def _elements(
+        self, name: str, elements: Mapping[Any, Any], *, plain: bool = False
+    ) -> dict[bytes, bytes]:
+        if name.startswith(("addresses", "ranges")):
+            return addresses(self._zones, elements, ranges=name.startswith("ranges"))
+        key = _KEYS[name]
+        if name in _VERDICTS and not plain:
+            words: dict[Any, bytes] = {v: host32(v.word) for v in set(elements.values())}
+            return {key(k): words[v] for k, v in elements.items()}
+        pack = _ONE.pack
+        return {key(k): pack(v) for k, v in elements.items()}
+
+
+def encoded_zones(zones: Mapping[str, int]) -> dict[str, bytes]:
+    """VRF -> its zone as it lies in a register."""
+    return {vrf: host32(zone) for vrf, zone in zones.items()}
+
+
+def addresses(
+    zones: Mapping[str, bytes], elements: Mapping[Any, int], *, ranges: bool
+) -> dict[bytes, bytes]:
+    """Elements whose keys are a zone and an address, or the first and the last of a range."""
+    pack = _ONE.pack
+    if ranges:
+        return {
+            (z := zones[vrf]) + first + z + last: pack(value)
+            for (vrf, first, last), value in elements.items()
+            if vrf in zones
+        }
+    return {
+        zones[vrf] + address: pack(value)
+        for (vrf, address), value in elements.items()
+        if vrf in zones
+    }
+
+
+def _port(key: tuple[int, int, int]) -> bytes:
+    return _PROTOCOL.pack(key[0], key[1]) + _PORT.pack(key[2])
+
+
+def _port_range(key: tuple[int, int, int, int]) -> bytes:
+    contract = _PROTOCOL.pack(key[0], key[1])
+    return contract + _PORT.pack(key[2]) + contract + _PORT.pack(key[3])
+
+
+_KEYS: Mapping[str, Callable[[Any], bytes]] = {
+    "pairs": lambda key: _TWO.pack(*key),
+    "sources": _ONE.pack,
+    "destinations": _ONE.pack,
+    "contracts": _ONE.pack,
+    "protocols": lambda key: _PROTOCOL.pack(*key),
+    "ports": _port,
+    "port_ranges": _port_range,
+    "icmp": lambda key: _ICMP.pack(*key),
+}
+
+
+def gates(zones: Mapping[str, int], ports: Mapping[str, Port]) -> Elements:
+    """Elements of the gates, for VRFs under policy and ports by name."""
+    out = {name: zones[port.vrf] for name, port in ports.items() if port.vrf in zones}
+    return {
+        "zones": {_zone(zone): f"vrf_{zone}".encode() for zone in zones.values()},
+        "zones_out": {_zone(zone): f"vrf_out_{zone}".encode() for zone in zones.values()},
+        "vrfs": {device(vrf): f"stray_{zone}".encode() for vrf, zone in zones.items()},
+        "ports_out": {device(port): f"stray_out_{zone}".encode() for port, zone in out.items()},
+        "ports_in": {device(port): f"home_{zone}".encode() for port, zone in out.items()},
+    }
+
+
+def _zone(zone: int) -> bytes:
+    return struct.pack("=H", zone)
+
+
+@functools.lru_cache(maxsize=4096)
+def device(name: str) -> bytes:
+    """A device's name as it lies in registers."""
+    return name.encode().ljust(16, b"\0")
+
+
+def difference(old: Mapping[str, Mapping[bytes, bytes]], new: Elements) -> Change:
+    """What turns the elements of the maps in ``new`` into it; a changed one is in both halves."""
+    change: Change = {}
+    for name, after in new.items():
+        before = old.get(name, {})
+        put = dict(after.items() - before.items()) if before else after
+        gone = [key for key in before if key not in after or key in put] if before else []
+        if put or gone:
+            change[name] = (gone, put)
+    return change
+
+
+def merge(elements: Elements, change: Change) -> None:
+    """Change elements in place."""
+    for name, (gone, put) in change.items():
+        held = elements.setdefault(name, {})
+        for key in gone:
+            held.pop(key, None)
+        held.update(put)

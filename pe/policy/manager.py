@@ -1,0 +1,336 @@
+"""Keeps verdict tables in the kernel: deltas in a fraction of a millisecond, everything else as a
+difference or a rebuild, always one transaction.
+
+While the process is away the kernel goes on judging with what it has. After a start nothing is
+touched until it was said which VRFs are under policy and what is enforced; then all is replaced
+at once, so that no packet meets a half. What others did to our table is undone: before each
+transaction the ruleset's generation tells whether there was anybody, and a check does so now and
+then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+from controlplane.model.prefix import IPAddress
+from controlplane.policy.compile.tables import Delta, Tables
+from controlplane.policy.endpoints.source_bindings import SourceBindings
+from controlplane.policy.enforcer import LiveFlow, OnFlows, Slot
+from pe.devices import sysctl
+from pe.nft.diff import State, change, elements, rebuild
+from pe.nft.generations import RulesetGenerations, following
+from pe.nft.wire import BatchRefusedError, GenerationMovedError, SegmentSocket
+from pe.observe.flow_log import ROOM, FlowLog
+from pe.policy.desired import Wanted
+from pe.policy.elements import Change, merge
+from pe.policy.ports import PortReader
+from pe.policy.tracking import Tracking
+
+Log = Callable[[str, str, dict[str, str | int]], None]
+Require = Callable[[frozenset[str], frozenset[str]], Awaitable[None]]
+"""VRFs that have to be tracked, and those of them whose packets the guards must find judged."""
+
+PART = "segment"
+CHECK_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+ATTEMPTS = 5
+"""How often somebody else may change the ruleset under one transaction."""
+
+
+async def _nothing_to_require(tracked: frozenset[str], judged: frozenset[str]) -> None:
+    del tracked, judged
+
+
+class PolicyMapManager:
+    """Implements ``Enforcer``. ``require`` is told which VRFs the guards must track and check,
+    and returns once they do; without it nothing sees to that. ``flow_room`` is how many bytes of
+    flows may wait to be told. ``generations``: of whoever else of the node changes rulesets."""
+
+    def __init__(
+        self,
+        *,
+        log: Log,
+        require: Require = _nothing_to_require,
+        check_seconds: float = CHECK_SECONDS,
+        flow_room: int = ROOM,
+        generations: RulesetGenerations | None = None,
+    ) -> None:
+        self._log, self._require, self._check_seconds = log, require, check_seconds
+        self._flow_room, self._generations = flow_room, generations or RulesetGenerations()
+        self._wanted = Wanted()
+        self._held: State | None = None  # None: what the kernel holds is not known
+        self._shape = ""  # fingerprint of chains, maps and rules as we made them
+        self._suspect = False  # somebody changed the ruleset since our elements were last read
+        self._required: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+        self._wake, self._idle = asyncio.Event(), asyncio.Event()
+        self._idle.set()
+        self._refused: OSError | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._untold: int | None = None
+        self.repairs = 0
+        """How often our table was put right after somebody else had changed it."""
+
+    async def start(self) -> None:
+        """Open sockets. Raises OSError."""
+        with contextlib.suppress(OSError):  # else flows have no packets and bytes
+            sysctl.write("netfilter/nf_conntrack_acct", "1")
+        self._nft, self._ports = SegmentSocket(), PortReader()
+        self._tracking, self._flows = Tracking(), FlowLog(self._vrf_of_zone, self._flow_room)
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End. The kernel goes on judging with what it holds."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self._task = None
+        self._flows.close()
+        for part in (self._nft, self._ports, self._tracking):
+            part.close()
+
+    # Enforcer
+
+    def zones(self, zones: dict[str, int]) -> None:
+        """Have these VRFs, and no others, under policy."""
+        self._wanted.set_zones(zones)
+        self._awake()
+
+    def submit(self, slot: Slot, tables: Tables | None) -> None:
+        """Have a slot hold these tables. An enforced slot without any denies everything."""
+        self._wanted.set_tables(slot, tables)
+        self._awake()
+
+    def submit_delta(self, slot: Slot, delta: Delta) -> None:
+        """Change a slot. Raises KeyError if it does not hold what the delta was made from."""
+        self._wanted.change_tables(slot, delta)
+        self._awake()
+
+    def submit_homes(self, homes: SourceBindings) -> None:
+        """Drop what comes from a port with the address of somebody who lives elsewhere."""
+        self._wanted.set_homes(homes)
+        self._awake()
+
+    def submit_homes_delta(self, delta: Delta) -> None:
+        """Change the homes. Raises KeyError if they are not what the delta was made from."""
+        self._wanted.change_homes(delta)
+        self._awake()
+
+    async def settled(self) -> None:
+        """Wait until the kernel holds what was submitted. Raises OSError, the kernel's refusal;
+        it is tried again all the same."""
+        await self._idle.wait()
+        if self._refused:
+            raise self._refused
+
+    async def live(self, vrf: str, ends: Collection[IPAddress] = ()) -> Sequence[LiveFlow]:
+        """The flows of a VRF that a verdict allowed; with ``ends``, those from or to one."""
+        zone = (self._wanted.zones or {}).get(vrf)
+        if zone is None:
+            return []
+        return await asyncio.to_thread(self._tracking.live, vrf, zone, ends)
+
+    async def end(self, flows: Sequence[LiveFlow]) -> int:
+        """End these flows at once; how many were there to end."""
+        zones = self._wanted.zones or {}
+        known = [(zones[flow.vrf], flow) for flow in flows if flow.vrf in zones]
+        return await asyncio.to_thread(self._tracking.end, known)
+
+    def watch(self, on_flows: OnFlows) -> None:
+        """Tell of new flows from now on. Call after ``start``."""
+        self._flows.watch(on_flows)
+
+    def doubt(self) -> None:
+        """Make our table anew, whatever it holds, in one transaction."""
+        self._again()
+
+    # What `pe show` asks for.
+
+    def counters(self) -> dict[str, int]:
+        """Packets of each counter, such as ``judged_10`` (the zone's number)."""
+        return self._nft.counters()
+
+    def vrfs_by_zone(self) -> dict[int, str]:
+        """The VRFs under policy by their conntrack zones."""
+        return {zone: vrf for vrf, zone in (self._wanted.zones or {}).items()}
+
+    # The loop
+
+    def _awake(self) -> None:
+        self._idle.clear()
+        self._wake.set()
+
+    def _vrf_of_zone(self, zone: int) -> str | None:
+        zones = self._wanted.zones or {}
+        return next((vrf for vrf, number in zones.items() if number == zone), None)
+
+    async def _run(self) -> None:
+        while True:
+            patience = RETRY_SECONDS if self._refused else self._check_seconds
+            checking = False
+            try:
+                async with asyncio.timeout(patience):
+                    await self._wake.wait()
+            except TimeoutError:
+                checking = True
+            self._wake.clear()
+            try:
+                await self._turn(checking=checking)
+                self._refused = None
+            except OSError as error:
+                self._fail(error)
+            except Exception as error:  # the loop outlives whatever it was given
+                self._fail(OSError(errno.EINVAL, repr(error)))
+            if not self._wake.is_set():
+                self._idle.set()
+
+    def _fail(self, error: OSError) -> None:
+        if self._refused is None or str(self._refused) != str(error):
+            words = error.strerror or str(error)
+            self._log("error", "kernel_refused", {"kind": "segment", "reason": words})
+        self._refused, self._held = error, None
+
+    async def _turn(self, *, checking: bool) -> None:
+        if not self._wanted.known:
+            return
+        if checking:
+            await self._check()
+            self._count_untold()
+            self._flows.flush()
+        if checking or self._wanted.whole:
+            self._wanted.set_ports(self._ports.ports())
+        if self._wanted.whole or self._held is None:
+            await self._bring_whole()
+        else:
+            await self._bring_change(self._wanted.take_change() or {})
+
+    async def _bring_whole(self) -> None:
+        """Work everything out, and have the kernel hold it. VRFs are tracked before they are
+        judged, and the guards look for verdicts only while there are any."""
+        vrfs = self._wanted.vrfs
+        await self._tell_guards(vrfs | self._required[0], self._required[1] & vrfs)
+        parts = self._wanted.take_parts()
+        try:
+            wanted = await asyncio.to_thread(parts.state)
+            await self._load(wanted)
+        except BaseException:
+            self._wanted.whole = True
+            raise
+        await self._tell_guards(vrfs, vrfs)
+
+    async def _tell_guards(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
+        if (tracked, judged) != self._required:
+            await self._require(tracked, judged)
+            self._required = (tracked, judged)
+
+    async def _load(self, wanted: State) -> None:
+        for _ in range(ATTEMPTS):
+            async with self._generations.turn:
+                if await self._is_loaded(wanted):
+                    return
+        raise OSError(errno.EAGAIN, "the ruleset changes all the time")
+
+    async def _is_loaded(self, wanted: State) -> bool:
+        """Bring everything in once; False if it has to be tried again."""
+        generation = self._nft.generation()
+        if self._held is not None:
+            self._is_alone(generation)
+        messages = await asyncio.to_thread(self._messages, wanted)
+        if messages:
+            try:
+                await asyncio.to_thread(self._nft.apply, messages, generation)
+            except GenerationMovedError:
+                return False
+            except BatchRefusedError:
+                if self._held is None:
+                    raise
+                self._held = None  # it is not what we took it for: make everything anew
+                return False
+        shape, now = self._nft.fingerprint(), self._nft.generation()
+        if now != (following(generation) if messages else generation):
+            self._held = None  # somebody was there in that moment: that shape may be theirs
+            return False
+        if messages:
+            self._generations.changed(PART, generation)
+        else:
+            self._generations.know(PART, generation)
+        self._held, self._shape, self._suspect = wanted, shape, False
+        return True
+
+    def _messages(self, wanted: State) -> list[bytes]:
+        if self._held is None:
+            return rebuild(self._nft.names(), wanted)
+        return change(self._held, wanted)
+
+    async def _bring_change(self, pending: Change) -> None:
+        """Deltas go as they are: this is the way that has to be quick."""
+        if pending and self._held is not None:
+            async with self._generations.turn:
+                self._apply(self._held, pending)
+
+    def _apply(self, held: State, pending: Change) -> None:
+        messages = elements(held.program, pending)
+        for _ in range(ATTEMPTS):
+            generation = self._nft.generation()
+            if not self._is_alone(generation):
+                self._again()
+                return
+            try:
+                self._nft.apply(messages, generation)
+            except GenerationMovedError:
+                continue
+            except BatchRefusedError as error:
+                self._log("warning", "segment_rebuilt", {"reason": str(error)})
+                self._again()
+                return
+            merge(held.elements, pending)
+            self._generations.changed(PART, generation)
+            return
+        self._again()
+
+    def _again(self) -> None:
+        """Everything from the beginning, at once."""
+        self._held, self._wanted.whole = None, True
+        self._awake()
+
+    # Others
+
+    def _is_alone(self, generation: int) -> bool:
+        """False if somebody changed our chains, maps or rules; what they did to elements is seen
+        by the next check, or by the kernel's refusal."""
+        if self._generations.is_known(PART, generation):
+            return True
+        self._suspect = True
+        self._generations.know(PART, generation)
+        if self._nft.fingerprint() == self._shape:
+            return True
+        self._report_drift()
+        return False
+
+    def _count_untold(self) -> None:
+        """Flows that were too many to be logged: lost to whoever watches."""
+        untold = sum(n for name, n in self._nft.counters().items() if name.startswith("untold_"))
+        if self._untold is not None:
+            self._flows.add_lost(max(0, untold - self._untold))
+        self._untold = untold
+
+    def _report_drift(self) -> None:
+        self.repairs += 1
+        fields: dict[str, str | int] = {"kind": "segment", "step": "rebuild"}
+        self._log("warning", "drift_repaired", fields)
+        self._held = None
+
+    async def _check(self) -> None:
+        """Did anybody touch our table? One small request while nobody changed any."""
+        held = self._held
+        if held is not None and self._is_alone(self._nft.generation()) and self._suspect:
+            present = await asyncio.to_thread(self._nft.elements, held.program.maps)
+            self._suspect = False
+            if present != held.elements:
+                self._report_drift()
+        if self._held is None:
+            self._wanted.whole = True

@@ -1,0 +1,128 @@
+"""Logged packets and log entries, put together from bytes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+import pytest
+
+from controlplane.policy.enforcer import FlowRecord
+from pe.netlink import codec as nl
+from pe.observe.flow_log import FlowLog
+from pe.observe.packet import flow
+from pe.policy.logging import AWAITED, FLOW_GROUP, STAGED_GROUP
+
+A, B = ip_address("10.0.0.1"), ip_address("10.0.0.2")
+A6, B6 = ip_address("2001:db8::1"), ip_address("2001:db8::2")
+PORTS = struct.pack(">HH", 1000, 443) + bytes(4)
+
+
+def _four(protocol: int, body: bytes, options: bytes = b"") -> bytes:
+    head = bytes((0x45 + len(options) // 4,)) + bytes(8) + bytes((protocol, 0, 0))
+    return head + A.packed + B.packed + options + body
+
+
+def _six(protocol: int, body: bytes) -> bytes:
+    return bytes((0x60, 0, 0, 0, 0, 0, protocol, 64)) + A6.packed + B6.packed + body
+
+
+@pytest.mark.parametrize(
+    ("packet", "wanted"),
+    [
+        (_four(6, PORTS), (A, B, 6, 1000, 443, -1)),
+        (_four(17, PORTS, bytes(8)), (A, B, 17, 1000, 443, -1)),
+        (_four(1, b"\x08" + bytes(7)), (A, B, 1, 0, 0, 8)),
+        (_four(47, bytes(8)), (A, B, 47, 0, 0, -1)),
+        (_four(6, b""), (A, B, 6, 0, 0, -1)),
+        (_six(132, PORTS), (A6, B6, 132, 1000, 443, -1)),
+        (_six(58, b"\x80" + bytes(7)), (A6, B6, 58, 0, 0, 128)),
+        (_six(0, bytes((43, 0)) + bytes(6) + bytes((6, 1)) + bytes(14) + PORTS),
+         (A6, B6, 6, 1000, 443, -1)),
+        (_six(44, bytes((17, 0)) + bytes(6) + PORTS), (A6, B6, 17, 1000, 443, -1)),
+        (_six(51, bytes((6, 4)) + bytes(22) + PORTS), (A6, B6, 6, 1000, 443, -1)),
+        (_six(60, b""), (A6, B6, 60, 0, 0, -1)),
+    ],
+)  # fmt: skip
+def test_a_packet_is_a_flow(packet: bytes, wanted: tuple[object, ...]) -> None:
+    assert flow(memoryview(packet)) == wanted
+
+
+@pytest.mark.parametrize("length", [0, 1, 19])
+def test_what_is_no_header_is_no_flow(length: int) -> None:
+    assert flow(memoryview(_four(6, PORTS)[:length])) is None
+    assert flow(memoryview(_six(6, PORTS)[: length + 20])) is None
+
+
+class Told:
+    """A log fed by hand, and what it told."""
+
+    def __init__(self) -> None:
+        self.records: list[FlowRecord] = []
+        self.lost = 0
+        self.log = FlowLog({10: "red"}.get)
+        self.log._tell = self._take  # without a socket there is nothing to watch
+
+    def _take(self, records: Sequence[FlowRecord], lost: int) -> None:
+        self.records += records
+        self.lost += lost
+
+    def feed(self, *entries: bytes) -> None:
+        found: list[FlowRecord] = []
+        for entry in entries:
+            self.log._take(memoryview(entry), found)
+        self.log._deliver(found)
+
+
+def _entry(
+    seq: int, word: int, packet: bytes, *, prefix: str = "10", staged: bool = False
+) -> bytes:
+    group = STAGED_GROUP if staged else FLOW_GROUP
+    body = nl.attribute(10, prefix.encode() + b"\0") + nl.attribute(2, word.to_bytes(4, "big"))
+    body += nl.attribute(12, seq.to_bytes(4, "big")) + nl.attribute(9, packet)
+    return struct.pack(">BBH", 2, 0, group) + body
+
+
+def test_gaps_in_the_sequence_are_losses() -> None:
+    told, packet = Told(), _four(6, PORTS)
+    told.feed(_entry(7, 1, packet))
+    told.feed(_entry(8, 1, packet), _entry(11, 1, packet))
+    assert (len(told.records), told.lost) == (3, 2)
+    told.feed(_entry(0xFFFFFFFF, 1, packet), _entry(0, 1, packet))
+    assert told.lost == 2 + 0xFFFFFFFF - 12
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_both_halves_make_a_record_whichever_comes_first(early: bool) -> None:
+    told, packet = Told(), _four(6, PORTS)
+    halves = [_entry(0, 64, packet, prefix="10" + AWAITED), _entry(0, 65, packet, staged=True)]
+    told.feed(*(halves[::-1] if early else halves))
+    (record,) = told.records
+    assert (record.enforced, record.staged, record.vrf) == (64, 65, "red")
+    assert not told.lost
+
+
+def test_twins_are_not_mixed_up() -> None:
+    told, packet = Told(), _four(6, PORTS)
+    for seq in range(3):
+        told.feed(_entry(seq, 64, packet, prefix="10" + AWAITED))
+    for seq in range(3):
+        told.feed(_entry(seq, 65, packet, staged=True))
+    assert [record.staged for record in told.records] == [65] * 3
+
+
+def test_a_flow_of_a_vrf_that_is_gone_is_lost() -> None:
+    told = Told()
+    told.feed(_entry(0, 64, _four(6, PORTS), prefix="11"))
+    assert (told.records, told.lost) == ([], 1)
+
+
+def test_without_its_staged_half_a_record_is_told_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, packet = Told(), _four(6, PORTS)
+    told.feed(_entry(0, 64, packet, prefix="10" + AWAITED))
+    told.log.flush()
+    assert not told.records
+    monkeypatch.setattr("pe.observe.flow_log.PATIENCE_SECONDS", -1.0)
+    told.log.flush()
+    assert [record.staged for record in told.records] == [None]

@@ -1,0 +1,101 @@
+"""A keeper of verdict tables without a kernel: it holds what it was told, and can be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from controlplane.model.prefix import IPAddress
+from controlplane.model.verdict import Verdict
+from controlplane.model.workload import Packet
+from controlplane.policy.compile.tables import Delta, Reader, Tables, apply
+from controlplane.policy.endpoints.source_bindings import SourceBindings
+from controlplane.policy.enforcer import LiveFlow, OnFlows, Slot
+from controlplane.policy.orders import (
+    ChangeSourceBindings,
+    ChangeTables,
+    Order,
+    SetSourceBindings,
+    SetTables,
+    SetZones,
+)
+
+
+@dataclass
+class FakeKernel:
+    """`Enforcer`, in memory. `refuse` is raised by `settled`."""
+
+    held: dict[Slot, Tables] = field(default_factory=dict)
+    homes: SourceBindings = field(default_factory=SourceBindings)
+    under_policy: dict[str, int] = field(default_factory=dict)
+    flows: dict[str, list[LiveFlow]] = field(default_factory=dict)
+    ended: list[LiveFlow] = field(default_factory=list)
+    asked: list[frozenset[str]] = field(default_factory=list)
+    """Of whom the flows were asked for each time; of nobody in particular: of all."""
+    refuse: Exception | None = None
+    on_flows: OnFlows | None = None
+    submitted: list[str] = field(default_factory=list)
+
+    def zones(self, zones: dict[str, int]) -> None:
+        self.under_policy = dict(zones)
+        self.submitted.append("zones")
+
+    def submit(self, slot: Slot, tables: Tables | None) -> None:
+        self.submitted.append(f"submit {slot.value}")
+        if tables is None:
+            self.held.pop(slot, None)
+        else:
+            self.held[slot] = tables
+
+    def submit_delta(self, slot: Slot, delta: Delta) -> None:
+        self.submitted.append(f"delta {slot.value}")
+        apply(delta, self.held[slot])
+
+    def submit_homes(self, homes: SourceBindings) -> None:
+        self.homes = homes
+
+    def submit_homes_delta(self, delta: Delta) -> None:
+        apply(delta, self.homes)
+
+    async def settled(self) -> None:
+        if self.refuse:
+            raise self.refuse
+
+    async def live(self, vrf: str, ends: Collection[IPAddress] = ()) -> Sequence[LiveFlow]:
+        self.asked.append(frozenset(map(str, ends)))
+        return [
+            flow
+            for flow in self.flows.get(vrf, ())
+            if flow not in self.ended and (not ends or {flow.source, flow.destination} & set(ends))
+        ]
+
+    async def end(self, flows: Sequence[LiveFlow]) -> int:
+        self.ended += flows
+        return len(flows)
+
+    def watch(self, on_flows: OnFlows) -> None:
+        self.on_flows = on_flows
+
+    def take(self, orders: Sequence[Order]) -> None:
+        """Carry out what concerns the kernel."""
+        for order in orders:
+            match order:
+                case SetZones(zones):
+                    self.zones(dict(zones))
+                case SetTables(slot, tables):
+                    self.submit(slot, tables)
+                case ChangeTables(slot, delta):
+                    self.submit_delta(slot, delta)
+                case SetSourceBindings(homes):
+                    self.submit_homes(homes)
+                case ChangeSourceBindings(delta):
+                    self.submit_homes_delta(delta)
+
+    def verdict(
+        self, source: str, destination: str, port: int, *, vrf: str = "red",
+        slot: Slot = Slot.ENFORCED,
+    ) -> Verdict:  # fmt: skip
+        src, dst = ip_address(source), ip_address(destination)
+        packet = Packet(src.version, 6, dport=port)
+        return Reader(self.held[slot]).verdict(vrf, src, dst, packet)

@@ -1,0 +1,195 @@
+"""The director: what reaches the kernel and the router, and in which order."""
+
+from __future__ import annotations
+
+from controlplane.model.effects import RemoteEndpoint
+from controlplane.model.events import WorkloadAttached, WorkloadDetached
+from controlplane.model.prefix import parse_prefix
+from controlplane.model.verdict import BY_PENDING, BY_VISIBILITY
+from controlplane.model.workload import Workload
+from controlplane.policy.endpoints.attachment import Attachment
+from controlplane.policy.endpoints.registry import EndpointRegistry
+from controlplane.policy.endpoints.source_bindings import ELSEWHERE
+from controlplane.policy.enforcer import Slot
+from controlplane.policy.language.document import parse_policy
+from controlplane.policy.language.revision import Ledger, Signature
+from controlplane.policy.orders import (
+    ChangeSourceBindings,
+    ChangeTables,
+    Order,
+    SetTables,
+    TellRouter,
+)
+from controlplane.policy.state import REST_SECONDS, PolicyState
+from tests.unit.policy.kernel import FakeKernel
+
+SIGNED = Signature("ada", 1.0, "")
+PAYROLL = """
+groups:
+  web: {id: 101, selector: tier=web}
+  payroll: {id: 102, selector: app=payroll}
+modes: {groups: {payroll: full}}
+rules: [allow web to payroll on tcp/443]
+"""
+WEB, PAY = "10.0.0.1", "10.0.0.2"
+
+
+def workload(name: str, address: str, vrf: str = "red", **tags: str) -> Attachment:
+    return Attachment(Workload(name, vrf, f"port-{name}", (parse_prefix(address),), tags), 1, 1.0)
+
+
+class Desk:
+    """A director whose orders are carried out."""
+
+    def __init__(self, policy: str = PAYROLL) -> None:
+        self.kernel, self.told = FakeKernel(), list[object]()
+        self.director = PolicyState(EndpointRegistry(), Ledger())
+        self.now = 1000.0
+        self.do(self.director.set_vrfs({"red": 1, "blue": 2}))
+        self.do(self.director.begin())
+        if policy:
+            self.stage(policy)
+            self.do(self.director.take_ledger(self.director.ledger.promote(SIGNED)))
+
+    def stage(self, policy: str) -> list[Order]:
+        ledger, revision = self.director.ledger.draft(parse_policy(policy))
+        return self.do(self.director.take_ledger(ledger.stage(revision.digest, SIGNED)))
+
+    def do(self, orders: list[Order]) -> list[Order]:
+        self.kernel.take(orders)
+        self.told += [e for o in orders if isinstance(o, TellRouter) for e in o.events]
+        return orders
+
+    def attach(self, *args: str, **tags: str) -> list[Order]:
+        return self.do(self.director.attach(workload(*args, **tags), self.now))
+
+    def detach(self, name: str) -> list[Order]:
+        return self.do(self.director.detach(name, self.now))
+
+    def claim(self, address: str, *groups: int, gone: bool = False, moves: int = 0) -> list[Order]:
+        said = None if gone else RemoteEndpoint(frozenset(groups), "10.255.0.2", moves)
+        claims = {parse_prefix(address): said}
+        return self.do(self.director.take_claims("red", claims, self.now))
+
+    def allowed(self, source: str, destination: str, port: int = 443) -> bool:
+        return self.kernel.verdict(source, destination, port).allowed
+
+
+def test_without_a_policy_nothing_is_denied_and_empty_vrfs_cost_nothing() -> None:
+    desk = Desk("")
+    assert desk.kernel.under_policy == {}
+    desk.attach("web", WEB, tier="web")
+    assert desk.kernel.under_policy == {"red": 1}
+    assert desk.kernel.verdict(WEB, PAY, 443) == BY_VISIBILITY
+
+
+def test_a_policy_for_everybody_is_for_empty_vrfs_too() -> None:
+    desk = Desk("modes: {default: full}")
+    assert desk.kernel.under_policy == {"red": 1, "blue": 2}
+    assert not desk.allowed(WEB, PAY)
+    assert Desk("modes: {vrfs: {blue: full}}").kernel.under_policy == {"blue": 2}
+    assert Desk("rules: [deny any to outside in vrf red]").kernel.under_policy == {"red": 1}
+
+
+def test_the_kernel_knows_a_workload_before_its_route_is_told() -> None:
+    desk = Desk()
+    desk.attach("web", WEB, tier="web")
+    orders = desk.attach("pay", PAY, app="payroll")
+    assert [type(o) for o in orders] == [ChangeSourceBindings, ChangeTables, TellRouter]
+    assert desk.allowed(WEB, PAY)
+    assert not desk.allowed(WEB, PAY, 22)
+    orders = desk.detach("pay")
+    assert [type(o) for o in orders] == [TellRouter, ChangeSourceBindings, ChangeTables]
+    assert desk.told[-1] == WorkloadDetached("pay")
+
+
+def test_a_workload_that_left_is_denied_until_it_is_known_where_it_went() -> None:
+    desk = Desk()
+    desk.attach("web", WEB, tier="web")
+    desk.attach("pay", PAY, app="payroll")
+    desk.detach("pay")
+    assert desk.kernel.verdict(WEB, PAY, 443) == BY_PENDING
+    desk.claim(PAY, 102)
+    assert desk.allowed(WEB, PAY)
+    assert not desk.allowed(WEB, PAY, 22)
+    desk.claim(PAY, gone=True)
+    assert desk.kernel.verdict(WEB, PAY, 443) == BY_PENDING
+    desk.now += REST_SECONDS
+    assert desk.director.next_deadline == desk.now
+    desk.do(desk.director.expire(desk.now))
+    assert desk.allowed(WEB, PAY, 22)  # nobody: an address outside, in an open VRF
+    assert desk.director.next_deadline is None
+
+
+def test_a_claim_of_another_pe_beats_the_workload_here_and_gives_way_again() -> None:
+    desk = Desk()
+    desk.attach("web", WEB, tier="web")
+    desk.attach("pay", PAY, app="payroll")
+    desk.claim(PAY, 101, moves=1)  # it moved, and changed its group on the way
+    assert desk.allowed(WEB, PAY, 22)
+    desk.claim(PAY, gone=True)
+    assert not desk.allowed(WEB, PAY, 22)
+    assert desk.allowed(WEB, PAY)
+
+
+def test_unknown_groups_are_pending_until_a_revision_knows_them() -> None:
+    desk = Desk()
+    desk.attach("web", WEB, tier="web")
+    desk.claim(PAY, 777)
+    assert desk.kernel.verdict(WEB, PAY, 443) == BY_PENDING
+    desk.stage("groups: {new: {id: 777, selector: x=y}}")
+    assert desk.kernel.verdict(WEB, PAY, 443) == BY_VISIBILITY
+    desk.do(desk.director.take_ledger(desk.director.ledger.unstage(SIGNED)))
+    assert desk.kernel.verdict(WEB, PAY, 443) == BY_PENDING
+
+
+def test_routes_carry_the_groups_of_both_revisions() -> None:
+    desk = Desk()
+    desk.attach("web", WEB, tier="web")
+    desk.stage("groups: {all: {id: 9, selector: has tier}}")
+    told = desk.told[-1]
+    assert isinstance(told, WorkloadAttached)
+    assert told.groups == {101, 9}
+    desk.do(desk.director.take_ledger(desk.director.ledger.promote(SIGNED)))
+    assert desk.told[-1].groups == {9}  # type: ignore[attr-defined]
+
+
+def test_promotion_moves_the_tables_that_were_staged() -> None:
+    desk = Desk()
+    desk.attach("web", WEB, tier="web")
+    desk.stage("modes: {default: full}")
+    assert desk.allowed(WEB, PAY, 22)
+    assert not desk.kernel.verdict(WEB, PAY, 22, slot=Slot.STAGED).allowed
+    staged = desk.director.compiler(Slot.STAGED)
+    orders = desk.do(desk.director.take_ledger(desk.director.ledger.promote(SIGNED)))
+    assert desk.director.compiler(Slot.ENFORCED) is staged
+    assert [o.slot for o in orders if isinstance(o, SetTables)] == [Slot.ENFORCED, Slot.STAGED]
+    assert not desk.allowed(WEB, PAY, 22)
+    assert Slot.STAGED not in desk.kernel.held
+
+
+def test_the_home_of_an_address_follows_its_workload() -> None:
+    desk = Desk()
+    place = ("red", parse_prefix(PAY).packed)
+    desk.attach("pay", PAY, app="payroll")
+    assert desk.kernel.homes.homes4 == {place: "port-pay"}
+    desk.claim(PAY, 102)  # it is at another PE by now
+    assert desk.kernel.homes.homes4 == {place: ELSEWHERE}
+    desk.detach("pay")
+    assert desk.kernel.homes.homes4 == {place: ELSEWHERE}
+    desk.claim(PAY, gone=True)  # nobody has it: it is pending, wherever it is said to be
+    assert desk.kernel.homes.homes4 == {}
+    assert desk.kernel.verdict(PAY, WEB, 443) == BY_PENDING
+
+
+def test_nothing_reaches_the_kernel_before_it_may() -> None:
+    director = PolicyState(EndpointRegistry(), Ledger())
+    assert director.set_vrfs({"red": 1}) == []
+    orders = director.attach(workload("web", WEB, tier="web"), 1.0)
+    assert [type(o) for o in orders] == [TellRouter]
+    assert [type(o).__name__ for o in director.begin()] == [
+        "SetSourceBindings",
+        "SetTables",
+        "SetTables",
+        "SetZones",
+    ]

@@ -1,0 +1,83 @@
+"""The ledger of revisions: moves, refusals and the trail."""
+
+from __future__ import annotations
+
+import pytest
+
+from controlplane.policy.language.document import parse_policy
+from controlplane.policy.language.revision import Ledger, MoveError, Revision, Signature, State
+
+SIGNED = Signature("ada", 1_700_000_000.0, "ticket 7")
+
+
+def _with(*texts: str) -> tuple[Ledger, list[Revision]]:
+    ledger, found = Ledger(), []
+    for text in texts:
+        ledger, revision = ledger.draft(parse_policy(f"rules: [{text}]"))
+        found.append(revision)
+    return ledger, found
+
+
+def _states(ledger: Ledger, revisions: list[Revision]) -> list[str]:
+    return [ledger.revisions[r.digest].state.value for r in revisions]
+
+
+def test_the_road_from_draft_to_enforced_and_back() -> None:
+    ledger, both = _with("allow any to any", "deny any to any")
+    first, second = (revision.digest for revision in both)
+    ledger = ledger.stage(first, SIGNED).promote(SIGNED)
+    assert _states(ledger, both) == ["enforced", "draft"]
+    ledger = ledger.stage(second[:8], SIGNED)
+    assert _states(ledger, both) == ["enforced", "staged"]
+    ledger = ledger.promote(SIGNED)
+    assert _states(ledger, both) == ["superseded", "enforced"]
+    ledger = ledger.roll_back(SIGNED)
+    assert _states(ledger, both) == ["enforced", "superseded"]
+    ledger = ledger.roll_back(SIGNED, second)
+    assert _states(ledger, both) == ["superseded", "enforced"]
+    assert [(e.move, e.before == first, e.after == second) for e in ledger.trail] == [
+        ("stage", False, False),
+        ("promote", False, False),
+        ("stage", False, True),
+        ("promote", True, True),
+        ("rollback", False, False),
+        ("rollback", True, True),
+    ]
+
+
+def test_staging_another_makes_the_staged_one_a_draft_again() -> None:
+    ledger, both = _with("allow any to any", "deny any to any")
+    ledger = ledger.stage(both[0].digest, SIGNED).stage(both[1].digest, SIGNED)
+    assert _states(ledger, both) == ["draft", "staged"]
+    assert ledger.unstage(SIGNED).in_state(State.STAGED) is None
+
+
+def test_the_same_content_is_the_same_revision() -> None:
+    ledger, both = _with("allow any to any", "allow any   to any")
+    assert both[0] == both[1]
+    assert len(ledger.revisions) == 1
+
+
+def test_staging_twice_leaves_one_line_in_the_trail() -> None:
+    ledger, (revision,) = _with("allow any to any")
+    ledger = ledger.stage(revision.digest, SIGNED)
+    assert ledger.stage(revision.digest, SIGNED) == ledger
+
+
+def test_moves_that_make_no_sense_are_refused() -> None:
+    ledger, (first, second) = _with("allow any to any", "deny any to any")
+    with pytest.raises(MoveError, match="nothing is staged"):
+        ledger.promote(SIGNED)
+    with pytest.raises(MoveError, match="no earlier"):
+        ledger.roll_back(SIGNED)
+    with pytest.raises(MoveError, match="is draft"):
+        ledger.roll_back(SIGNED, second.digest)
+    with pytest.raises(MoveError, match="0 revisions"):
+        ledger.stage("ffff" * 16, SIGNED)
+    with pytest.raises(MoveError, match="2 revisions"):
+        ledger.find("")
+    enforced = ledger.stage(first.digest, SIGNED).promote(SIGNED)
+    with pytest.raises(MoveError, match="enforced already"):
+        enforced.stage(first.digest, SIGNED)
+    with pytest.raises(MoveError, match="no earlier"):
+        enforced.roll_back(SIGNED)
