@@ -8,10 +8,9 @@ from time import perf_counter
 
 import msgspec
 
+from controlplane.model.verdict_tables import Slot, TablesDelta, delta_size
 from controlplane.policy.compile.full import IdAllocators
 from controlplane.policy.compile.incremental import IncrementalCompiler
-from controlplane.policy.compile.tables import Delta, delta_size
-from controlplane.policy.enforcer import Slot
 from pe.policy.manager import PolicyMapManager
 from perf import segment_text as text
 from perf import segment_world as world
@@ -69,7 +68,7 @@ async def _hold(keeper: PolicyMapManager, maker: IncrementalCompiler, plan: Plan
     await keeper.settled()
 
 
-def _changed(maker: IncrementalCompiler, number: int, plan: Plan) -> tuple[Delta, float]:
+def _changed(maker: IncrementalCompiler, number: int, plan: Plan) -> tuple[TablesDelta, float]:
     who = number * 17 % plan.workloads
     changed = world.workload(who, (who + 1 + number % (world.TIERS - 1)) % world.TIERS)
     before = perf_counter()
@@ -79,14 +78,14 @@ def _changed(maker: IncrementalCompiler, number: int, plan: Plan) -> tuple[Delta
     return delta, took
 
 
-async def _ours(keeper: PolicyMapManager, delta: Delta) -> float:
+async def _ours(keeper: PolicyMapManager, delta: TablesDelta) -> float:
     before = perf_counter()
     keeper.submit_delta(Slot.ENFORCED, delta)
     await keeper.settled()
     return perf_counter() - before
 
 
-def _by_program(delta: Delta) -> float:
+def _by_program(delta: TablesDelta) -> float:
     """The same change through the nft program, of a copy: words made before, program started."""
     words = text.change(delta)
     before = perf_counter()

@@ -19,7 +19,7 @@ from typing import Self
 
 import msgspec
 
-from controlplane.policy.enforcer import Slot
+from controlplane.model.verdict_tables import Slot
 from controlplane.policy.insight.flowbook import FlowBook
 from pe.dataplane.reconciler import DataplaneReconciler
 from pe.policy.manager import PolicyMapManager

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from controlplane.policy.enforcer import FlowRecord, Slot
+from controlplane.model.flow import FlowRecord
+from controlplane.model.verdict_tables import Slot
 from controlplane.policy.insight.flowbook import FlowBook
 from pe.policy.manager import PolicyMapManager
 from perf import segment_world as world

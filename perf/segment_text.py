@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
-from controlplane.policy.compile.tables import Delta, Tables
-from controlplane.policy.enforcer import Slot
+from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
 from pe.nft.model import Map
 from pe.policy.elements import Encoder
 from pe.policy.lookup import PREFIX, VERDICT_MAPS
@@ -28,7 +27,7 @@ def table(tables: Tables) -> str:
     return "\n".join(lines) + "\n"
 
 
-def change(delta: Delta) -> str:
+def change(delta: TablesDelta) -> str:
     """A change of that table."""
     lines: list[str] = []
     changes = _ENCODER.delta(Slot.ENFORCED, delta).items()

@@ -6,10 +6,10 @@ import functools
 from ipaddress import IPv4Address
 
 from controlplane.model.prefix import host_prefix
+from controlplane.model.source_bindings import SourceBindings
+from controlplane.model.verdict_tables import Tables
 from controlplane.model.workload import Inventory, Workload
 from controlplane.policy.compile.full import IdAllocators, compile_policy, prefixes_of
-from controlplane.policy.compile.tables import Tables
-from controlplane.policy.endpoints.source_bindings import SourceBindings
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.policy import Policy
 from perf.segment_node import CE_PORT, VRF

@@ -14,14 +14,12 @@ Say who is there
     `workload.Inventory(zones, workloads, remotes, known_groups)`, `Workload`, `RemotePrefix`;
     `directory.group_ids(policy, workload)` are the ids to send with its routes.
 Compile
-    `compile.compile_policy(policy, inventory, books) -> Compiled` from scratch;
-    `incremental.IncrementalCompiler(policy, inventory, books)` with `.put(claimant)`,
-    `.drop(key)` -> `Delta`, and `.tables`; `tables.diff(old, new) -> Delta`.
-    `compile.Books` keeps numbers stable between compilations: hand the same one in.
-    `tables.Tables` are the kernel's maps; its module docstring is the contract with pe/render.
-    `verdict.Verdict.word` is a verdict as the 32 bits of a map value.
+    `compile.full.compile_policy(policy, inventory, books) -> Compiled` from scratch;
+    `compile.incremental.IncrementalCompiler(policy, inventory, books)` with `.change(put, drop)`
+    -> `TablesDelta`, and `.tables`. The values are in `model.verdict_tables`, whose docstring is
+    the contract with pe/policy. `IdAllocators` keep numbers stable between compilations.
 Ask
-    `tables.Reader(tables).verdict(zone, source, destination, packet) -> Verdict` as the kernel
+    `reader.Reader(tables).verdict(zone, source, destination, packet) -> Verdict` as the kernel
     would; `reference.evaluate(policy, inventory, ...) -> Decision`, the plain meaning;
     `explain.explain(...) -> Explanation`; `lint.warnings(compiled, inventory)`.
 Judge a change

@@ -13,9 +13,11 @@ from dataclasses import replace
 
 from controlplane.model.effects import RemoteEndpointsChanged
 from controlplane.model.events import Event
+from controlplane.model.flow import FlowRecord
 from controlplane.model.intent import NodeIntent
 from controlplane.model.prefix import Prefix
 from controlplane.model.verdict import DEFAULT_IDS
+from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Workload
 from controlplane.policy.carrier import Carrier, Log
 from controlplane.policy.endpoints.attachment import (
@@ -26,7 +28,7 @@ from controlplane.policy.endpoints.attachment import (
 )
 from controlplane.policy.endpoints.placement import Fault, RefusedError, Why, refuse_misplaced
 from controlplane.policy.endpoints.registry import EndpointRegistry, latest_move
-from controlplane.policy.enforcer import Enforcer, FlowRecord, Slot
+from controlplane.policy.enforcer import Enforcer
 from controlplane.policy.flow_revocation import FlowRevoker
 from controlplane.policy.insight.flowbook import FlowBook
 from controlplane.policy.language.revision import Entry, Ledger, Signature, State

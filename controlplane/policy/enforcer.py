@@ -6,58 +6,13 @@ one of the two parallel sets of maps: what is enforced, and what is staged (coun
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
-import msgspec
-
+from controlplane.model.flow import LiveFlow, OnFlows
 from controlplane.model.prefix import IPAddress
-from controlplane.policy.compile.tables import Delta, Tables
-from controlplane.policy.endpoints.source_bindings import SourceBindings
-
-
-class Slot(enum.Enum):
-    """Which set of maps."""
-
-    ENFORCED = "enforced"
-    STAGED = "staged"
-
-
-class FlowRecord(msgspec.Struct, frozen=True):
-    """A new flow as the kernel judged it. ``at`` is Unix time in seconds; ``icmp_type`` -1 where
-    it is none, ports 0 likewise. The words are ``Verdict.word``; ``staged`` None: nothing staged.
-    """
-
-    at: float
-    vrf: str
-    source: IPAddress
-    destination: IPAddress
-    protocol: int
-    sport: int
-    dport: int
-    icmp_type: int
-    enforced: int
-    staged: int | None
-
-
-class LiveFlow(msgspec.Struct, frozen=True):
-    """An established flow: an entry of connection tracking in a VRF's zone."""
-
-    vrf: str
-    source: IPAddress
-    destination: IPAddress
-    protocol: int
-    sport: int
-    dport: int
-    icmp_type: int
-    rule: int
-    packets: int
-    bytes: int
-
-
-OnFlows = Callable[[Sequence[FlowRecord], int], None]
-"""New flows, and how many could not be told since the last call (exactly counted)."""
+from controlplane.model.source_bindings import SourceBindings
+from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
 
 
 class Enforcer(Protocol):
@@ -71,7 +26,7 @@ class Enforcer(Protocol):
         """Have a slot hold these tables, in one transaction; None empties it."""
         ...
 
-    def submit_delta(self, slot: Slot, delta: Delta) -> None:
+    def submit_delta(self, slot: Slot, delta: TablesDelta) -> None:
         """Change a slot that holds the tables before the delta."""
         ...
 
@@ -79,7 +34,7 @@ class Enforcer(Protocol):
         """Drop what comes from a port with the address of somebody who lives elsewhere."""
         ...
 
-    def submit_homes_delta(self, delta: Delta) -> None:
+    def submit_homes_delta(self, delta: TablesDelta) -> None:
         """Change the homes that were submitted."""
         ...
 

@@ -12,11 +12,13 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from functools import partial
 from ipaddress import ip_address
 
+from controlplane.model.flow import LiveFlow
 from controlplane.model.prefix import IPAddress, Prefix
+from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Packet
 from controlplane.policy.carrier import Log
-from controlplane.policy.compile.tables import Reader
-from controlplane.policy.enforcer import Enforcer, LiveFlow, Slot
+from controlplane.policy.compile.reader import Reader
+from controlplane.policy.enforcer import Enforcer
 from controlplane.policy.state import PolicyState
 
 DELAY = 0.05

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from controlplane.model.events import WorkloadAttached, WorkloadDetached
-from controlplane.policy.compile.tables import Delta, Tables
-from controlplane.policy.endpoints.source_bindings import SourceBindings
-from controlplane.policy.enforcer import Slot
+from controlplane.model.source_bindings import SourceBindings
+from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class ChangeTables:
     """The slot's tables change so."""
 
     slot: Slot
-    delta: Delta
+    delta: TablesDelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class SetSourceBindings:
 class ChangeSourceBindings:
     """Somebody moved."""
 
-    delta: Delta
+    delta: TablesDelta
 
 
 @dataclass(frozen=True, slots=True)

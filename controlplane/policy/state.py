@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from controlplane.model.effects import RemoteEndpoint
 from controlplane.model.events import WorkloadAttached, WorkloadDetached
 from controlplane.model.prefix import Prefix
+from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Endpoint, Inventory, Workload
 from controlplane.policy.compile.directory import group_ids
 from controlplane.policy.compile.full import IdAllocators
@@ -19,7 +20,6 @@ from controlplane.policy.compile.incremental import IncrementalCompiler
 from controlplane.policy.endpoints.attachment import Attachment
 from controlplane.policy.endpoints.registry import EndpointKey, EndpointRegistry, places
 from controlplane.policy.endpoints.source_bindings import BindingTable
-from controlplane.policy.enforcer import Slot
 from controlplane.policy.language.affected_vrfs import concerns
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.revision import Ledger, Revision, State

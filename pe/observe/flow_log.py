@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from controlplane.policy.enforcer import FlowRecord, OnFlows
+from controlplane.model.flow import FlowRecord, OnFlows
 from pe.netlink import codec as nl
 from pe.nft.text_loader import NETLINK_NETFILTER
 from pe.observe.packet import flow

@@ -6,7 +6,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 
 from controlplane.model.prefix import IPAddress
-from controlplane.policy.language.service import ICMP, ICMP6, PORT_PROTOCOLS
+from controlplane.model.protocols import ICMP, ICMP6, PORT_PROTOCOLS
 
 _PORTS = struct.Struct(">HH")
 # What the kernel skips to find the protocol (ipv6_ext_hdr): hop-by-hop, routing and destination

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from controlplane.policy.compile.tables import AddressKey, Delta
-from controlplane.policy.endpoints.source_bindings import BINDING_MAPS, ELSEWHERE, SourceBindings
+from controlplane.model.source_bindings import BINDING_MAPS, ELSEWHERE, SourceBindings
+from controlplane.model.verdict_tables import AddressKey, TablesDelta
 from pe.nft.expression import host32
 from pe.policy.elements import Change, Elements, addresses, device, encoded_zones
 from pe.policy.ports import Port
@@ -59,7 +59,7 @@ class BindingEncoder:
         made = {name: self._placed(name, getattr(homes, name)) for name in BINDING_MAPS}
         return made | {at: self._at_home(getattr(homes, name)) for name, at in AT_HOME.items()}
 
-    def delta(self, delta: Delta, before: SourceBindings) -> Change:
+    def delta(self, delta: TablesDelta, before: SourceBindings) -> Change:
         """A change of homes."""
         made: Change = {}
         for name, change in delta.items():

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from controlplane.policy.compile.tables import Delta, Tables, apply
-from controlplane.policy.endpoints.source_bindings import BINDING_MAPS, SourceBindings
-from controlplane.policy.enforcer import Slot
+from controlplane.model.source_bindings import BINDING_MAPS, SourceBindings
+from controlplane.model.verdict_tables import Slot, Tables, TablesDelta, apply
 from pe.nft.diff import State
 from pe.policy.binding_elements import BindingEncoder, PortNumbers
 from pe.policy.elements import Change, Elements, Encoder, difference, gates
@@ -68,7 +67,7 @@ class Wanted:
         self.tables[slot] = tables.copy() if tables is not None else None
         self.whole = True
 
-    def change_tables(self, slot: Slot, delta: Delta) -> None:
+    def change_tables(self, slot: Slot, delta: TablesDelta) -> None:
         """Change a slot. Raises KeyError if it does not hold what the delta was made from."""
         tables = self.tables.get(slot)
         if tables is None:
@@ -83,7 +82,7 @@ class Wanted:
         for name in BINDING_MAPS:
             self.numbers.know(getattr(homes, name).values())
 
-    def change_homes(self, delta: Delta) -> None:
+    def change_homes(self, delta: TablesDelta) -> None:
         """Change the homes. Raises KeyError if they are not what the delta was made from."""
         fresh = self.numbers.know(port for change in delta.values() for port in change.put.values())
         encoder = BindingEncoder(self.zones or {}, self.ports, self.numbers)

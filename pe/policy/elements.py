@@ -12,8 +12,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from controlplane.policy.compile.tables import Delta, Tables
-from controlplane.policy.enforcer import Slot
+from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
 from pe.nft.expression import host32
 from pe.policy.lookup import PREFIX
 from pe.policy.ports import Port
@@ -45,7 +44,7 @@ class Encoder:
             PREFIX[slot] + name: self._elements(name, elements) for name, elements in tables.maps()
         }
 
-    def delta(self, slot: Slot, delta: Delta) -> Change:
+    def delta(self, slot: Slot, delta: TablesDelta) -> Change:
         """A change of a slot's maps."""
         return {
             PREFIX[slot] + name: (

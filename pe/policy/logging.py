@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.model.verdict import ALLOW_BIT, LOG_BIT
-from controlplane.policy.enforcer import Slot
+from controlplane.model.verdict_tables import Slot
 from pe.nft import expression as x
 from pe.nft.expression import Expression
 from pe.nft.model import Chain, Rule

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from controlplane.model.protocols import ICMP, ICMP6
 from controlplane.model.verdict import ALLOW_BIT, BY_MALFORMED, BY_ZONE, Verdict
-from controlplane.policy.enforcer import Slot
-from controlplane.policy.language.service import ICMP, ICMP6
+from controlplane.model.verdict_tables import Slot
 from pe.nft import expression as x
 from pe.nft.expression import Expression
 from pe.nft.model import Chain, Map, Rule

@@ -15,10 +15,10 @@ import contextlib
 import errno
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
+from controlplane.model.flow import LiveFlow, OnFlows
 from controlplane.model.prefix import IPAddress
-from controlplane.policy.compile.tables import Delta, Tables
-from controlplane.policy.endpoints.source_bindings import SourceBindings
-from controlplane.policy.enforcer import LiveFlow, OnFlows, Slot
+from controlplane.model.source_bindings import SourceBindings
+from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
 from pe.devices import sysctl
 from pe.nft.diff import State, change, elements, rebuild
 from pe.nft.generations import RulesetGenerations, following
@@ -105,7 +105,7 @@ class PolicyMapManager:
         self._wanted.set_tables(slot, tables)
         self._awake()
 
-    def submit_delta(self, slot: Slot, delta: Delta) -> None:
+    def submit_delta(self, slot: Slot, delta: TablesDelta) -> None:
         """Change a slot. Raises KeyError if it does not hold what the delta was made from."""
         self._wanted.change_tables(slot, delta)
         self._awake()
@@ -115,7 +115,7 @@ class PolicyMapManager:
         self._wanted.set_homes(homes)
         self._awake()
 
-    def submit_homes_delta(self, delta: Delta) -> None:
+    def submit_homes_delta(self, delta: TablesDelta) -> None:
         """Change the homes. Raises KeyError if they are not what the delta was made from."""
         self._wanted.change_homes(delta)
         self._awake()

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from controlplane.policy.enforcer import Slot
+from controlplane.model.verdict_tables import Slot
 from pe.nft import expression as x
 from pe.nft.model import Chain, Map, Program, Rule
 from pe.policy import logging as telling

@@ -10,10 +10,10 @@ import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
+from controlplane.model.flow import LiveFlow
 from controlplane.model.prefix import IPAddress
+from controlplane.model.protocols import ICMP, ICMP6, PORT_PROTOCOLS
 from controlplane.model.verdict import ALLOW_BIT, RULE_MASK
-from controlplane.policy.enforcer import LiveFlow
-from controlplane.policy.language.service import ICMP, ICMP6, PORT_PROTOCOLS
 from pe.netlink import codec as nl
 from pe.nft.text_loader import NETLINK_NETFILTER
 

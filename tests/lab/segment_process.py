@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from controlplane.model.events import Event
-from controlplane.policy.enforcer import FlowRecord
+from controlplane.model.flow import FlowRecord
 from pe.dataplane.reconciler import DataplaneReconciler
 from pe.observe.flow_log import ROOM
 from pe.policy.manager import PolicyMapManager

@@ -10,10 +10,9 @@ from ipaddress import ip_address
 from typing import Any
 
 from controlplane.model.prefix import host_prefix
+from controlplane.model.verdict_tables import Slot, Tables
 from controlplane.model.workload import Inventory, Workload
 from controlplane.policy.compile.full import IdAllocators, compile_policy
-from controlplane.policy.compile.tables import Tables
-from controlplane.policy.enforcer import Slot
 from controlplane.policy.language.document import parse_policy
 from tests.lab import segment_node as node
 from tests.lab.agents import inside

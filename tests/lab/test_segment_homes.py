@@ -8,10 +8,10 @@ from ipaddress import ip_address
 import pytest
 
 from controlplane.model.prefix import IPAddress, host_prefix
+from controlplane.model.source_bindings import ELSEWHERE, SourceBindings
+from controlplane.model.verdict_tables import MapDelta
 from controlplane.model.workload import Inventory, Workload
 from controlplane.policy.compile.full import IdAllocators, compile_policy
-from controlplane.policy.compile.tables import MapDelta
-from controlplane.policy.endpoints.source_bindings import ELSEWHERE, SourceBindings
 from controlplane.policy.language.document import parse_policy
 from pe.policy.program import TABLE
 from tests.lab import segment_node as node

@@ -8,10 +8,11 @@ from ipaddress import ip_address
 import pytest
 
 from controlplane.model.desired import Delta
+from controlplane.model.flow import LiveFlow
 from controlplane.model.prefix import host_prefix
+from controlplane.model.verdict_tables import Slot, diff
 from controlplane.model.workload import Packet
-from controlplane.policy.compile.tables import Reader, diff
-from controlplane.policy.enforcer import LiveFlow, Slot
+from controlplane.policy.compile.reader import Reader
 from controlplane.policy.insight.observed import Flow, forbidden
 from pe.policy.program import TABLE
 from tests.lab import segment_node as node

@@ -11,15 +11,16 @@ from random import Random
 
 import pytest
 
+from controlplane.model.flow import FlowRecord
+from controlplane.model.protocols import PORT_PROTOCOLS
 from controlplane.model.verdict import Verdict
+from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Endpoint, Inventory
 from controlplane.policy.compile.full import Compiled, IdAllocators, compile_policy
 from controlplane.policy.compile.incremental import IncrementalCompiler
+from controlplane.policy.compile.reader import Reader
 from controlplane.policy.compile.reference import evaluate
-from controlplane.policy.compile.tables import Reader
-from controlplane.policy.enforcer import FlowRecord, Slot
 from controlplane.policy.language.policy import Policy
-from controlplane.policy.language.service import PORT_PROTOCOLS
 from tests.lab import segment_node as node
 from tests.lab.agents import until
 from tests.lab.segment_node import NodeProcess, World

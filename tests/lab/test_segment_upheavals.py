@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from controlplane.model.source_bindings import SourceBindings
+from controlplane.model.verdict_tables import Slot
 from controlplane.policy.compile.full import IdAllocators
 from controlplane.policy.compile.incremental import IncrementalCompiler
-from controlplane.policy.endpoints.source_bindings import SourceBindings
-from controlplane.policy.enforcer import Slot
 from labs.attack.inside import inside as entered
 from pe.nft.wire import SegmentSocket
 from pe.policy.program import TABLE, Layout, program

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from controlplane.model.effects import RemoteEndpoint
 from controlplane.model.prefix import Prefix, parse_prefix
+from controlplane.model.source_bindings import ELSEWHERE
+from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Packet, Workload
 from controlplane.policy.compile.full import compile_policy
-from controlplane.policy.compile.tables import Reader
+from controlplane.policy.compile.reader import Reader
 from controlplane.policy.endpoints.attachment import Attachment
 from controlplane.policy.endpoints.registry import EndpointRegistry
-from controlplane.policy.endpoints.source_bindings import ELSEWHERE, BindingTable, home_of
-from controlplane.policy.enforcer import Slot
+from controlplane.policy.endpoints.source_bindings import BindingTable, home_of
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.revision import Ledger, MoveError, Signature
 from controlplane.policy.orders import Order

@@ -11,11 +11,12 @@ from random import Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from controlplane.model.verdict_tables import apply, diff
 from controlplane.model.workload import Endpoint, Inventory
 from controlplane.policy.compile.full import IdAllocators, compile_policy
 from controlplane.policy.compile.incremental import IncrementalCompiler
+from controlplane.policy.compile.reader import Reader
 from controlplane.policy.compile.reference import Decision, evaluate
-from controlplane.policy.compile.tables import Reader, apply, diff
 from controlplane.policy.language.policy import Policy
 from tests.property import segment_worlds as worlds
 

@@ -11,8 +11,8 @@ from random import Random
 from controlplane.model.workload import Inventory, RemotePrefix, Workload
 from controlplane.policy.compile.directory import group_ids
 from controlplane.policy.compile.full import compile_policy
+from controlplane.policy.compile.reader import Reader
 from controlplane.policy.compile.reference import evaluate
-from controlplane.policy.compile.tables import Reader
 from controlplane.policy.language.policy import Policy
 from tests.property import segment_worlds as worlds
 

@@ -11,8 +11,8 @@ from controlplane.model.prefix import IPAddress
 from controlplane.model.workload import Packet
 from controlplane.policy.compile.full import Compiled, compile_policy
 from controlplane.policy.compile.identity import Membership
+from controlplane.policy.compile.reader import Reader
 from controlplane.policy.compile.reference import evaluate, point_of
-from controlplane.policy.compile.tables import Reader
 from controlplane.policy.insight.explain import explain
 from controlplane.policy.insight.observed import Flow, forbidden
 from controlplane.policy.insight.whatif import PairChange, what_if

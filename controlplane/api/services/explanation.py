@@ -12,14 +12,15 @@ from controlplane.api.access.details import field_refusal
 from controlplane.api.access.status import StatusError, denied
 from controlplane.api.services import policy_messages as messages
 from controlplane.model.prefix import IPAddress, parse_address
+from controlplane.model.protocols import PORT_PROTOCOLS
+from controlplane.model.verdict_tables import Slot
 from controlplane.model.view import NodeView, RouteFilter, RouteView
 from controlplane.model.workload import Packet, Workload
-from controlplane.policy.enforcer import Slot
 from controlplane.policy.insight.explain import Explanation, explain
 from controlplane.policy.insight.flowbook import FlowVerdict
 from controlplane.policy.insight.queries import PolicyQueries
 from controlplane.policy.language.problem import MalformedError
-from controlplane.policy.language.service import PORT_PROTOCOLS, Service, parse_service
+from controlplane.policy.language.service import Service, parse_service
 from controlplane.policy.state import PolicyState
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bulkhead.v1 import evidence_pb2, flows_pb2, groups_pb2, policy_pb2, workloads_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from controlplane.model.protocols import PORT_PROTOCOLS
 from controlplane.model.workload import Packet
 from controlplane.policy.compile.directory import Who
 from controlplane.policy.endpoints.attachment import Attachment, MembershipChange
@@ -15,7 +16,7 @@ from controlplane.policy.insight.queries import PolicyQueries
 from controlplane.policy.language.policy import Group, Policy
 from controlplane.policy.language.revision import Entry, Revision, State
 from controlplane.policy.language.selector import text_of
-from controlplane.policy.language.service import PORT_PROTOCOLS, Service
+from controlplane.policy.language.service import Service
 
 _STATES = {
     State.DRAFT: policy_pb2.Revision.STATE_DRAFT,

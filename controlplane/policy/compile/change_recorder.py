@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from controlplane.policy.compile.tables import Delta, MapDelta
+from controlplane.model.verdict_tables import MapDelta, TablesDelta
 
 ABSENT: Any = object()
 """Put in place of a value, it removes the element."""
@@ -28,7 +28,7 @@ class ChangeRecorder:
         else:
             elements[key] = value
 
-    def delta(self) -> Delta:
+    def delta(self) -> TablesDelta:
         """Everything written since the last call; what was undone again is not in it."""
         gone: dict[str, set[Any]] = {}
         put: dict[str, dict[Any, Any]] = {}

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from controlplane.model.protocols import ICMP, ICMP6, highest_point
 from controlplane.model.verdict import BY_FULL, BY_PENDING, BY_SELECTIVE, BY_VISIBILITY, Verdict
 from controlplane.policy.language.rule import Action, Rule, Tier
-from controlplane.policy.language.service import Service, highest_point
+from controlplane.policy.language.service import Service
 
 _UNNAMED = -1
 """Stands for every protocol that no service of the contract names."""
@@ -128,3 +129,18 @@ def _decide(rules: Sequence[NumberedRule], default: Default, protocol: int, poin
         else:
             return Verdict(rule.action is Action.ALLOW, number, logs)
     return default.at(protocol, point)._replace(logs=logs)
+
+
+def contract_elements(number: int, contract: Contract) -> Iterator[tuple[str, Any, Verdict]]:
+    """Map name, key and value of each element that a contract is made of."""
+    yield "contracts", number, contract.verdict
+    for protocol, verdict in contract.protocols:
+        yield "protocols", (number, protocol), verdict
+    for protocol, low, high, verdict in contract.spans:
+        if protocol in (ICMP, ICMP6):
+            for kind in range(low, high + 1):
+                yield "icmp", (number, protocol, kind), verdict
+        elif low == high:
+            yield "ports", (number, protocol, low), verdict
+        else:
+            yield "port_ranges", (number, protocol, low, high), verdict

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 
 from controlplane.model.prefix import Prefix
 from controlplane.model.verdict import DEFAULT_IDS
+from controlplane.model.verdict_tables import Tables
 from controlplane.model.workload import Endpoint, Inventory, RemotePrefix
+from controlplane.policy.compile.contract import contract_elements
 from controlplane.policy.compile.coverage import cover
 from controlplane.policy.compile.identity import (
     Identity,
@@ -30,7 +32,6 @@ from controlplane.policy.compile.pairing import (
     contract_book,
     rule_book,
 )
-from controlplane.policy.compile.tables import Tables, contract_elements
 from controlplane.policy.language.policy import Policy
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from controlplane.model.prefix import Prefix
+from controlplane.model.verdict_tables import Tables, TablesDelta
 from controlplane.model.workload import Endpoint, Inventory
 from controlplane.policy.compile.change_recorder import ABSENT, ChangeRecorder
 from controlplane.policy.compile.coverage import cover
@@ -27,7 +28,6 @@ from controlplane.policy.compile.full import (
 from controlplane.policy.compile.identity import Identity, Membership, Memberships, agreed
 from controlplane.policy.compile.pair_table import PairTable
 from controlplane.policy.compile.pairing import Pairing
-from controlplane.policy.compile.tables import Delta, Tables
 from controlplane.policy.language.policy import Policy
 
 
@@ -53,7 +53,7 @@ class IncrementalCompiler:
         self._pairs = PairTable(self._pairing, self.tables, self._journal)
         self._begin(inventory)
 
-    def put(self, claimant: Endpoint) -> Delta:
+    def put(self, claimant: Endpoint) -> TablesDelta:
         """Attach a workload or learn a route, or replace the one with the same key.
 
         Raises ValueError when its VRF is not here, NumbersExhaustedError when identities run out.
@@ -62,13 +62,13 @@ class IncrementalCompiler:
         self._settle(self._claim(claimant))
         return self._journal.delta()
 
-    def drop(self, key: str) -> Delta:
+    def drop(self, key: str) -> TablesDelta:
         """Detach a workload or withdraw a route by its key; raises KeyError if it is not there."""
         zone, prefixes = self._held.pop(key)
         self._settle({(zone, p) for p in self._unclaim(key, zone, prefixes)})
         return self._journal.delta()
 
-    def change(self, put: Iterable[Endpoint], drop: Iterable[str]) -> Delta:
+    def change(self, put: Iterable[Endpoint], drop: Iterable[str]) -> TablesDelta:
         """Several at once, as one delta; a key that is not there need not be dropped.
 
         Raises as `put` does, before anything is changed.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from controlplane.model.verdict_tables import Tables
 from controlplane.policy.compile.change_recorder import ABSENT, ChangeRecorder
+from controlplane.policy.compile.contract import contract_elements
 from controlplane.policy.compile.identity import Identity
 from controlplane.policy.compile.pairing import CompiledSide, Pairing
-from controlplane.policy.compile.tables import Tables, contract_elements
 
 
 class PairTable:

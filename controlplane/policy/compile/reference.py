@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from controlplane.model.prefix import IPAddress, Prefix, host_prefix
+from controlplane.model.protocols import ICMP, ICMP6, PORT_PROTOCOLS
 from controlplane.model.workload import Inventory, Packet
 from controlplane.policy.language.policy import Mode, ModeSetting, Policy
 from controlplane.policy.language.rule import Action, Rule, RuleEndpoint, RuleEndpointKind, Tier
 from controlplane.policy.language.selector import matches
-from controlplane.policy.language.service import ICMP, ICMP6, PORT_PROTOCOLS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,34 +8,13 @@ not speak for it any more, whatever that port's own list of prefixes still says.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
 
 from controlplane.model.prefix import Prefix
+from controlplane.model.source_bindings import ELSEWHERE, SourceBindings
+from controlplane.model.verdict_tables import TablesDelta
 from controlplane.policy.compile.change_recorder import ABSENT, ChangeRecorder
 from controlplane.policy.compile.coverage import cut
-from controlplane.policy.compile.tables import AddressKey, Delta, RangeKey
 from controlplane.policy.endpoints.registry import EndpointKey, EndpointRegistry
-
-ELSEWHERE = ""
-"""The home of what another PE, or another VRF, has."""
-
-
-@dataclass(slots=True)
-class SourceBindings:
-    """Address or range -> name of the port behind which it lives, or ELSEWHERE. Ranges are
-    disjoint; single addresses go before them. What is not here may come from anywhere."""
-
-    homes4: dict[AddressKey, str] = field(default_factory=dict)
-    homes6: dict[AddressKey, str] = field(default_factory=dict)
-    home_ranges4: dict[RangeKey, str] = field(default_factory=dict)
-    home_ranges6: dict[RangeKey, str] = field(default_factory=dict)
-
-    def copy(self) -> SourceBindings:
-        """The same in dictionaries of their own."""
-        return SourceBindings(**{name: dict(getattr(self, name)) for name in BINDING_MAPS})
-
-
-BINDING_MAPS = tuple(each.name for each in fields(SourceBindings))
 
 
 def home_of(place: EndpointKey, population: EndpointRegistry) -> str | None:
@@ -56,7 +35,7 @@ class BindingTable:
         self._wide: dict[tuple[str, int], dict[Prefix, str]] = {}
         self.settle([*population.claims, *population.owned()])
 
-    def settle(self, places: Iterable[EndpointKey]) -> Delta:
+    def settle(self, places: Iterable[EndpointKey]) -> TablesDelta:
         """Somebody came to these places or left them; what that changes."""
         stale: set[tuple[str, int]] = set()
         for vrf, prefix in places:

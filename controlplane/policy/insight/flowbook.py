@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from controlplane.model.flow import FlowRecord
 from controlplane.model.prefix import IPAddress
+from controlplane.model.protocols import PORT_PROTOCOLS, highest_point
 from controlplane.model.verdict import ALLOW_BIT, RULE_MASK
 from controlplane.model.workload import Packet
-from controlplane.policy.enforcer import FlowRecord
 from controlplane.policy.insight.observed import Flow
-from controlplane.policy.language.service import PORT_PROTOCOLS, Service, highest_point
+from controlplane.policy.language.service import Service
 
 ROOM = 100_000
 """Flows remembered of each kind."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from controlplane.model.prefix import IPAddress
 from controlplane.model.workload import Packet
-from controlplane.policy.compile.tables import Reader
+from controlplane.policy.compile.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ flows asks for one directory.
 from __future__ import annotations
 
 from controlplane.model.prefix import IPAddress
+from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Inventory, Workload
 from controlplane.policy.compile.directory import Directory, Who
 from controlplane.policy.compile.full import Compiled, compile_policy
 from controlplane.policy.compile.identity import EndpointKind
-from controlplane.policy.enforcer import Slot
 from controlplane.policy.language.canonical import digest
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.selector import matches

@@ -6,21 +6,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from controlplane.model.prefix import IPAddress
+from controlplane.model.protocols import PORT_PROTOCOLS, highest_point
 from controlplane.model.verdict import FIRST_RULE
 from controlplane.model.workload import Inventory, Packet
 from controlplane.policy.compile.directory import Directory, Who
 from controlplane.policy.compile.full import Compiled
 from controlplane.policy.compile.identity import EndpointKind
-from controlplane.policy.compile.tables import Reader
+from controlplane.policy.compile.reader import Reader
 from controlplane.policy.insight.observed import Flow
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.rule import RuleEndpoint, RuleEndpointKind
-from controlplane.policy.language.service import (
-    PORT_PROTOCOLS,
-    Service,
-    highest_point,
-    sorted_services,
-)
+from controlplane.policy.language.service import Service, sorted_services
 
 RANGE_GAP = 16
 """Ports seen at most this far apart may be one range, when RANGE_PORTS or more were seen."""

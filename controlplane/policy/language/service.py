@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from controlplane.model.protocols import ICMP, ICMP6, PORT_PROTOCOLS, highest_point
 from controlplane.policy.language.problem import MalformedError, nearest
-
-ICMP, ICMP6 = 1, 58
-PORT_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
-"""TCP, UDP, DCCP, SCTP, UDP-Lite: bytes 2-3 of their header are the destination port."""
 
 PROTOCOLS: Mapping[str, int] = {
     "icmp": ICMP,
@@ -51,13 +48,6 @@ _ICMP_TYPES: Mapping[int, Mapping[str, int]] = {
         "echo-reply": 129,
     },
 }
-
-
-def highest_point(protocol: int) -> int:
-    """The largest value that tells packets of `protocol` apart: port, ICMP type, or 0 for none."""
-    if protocol in PORT_PROTOCOLS:
-        return 65535
-    return 255 if protocol in (ICMP, ICMP6) else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,13 @@ from bulkhead.segment import Segment
 from controlplane.api.server import AddServices
 from controlplane.api.services.policy_services import segment_services
 from controlplane.model.events import Event
+from controlplane.model.flow import FlowRecord
 from controlplane.model.intent import CePortIntent, NodeIntent, VrfIntent
 from controlplane.model.prefix import parse_prefix
+from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Packet
-from controlplane.policy.compile.tables import Reader
+from controlplane.policy.compile.reader import Reader
 from controlplane.policy.controller import PolicyController
-from controlplane.policy.enforcer import FlowRecord, Slot
 from controlplane.store import open_store
 from tests.unit.api.fake_node import FakeNode
 from tests.unit.api.serving import Serving, node_intent, serving

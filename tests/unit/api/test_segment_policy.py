@@ -9,7 +9,7 @@ import msgspec
 from bulkhead.segment import faults
 from bulkhead.v1 import policy_pb2
 
-from controlplane.policy.enforcer import LiveFlow
+from controlplane.model.flow import LiveFlow
 from labs.waiting import until
 from tests.unit.api.segment_serving import (
     PARTNER,

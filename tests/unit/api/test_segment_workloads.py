@@ -16,7 +16,7 @@ from controlplane.model.events import WorkloadAttached, WorkloadDetached
 from controlplane.model.intent import ApiRole
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.verdict import BY_PENDING
-from controlplane.policy.enforcer import Slot
+from controlplane.model.verdict_tables import Slot
 from tests.unit.api.segment_serving import (
     PAY,
     POLICY,

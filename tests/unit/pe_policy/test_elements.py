@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from random import Random
 
+from controlplane.model.source_bindings import ELSEWHERE, SourceBindings
 from controlplane.model.verdict import Verdict
+from controlplane.model.verdict_tables import MapDelta, Slot, Tables, diff
 from controlplane.policy.compile.full import IdAllocators, compile_policy
 from controlplane.policy.compile.incremental import IncrementalCompiler
-from controlplane.policy.compile.tables import MapDelta, Tables, diff
-from controlplane.policy.endpoints.source_bindings import ELSEWHERE, SourceBindings
-from controlplane.policy.enforcer import Slot
 from pe.nft.expression import host32
 from pe.policy.desired import Wanted, combined
 from pe.policy.elements import Change, Encoder, difference, gates, merge

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from controlplane.policy.enforcer import FlowRecord
+from controlplane.model.flow import FlowRecord
 from pe.netlink import codec as nl
 from pe.observe.flow_log import FlowLog
 from pe.observe.packet import flow

@@ -7,8 +7,8 @@ from ipaddress import ip_address
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.workload import Inventory, Packet, RemotePrefix, Workload
 from controlplane.policy.compile.full import Compiled, compile_policy
+from controlplane.policy.compile.reader import Reader
 from controlplane.policy.compile.reference import Decision, evaluate
-from controlplane.policy.compile.tables import Reader
 from controlplane.policy.insight.observed import Flow
 from controlplane.policy.language.document import parse_policy
 

@@ -6,12 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+from controlplane.model.flow import LiveFlow, OnFlows
 from controlplane.model.prefix import IPAddress
+from controlplane.model.source_bindings import SourceBindings
 from controlplane.model.verdict import Verdict
+from controlplane.model.verdict_tables import Slot, Tables, TablesDelta, apply
 from controlplane.model.workload import Packet
-from controlplane.policy.compile.tables import Delta, Reader, Tables, apply
-from controlplane.policy.endpoints.source_bindings import SourceBindings
-from controlplane.policy.enforcer import LiveFlow, OnFlows, Slot
+from controlplane.policy.compile.reader import Reader
 from controlplane.policy.orders import (
     ChangeSourceBindings,
     ChangeTables,
@@ -48,14 +49,14 @@ class FakeKernel:
         else:
             self.held[slot] = tables
 
-    def submit_delta(self, slot: Slot, delta: Delta) -> None:
+    def submit_delta(self, slot: Slot, delta: TablesDelta) -> None:
         self.submitted.append(f"delta {slot.value}")
         apply(delta, self.held[slot])
 
     def submit_homes(self, homes: SourceBindings) -> None:
         self.homes = homes
 
-    def submit_homes_delta(self, delta: Delta) -> None:
+    def submit_homes_delta(self, delta: TablesDelta) -> None:
         apply(delta, self.homes)
 
     async def settled(self) -> None:

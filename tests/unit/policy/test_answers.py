@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from controlplane.model.workload import Inventory, Packet, RemotePrefix
 from controlplane.policy.compile.directory import Directory, group_ids
 from controlplane.policy.compile.full import compile_policy
-from controlplane.policy.compile.tables import Reader
+from controlplane.policy.compile.reader import Reader
 from controlplane.policy.insight.explain import explain
 from controlplane.policy.insight.lint import warnings
 from controlplane.policy.insight.observed import forbidden

@@ -12,10 +12,10 @@ import pytest
 from controlplane.model.events import Event, WorkloadAttached, WorkloadDetached
 from controlplane.model.intent import NodeIntent, WorkloadIntent
 from controlplane.model.prefix import parse_prefix
+from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Workload
 from controlplane.policy.controller import PolicyController, StartingError
 from controlplane.policy.endpoints.placement import RefusedError
-from controlplane.policy.enforcer import Slot
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.revision import Ledger, Signature, State
 from controlplane.store import open_store

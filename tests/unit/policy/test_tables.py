@@ -8,6 +8,7 @@ import pytest
 
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.verdict import BY_VISIBILITY, Verdict
+from controlplane.model.verdict_tables import Tables, apply, delta_size, diff
 from controlplane.model.workload import Inventory, Workload
 from controlplane.policy.compile.contract import OPEN, Contract, Span, flatten
 from controlplane.policy.compile.coverage import cover
@@ -16,7 +17,6 @@ from controlplane.policy.compile.identity import OUTSIDE, PENDING, EndpointKind,
 from controlplane.policy.compile.incremental import IncrementalCompiler
 from controlplane.policy.compile.numbers import IdAllocator, IdsExhaustedError
 from controlplane.policy.compile.pairing import CONTRACT_FLAG
-from controlplane.policy.compile.tables import Tables, apply, delta_size, diff
 from controlplane.policy.language.document import parse_policy
 from tests.unit.policy.company import INVENTORY, policy_text
 
