@@ -148,7 +148,7 @@ class Router:
     def why_not(self, intent: NodeIntent, now: Instant) -> str | None:
         """Why ``IntentChanged`` with this intent would be refused; None if it would not be."""
         try:
-            plan_vrfs(intent, self.state.ledger, now.wall)
+            plan_vrfs(intent, self.state.ledger, now.boot)
         except IntentRefusedError as refusal:
             return str(refusal)
         return None
@@ -160,7 +160,7 @@ class Router:
 
     @property
     def ledger(self) -> LabelLedger:
-        """Which labels are held, and which rest."""
+        """Return which labels are assigned, and which are in hold-down."""
         return self.state.ledger
 
     def told(self, peer: PeerId, family: Family) -> int:

@@ -17,7 +17,6 @@ from controlplane.api.server import ApiServer, both, serve_api
 from controlplane.api.services.policy_services import segment_services
 from controlplane.api.services.selftest_service import selftest_service
 from controlplane.model.events import IntentChanged
-from controlplane.model.instant import Instant
 from controlplane.model.intent import NodeIntent
 from controlplane.model.view import ReloadRefusedError, ReloadReport
 from controlplane.router import Router
@@ -30,6 +29,7 @@ from pe.event_queue import EventQueue
 from pe.metrics.service import Metrics
 from pe.node import Log, Node, run_until_signal
 from pe.policy_control import Segmentation
+from pe.process import clock
 from pe.process import gc_tuning as collector
 from pe.process.journal import LEVELS, Journal
 from pe.selftest.run import Selftest
@@ -120,7 +120,7 @@ class Reloader:
         except ConfigErrors as errors:
             raise ReloadRefusedError(tuple(str(error) for error in errors.errors)) from None
         self._refuse_identity_change(found.intent)
-        reason = self._router.why_not(found.intent, Instant(time.monotonic(), time.time()))
+        reason = self._router.why_not(found.intent, clock.now())
         if reason:
             raise ReloadRefusedError((f"{self.path}: {reason}",))
         changes = describe(self.intent, found.intent)

@@ -25,11 +25,11 @@ from controlplane.model.effects import (
     Withdraw,
 )
 from controlplane.model.events import IntentChanged, TimePassed
-from controlplane.model.instant import Instant
 from controlplane.model.intent import NodeIntent, PeerIntent
 from controlplane.model.peer import PeerId
 from controlplane.router import Router
 from pe.event_queue import EventQueue
+from pe.process import clock
 
 SETTLE_SECONDS = 10.0
 
@@ -115,8 +115,7 @@ class Node:
         await self.actor.start()
         while True:
             events = await self.inbox.take(self._until_deadline())
-            now = Instant(time.monotonic(), time.time())
-            await self.perform(self.router.handle(events or [TimePassed()], now))
+            await self.perform(self.router.handle(events or [TimePassed()], clock.now()))
             await asyncio.sleep(0)
 
     def _until_deadline(self) -> float | None:

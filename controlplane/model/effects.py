@@ -8,6 +8,7 @@ import msgspec
 
 from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.desired import Delta
+from controlplane.model.instant import BootTime
 from controlplane.model.intent import PeerIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, IPAddress, Prefix
@@ -61,10 +62,10 @@ class ConfigureSpeakers(msgspec.Struct, frozen=True):
 
 class SaveLabels(msgspec.Struct, frozen=True):
     """Make the label ledger durable before a label of it is used: VRF -> label, and label ->
-    (wall-clock second of its release, former VRF)."""
+    (moment of its release, former VRF)."""
 
     held: dict[str, int]
-    resting: dict[int, tuple[float, str]]
+    held_down: dict[int, tuple[BootTime, str]]
 
 
 class RemoteEndpoint(msgspec.Struct, frozen=True):

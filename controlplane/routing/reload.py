@@ -33,7 +33,7 @@ class Reload:
         """Make an intent ours; False, with a notice and nothing changed, if it cannot be."""
         state = self._state
         try:
-            plan = plan_vrfs(intent, state.ledger, state.now.wall)
+            plan = plan_vrfs(intent, state.ledger, state.now.boot)
         except IntentRefusedError as refusal:
             state.notice("error", "intent_refused", reason=str(refusal))
             return False
@@ -53,7 +53,7 @@ class Reload:
     def _keep_ledger(self, plan: VrfPlan) -> None:
         state = self._state
         if plan.ledger != state.ledger:
-            state.act(SaveLabels(dict(plan.ledger.held), dict(plan.ledger.resting)))
+            state.act(SaveLabels(dict(plan.ledger.held), dict(plan.ledger.held_down)))
         state.ledger = plan.ledger
 
     # -- VRFs ---------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from controlplane.bgp.adj_rib_out import CoreRibOut, UpdateGroupMember
 from controlplane.bgp.ce_rib_out import CeRibOut
 from controlplane.bgp.peer_state import PeerState
 from controlplane.model.effects import ConfigureSpeakers, Effect, Effects, LogEvent, RequestRefresh
-from controlplane.model.instant import Instant
+from controlplane.model.instant import BootTime, Instant
 from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
@@ -37,7 +37,7 @@ class RouterState:
         self.to_replay: dict[PeerId, frozenset[Family]] = {}  # core peers that get everything
         self.new_sessions: set[PeerId] = set()  # in this turn
         self.in_sync = False
-        self.now = Instant(float("-inf"), 0.0)
+        self.now = Instant(float("-inf"), 0.0, BootTime("", 0.0))
         self.effects = Effects()
         self._configured: ConfigureSpeakers | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from controlplane.model.effects import SaveLabels
+from controlplane.model.instant import BootTime
 from controlplane.store.database import Database
 from controlplane.store.segment import SegmentStore
 from controlplane.vpn.labels import LabelLedger
@@ -27,21 +28,27 @@ class EmbeddedStore:
     def load_labels(self) -> LabelLedger:
         """The label ledger as it was saved last; an empty one if it never was."""
         held = self._database.rows("SELECT vrf, label FROM label_held")
-        resting = self._database.rows("SELECT label, freed, vrf FROM label_resting")
+        held_down = self._database.rows("SELECT label, boot, released, vrf FROM label_hold_down")
         return LabelLedger(
             {str(vrf): _number(label) for vrf, label in held},
-            {_number(label): (float(str(freed)), str(vrf)) for label, freed, vrf in resting},
+            {
+                _number(label): (BootTime(str(boot), float(str(released))), str(vrf))
+                for label, boot, released, vrf in held_down
+            },
         )
 
     def save_labels(self, labels: SaveLabels) -> None:
         """Make this the label ledger; durable when it returns."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM label_held")
-            connection.execute("DELETE FROM label_resting")
+            connection.execute("DELETE FROM label_hold_down")
             connection.executemany("INSERT INTO label_held VALUES (?, ?)", labels.held.items())
             connection.executemany(
-                "INSERT INTO label_resting VALUES (?, ?, ?)",
-                [(label, freed, vrf) for label, (freed, vrf) in labels.resting.items()],
+                "INSERT INTO label_hold_down VALUES (?, ?, ?, ?)",
+                [
+                    (label, released.boot, released.seconds, vrf)
+                    for label, (released, vrf) in labels.held_down.items()
+                ],
             )
 
     def close(self) -> None:

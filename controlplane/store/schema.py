@@ -64,6 +64,18 @@ STEPS: tuple[str, ...] = (
         flows TEXT NOT NULL    -- JSON
     ) STRICT, WITHOUT ROWID;
     """,
+    # The release of a label was Unix time, which NTP steps: of unknown age ('') on the boot clock,
+    # so that its hold-down begins anew.
+    """
+    CREATE TABLE label_hold_down (
+        label    INTEGER PRIMARY KEY CHECK (label BETWEEN 16 AND 1048575),
+        boot     TEXT NOT NULL,  -- boot id
+        released REAL NOT NULL,  -- seconds since that boot
+        vrf      TEXT NOT NULL   -- the VRF that released it
+    ) STRICT;
+    INSERT INTO label_hold_down SELECT label, '', 0, vrf FROM label_resting;
+    DROP TABLE label_resting;
+    """,
 )
 
 VERSION = len(STEPS)

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable
 
 import msgspec
 
+from controlplane.model.instant import BootTime
 from controlplane.model.intent import NodeIntent
 from controlplane.model.label import Label
 from controlplane.vpn.labels import LabelAllocator, LabelLedger, LabelsExhaustedError
@@ -22,10 +23,10 @@ class VrfPlan(msgspec.Struct, frozen=True):
     ledger: LabelLedger
 
 
-def plan_vrfs(intent: NodeIntent, ledger: LabelLedger, wall: float) -> VrfPlan:
+def plan_vrfs(intent: NodeIntent, ledger: LabelLedger, now: BootTime) -> VrfPlan:
     """Give out labels on a copy of the ledger; IntentRefusedError if that cannot be done.
 
-    ``wall`` is Unix time. Two VRFs with one name, RD or kernel table would be one VPN to somebody.
+    Two VRFs with one name, RD or kernel table would be one VPN to somebody.
     """
     _refuse_twins("VRF name", ((v.name, v.name) for v in intent.vrfs))
     _refuse_twins("route distinguisher", ((v.name, v.rd) for v in intent.vrfs))
@@ -33,7 +34,7 @@ def plan_vrfs(intent: NodeIntent, ledger: LabelLedger, wall: float) -> VrfPlan:
     tried, tables = ledger.copy(), [v.table for v in intent.vrfs if v.table]
     allocator = LabelAllocator(intent.label_block, intent.label_rest, tried, tables)
     try:
-        labels = allocator.assign((v.name for v in intent.vrfs), wall)
+        labels = allocator.assign((v.name for v in intent.vrfs), now)
     except LabelsExhaustedError as error:
         raise IntentRefusedError(str(error)) from error
     _refuse_twins("table", ((v.name, v.table or int(labels[v.name])) for v in intent.vrfs))

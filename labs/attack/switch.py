@@ -17,7 +17,7 @@ from pathlib import Path
 
 from controlplane.model.desired import Desired
 from controlplane.model.events import IntentChanged
-from controlplane.model.instant import Instant
+from controlplane.model.instant import BootTime, Instant
 from controlplane.router import Router
 from controlplane.vpn.labels import LabelLedger
 from labs.attack.inside import inside, run_in, sysctl
@@ -41,6 +41,9 @@ PORT_SETTINGS = {
     "ipv4/neigh/{}/proxy_delay": "0",
     "ipv6/conf/{}/accept_ra": "2",
 }
+
+
+START = Instant(0.0, 0.0, BootTime("lab", 0.0))
 
 
 class Switch:
@@ -99,7 +102,7 @@ class Switch:
         )
         intent = load_config(self._net.lab.dir(self.node) / "pe.yaml")
         desired = Desired()
-        desired.apply(Router(ledger).handle([IntentChanged(intent)], Instant(0.0, 0.0)).delta)
+        desired.apply(Router(ledger).handle([IntentChanged(intent)], START).delta)
         return desired
 
     def _rulesets(self, without: frozenset[Guard]) -> tuple[Ruleset, Ruleset]:

@@ -30,6 +30,7 @@ from pe.metrics.figures import ConntrackUse, Figures
 from pe.node import Node
 from pe.observe.conntrack import ConntrackCensus, table_use
 from pe.policy_control import Segmentation
+from pe.process import clock
 from pe.process.journal import Journal
 from pe.view.counters import api_counters, segment_counters, speaker_counters
 from pe.view.ports import port_rows
@@ -102,7 +103,7 @@ class LiveView:
 
     def labels(self) -> Iterable[LabelView]:
         """Every label in use or resting."""
-        return label_rows(self._router, time.time())
+        return label_rows(self._router, clock.boot_now())
 
     def next_hops(self) -> Iterable[NextHopView]:
         """Every next hop."""

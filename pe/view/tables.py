@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from controlplane.model.desired import NextHopKey
+from controlplane.model.instant import BootTime
 from controlplane.model.view import LabelView, NextHopView, PathView, VrfView
 from controlplane.router import Router
 
@@ -29,13 +30,13 @@ def vrf_rows(router: Router) -> Iterator[VrfView]:
         )
 
 
-def label_rows(router: Router, wall: float) -> Iterator[LabelView]:
-    """Every label that is held, then those that rest."""
+def label_rows(router: Router, now: BootTime) -> Iterator[LabelView]:
+    """List the labels of VRFs, then those in hold-down."""
     for vrf in sorted(router.vrfs.values(), key=lambda v: v.label):
         yield LabelView(label=int(vrf.label), vrf=vrf.name, table=vrf.number)
-    rest = router.intent.label_rest if router.intent else 0
-    for label, (freed, owner) in sorted(router.ledger.resting.items()):
-        left = max(0.0, freed + rest - wall)
+    hold_down = router.intent.label_rest if router.intent else 0
+    for label, (released, owner) in sorted(router.ledger.held_down.items()):
+        left = max(0.0, hold_down - released.elapsed(now))
         yield LabelView(label=label, vrf=owner, table=0, resting=True, rest=left)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from controlplane.model.desired import Desired
 from controlplane.model.events import IntentChanged
-from controlplane.model.instant import Instant
+from controlplane.model.instant import BootTime, Instant
 from controlplane.router import Router
 from pe.config import ConfigErrors
 from pe.config.reader import parse_config
@@ -30,6 +30,7 @@ PIECES = st.sampled_from([
     "\u202e", "/", "..", "-", "_", ".", "a", "0", "lo", "\t", ",", "@", "flush ruleset", "%", ":",
     "add table x",
 ])  # fmt: skip
+START = Instant(0.0, 0.0, BootTime("test", 0.0))
 TEXTS = st.one_of(st.text(max_size=20), st.lists(PIECES, max_size=6).map("".join))
 
 
@@ -60,7 +61,7 @@ def loaded(words: dict[str, str]) -> str:
     """What nft is given. Raises ConfigErrors."""
     intent = parse_config(document(words), "pe.yaml", Path("/nonexistent")).intent
     desired = Desired()
-    desired.apply(Router().handle([IntentChanged(intent)], Instant(0.0, 0.0)).delta)
+    desired.apply(Router().handle([IntentChanged(intent)], START).delta)
     return transaction({}, ruleset(RenderContext(desired, {words["port"], words["core"], "lo"})))
 
 

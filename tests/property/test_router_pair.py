@@ -23,7 +23,7 @@ from controlplane.model.events import (
     UnderlayRouteChanged,
     UnderlaySynced,
 )
-from controlplane.model.instant import Instant
+from controlplane.model.instant import BootTime, Instant
 from controlplane.model.intent import NodeIntent
 from controlplane.model.label import LabelBlock
 from controlplane.model.peer import PeerId
@@ -66,7 +66,7 @@ class Side:
         )  # fmt: skip
 
     def do(self, *events: Event) -> None:
-        self.hear(self.router.handle(events, Instant(0.0, 0.0)))
+        self.hear(self.router.handle(events, Instant(0.0, 0.0, BootTime("lab", 0.0))))
 
     def hear(self, effects: Effects) -> None:
         self.kernel.apply(effects.delta)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.model.effects import SaveLabels
+from controlplane.model.instant import BootTime
 from controlplane.policy.language.revision import Ledger, State
 from controlplane.store import open_store
 from tests.unit.store.test_embedded_store import saved
@@ -52,7 +53,9 @@ for number in range(int(sys.argv[2]), 10**9):
 
 def ledger_number(number: int) -> SaveLabels:
     held = {f"v{i}": 16 + (number * 50 + i) % 1_000_000 for i in range(number % 40)}
-    return SaveLabels(held, {1_000_100 + i: (float(number), "x") for i in range(20)})
+    return SaveLabels(
+        held, {1_000_100 + i: (BootTime("boot-1", float(number)), "x") for i in range(20)}
+    )
 
 
 def test_a_promotion_is_whole_or_not_at_all_wherever_the_process_is_killed(tmp_path: Path) -> None:
@@ -97,7 +100,7 @@ def test_killed_at_any_point_it_holds_before_or_after(tmp_path: Path, seed: int)
     """``kill -9`` of a writer: the ledger is the last that was acknowledged, or the one after."""
     next_number, delay = 1, random.Random(seed)  # noqa: S311 - a reproducible moment
     known = saved(ledger_number(0))
-    known.resting.clear()
+    known.held_down.clear()
     for _ in range(2):
         last = _write_and_kill(tmp_path, next_number, delay.uniform(0.0, 0.04))
         store = open_store(tmp_path)

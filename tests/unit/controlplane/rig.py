@@ -26,7 +26,7 @@ from controlplane.model.events import (
     UnderlayRouteChanged,
     UnderlaySynced,
 )
-from controlplane.model.instant import Instant
+from controlplane.model.instant import BootTime, Instant
 from controlplane.model.intent import (
     ACCEPT_ANY,
     CePortIntent,
@@ -117,6 +117,7 @@ class Rig:
         self.router = Router(ledger)
         self.now = 0.0
         self.wall = 1_000_000.0
+        self.boot = BootTime("boot-1", 0.0)
         self.kernel = Desired()
         self.told: dict[PeerId, Told] = {}
         self.last = Effects()
@@ -126,15 +127,20 @@ class Rig:
     # -- events -------------------------------------------------------------------------------
 
     def do(self, *events: Event) -> Effects:
-        self.last = self.router.handle(events, Instant(self.now, self.wall))
+        self.last = self.router.handle(events, self.instant)
         self.kernel.apply(self.last.delta)
         for action in self.last.actions:
             self._hear(action)
         return self.last
 
+    @property
+    def instant(self) -> Instant:
+        return Instant(self.now, self.wall, self.boot)
+
     def wait(self, seconds: float) -> Effects:
         self.now += seconds
         self.wall += seconds
+        self.boot = BootTime(self.boot.boot, self.boot.seconds + seconds)
         return self.do(TimePassed())
 
     def reload(self, intent: NodeIntent) -> Effects:

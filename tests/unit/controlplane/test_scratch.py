@@ -7,12 +7,14 @@ import pytest
 from controlplane.model.desired import Desired
 from controlplane.model.effects import Announce, ConfigureSpeakers, SaveLabels
 from controlplane.model.events import SelftestBegan, SelftestEnded
+from controlplane.model.instant import BootTime
 from controlplane.model.label import LabelBlock
 from controlplane.vpn.labels import LabelAllocator, LabelLedger, LabelsExhaustedError
 from pe.selftest.world import B1, BLUE, CORE, FAR_LABELS, R1, R2, RED, scratch
 from tests.unit.controlplane.rig import PE2, Rig, node, static, vrf
 
 CUSTOMER = vrf("red", 1, static_routes=(static("10.1.0.0/16", "192.0.2.2", "red-ce"),))
+RELEASED = BootTime("boot-1", 0.0)
 WISH = scratch(65000)
 
 
@@ -63,7 +65,7 @@ def test_nothing_of_it_stays(rig: Rig) -> None:
     assert everything(rig.kernel) == before
     assert rig.router.scratch.labels is None
     assert rig.router.ledger.held == {"red": 16000}
-    assert rig.router.ledger.resting == {}
+    assert rig.router.ledger.held_down == {}
 
 
 def test_the_customers_objects_are_not_touched(rig: Rig) -> None:
@@ -97,9 +99,9 @@ def test_without_free_labels_there_is_none() -> None:
 
 
 def test_spare_labels_are_nobodys() -> None:
-    ledger = LabelLedger({"a": 103}, {102: (0.0, "b")})
+    ledger = LabelLedger({"a": 103}, {102: (RELEASED, "b")})
     allocator = LabelAllocator(LabelBlock(100, 103), 600, ledger, avoid=(101,))
     assert allocator.spare(1) == [100]
-    assert ledger == LabelLedger({"a": 103}, {102: (0.0, "b")})
+    assert ledger == LabelLedger({"a": 103}, {102: (RELEASED, "b")})
     with pytest.raises(LabelsExhaustedError):
         allocator.spare(2)

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 
 from controlplane.model.effects import SaveLabels
+from controlplane.model.instant import BootTime
 from controlplane.store import StoreDamagedError, StoreError, open_store
-from controlplane.store.schema import VERSION
+from controlplane.store.database import APPLICATION_ID
+from controlplane.store.schema import STEPS, VERSION
 from controlplane.vpn.labels import LabelLedger
 
-LABELS = SaveLabels({"red": 16000, "blue": 16001}, {16002: (1234.5, "green")})
+LABELS = SaveLabels({"red": 16000, "blue": 16001}, {16002: (BootTime("boot-1", 1234.5), "green")})
 
 
 def saved(labels: SaveLabels) -> LabelLedger:
-    return LabelLedger(labels.held, labels.resting)
+    return LabelLedger(labels.held, labels.held_down)
 
 
 def test_what_was_saved_is_there_again(tmp_path: Path) -> None:
@@ -100,6 +102,20 @@ def test_a_newer_file_is_not_touched(tmp_path: Path) -> None:
     file.close()
     with pytest.raises(StoreError, match=f"version {VERSION + 1}.*run the newer program"):
         open_store(tmp_path)
+
+
+def test_a_hold_down_of_unix_time_becomes_one_of_unknown_age(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "state.db")
+    for step in STEPS[:2]:
+        old.executescript(step)
+    old.execute("INSERT INTO label_resting VALUES (16002, 1234.5, 'green')")
+    old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    old.execute("PRAGMA user_version = 2")
+    old.commit()
+    old.close()
+    store = open_store(tmp_path)
+    assert store.load_labels() == LabelLedger({}, {16002: (BootTime("", 0.0), "green")})
+    store.close()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
