@@ -35,8 +35,8 @@ check: setup ## ruff, mypy, and the tests that need no lab kernel
 unit: setup ## unit and golden tests, under 30 seconds
 	$(BIN)/pytest -q -n 2 tests/unit tests/golden
 
-property: setup ## property tests and fuzzing, bounded
-	$(BIN)/pytest -q -n 2 tests/property
+property: setup ## property tests, scale tests and fuzzing, bounded
+	$(BIN)/pytest -q -n 2 tests/property tests/scale
 
 lab-tests: setup ## the tests on the lab kernel (TESTS=tests/lab/test_x.py for some)
 	@$(BIN)/pe lab ready  # here, where the progress of a build is seen

@@ -1,7 +1,7 @@
-"""Where every adapter puts its events: taken out in turns, with a share for each VPN.
+"""The queue between the adapters and the router: bounded batches, fair between the VRFs.
 
-What one customer says is taken in order; between customers it is not the one who says most that is
-heard first (security requirement BGP-5: bounded harm to other VRFs).
+The events of one source keep their order. Between sources a deficit round robin shares each batch,
+so a VRF that floods delays its own routes only (security requirement BGP-5).
 """
 
 from __future__ import annotations
@@ -22,40 +22,50 @@ from controlplane.model.events import (
 
 BySpeaker = SessionUp | SessionDown | RoutesReceived | RoutesWithdrawn | EndOfRib | RefreshRequested
 
-SHARE = 1000
-"""Routes (or other events) of each source in a turn: it bounds the time between two looks at
-timers, signals, the API and the other sources."""
+BATCH = 1000
+"""Routes (or other events) of all sources together in one batch: it bounds the time between two
+looks at timers, signals and the API, however many VRFs send at once."""
+
+QUANTUM = 100
+"""Routes of one source before the next source's turn (deficit round robin)."""
 
 FULL = 5000
-"""So much of a source waits that it should not be read from meanwhile."""
+"""High-water mark: above this many queued routes a source is not read."""
 
 NODE = "node"
-"""The source of what no speaker has said: intent, the kernel, the clock."""
+"""The source of all other events: intent, kernel, clock, API."""
 
 
 class EventQueue:
-    """A queue for each VRF's speaker, the core's ("") and the node's own events."""
+    """One queue per VRF's speaker, one for the core's ("") and one for the node's own events."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[Event]] = {}
         self._weights: dict[str, int] = {}
+        self._order: deque[str] = deque()
+        self._credit: dict[str, int] = {}
         self._filled = asyncio.Event()
 
     def put(self, events: list[Event]) -> None:
-        """Add events; called from the loop's own thread only."""
+        """Add events; call it from the loop's own thread only."""
         for event in events:
             source = source_of(event)
-            self._waiting.setdefault(source, deque()).append(event)
-            self._weights[source] = self._weights.get(source, 0) + weight(event)
+            if source not in self._waiting:
+                self._waiting[source], self._weights[source] = deque(), 0
+                if source != NODE:
+                    self._order.append(source)
+                    self._credit[source] = 0
+            self._waiting[source].append(event)
+            self._weights[source] += weight(event)
         if events:
             self._filled.set()
 
     def is_full(self, vrf: str) -> bool:
-        """True while so much of a VRF's waits that nothing more of it should be read."""
+        """True while more than ``FULL`` routes of a VRF are queued."""
         return self._weights.get(vrf, 0) > FULL
 
     async def take(self, patience: float | None) -> list[Event]:
-        """The next turn's events, none if ``patience`` seconds pass first."""
+        """Return the next batch, empty if ``patience`` seconds pass first."""
         if not self._waiting:
             try:
                 async with asyncio.timeout(patience):
@@ -63,28 +73,43 @@ class EventQueue:
             except TimeoutError:
                 return []
         taken: list[Event] = []
-        for source in sorted(self._waiting, key=lambda name: name != NODE):
-            self._take_from(source, taken)
+        # The node's own events first, but never the whole batch: a flood of main-table routes
+        # must not keep the VRFs' routes waiting.
+        total = self._take_from(NODE, BATCH // 2, taken) if NODE in self._waiting else 0
+        while self._order and total < BATCH:
+            total += self._serve_next(taken)
         if not self._waiting:
             self._filled.clear()
         return taken
 
-    def _take_from(self, source: str, taken: list[Event]) -> None:
-        queue, total = self._waiting[source], 0
-        while queue and total < SHARE:
-            event = queue.popleft()
-            total += weight(event)
-            taken.append(event)
-        self._weights[source] -= total
+    def _serve_next(self, taken: list[Event]) -> int:
+        source = self._order.popleft()
+        credit = self._credit[source] + QUANTUM
+        spent = self._take_from(source, credit, taken)
+        if source in self._waiting:
+            self._order.append(source)
+            self._credit[source] = credit - spent
+        else:
+            del self._credit[source]
+        return spent
+
+    def _take_from(self, source: str, credit: int, taken: list[Event]) -> int:
+        """Take events that ``credit`` covers; return what they weigh."""
+        queue, spent = self._waiting[source], 0
+        while queue and spent + (heavy := weight(queue[0])) <= credit:
+            taken.append(queue.popleft())
+            spent += heavy
+        self._weights[source] -= spent
         if not queue:
             del self._waiting[source], self._weights[source]
+        return spent
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
 
 def source_of(event: Event) -> str:
-    """The VRF whose speaker says it, "" for the core's; ``NODE`` for what no speaker says."""
+    """Return the VRF whose speaker sent the event, "" for the core's, ``NODE`` for the rest."""
     if isinstance(event, SpeakerLost):
         return event.vrf
     if isinstance(event, BySpeaker):
@@ -93,7 +118,7 @@ def source_of(event: Event) -> str:
 
 
 def weight(event: Event) -> int:
-    """About how much work an event is, in routes."""
+    """Return the approximate work of an event, in routes."""
     if isinstance(event, RoutesReceived | RoutesWithdrawn):
         return max(1, len(event.nlri))
     return 1
