@@ -33,6 +33,7 @@ from controlplane.model.events import (
 )
 from controlplane.model.instant import Instant
 from controlplane.model.intent import NodeIntent
+from controlplane.model.label import LabelLedger
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
 from controlplane.routing.decision_process import DecisionProcess
@@ -42,7 +43,6 @@ from controlplane.routing.reload import Reload
 from controlplane.routing.selftest_vrfs import SelftestVrfs
 from controlplane.routing.sessions import Sessions
 from controlplane.routing.state import RouterState
-from controlplane.vpn.labels import LabelLedger
 from controlplane.vpn.next_hop_resolver import NextHopResolver
 from controlplane.vpn.next_hop_tracker import NextHopTracker
 from controlplane.vpn.plan import IntentRefusedError, plan_vrfs

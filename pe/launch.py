@@ -21,8 +21,7 @@ from controlplane.model.intent import NodeIntent
 from controlplane.model.view import ReloadRefusedError, ReloadReport
 from controlplane.router import Router
 from controlplane.speaker.pool import SpeakerPool
-from controlplane.store.database import StoreError
-from controlplane.store.embedded import open_store
+from controlplane.store import StoreError, open_store
 from pe.config import ConfigErrors, read_config
 from pe.dataplane.reconciler import DataplaneReconciler
 from pe.event_queue import EventQueue
@@ -226,7 +225,7 @@ async def _run(
         restart_time=intent.restart_time,
         is_full=inbox.is_full,
     )
-    segments = Segmentation(store.segment, actor, intent, emit=inbox.put, log=log)
+    segments = Segmentation(store, actor, intent, emit=inbox.put, log=log)
     node = Node(router, actor, speakers, store, inbox, log, segments)
     reloader = Reloader(path, intent, router, inbox, journal)
     tally = RpcMetrics()

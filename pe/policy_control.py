@@ -8,16 +8,17 @@ from controlplane.model.effects import RemoteEndpointsChanged
 from controlplane.model.events import Event
 from controlplane.model.intent import NodeIntent
 from controlplane.policy.controller import PolicyController
-from controlplane.store.segment import SegmentStore
+from controlplane.store.protocol import Store
 from pe.dataplane.reconciler import DataplaneReconciler
 from pe.policy.manager import Log, PolicyMapManager
+from pe.process.clock import boot_now
 
 
 class Segmentation:
     """``Segments`` for the node; ``conductor`` is what the API talks to."""
 
     def __init__(
-        self, store: SegmentStore, agent: DataplaneReconciler, intent: NodeIntent, *,
+        self, store: Store, agent: DataplaneReconciler, intent: NodeIntent, *,
         emit: Callable[[list[Event]], None], log: Log,
     ) -> None:  # fmt: skip
         self._agent = agent
@@ -27,7 +28,9 @@ class Segmentation:
         self.keeper = PolicyMapManager(
             log=log, require=self._require, generations=agent.generations
         )
-        self.conductor = PolicyController(store, self.keeper, intent, emit=emit, log=log)
+        self.conductor = PolicyController(
+            store, self.keeper, intent, emit=emit, log=log, boot=boot_now
+        )
 
     async def start(self) -> None:
         """Open sockets and tell the router of the workloads that are known. Raises OSError."""

@@ -19,7 +19,8 @@ from bulkhead.segment import Segment
 from bulkhead.v1 import policy_pb2 as pb
 
 from controlplane.api.access.audit import first_break
-from controlplane.policy.language.revision import Ledger, State
+from controlplane.model.revision import State
+from controlplane.policy.language.revision import Ledger
 from controlplane.store import open_store
 from labs.waiting import until
 
@@ -132,15 +133,16 @@ def in_store(folder: Path, count: int) -> Model:
     until(lambda: _is_free(folder), 20.0)
     store = open_store(folder)
     try:
-        kept = store.segment.load()
+        kept = store.load_policy()
+        ledger = Ledger.kept(kept.revisions, kept.trail)
     finally:
         store.close()
     return Model(
         count,
         {n: (a.generation, dict(a.workload.tags)) for n, a in kept.attachments.items()},
-        policy_name(kept.ledger, State.STAGED),
-        policy_name(kept.ledger, State.ENFORCED),
-        tuple((e.move, kept.ledger.revisions[e.after].policy.name) for e in kept.ledger.trail),
+        policy_name(ledger, State.STAGED),
+        policy_name(ledger, State.ENFORCED),
+        tuple((e.move, ledger.revisions[e.after].policy.name) for e in ledger.trail),
         frozenset(kept.baselines),
         tuple((line.workload, line.change) for line in kept.history),
     )

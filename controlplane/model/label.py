@@ -6,6 +6,8 @@ from typing import NewType
 
 import msgspec
 
+from controlplane.model.instant import BootTime
+
 Label = NewType("Label", int)
 
 EXPLICIT_NULL_V4 = Label(0)
@@ -48,3 +50,18 @@ def parse_block(text: str) -> LabelBlock:
     if block.first > block.last:
         raise ValueError(f"'{text}': the first label is above the last")
     return block
+
+
+class LabelLedger(msgspec.Struct):
+    """What outlives the process: VRF -> label, and label in hold-down -> (its release, former VRF).
+
+    The release is dated by the boot clock: a step of the wall clock, such as NTP's first one on a
+    machine without a battery, ended every hold-down at once.
+    """
+
+    held: dict[str, int] = msgspec.field(default_factory=dict)
+    held_down: dict[int, tuple[BootTime, str]] = msgspec.field(default_factory=dict)
+
+    def copy(self) -> LabelLedger:
+        """Return a copy to plan on."""
+        return LabelLedger(dict(self.held), dict(self.held_down))

@@ -8,33 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from controlplane.model.effects import RemoteEndpointsChanged
-from controlplane.model.events import Event
-from controlplane.model.flow import FlowRecord
-from controlplane.model.intent import NodeIntent
-from controlplane.model.prefix import Prefix
-from controlplane.model.verdict import DEFAULT_IDS
-from controlplane.model.verdict_tables import Slot
-from controlplane.model.workload import Workload
-from controlplane.policy.carrier import Carrier, Log
-from controlplane.policy.endpoints.attachment import (
+from controlplane.model.attachment import (
     Attachment,
+    EndpointKey,
     MembershipChange,
     summary,
     tags_text,
 )
+from controlplane.model.effects import RemoteEndpointsChanged
+from controlplane.model.events import Event
+from controlplane.model.flow import FlowRecord
+from controlplane.model.history import History
+from controlplane.model.instant import BootTime
+from controlplane.model.intent import NodeIntent
+from controlplane.model.observed import Baseline
+from controlplane.model.prefix import Prefix
+from controlplane.model.revision import Entry, Signature, State
+from controlplane.model.verdict import DEFAULT_IDS
+from controlplane.model.verdict_tables import Slot
+from controlplane.model.workload import Workload
+from controlplane.policy.carrier import Carrier, Log
 from controlplane.policy.endpoints.placement import Fault, RefusedError, Why, refuse_misplaced
 from controlplane.policy.endpoints.registry import EndpointRegistry, latest_move
 from controlplane.policy.enforcer import Enforcer
 from controlplane.policy.flow_revocation import FlowRevoker
 from controlplane.policy.insight.flowbook import FlowBook
-from controlplane.policy.language.revision import Entry, Ledger, Signature, State
+from controlplane.policy.language.revision import Ledger
 from controlplane.policy.orders import Order
-from controlplane.policy.state import PolicyState
-from controlplane.store.segment import Baseline, SegmentStore
+from controlplane.policy.state import REST_SECONDS, PolicyState
+from controlplane.store.protocol import Store
 
 CONFIGURATION = "pe.yaml"
 """Who attaches what stands there."""
@@ -55,14 +60,17 @@ class PolicyController:
     """Microsegmentation of one node, on the node's loop."""
 
     def __init__(
-        self, store: SegmentStore, enforcer: Enforcer, intent: NodeIntent, *,
-        emit: Callable[[list[Event]], None], log: Log, clock: Callable[[], float] = time.time,
+        self, store: Store, enforcer: Enforcer, intent: NodeIntent, *,
+        emit: Callable[[list[Event]], None], log: Log, boot: Callable[[], BootTime],
+        clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
-        kept = store.load()
+        self._boot = boot
+        kept = store.load_policy()
         self.director = PolicyState(
-            EndpointRegistry(kept.attachments, {}, kept.resting), kept.ledger
+            EndpointRegistry(kept.attachments, {}, self._ends(kept.held_down)),
+            Ledger.kept(kept.revisions, kept.trail),
         )
-        self.history, self.baselines = kept.history, kept.baselines
+        self.history, self.baselines = History(kept.history), kept.baselines
         self.intent = intent
         self.book = FlowBook()
         self.started = clock()
@@ -78,6 +86,12 @@ class PolicyController:
         self._named_at = -1
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def _ends(self, held_down: Mapping[EndpointKey, BootTime]) -> dict[EndpointKey, float]:
+        """Return the end of each hold-down in seconds of the boot clock."""
+        now = self._boot()
+        begin = {place: now.seconds - lost.elapsed(now) for place, lost in held_down.items()}
+        return {place: seconds + REST_SECONDS for place, seconds in begin.items()}
+
     # -- the node -----------------------------------------------------------------------------
 
     def open(self) -> None:
@@ -89,7 +103,7 @@ class PolicyController:
     async def _expire(self) -> None:
         while True:
             await asyncio.sleep(EXPIRE_SECONDS)
-            self._carrier.carry(self.director.expire(self._clock()))
+            self._carrier.carry(self.director.expire(self._boot().seconds))
 
     def layout(self, zones: dict[str, int]) -> None:
         """The node's VRFs and their conntrack zones."""
@@ -117,7 +131,7 @@ class PolicyController:
     async def claims_changed(self, changes: Iterable[RemoteEndpointsChanged]) -> None:
         """Routes of other PEs came or went; returns once the kernel knows whose they are."""
         for change in changes:
-            orders = self.director.take_claims(change.vrf, change.claims, self._clock())
+            orders = self.director.take_claims(change.vrf, change.claims, self._boot().seconds)
             self._note_moves(change)
             self._carrier.carry(orders)
             self.sweeper.soon(change.vrf, change.claims)
@@ -175,7 +189,7 @@ class PolicyController:
         )
         self._store.save_attachment(attachment, line)
         self.history.append(line)
-        orders = self.director.attach(attachment, self._clock())
+        orders = self.director.attach(attachment, self._boot().seconds)
         self.sweeper.soon(workload.vrf, (*workload.addresses, *_given_up(known, workload)))
         self._tell("attached" if known is None else "changed", attachment)
         return orders
@@ -200,7 +214,7 @@ class PolicyController:
             self._store.save_attachment(after, change)
             self.history.append(change)
             self.sweeper.soon(workload.vrf, workload.addresses)
-            await self._carrier.carry_slowly(self.director.attach(after, self._clock()))
+            await self._carrier.carry_slowly(self.director.attach(after, self._boot().seconds))
             self._tell("changed", after)
             return after
 
@@ -214,12 +228,12 @@ class PolicyController:
             return True
 
     def _forget(self, name: str, who: str) -> list[Order]:
-        known, now = self.director.population.attachments[name], self._clock()
-        resting = self.director.resting_after(name, now)
-        change = MembershipChange(name, "detached", summary(known.workload), "", who, now)
-        self._store.forget_attachment(name, change, resting, now)
+        known, now = self.director.population.attachments[name], self._boot()
+        lost = self.director.lost_with(name)
+        change = MembershipChange(name, "detached", summary(known.workload), "", who, self._clock())
+        self._store.forget_attachment(name, change, lost, now, REST_SECONDS)
         self.history.append(change)
-        orders = self.director.detach(name, now)
+        orders = self.director.detach(name, now.seconds)
         self.sweeper.soon(known.workload.vrf, known.workload.addresses)
         self._tell("detached", known)
         return orders
@@ -240,7 +254,7 @@ class PolicyController:
                 line = MembershipChange(
                     name, "moved", "", f"{prefix} {where}", "bgp", self._clock()
                 )
-                self._store.save_change(line)
+                self._store.save_changes([line])
                 self.history.append(line)
                 fields: dict[str, str | int] = {"workload": name, "to": where}
                 self._log("info", "workload_moved", {**fields, "address": str(prefix)})

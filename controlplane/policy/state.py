@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from controlplane.model.attachment import Attachment, EndpointKey
 from controlplane.model.effects import RemoteEndpoint
 from controlplane.model.events import WorkloadAttached, WorkloadDetached
 from controlplane.model.prefix import Prefix
+from controlplane.model.revision import State
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Endpoint, Inventory, Workload
 from controlplane.policy.compile.directory import group_ids
 from controlplane.policy.compile.full import IdAllocators
 from controlplane.policy.compile.incremental import IncrementalCompiler
-from controlplane.policy.endpoints.attachment import Attachment
-from controlplane.policy.endpoints.registry import EndpointKey, EndpointRegistry, places
+from controlplane.policy.endpoints.registry import EndpointRegistry, places
 from controlplane.policy.endpoints.source_bindings import BindingTable
 from controlplane.policy.language.affected_vrfs import concerns
 from controlplane.policy.language.policy import Policy
-from controlplane.policy.language.revision import Ledger, Revision, State
+from controlplane.policy.language.revision import Ledger, Revision
 from controlplane.policy.orders import (
     ChangeSourceBindings,
     ChangeTables,
@@ -90,7 +91,7 @@ class PolicyState:
     def known_groups(self) -> frozenset[int]:
         """Ids of all revisions that are or were in force here, or are about to be."""
         revisions = (r for r in self.ledger.revisions.values() if r.state in _KNOWN)
-        return frozenset(g.id for r in revisions for g in r.policy.groups.values())
+        return frozenset(number for r in revisions for number in r.groups)
 
     def groups_to_send(self, workload: Workload) -> frozenset[int]:
         """The ids for a workload's routes: of the enforced revision and of the staged one, so
@@ -103,16 +104,16 @@ class PolicyState:
             self._ids_by_tags[tags] = found
         return found
 
-    def resting_after(self, name: str, now: float) -> dict[EndpointKey, float]:
-        """The places that would rest, and until when, if a workload left now."""
+    def lost_with(self, name: str) -> list[EndpointKey]:
+        """Return the places that go into hold-down if a workload leaves now."""
         population = self.population
         workload = population.attachments[name].workload
         alone = [place for place in places(workload) if population.owners(place) == {name}]
-        return {place: now + REST_SECONDS for place in alone if place not in population.claims}
+        return [place for place in alone if place not in population.claims]
 
     @property
     def next_deadline(self) -> float | None:
-        """When `expire` has something to do (Unix time)."""
+        """When `expire` has something to do (boot clock)."""
         return min(self.population.resting.values(), default=None)
 
     # -- what happened ------------------------------------------------------------------------

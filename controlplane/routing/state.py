@@ -10,10 +10,10 @@ from controlplane.bgp.peer_state import PeerState
 from controlplane.model.effects import ConfigureSpeakers, Effect, Effects, LogEvent, RequestRefresh
 from controlplane.model.instant import BootTime, Instant
 from controlplane.model.intent import NodeIntent
+from controlplane.model.label import LabelLedger
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
 from controlplane.routing.route_import import RouteImport
-from controlplane.vpn.labels import LabelLedger
 from controlplane.vpn.next_hop_resolver import NextHopResolver
 from controlplane.vpn.next_hop_tracker import NextHopTracker
 from controlplane.vpn.vrf import Vrf

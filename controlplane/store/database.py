@@ -1,4 +1,4 @@
-"""The file underneath: SQLite, so opened that what was committed survives a power cut.
+"""Open one SQLite file so that a committed transaction survives a power cut.
 
 Write-ahead log and ``synchronous=FULL``: every commit is synced to the disk, and a crash at any
 point leaves the state before it or after it (sqlite.org/wal.html, pragma synchronous).
@@ -12,23 +12,19 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
-from controlplane.store.schema import STEPS, VERSION
+from controlplane.store.migration import APPLICATION_ID, FILE_MODE, migrate
+from controlplane.store.protocol import StoreDamagedError, StoreError
+from controlplane.store.schema import VERSION
 
-APPLICATION_ID = 0x42554C4B  # "BULK"
-FOLDER_MODE, FILE_MODE = 0o700, 0o600
-
-
-class StoreError(Exception):
-    """The store cannot be used; the text says what to do about it."""
-
-
-class StoreDamagedError(StoreError):
-    """The file is not what was written."""
+FOLDER_MODE = 0o700
+_REFUSED = (sqlite3.Error, OverflowError, UnicodeError)
+"""What SQLite and its binding raise for a statement or a value that they do not take."""
 
 
 class Database:
-    """One open file, held by one process. StoreError if it cannot be had."""
+    """Hold one open file for one process. StoreError if it cannot be opened."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,13 +43,17 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         # In autocommit mode: a transaction begins where ``transaction`` says and not before.
-        connection = sqlite3.connect(self.path, isolation_level=None)
         try:
+            connection = sqlite3.connect(self.path, isolation_level=None)
+        except sqlite3.Error as error:
+            raise _explain(error, self.path) from error
+        try:
+            # Checked before anything is written: a newer or foreign file stays as it is.
+            _check(connection, self.path)
             self.path.chmod(FILE_MODE)
             _prepare(connection)
-            _check(connection, self.path)
-            _migrate(connection, self.path)
-        except sqlite3.DatabaseError as error:
+            migrate(connection, self.path)
+        except (sqlite3.Error, OSError) as error:
             connection.close()
             raise _explain(error, self.path) from error
         except StoreError:
@@ -63,29 +63,39 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; on the disk when the block is left. StoreError if that failed."""
+        """Commit the block's statements to the disk, or none of them.
+
+        Raises StoreError where SQLite refuses a statement or the commit; the file can be used
+        afterwards.
+        """
         connection = self._connection
         try:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
+                connection.execute("COMMIT")
+            finally:
+                # SQLite rolls back by itself on a full disk, but not after a failed COMMIT: a
+                # transaction left open made every later change fail.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+        except _REFUSED as error:
             raise _explain(error, self.path) from error
 
-    def rows(self, query: str) -> list[tuple[object, ...]]:
-        """The answer to a query without parameters."""
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a query without parameters."""
         try:
             with closing(self._connection.execute(query)) as cursor:
                 return cursor.fetchall()
-        except sqlite3.DatabaseError as error:
+        except sqlite3.Error as error:
             raise _explain(error, self.path) from error
 
+    def damaged(self, problem: str) -> StoreDamagedError:
+        """Return the error for content that is not what was written."""
+        return StoreDamagedError(f"{self.path} is damaged ({problem}); {_cure(self.path)}")
+
     def close(self) -> None:
-        """Give the file up."""
+        """Close the file and release its lock."""
         self._connection.close()
         os.close(self._lock)
 
@@ -112,48 +122,32 @@ def _prepare(connection: sqlite3.Connection) -> None:
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version and application != APPLICATION_ID:
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if (version or tables) and application != APPLICATION_ID:
         raise StoreDamagedError(f"{path} is a database of something else; {_cure(path)}")
     if version > VERSION:
         raise StoreError(
-            f"{path} has version {version}, this program knows {VERSION}; run the newer program"
+            f"{path} has schema version {version}, this program knows {VERSION}: run the newer"
+            f" program, or restore the copy {path.name}.version-{VERSION} from before the upgrade"
         )
     complaints = [text for (text,) in connection.execute("PRAGMA integrity_check")]
     if complaints != ["ok"]:
         raise StoreDamagedError(f"{path} is damaged ({complaints[0]}); {_cure(path)}")
 
 
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    for number, step in enumerate(STEPS[version:], start=version + 1):
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {step}; PRAGMA application_id = {APPLICATION_ID};"
-            f" PRAGMA user_version = {number}; COMMIT;"
-        )
-    if version < VERSION:
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """The name of a new file is durable only once its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _explain(error: sqlite3.DatabaseError, path: Path) -> StoreError:
+def _explain(error: Exception, path: Path) -> StoreError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StoreDamagedError(f"{path} is damaged ({error}); {_cure(path)}")
     if code == sqlite3.SQLITE_FULL:
         return StoreError(f"{path}: the disk is full; make room")
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        return StoreError(f"{path} cannot be written ({error}); check the disk and its mount")
     return StoreError(f"{path}: {error}")
 
 
 def _cure(path: Path) -> str:
     return (
-        f"restore it from a copy, or move {path.name}* away: labels are then given out anew, so"
+        f"restore it from a copy, or move {path.name}* away: labels are then assigned anew, so"
         " wait until the peers have dropped the old ones"
     )

@@ -1,4 +1,4 @@
-"""The tables of the store, as steps: each leads from one version to the next, and never changes.
+"""Define the tables of the store as steps from one version to the next; a step never changes.
 
 ``user_version`` in the file's header says how many steps it has taken.
 """
@@ -75,6 +75,22 @@ STEPS: tuple[str, ...] = (
     ) STRICT;
     INSERT INTO label_hold_down SELECT label, '', 0, vrf FROM label_resting;
     DROP TABLE label_resting;
+    """,
+    # An address in hold-down had its end in Unix time: now the moment of its loss on the boot
+    # clock, of unknown age ('') where it comes from version 3.
+    """
+    CREATE TABLE address_hold_down (
+        vrf    TEXT NOT NULL,
+        prefix TEXT NOT NULL,
+        boot   TEXT NOT NULL,  -- boot id
+        lost   REAL NOT NULL,  -- seconds since that boot
+        PRIMARY KEY (vrf, prefix)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO address_hold_down SELECT vrf, prefix, '', 0 FROM resting;
+    DROP TABLE resting;
+    -- JSON list of the group ids: known while the document is not parsed, or cannot be.
+    ALTER TABLE revision ADD COLUMN groups TEXT;
+    CREATE INDEX workload_change_by_workload ON workload_change (workload, number);
     """,
 )
 

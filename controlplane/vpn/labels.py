@@ -9,27 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-import msgspec
-
 from controlplane.model.instant import BootTime
-from controlplane.model.label import Label, LabelBlock
+from controlplane.model.label import Label, LabelBlock, LabelLedger
 
 ZONE_MASK = 0xFFFF
-
-
-class LabelLedger(msgspec.Struct):
-    """What outlives the process: VRF -> label, and label in hold-down -> (its release, former VRF).
-
-    The release is dated by the boot clock: a step of the wall clock, such as NTP's first one on a
-    machine without a battery, ended every hold-down at once.
-    """
-
-    held: dict[str, int] = msgspec.field(default_factory=dict)
-    held_down: dict[int, tuple[BootTime, str]] = msgspec.field(default_factory=dict)
-
-    def copy(self) -> LabelLedger:
-        """Return a copy to plan on."""
-        return LabelLedger(dict(self.held), dict(self.held_down))
 
 
 class LabelsExhaustedError(Exception):

@@ -8,8 +8,8 @@ import msgspec
 
 from controlplane.model.instant import BootTime
 from controlplane.model.intent import NodeIntent
-from controlplane.model.label import Label
-from controlplane.vpn.labels import LabelAllocator, LabelLedger, LabelsExhaustedError
+from controlplane.model.label import Label, LabelLedger
+from controlplane.vpn.labels import LabelAllocator, LabelsExhaustedError
 
 
 class IntentRefusedError(Exception):

@@ -18,8 +18,8 @@ from pathlib import Path
 from controlplane.model.desired import Desired
 from controlplane.model.events import IntentChanged
 from controlplane.model.instant import BootTime, Instant
+from controlplane.model.label import LabelLedger
 from controlplane.router import Router
-from controlplane.vpn.labels import LabelLedger
 from labs.attack.inside import inside, run_in, sysctl
 from labs.attack.net import Net
 from labs.waiting import until

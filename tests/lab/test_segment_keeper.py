@@ -9,11 +9,12 @@ import pytest
 
 from controlplane.model.desired import Delta
 from controlplane.model.flow import LiveFlow
+from controlplane.model.observed import Flow
 from controlplane.model.prefix import host_prefix
 from controlplane.model.verdict_tables import Slot, diff
 from controlplane.model.workload import Packet
 from controlplane.policy.compile.reader import Reader
-from controlplane.policy.insight.observed import Flow, forbidden
+from controlplane.policy.insight.observed import forbidden
 from pe.policy.program import TABLE
 from tests.lab import segment_node as node
 from tests.lab.agents import inside, until

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from controlplane.api.access.audit import first_break
 from controlplane.api.access.roles import RULES
 from controlplane.api.services.selftest_service import selftest_service
+from controlplane.model.revision import State
 from controlplane.policy.endpoints.registry import places
-from controlplane.policy.language.revision import State
 from tests.unit.api.segment_serving import POLICY, Desk, segment_desk
 from tests.unit.api.test_selftest_service import Runner
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controlplane.model.attachment import Attachment
 from controlplane.model.effects import RemoteEndpoint
 from controlplane.model.prefix import Prefix, parse_prefix
+from controlplane.model.revision import Signature
 from controlplane.model.source_bindings import ELSEWHERE
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Packet, Workload
 from controlplane.policy.compile.full import compile_policy
 from controlplane.policy.compile.reader import Reader
-from controlplane.policy.endpoints.attachment import Attachment
 from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.endpoints.source_bindings import BindingTable, home_of
 from controlplane.policy.language.document import parse_policy
-from controlplane.policy.language.revision import Ledger, MoveError, Signature
+from controlplane.policy.language.revision import Ledger, MoveError
 from controlplane.policy.orders import Order
 from controlplane.policy.state import REST_SECONDS, PolicyState
 from tests.unit.policy.kernel import FakeKernel

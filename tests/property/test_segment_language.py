@@ -13,7 +13,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from controlplane.policy.language.canonical import canonical_bytes, digest, to_document
+from controlplane.policy.language.canonical import canonical_text, digest, to_document
 from controlplane.policy.language.document import parse_policy, policy_from_value
 from controlplane.policy.language.problem import MalformedError, PolicyError
 from controlplane.policy.language.selector import matches, parse_selector, text_of
@@ -50,7 +50,7 @@ def test_a_document_says_the_same_in_every_form() -> None:
             policy_from_value(document),
             parse_policy(json.dumps(document)),
             parse_policy(yaml.safe_dump(document)),
-            parse_policy(canonical_bytes(policy).decode()),
+            parse_policy(canonical_text(policy)),
         ):
             assert digest(again) == digest(policy)
             assert again.rules == policy.rules
@@ -112,7 +112,7 @@ def test_any_document_is_read_or_refused_with_its_problems(text: str) -> None:
     except PolicyError as error:
         policy, problems = None, error.problems
         assert problems
-    assert policy is None or parse_policy(canonical_bytes(policy).decode()).rules == policy.rules
+    assert policy is None or parse_policy(canonical_text(policy)).rules == policy.rules
 
 
 def test_nesting_up_to_the_limit_is_read() -> None:

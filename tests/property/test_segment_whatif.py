@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
+from controlplane.model.observed import Flow
 from controlplane.model.prefix import IPAddress
 from controlplane.model.workload import Packet
 from controlplane.policy.compile.full import Compiled, compile_policy
@@ -14,7 +15,7 @@ from controlplane.policy.compile.identity import Membership
 from controlplane.policy.compile.reader import Reader
 from controlplane.policy.compile.reference import evaluate, point_of
 from controlplane.policy.insight.explain import explain
-from controlplane.policy.insight.observed import Flow, forbidden
+from controlplane.policy.insight.observed import forbidden
 from controlplane.policy.insight.whatif import PairChange, what_if
 from controlplane.policy.language.service import ANY_SERVICE, Service
 from tests.property import segment_worlds as worlds

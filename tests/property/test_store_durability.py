@@ -14,10 +14,11 @@ import pytest
 
 from controlplane.model.effects import SaveLabels
 from controlplane.model.instant import BootTime
-from controlplane.policy.language.revision import Ledger, State
+from controlplane.model.revision import State
+from controlplane.policy.language.revision import Ledger
 from controlplane.store import open_store
 from tests.unit.store.test_embedded_store import saved
-from tests.unit.store.test_segment_store import reopened
+from tests.unit.store.test_segment_store import ledger_of, reopened
 
 # Stages and promotes policy 1, 2, 3 ... for ever, and attaches a workload with each; says the
 # number once all of it is saved.
@@ -26,12 +27,12 @@ import sys
 from pathlib import Path
 from controlplane.store import open_store
 from tests.property.test_store_durability import promotions
-from tests.unit.store.test_segment_store import promote
+from tests.unit.store.test_segment_store import promote, reopened_ledger
 store = open_store(Path(sys.argv[1]))
-ledger = store.segment.load().ledger
+ledger = reopened_ledger(store)
 print("open", flush=True)
 for number in range(promotions(ledger) + 1, 10**9):
-    ledger = promote(store.segment, ledger, number)
+    ledger = promote(store, ledger, number)
     print(number, flush=True)
 """
 
@@ -72,7 +73,7 @@ def test_a_promotion_is_whole_or_not_at_all_wherever_the_process_is_killed(tmp_p
         writer.stdout.close()
         writer.wait()
         last = said[-1] if said else last
-        ledger = reopened(tmp_path).ledger
+        ledger = ledger_of(reopened(tmp_path))
         check_whole(ledger, last)
         last = promotions(ledger)
     assert last > 12

@@ -18,11 +18,11 @@ from controlplane.api.services import policy_messages as messages
 from controlplane.api.services.flow_filter import Filter
 from controlplane.api.services.flow_map import draw
 from controlplane.api.services.policy_service import flows_of
+from controlplane.model.observed import Baseline
 from controlplane.policy.controller import PolicyController
 from controlplane.policy.insight.queries import PolicyQueries
 from controlplane.policy.insight.recommend import Proposal, recommend
 from controlplane.policy.language.syntax import is_name
-from controlplane.store.segment import Baseline
 
 FLOWS_PER_MESSAGE = 500
 MOST_UNPLACED = 1_000

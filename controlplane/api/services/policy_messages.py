@@ -5,16 +5,17 @@ from __future__ import annotations
 from bulkhead.v1 import evidence_pb2, flows_pb2, groups_pb2, policy_pb2, workloads_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from controlplane.model.attachment import Attachment, MembershipChange
+from controlplane.model.observed import Flow
 from controlplane.model.protocols import PORT_PROTOCOLS
+from controlplane.model.revision import Entry, State
 from controlplane.model.workload import Packet
 from controlplane.policy.compile.directory import Who
-from controlplane.policy.endpoints.attachment import Attachment, MembershipChange
 from controlplane.policy.insight.explain import Step
 from controlplane.policy.insight.flowbook import FlowBook, FlowVerdict, Seen
-from controlplane.policy.insight.observed import Flow
 from controlplane.policy.insight.queries import PolicyQueries
 from controlplane.policy.language.policy import Group, Policy
-from controlplane.policy.language.revision import Entry, Revision, State
+from controlplane.policy.language.revision import Revision
 from controlplane.policy.language.selector import text_of
 from controlplane.policy.language.service import Service
 

@@ -17,19 +17,20 @@ from controlplane.api.access.status import StatusError, invalid, not_found
 from controlplane.api.services import policy_messages as messages
 from controlplane.api.services.document_reader import DocumentReader
 from controlplane.api.services.explanation import Explainer
+from controlplane.model.observed import Flow
+from controlplane.model.revision import Signature, State
 from controlplane.policy.compile.identity import Membership
 from controlplane.policy.controller import KernelRefusedError, PolicyController, StartingError
 from controlplane.policy.insight.flowbook import FlowVerdict
 from controlplane.policy.insight.lint import warnings
 from controlplane.policy.insight.lockout import lockouts
-from controlplane.policy.insight.observed import Flow
 from controlplane.policy.insight.queries import PolicyQueries
 from controlplane.policy.insight.whatif import PairChange, what_if
 from controlplane.policy.language.canonical import digest, to_document
 from controlplane.policy.language.difference import Line, difference
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.problem import PolicyError, Problem
-from controlplane.policy.language.revision import Ledger, MoveError, Revision, Signature, State
+from controlplane.policy.language.revision import Ledger, MoveError, Revision
 
 MOST_FLOW_CHANGES, MOST_PAIRS, MOST_PROBLEMS = 2_000, 2_000, 1_000
 LONGEST_REASON = 500

@@ -15,10 +15,10 @@ from controlplane.api.access.caller import CALLER
 from controlplane.api.access.details import field_refusal, refusal
 from controlplane.api.access.status import denied, exhausted, not_found
 from controlplane.api.services import policy_messages as messages
+from controlplane.model.attachment import Attachment, summary
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.workload import Workload
 from controlplane.policy.controller import PolicyController
-from controlplane.policy.endpoints.attachment import Attachment, summary
 from controlplane.policy.endpoints.placement import (
     Fault,
     RefusedError,

@@ -10,13 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from controlplane.model.attachment import Attachment, EndpointKey
 from controlplane.model.effects import RemoteEndpoint
-from controlplane.model.prefix import Prefix
 from controlplane.model.workload import Endpoint, RemotePrefix, Workload
-from controlplane.policy.endpoints.attachment import Attachment
-
-EndpointKey = tuple[str, Prefix]
-"""VRF and prefix."""
 
 
 @dataclass(slots=True)

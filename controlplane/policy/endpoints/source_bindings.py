@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from controlplane.model.attachment import EndpointKey
 from controlplane.model.prefix import Prefix
 from controlplane.model.source_bindings import ELSEWHERE, SourceBindings
 from controlplane.model.verdict_tables import TablesDelta
 from controlplane.policy.compile.change_recorder import ABSENT, ChangeRecorder
 from controlplane.policy.compile.coverage import cut
-from controlplane.policy.endpoints.registry import EndpointKey, EndpointRegistry
+from controlplane.policy.endpoints.registry import EndpointRegistry
 
 
 def home_of(place: EndpointKey, population: EndpointRegistry) -> str | None:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from controlplane.model.flow import FlowRecord
+from controlplane.model.observed import Flow
 from controlplane.model.prefix import IPAddress
 from controlplane.model.protocols import PORT_PROTOCOLS, highest_point
 from controlplane.model.verdict import ALLOW_BIT, RULE_MASK
 from controlplane.model.workload import Packet
-from controlplane.policy.insight.observed import Flow
 from controlplane.policy.language.service import Service
 
 ROOM = 100_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from controlplane.model.observed import Flow
 from controlplane.model.prefix import IPAddress
 from controlplane.model.protocols import PORT_PROTOCOLS, highest_point
 from controlplane.model.verdict import FIRST_RULE
@@ -13,7 +14,6 @@ from controlplane.policy.compile.directory import Directory, Who
 from controlplane.policy.compile.full import Compiled
 from controlplane.policy.compile.identity import EndpointKind
 from controlplane.policy.compile.reader import Reader
-from controlplane.policy.insight.observed import Flow
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.rule import RuleEndpoint, RuleEndpointKind
 from controlplane.policy.language.service import Service, sorted_services

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from controlplane.model.observed import Flow
 from controlplane.model.protocols import ICMP, ICMP6, highest_point
 from controlplane.model.verdict import Verdict
 from controlplane.model.verdict_tables import Tables
@@ -15,7 +16,6 @@ from controlplane.model.workload import Packet
 from controlplane.policy.compile.full import Compiled
 from controlplane.policy.compile.identity import Membership
 from controlplane.policy.compile.reader import Reader
-from controlplane.policy.insight.observed import Flow
 from controlplane.policy.language.service import ANY_SERVICE, Service
 
 

@@ -31,15 +31,20 @@ def to_document(policy: Policy) -> dict[str, Value]:
     }
 
 
-def canonical_bytes(policy: Policy) -> bytes:
-    """Canonical JSON: sorted keys, no spaces, UTF-8."""
+def canonical_text(policy: Policy) -> str:
+    """Canonical JSON: sorted keys, no spaces."""
     document = to_document(policy)
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest_of(text: str) -> str:
+    """SHA-256 of a canonical text in UTF-8, 64 hex digits: the name of a revision."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def digest(policy: Policy) -> str:
-    """SHA-256 of the canonical form, 64 hex digits: the name of a revision."""
-    return hashlib.sha256(canonical_bytes(policy)).hexdigest()
+    """The name that the revision of a policy has."""
+    return digest_of(canonical_text(policy))
 
 
 def _texts(items: Iterable[object]) -> list[Value]:

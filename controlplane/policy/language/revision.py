@@ -2,58 +2,105 @@
 
 Pure: who, when and why are handed in. At most one revision is staged and one enforced; each
 move yields a new ledger and the audit entry that records it, so a store can write both in one
-transaction or neither.
+transaction or neither. A revision is kept as text: a text that this program does not accept
+any more is a revision without a policy, never a node that does not start.
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from controlplane.policy.language.canonical import digest
+from controlplane.model.revision import Entry, KeptRevision, Signature, State
+from controlplane.policy.language.canonical import canonical_text, digest_of
+from controlplane.policy.language.document import policy_from_value
+from controlplane.policy.language.group_ids import group_ids_in
 from controlplane.policy.language.policy import Policy
+from controlplane.policy.language.problem import PolicyError
 
-
-class State(enum.StrEnum):
-    """Where a revision stands."""
-
-    DRAFT = "draft"
-    STAGED = "staged"
-    ENFORCED = "enforced"
-    SUPERSEDED = "superseded"
-
-
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """One whole document; `digest` is its name and follows from its content."""
-
-    digest: str
-    policy: Policy
-    state: State = State.DRAFT
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """Who did it, when (seconds since the epoch) and why."""
-
-    who: str
-    when: float
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the audit trail; `before` and `after` are digests, "" for none."""
-
-    move: str
-    before: str
-    after: str
-    signed: Signature
+MOST_DRAFTS, MOST_SUPERSEDED = 100, 100
+"""Revisions that are kept beside the enforced, the staged and the previously enforced one."""
+MOST_ENTRIES = 1_000
+"""Lines of the trail that are kept; the audit log has them all."""
 
 
 class MoveError(ValueError):
     """A revision cannot be moved so; the text says why and what to do."""
+
+
+class UnreadableError(MoveError):
+    """The text of a revision is not a policy to this program."""
+
+    def __init__(self, digest: str, problem: str) -> None:
+        super().__init__(
+            f"revision {digest[:12]} is unreadable: {problem}; this program no longer accepts its"
+            " text: read it with `pe policy show`, mend it and stage it anew"
+        )
+        self.problem = problem
+
+
+class _Reading:
+    """The policy of a text, parsed on first use and shared by copies of a revision."""
+
+    __slots__ = ("document", "policy", "problem")
+
+    def __init__(self, document: str, policy: Policy | None = None) -> None:
+        self.document, self.policy, self.problem = document, policy, ""
+
+    def parse(self) -> None:
+        if self.policy is not None or self.problem:
+            return
+        try:
+            self.policy = policy_from_value(json.loads(self.document))
+        # A text of another version may be anything: what its parser raises is its problem.
+        except (PolicyError, ValueError, TypeError, LookupError, RecursionError) as error:
+            self.problem = str(error) or repr(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One whole document; `digest` is its name and follows from its content.
+
+    `groups` are the ids of its groups, known without parsing the document.
+    """
+
+    digest: str
+    state: State
+    groups: frozenset[int]
+    _reading: _Reading = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, policy: Policy, state: State = State.DRAFT) -> Revision:
+        """Make the revision of a policy."""
+        text = canonical_text(policy)
+        ids = frozenset(group.id for group in policy.groups.values())
+        return cls(digest_of(text), state, ids, _Reading(text, policy))
+
+    @classmethod
+    def kept(cls, kept: KeptRevision) -> Revision:
+        """Take a revision from the store, without parsing its document."""
+        ids = group_ids_in(kept.document) if kept.groups is None else kept.groups
+        return cls(kept.digest, kept.state, ids, _Reading(kept.document))
+
+    @property
+    def document(self) -> str:
+        """The canonical text."""
+        return self._reading.document
+
+    @property
+    def policy(self) -> Policy:
+        """The policy; parsed on first use. Raises UnreadableError."""
+        self._reading.parse()
+        if self._reading.policy is None:
+            raise UnreadableError(self.digest, self._reading.problem)
+        return self._reading.policy
+
+    @property
+    def problem(self) -> str:
+        """Why this program does not accept the text; "" if it does."""
+        self._reading.parse()
+        return self._reading.problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +109,11 @@ class Ledger:
 
     revisions: Mapping[str, Revision] = field(default_factory=dict)
     trail: tuple[Entry, ...] = ()
+
+    @classmethod
+    def kept(cls, revisions: Iterable[KeptRevision], trail: tuple[Entry, ...]) -> Ledger:
+        """Take revisions and trail from the store."""
+        return cls({each.digest: Revision.kept(each) for each in revisions}, trail)
 
     def in_state(self, state: State) -> Revision | None:
         """The staged or the enforced revision, if there is one."""
@@ -78,15 +130,15 @@ class Ledger:
 
     def draft(self, policy: Policy) -> tuple[Ledger, Revision]:
         """Add a document; the same content again is the same revision, unmoved."""
-        name = digest(policy)
-        if (known := self.revisions.get(name)) is not None:
+        revision = Revision.of(policy)
+        if (known := self.revisions.get(revision.digest)) is not None:
             return self, known
-        revision = Revision(name, policy)
-        return replace(self, revisions={**self.revisions, name: revision}), revision
+        revisions = {**self.revisions, revision.digest: revision}
+        return replace(self, revisions=revisions).pruned(), revision
 
     def stage(self, name: str, signed: Signature) -> Ledger:
         """Evaluate a revision beside the enforced one; what was staged is a draft again."""
-        revision = self.find(name)
+        revision = _readable(self.find(name))
         if revision.state is State.ENFORCED:
             raise MoveError(f"{revision.digest[:12]} is enforced already: stage a different one")
         before = self.in_state(State.STAGED)
@@ -109,23 +161,61 @@ class Ledger:
         revision = self.in_state(State.STAGED)
         if revision is None:
             raise MoveError("nothing is staged: stage a revision and look at what it would do")
-        return self._enforced("promote", revision, signed)
+        return self._enforced("promote", _readable(revision), signed)
 
     def roll_back(self, signed: Signature, name: str = "") -> Ledger:
         """Enforce a superseded revision again: `name`, or the one enforced before this one."""
-        revision = self.find(name or self._previous())
+        name = name or self._previous()
+        if not name:
+            raise MoveError("there is no earlier enforced revision")
+        revision = self.find(name)
         if revision.state is not State.SUPERSEDED:
             cure = "only what was enforced before can be rolled back to"
             raise MoveError(f"{revision.digest[:12]} is {revision.state}: {cure}")
-        return self._enforced("rollback", revision, signed)
+        return self._enforced("rollback", _readable(revision), signed)
+
+    def pruned(self) -> Ledger:
+        """Drop the oldest drafts, superseded revisions and trail entries beyond their bounds.
+
+        The enforced, the staged and the previously enforced revision stay, and the entry that
+        names the latter.
+        """
+        by_age = {state: [d for d, r in self.revisions.items() if r.state is state]
+                  for state in (State.DRAFT, State.SUPERSEDED)}  # fmt: skip
+        moved = {entry.after: at for at, entry in enumerate(self.trail)}
+        by_age[State.SUPERSEDED].sort(key=lambda digest: moved.get(digest, -1))
+        previous = self._previous()
+        surplus = {
+            digest
+            for state, most in ((State.DRAFT, MOST_DRAFTS), (State.SUPERSEDED, MOST_SUPERSEDED))
+            for digest in by_age[state][: max(0, len(by_age[state]) - most)]
+            if digest != previous
+        }
+        if not surplus and len(self.trail) <= MOST_ENTRIES:
+            return self
+        kept = {d: r for d, r in self.revisions.items() if d not in surplus}
+        return Ledger(kept, self._newest_entries())
+
+    def _newest_entries(self) -> tuple[Entry, ...]:
+        newest = self.trail[-MOST_ENTRIES:]
+        enforcing = self._enforcing()
+        if enforcing is None or enforcing in newest:
+            return newest
+        return (enforcing, *newest[1:])
 
     def _previous(self) -> str:
+        """The digest of the revision enforced before this one, "" if there is none."""
+        enforcing = self._enforcing()
+        return enforcing.before if enforcing else ""
+
+    def _enforcing(self) -> Entry | None:
+        """The entry by which the enforced revision took the place of another one."""
         now = self.in_state(State.ENFORCED)
         for entry in reversed(self.trail):
             enforcing = entry.move in ("promote", "rollback")
             if enforcing and now is not None and entry.after == now.digest and entry.before:
-                return entry.before
-        raise MoveError("there is no earlier enforced revision")
+                return entry
+        return None
 
     def _enforced(self, move: str, revision: Revision, signed: Signature) -> Ledger:
         before = self.in_state(State.ENFORCED)
@@ -144,4 +234,10 @@ class Ledger:
     ) -> Ledger:
         moved = {name: replace(self.revisions[name], state=s) for name, s in states.items()}
         entry = Entry(move, before.digest if before else "", after.digest if after else "", signed)
-        return Ledger({**self.revisions, **moved}, (*self.trail, entry))
+        return Ledger({**self.revisions, **moved}, (*self.trail, entry)).pruned()
+
+
+def _readable(revision: Revision) -> Revision:
+    """Return the revision; raises UnreadableError where its text is not accepted."""
+    assert revision.policy is not None  # noqa: S101 - the property raises
+    return revision

@@ -25,6 +25,7 @@ from controlplane.model.workload import Packet
 from controlplane.policy.compile.reader import Reader
 from controlplane.policy.controller import PolicyController
 from controlplane.store import open_store
+from pe.process.clock import boot_now
 from tests.unit.api.fake_node import FakeNode
 from tests.unit.api.serving import Serving, node_intent, serving
 from tests.unit.controlplane.rig import ce_peer, targets
@@ -116,7 +117,7 @@ def segment_desk(
         store = open_store(Path(intent.state_dir))
         stores.append(store)
         conductor = PolicyController(
-            store.segment, kernel, intent, emit=told.extend, log=lambda *_: None
+            store, kernel, intent, emit=told.extend, log=lambda *_: None, boot=boot_now
         )
         made.append(conductor)
         conductor.open()

@@ -35,12 +35,11 @@ from controlplane.model.intent import (
     StaticRouteIntent,
     VrfIntent,
 )
-from controlplane.model.label import LabelBlock
+from controlplane.model.label import LabelBlock, LabelLedger
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, IPAddress, Prefix, parse_prefix
 from controlplane.model.rd import RouteTarget, parse_rd, parse_rt
 from controlplane.router import Router
-from controlplane.vpn.labels import LabelLedger
 
 V4, V6 = Family.IPV4_UNICAST, Family.IPV6_UNICAST
 VPN4, VPN6 = Family.IPV4_VPN, Family.IPV6_VPN

@@ -6,9 +6,9 @@ import pytest
 
 from controlplane.model.effects import SaveLabels
 from controlplane.model.instant import BootTime
-from controlplane.model.label import LabelBlock
+from controlplane.model.label import LabelBlock, LabelLedger
 from controlplane.model.rd import parse_rd
-from controlplane.vpn.labels import LabelAllocator, LabelLedger, LabelsExhaustedError, zone_of
+from controlplane.vpn.labels import LabelAllocator, LabelsExhaustedError, zone_of
 from tests.unit.controlplane.rig import PE2, Rig, node, static, vrf
 
 BLOCK = LabelBlock(100, 103)

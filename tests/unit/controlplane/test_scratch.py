@@ -8,8 +8,8 @@ from controlplane.model.desired import Desired
 from controlplane.model.effects import Announce, ConfigureSpeakers, SaveLabels
 from controlplane.model.events import SelftestBegan, SelftestEnded
 from controlplane.model.instant import BootTime
-from controlplane.model.label import LabelBlock
-from controlplane.vpn.labels import LabelAllocator, LabelLedger, LabelsExhaustedError
+from controlplane.model.label import LabelBlock, LabelLedger
+from controlplane.vpn.labels import LabelAllocator, LabelsExhaustedError
 from pe.selftest.world import B1, BLUE, CORE, FAR_LABELS, R1, R2, RED, scratch
 from tests.unit.controlplane.rig import PE2, Rig, node, static, vrf
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+from controlplane.model.observed import Flow
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.workload import Inventory, Packet, RemotePrefix, Workload
 from controlplane.policy.compile.full import Compiled, compile_policy
 from controlplane.policy.compile.reader import Reader
 from controlplane.policy.compile.reference import Decision, evaluate
-from controlplane.policy.insight.observed import Flow
 from controlplane.policy.language.document import parse_policy
 
 POLICY = """

@@ -12,13 +12,15 @@ import pytest
 from controlplane.model.events import Event, WorkloadAttached, WorkloadDetached
 from controlplane.model.intent import NodeIntent, WorkloadIntent
 from controlplane.model.prefix import parse_prefix
+from controlplane.model.revision import Signature, State
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Workload
 from controlplane.policy.controller import PolicyController, StartingError
 from controlplane.policy.endpoints.placement import RefusedError
 from controlplane.policy.language.document import parse_policy
-from controlplane.policy.language.revision import Ledger, Signature, State
+from controlplane.policy.language.revision import Ledger
 from controlplane.store import open_store
+from pe.process.clock import boot_now
 from tests.unit.api.segment_serving import segment_intent
 from tests.unit.policy.kernel import FakeKernel
 
@@ -31,7 +33,7 @@ class Desk:
         self.store = open_store(folder)
         self.kernel, self.told, self.seen = FakeKernel(), list[Event](), list[bool]()
         self.conductor = PolicyController(
-            self.store.segment, self.kernel, self.intent, emit=self.hear, log=lambda *_: None
+            self.store, self.kernel, self.intent, emit=self.hear, log=lambda *_: None, boot=boot_now
         )
 
     def hear(self, events: list[Event]) -> None:

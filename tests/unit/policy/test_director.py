@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from controlplane.model.attachment import Attachment
 from controlplane.model.effects import RemoteEndpoint
 from controlplane.model.events import WorkloadAttached, WorkloadDetached
 from controlplane.model.prefix import parse_prefix
+from controlplane.model.revision import Signature
 from controlplane.model.source_bindings import ELSEWHERE
 from controlplane.model.verdict import BY_PENDING, BY_VISIBILITY
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Workload
-from controlplane.policy.endpoints.attachment import Attachment
 from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.language.document import parse_policy
-from controlplane.policy.language.revision import Ledger, Signature
+from controlplane.policy.language.revision import Ledger
 from controlplane.policy.orders import (
     ChangeSourceBindings,
     ChangeTables,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from controlplane.model.revision import Signature, State
 from controlplane.policy.language.document import parse_policy
-from controlplane.policy.language.revision import Ledger, MoveError, Revision, Signature, State
+from controlplane.policy.language.revision import Ledger, MoveError, Revision
 
 SIGNED = Signature("ada", 1_700_000_000.0, "ticket 7")
 

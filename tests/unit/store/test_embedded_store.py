@@ -9,10 +9,10 @@ import pytest
 
 from controlplane.model.effects import SaveLabels
 from controlplane.model.instant import BootTime
+from controlplane.model.label import LabelLedger
 from controlplane.store import StoreDamagedError, StoreError, open_store
-from controlplane.store.database import APPLICATION_ID
+from controlplane.store.migration import APPLICATION_ID
 from controlplane.store.schema import STEPS, VERSION
-from controlplane.vpn.labels import LabelLedger
 
 LABELS = SaveLabels({"red": 16000, "blue": 16001}, {16002: (BootTime("boot-1", 1234.5), "green")})
 

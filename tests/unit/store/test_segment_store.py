@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from controlplane.model.attachment import Attachment, MembershipChange
+from controlplane.model.instant import BootTime
+from controlplane.model.observed import Baseline, Flow
 from controlplane.model.prefix import parse_prefix
+from controlplane.model.revision import Signature
 from controlplane.model.workload import Packet, Workload
-from controlplane.policy.endpoints.attachment import Attachment, MembershipChange
-from controlplane.policy.insight.observed import Flow
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.policy import Policy
-from controlplane.policy.language.revision import Ledger, Signature
-from controlplane.store import StoreError, open_store
-from controlplane.store.segment import Baseline, Kept
+from controlplane.policy.language.revision import Ledger
+from controlplane.store import Kept, Store, StoreError, open_store
 from tests.unit.policy.company import policy_text
 
 WORKLOAD = Workload(
@@ -30,7 +31,7 @@ def numbered(number: int) -> Policy:
     return parse_policy(f"name: n{number}\nrules: [allow tier=web to any on tcp/{number}]")
 
 
-def promote(store, ledger: Ledger, number: int) -> Ledger:  # type: ignore[no-untyped-def]
+def promote(store: Store, ledger: Ledger, number: int) -> Ledger:
     signed = Signature("ada", float(number), f"step {number}")
     drafted, revision = ledger.draft(numbered(number))
     staged = drafted.stage(revision.digest, signed)
@@ -43,38 +44,38 @@ def promote(store, ledger: Ledger, number: int) -> Ledger:  # type: ignore[no-un
 def reopened(folder: Path) -> Kept:
     store = open_store(folder)
     try:
-        return store.segment.load()
+        return store.load_policy()
     finally:
         store.close()
 
 
 def test_workloads_are_there_again(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    store.segment.save_attachment(ATTACHED, CHANGE)
+    store.save_attachment(ATTACHED, CHANGE)
     store.close()
     kept = reopened(tmp_path)
     assert kept.attachments == {"web": ATTACHED}
     assert kept.history == [CHANGE]
     store = open_store(tmp_path)
     place = ("red", WORKLOAD.addresses[0])
-    store.segment.forget_attachment("web", CHANGE, {place: 1300.0}, 1000.0)
+    store.forget_attachment("web", CHANGE, [place], BootTime("b1", 1000.0), 300.0)
     store.close()
     kept = reopened(tmp_path)
-    assert (kept.attachments, kept.resting) == ({}, {place: 1300.0})
+    assert (kept.attachments, kept.held_down) == ({}, {place: BootTime("b1", 1000.0)})
     store = open_store(tmp_path)
-    store.segment.save_attachment(ATTACHED, None)
+    store.save_attachment(ATTACHED, None)
     store.close()
-    assert reopened(tmp_path).resting == {}
+    assert reopened(tmp_path).held_down == {}
 
 
 def test_revisions_and_their_trail_are_there_again(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    ledger = promote(store.segment, promote(store.segment, Ledger(), 1), 2)
+    ledger = promote(store, promote(store, Ledger(), 1), 2)
     drafted, company = ledger.draft(parse_policy(policy_text("modes: {default: full}")))
     staged = drafted.stage(company.digest, Signature("bob", 9.5, "the company's"))
-    store.segment.save_ledger(ledger, staged)
+    store.save_ledger(ledger, staged)
     store.close()
-    kept = reopened(tmp_path).ledger
+    kept = ledger_of(reopened(tmp_path))
     assert kept == staged
     assert [r.state.value for r in kept.revisions.values()] == ["superseded", "enforced", "staged"]
     assert [e.move for e in kept.trail] == ["stage", "promote", "stage", "promote", "stage"]
@@ -85,23 +86,26 @@ def test_baselines_are_there_again(tmp_path: Path) -> None:
     flow = Flow("red", *ends, Packet(6, 58, icmp_type=128), 7, 1.5, 2.5, allowed=False)
     baseline = Baseline("may", 1.0, 3.0, "ada", 4, (flow,))
     store = open_store(tmp_path)
-    store.segment.save_baseline(baseline)
+    store.save_baseline(baseline)
     with pytest.raises(StoreError):
-        store.segment.save_baseline(baseline)
+        store.save_baseline(baseline)
     store.close()
     assert reopened(tmp_path).baselines == {"may": baseline}
 
 
 def test_the_file_itself_refuses_two_enforced_revisions(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    promote(store.segment, Ledger(), 1)
-    promote(store.segment, reopened_ledger(store), 2)
+    promote(store, Ledger(), 1)
+    promote(store, reopened_ledger(store), 2)
     store.close()
     with sqlite3.connect(tmp_path / "state.db") as file, pytest.raises(sqlite3.IntegrityError):
         file.execute("UPDATE revision SET state = 'enforced'")
     file.close()
 
 
-def reopened_ledger(store) -> Ledger:  # type: ignore[no-untyped-def]
-    ledger: Ledger = store.segment.load().ledger
-    return ledger
+def reopened_ledger(store: Store) -> Ledger:
+    return ledger_of(store.load_policy())
+
+
+def ledger_of(kept: Kept) -> Ledger:
+    return Ledger.kept(kept.revisions, kept.trail)

@@ -1,10 +1,14 @@
-"""What is remembered of a workload beside what it is."""
+"""Attached workloads with their generation, and the lines of their history."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from controlplane.model.prefix import Prefix
 from controlplane.model.workload import Workload
+
+EndpointKey = tuple[str, Prefix]
+"""VRF and prefix."""
 
 
 @dataclass(frozen=True, slots=True)

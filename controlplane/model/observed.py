@@ -1,0 +1,37 @@
+"""Flows as they were observed, and the baselines that an operator records of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from controlplane.model.prefix import IPAddress
+from controlplane.model.workload import Packet
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Openings of one kind in a VRF, how often, and when first and last.
+
+    Times are seconds since the epoch; `allowed` is the verdict on the latest one.
+    """
+
+    zone: str
+    source: IPAddress
+    destination: IPAddress
+    packet: Packet
+    hits: int = 1
+    first: float = 0.0
+    last: float = 0.0
+    allowed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A span of time whose flows an operator declared good. `lost`: flows not recorded in it."""
+
+    name: str
+    since: float
+    until: float
+    who: str
+    lost: int
+    flows: tuple[Flow, ...] = ()
