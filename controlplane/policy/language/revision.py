@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from controlplane.model.revision import Entry, KeptRevision, Signature, State
 from controlplane.policy.language.canonical import canonical_text, digest_of
 from controlplane.policy.language.document import policy_from_value
-from controlplane.policy.language.group_ids import group_ids_in
+from controlplane.policy.language.outline import group_ids_in, name_in
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.problem import PolicyError
 
@@ -95,6 +95,13 @@ class Revision:
         if self._reading.policy is None:
             raise UnreadableError(self.digest, self._reading.problem)
         return self._reading.policy
+
+    @property
+    def name(self) -> str:
+        """The name that the document gives itself, also where the rest of it is unreadable."""
+        if self._reading.policy is not None:
+            return self._reading.policy.name
+        return name_in(self.document)
 
     @property
     def problem(self) -> str:

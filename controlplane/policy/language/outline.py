@@ -1,4 +1,4 @@
-"""Find the group ids in a canonical document without parsing its selectors.
+"""Find the name and the group ids in a canonical document without reading it as a policy.
 
 Other PEs announce the ids of a revision for as long as they enforce it; they have to be known
 here even where this program does not accept the text of that revision any more.
@@ -35,6 +35,15 @@ def group_ids_in(document: str) -> frozenset[int]:
     return frozenset(declared).union(
         derived_group_id(text) for text in _endpoints(value.get("rules")) if text not in named
     )
+
+
+def name_in(document: str) -> str:
+    """Return the name that a document gives itself, "" if there is none."""
+    try:
+        name = _mapping(json.loads(document)).get("name")
+    except ValueError:
+        return ""
+    return name if isinstance(name, str) else ""
 
 
 def _endpoints(rules: Any) -> Iterator[str]:
