@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from controlplane.model.instant import BootTime
-from controlplane.model.label import LabelBlock
-from controlplane.vpn.labels import LabelAllocator, LabelLedger
+from controlplane.model.label import LabelBlock, LabelLedger
+from controlplane.vpn.labels import LabelAllocator
 from tests.scale.work import assert_flat, by_function
 
 
