@@ -123,3 +123,18 @@ def test_attributes_of_broken_length_end_the_reading() -> None:
     for bad in (b"\x03\0\1\0", b"\xff\0\1\0", b"\1"):
         assert nl.attributes(memoryview(good + bad)).keys() == {5}
     assert list(nl.messages(memoryview(b"\x04\0\0\0" + bytes(20)))) == []
+
+
+@pytest.mark.parametrize("left", [0, 1, 3, 5, 6, 7])
+def test_sequence_numbers_wrap_and_a_row_of_them_does_not(left: int) -> None:
+    changes = [(parse_prefix(text), 0xB0000001) for text in PREFIXES]
+    sock = nl.NetlinkSocket()
+    sock._seq = nl.LAST_SEQ - left
+    first = sock.take_seqs(len(changes))
+    cut = nl.messages(memoryview(RouteEncoder(16001).encode(changes, first)))
+    assert [m.seq for m in cut] == list(range(first, first + len(changes)))
+    assert 0 < first <= nl.LAST_SEQ
+    # A socket at its last number still gets the answer to what it asks.
+    sock._seq = nl.LAST_SEQ
+    assert sock.dump(nl.RTM_GETLINK, bytes(16))
+    sock.close()
