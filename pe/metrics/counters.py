@@ -12,6 +12,8 @@ MEANINGS = {
     "api_calls": "Calls of the API, by how they ended.",
     "journal_lines_dropped": "Lines that nobody read in time.",
     "flow_telemetry_lost": "Flows that were seen and cannot be told about.",
+    "flow_log_failures": "Failed attempts to read the flow log: another process has its group.",
+    "flow_log_foreign": "Log entries in Bulkhead's nflog groups that no rule of it made.",
     "segment_drift_repaired": "Verdict tables that somebody else had changed and were put right.",
     "segment_packets_judged": "Packets that a policy judged: the first of each flow.",
     "segment_packets_denied": "Packets that a policy dropped.",

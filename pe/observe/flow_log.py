@@ -21,15 +21,15 @@ import msgspec
 from controlplane.model.flow import FlowRecord, OnFlows
 from pe.netlink import codec as nl
 from pe.nft.text_loader import NETLINK_NETFILTER
+from pe.observe import log_entry
+from pe.observe.log_entry import LogEntry
 from pe.observe.packet import flow
-from pe.policy.logging import AWAITED, FLOW_GROUP, SNAP, STAGED_GROUP
+from pe.policy.logging import FLOW_GROUP, SNAP, STAGED_GROUP
 
 _SUBSYSTEM = 4 << 8
 _PACKET, _CONFIG = _SUBSYSTEM, _SUBSYSTEM | 1
-_MARK, _TIMESTAMP, _PAYLOAD, _PREFIX, _SEQUENCE = 2, 3, 9, 10, 12
 _COMMAND, _MODE, _ROOM, _TIMEOUT, _FLAGS = 1, 2, 3, 4, 6
 _BIND, _COPY_PACKET, _NUMBERED = 1, 2, 1
-_STAMP = struct.Struct(">QQ")
 ROOM = 16 << 20
 """Bytes that may wait for us in the socket: a second or two of ten thousand flows each."""
 KERNEL_ROOM = 128 << 10
@@ -38,31 +38,83 @@ FLUSH_TICKS = 5
 PATIENCE_SECONDS = 1.0
 """How long a flow waits for its staged verdict; then it is told without."""
 READS = 64
-"""Buffers read in one go before others get their turn."""
+"""Buffers read in one callback, so that other work of the loop gets its turn."""
+RETRY_SECONDS = 5.0
+"""Between attempts to have the groups, while another process has one of them."""
+FOREIGN_LOG_SECONDS = 60.0
+"""At most one log line about foreign entries in this time."""
+
+Log = Callable[[str, str, dict[str, str | int]], None]
+"""Level, event, fields: one line in the journal."""
 
 
 class FlowLog:
-    """Reads the log and tells. ``vrf_of`` gives the VRF of a conntrack zone; ``room`` is how many
-    bytes may wait in the socket."""
+    """Read the log and hand flows on. ``vrf_of`` gives the VRF of a conntrack zone; ``room`` is how
+    many bytes may wait in the socket.
 
-    def __init__(self, vrf_of: Callable[[int], str | None], room: int = ROOM) -> None:
-        self._vrf_of, self._room = vrf_of, room
+    The groups belong to the machine: while another process has one of them (ulogd), the node works
+    without flow records, says why in ``problem``, and tries again. An entry that another rule of
+    the machine logs into our group is counted in ``foreign`` and otherwise ignored.
+    """
+
+    def __init__(self, vrf_of: Callable[[int], str | None], log: Log, room: int = ROOM) -> None:
+        self._vrf_of, self._log, self._room = vrf_of, log, room
         self._socket: nl.NetlinkSocket | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self._tell: OnFlows | None = None
         self._expected: int | None = None
         self._lost = 0
         self._halves: dict[bytes, deque[tuple[float, FlowRecord | int]]] = {}
         self._next_sweep = 0.0
+        self._foreign_logged, self._foreign_log_due = 0, 0.0
+        self.foreign = 0
+        """Entries that no rule of ours made."""
+        self.failures = 0
+        """Attempts to have the groups that failed, and reads that did."""
+        self.problem = ""
+        """Why there are no flow records now, "" while the groups are read."""
 
     def watch(self, on_flows: OnFlows) -> None:
-        """Tell of flows from now on, in the running loop. Raises OSError."""
+        """Hand flows to ``on_flows`` from now on, in the running loop."""
         self._tell = on_flows
-        if self._socket is None:
-            self._socket = _open(self._room)
-            asyncio.get_running_loop().add_reader(self._socket.socket.fileno(), self._on_readable)
+        if self._socket is None and self._retry is None:
+            self._open()
+
+    def _open(self) -> None:
+        """Have the groups, or try again later."""
+        self._retry = None
+        loop = asyncio.get_running_loop()
+        try:
+            self._socket = _bound(self._room)
+        except OSError as error:
+            self._fail(error)
+            self._retry = loop.call_later(RETRY_SECONDS, self._open)
+            return
+        if self.problem:
+            self.problem = ""
+            self._log("info", "flow_log_restored", {"group": FLOW_GROUP})
+        self._expected = None  # the kernel counts anew for each owner of a group
+        loop.add_reader(self._socket.socket.fileno(), self._on_readable)
+
+    def _fail(self, error: OSError) -> None:
+        self.failures += 1
+        reason = error.strerror or str(error)
+        if reason != self.problem:
+            self.problem = reason
+            cure = f"free nflog groups {FLOW_GROUP} and {STAGED_GROUP}: ulogd or another process"
+            self._log(
+                "warning", "flow_log_unavailable",
+                {"group": FLOW_GROUP, "reason": reason, "cure": f"{cure} may have them"},
+            )  # fmt: skip
 
     def close(self) -> None:
-        """Stop telling."""
+        """Stop reading."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._release()
+
+    def _release(self) -> None:
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket.socket.fileno())
             self._socket.close()
@@ -79,7 +131,7 @@ class FlowLog:
     def _on_readable(self) -> None:
         found: list[FlowRecord] = []
         for _ in range(READS):
-            data = self._receive()
+            data = self._receive() if self._socket is not None else None
             if data is None:
                 break
             for message in nl.messages(memoryview(data)):
@@ -99,28 +151,43 @@ class FlowLog:
             except BlockingIOError:
                 return None
             except OSError as error:
+                # ENOBUFS: entries were lost, and the sequence numbers show how many.
                 if error.errno != errno.ENOBUFS:
-                    raise
-                # Something was lost: the sequence numbers will tell how much.
+                    self._release()
+                    self._fail(error)
+                    self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._open)
+                    return None
 
     def _take(self, body: memoryview, found: list[FlowRecord]) -> None:
-        entry = nl.attributes(body[4:])
-        group = int.from_bytes(body[2:4], "big")
-        if group == FLOW_GROUP:
-            self._number(int.from_bytes(entry[_SEQUENCE], "big"))
-        prefix = nl.text(entry[_PREFIX])
-        zone = int(prefix.rstrip(AWAITED))
-        word = int.from_bytes(entry[_MARK], "big") if _MARK in entry else 0
-        if group == STAGED_GROUP:
-            self._pair(_key(zone, entry[_PAYLOAD]), word, found)
+        group, attributes = log_entry.group_of(body), nl.attributes(body[4:])
+        sequence = log_entry.sequence_of(attributes)
+        if group == FLOW_GROUP and sequence is not None:
+            self._number(sequence)
+        entry = log_entry.read(group, attributes)
+        if entry is None:
+            self._count_foreign(group)
             return
-        record = self._record(zone, word, entry)
+        if entry.is_staged:
+            self._pair(_key(entry), entry.word, found)
+            return
+        record = self._record(entry)
         if record is None:
             self._lost += 1
-        elif prefix.endswith(AWAITED):
-            self._pair(_key(zone, entry[_PAYLOAD]), record, found)
+        elif entry.is_awaited:
+            self._pair(_key(entry), record, found)
         else:
             found.append(record)
+
+    def _count_foreign(self, group: int) -> None:
+        self.foreign += 1
+        now = time.monotonic()
+        if now >= self._foreign_log_due:
+            self._foreign_log_due = now + FOREIGN_LOG_SECONDS
+            entries, self._foreign_logged = self.foreign - self._foreign_logged, self.foreign
+            cure = "a log rule that is not Bulkhead's names this group: give it another one"
+            self._log(
+                "warning", "flow_log_foreign", {"group": group, "entries": entries, "cure": cure}
+            )
 
     def _pair(self, key: bytes, half: FlowRecord | int, found: list[FlowRecord]) -> None:
         """Put a record and a staged word together; either may come first, since the kernel empties
@@ -142,11 +209,12 @@ class FlowLog:
             self._lost += (sequence - self._expected) & 0xFFFFFFFF
         self._expected = (sequence + 1) & 0xFFFFFFFF
 
-    def _record(self, zone: int, word: int, entry: dict[int, memoryview]) -> FlowRecord | None:
-        vrf, parts = self._vrf_of(zone), flow(entry[_PAYLOAD])
+    def _record(self, entry: LogEntry) -> FlowRecord | None:
+        vrf, parts = self._vrf_of(entry.zone), flow(entry.payload)
         if vrf is None or parts is None:
             return None
-        return FlowRecord(_when(entry), vrf, *parts, word, None)
+        at = time.time() if entry.at is None else entry.at
+        return FlowRecord(at, vrf, *parts, entry.word, None)
 
     def _overdue(self, now: float) -> list[FlowRecord]:
         """Records whose staged word was lost; a word whose record was lost goes as well."""
@@ -166,19 +234,22 @@ class FlowLog:
             self._tell(found, lost)
 
 
-def _key(zone: int, payload: memoryview) -> bytes:
-    return zone.to_bytes(2) + payload.tobytes()
+def _key(entry: LogEntry) -> bytes:
+    return entry.zone.to_bytes(2) + entry.payload.tobytes()
 
 
-def _when(entry: dict[int, memoryview]) -> float:
-    if _TIMESTAMP not in entry:
-        return time.time()
-    seconds, micros = _STAMP.unpack(entry[_TIMESTAMP])
-    return int(seconds) + int(micros) / 1e6
-
-
-def _open(room: int) -> nl.NetlinkSocket:
+def _bound(room: int) -> nl.NetlinkSocket:
+    """Return a socket that has both groups. Raises OSError where another process has one."""
     opened = nl.NetlinkSocket(NETLINK_NETFILTER)
+    try:
+        _bind(opened, room)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def _bind(opened: nl.NetlinkSocket, room: int) -> None:
     opened.resize(socket.SO_RCVBUF, nl.SO_RCVBUFFORCE, room)
     for group in (FLOW_GROUP, STAGED_GROUP):
         command = nl.attribute(_COMMAND, bytes((_BIND,)))
@@ -191,7 +262,6 @@ def _open(room: int) -> nl.NetlinkSocket:
             + nl.attribute(_TIMEOUT, struct.pack(">I", FLUSH_TICKS))
             + nl.attribute(_FLAGS, struct.pack(">H", _NUMBERED)),
         )
-    return opened
 
 
 def _configure(opened: nl.NetlinkSocket, group: int, attributes: bytes) -> None:

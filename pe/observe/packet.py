@@ -26,7 +26,7 @@ def flow(packet: memoryview) -> Flow | None:
         source: IPAddress = IPv4Address(bytes(packet[12:16]))
         destination: IPAddress = IPv4Address(bytes(packet[16:20]))
         start, protocol = (packet[0] & 15) * 4, packet[9]
-    elif len(packet) < 40:
+    elif packet[0] >> 4 != 6 or len(packet) < 40:
         return None
     else:
         source, destination = IPv6Address(bytes(packet[8:24])), IPv6Address(bytes(packet[24:40]))

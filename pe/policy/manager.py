@@ -78,7 +78,10 @@ class PolicyMapManager:
         with contextlib.suppress(OSError):  # else flows have no packets and bytes
             sysctl.write("netfilter/nf_conntrack_acct", "1")
         self._nft, self._ports = SegmentSocket(), PortReader()
-        self._tracking, self._flows = Tracking(), FlowLog(self._vrf_of_zone, self._flow_room)
+        self._tracking, self._flows = (
+            Tracking(),
+            FlowLog(self._vrf_of_zone, self._log, self._flow_room),
+        )
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -153,6 +156,11 @@ class PolicyMapManager:
     def counters(self) -> dict[str, int]:
         """Packets of each counter, such as ``judged_10`` (the zone's number)."""
         return self._nft.counters()
+
+    @property
+    def flow_log(self) -> FlowLog:
+        """The reader of new flows."""
+        return self._flows
 
     def vrfs_by_zone(self) -> dict[int, str]:
         """The VRFs under policy by their conntrack zones."""

@@ -28,6 +28,9 @@ def api_counters(tally: RpcMetrics) -> Iterator[CounterView]:
 def segment_counters(segments: Segmentation) -> Iterator[CounterView]:
     """Of microsegmentation: telemetry that was lost, and what policies judged, a VRF each."""
     yield CounterView(name="flow_telemetry_lost", value=segments.conductor.book.lost)
+    flows = segments.keeper.flow_log
+    yield CounterView(name="flow_log_failures", value=flows.failures)
+    yield CounterView(name="flow_log_foreign", value=flows.foreign)
     yield CounterView(name="segment_drift_repaired", value=segments.keeper.repairs)
     yield from judged(segments.keeper.counters(), segments.keeper.vrfs_by_zone())
 

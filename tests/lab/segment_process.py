@@ -1,7 +1,7 @@
 """An agent and a keeper of verdict tables in a process of their own, in a node's namespace.
 
-As ``agent_process``, with methods of the keeper after ``segment.``; ``flows`` gives what was told
-of new flows since the last call, and how many were lost.
+As ``agent_process``, with methods of the keeper after ``segment.``; ``flows`` gives the records of
+new flows since the last call, and how many were lost; ``flow_log`` the state of their reader.
 """
 
 import asyncio
@@ -52,8 +52,12 @@ class Served:
         self.records, self.lost = [], 0
         return taken
 
+    def flow_log(self) -> tuple[str, int, int]:
+        log = self.segment.flow_log
+        return log.problem, log.failures, log.foreign
+
     async def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
-        if method in ("start", "flows"):
+        if method in ("start", "flows", "flow_log"):
             result = getattr(self, method)()
         else:
             owner = self.segment if method.startswith("segment.") else self.agent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,10 @@ class Told:
     def __init__(self) -> None:
         self.records: list[FlowRecord] = []
         self.lost = 0
-        self.log = FlowLog({10: "red"}.get)
+        self.lines: list[tuple[str, dict[str, str | int]]] = []
+        self.log = FlowLog(
+            {10: "red"}.get, lambda _level, event, fields: self.lines.append((event, fields))
+        )
         self.log._tell = self._take  # without a socket there is nothing to watch
 
     def _take(self, records: Sequence[FlowRecord], lost: int) -> None:
@@ -126,3 +130,62 @@ def test_without_its_staged_half_a_record_is_told_late(monkeypatch: pytest.Monke
     monkeypatch.setattr("pe.observe.flow_log.PATIENCE_SECONDS", -1.0)
     told.log.flush()
     assert [record.staged for record in told.records] == [None]
+
+
+def _foreign(seq: int | None = 1, group: int = FLOW_GROUP, **attributes: bytes) -> bytes:
+    numbers = {"prefix": 10, "mark": 2, "payload": 9, "stamp": 3}
+    body = b"".join(nl.attribute(numbers[name], value) for name, value in attributes.items())
+    if seq is not None:
+        body += nl.attribute(12, seq.to_bytes(4, "big"))
+    return struct.pack(">BBH", 2, 0, group) + body
+
+
+OURS: dict[str, Any] = {"prefix": b"10\0", "payload": _four(6, PORTS)}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        _foreign(prefix=b"dropped: \0", payload=_four(6, PORTS)),
+        _foreign(prefix=b"\0", payload=_four(6, PORTS)),
+        _foreign(payload=_four(6, PORTS)),
+        _foreign(prefix=b"10\0"),
+        _foreign(prefix="\u0661\u0660\0".encode(), payload=_four(6, PORTS)),
+        _foreign(prefix=b"\xff\xfe\0", payload=_four(6, PORTS)),
+        _foreign(prefix=b"99999\0", payload=_four(6, PORTS)),
+        _foreign(prefix=b"1" * 120 + b"\0", payload=_four(6, PORTS)),
+        _foreign(**OURS, mark=b"\1\2"),
+        _foreign(None, group=7, **OURS),
+        _foreign(group=STAGED_GROUP, prefix=b"+\0", payload=_four(6, PORTS)),
+        b"\2\0",
+        b"",
+    ],
+)  # fmt: skip
+def test_a_foreign_entry_is_counted_and_the_rest_of_the_buffer_is_read(entry: bytes) -> None:
+    told, packet = Told(), _four(6, PORTS)
+    told.feed(_entry(0, 64, packet), entry, _entry(2, 65, packet))
+    assert [record.enforced for record in told.records] == [64, 65]
+    assert told.log.foreign == 1
+    (line,) = told.lines
+    assert line[0] == "flow_log_foreign"
+    assert line[1]["entries"] == 1
+
+
+def test_the_control_is_no_foreign_entry() -> None:
+    told = Told()
+    told.feed(_foreign(0, **OURS), _foreign(1, stamp=b"short", **OURS))
+    assert (len(told.records), told.log.foreign, told.lines) == (2, 0, [])
+
+
+def test_foreign_entries_use_up_sequence_numbers_and_are_no_losses() -> None:
+    told, packet = Told(), _four(6, PORTS)
+    foreign = _foreign(8, prefix=b"other\0", payload=packet)
+    told.feed(_entry(7, 64, packet), foreign, _entry(9, 64, packet))
+    assert (len(told.records), told.lost) == (2, 0)
+
+
+def test_many_foreign_entries_make_one_line() -> None:
+    told = Told()
+    for seq in range(1000):
+        told.feed(_foreign(seq, prefix=b"other\0", payload=_four(6, PORTS)))
+    assert (told.log.foreign, len(told.lines)) == (1000, 1)

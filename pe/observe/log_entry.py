@@ -1,0 +1,69 @@
+"""Read one entry of the kernel's packet log (nfnetlink_log), if it is one of Bulkhead's. Pure.
+
+Any rule of the machine may log into any group, with any prefix and without some attributes. What
+does not have the form that our own rules give it is foreign, and not an error.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from pe.netlink import codec as nl
+from pe.policy.logging import AWAITED, FLOW_GROUP, STAGED_GROUP
+
+_MARK, _TIMESTAMP, _PAYLOAD, _PREFIX, _SEQUENCE = 2, 3, 9, 10, 12
+_HEADER = struct.Struct(">BBH")
+_STAMP = struct.Struct(">QQ")
+_LAST_ZONE = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An entry of our rules. ``at`` is Unix time, None where the kernel gave none."""
+
+    zone: int
+    is_staged: bool
+    is_awaited: bool
+    """Another entry with the staged verdict belongs to this one."""
+    word: int
+    payload: memoryview
+    at: float | None
+
+
+def group_of(body: memoryview) -> int:
+    """Return the group of a packet message; -1 where it is too short to have one."""
+    return int(_HEADER.unpack_from(body)[2]) if len(body) >= _HEADER.size else -1
+
+
+def sequence_of(entry: dict[int, memoryview]) -> int | None:
+    """Return the number of the entry within its group, None where it has none."""
+    return _number(entry.get(_SEQUENCE), 4)
+
+
+def read(group: int, entry: dict[int, memoryview]) -> LogEntry | None:
+    """Read the attributes of an entry; None for one that no rule of ours made."""
+    payload, mark = entry.get(_PAYLOAD), entry.get(_MARK)
+    prefix = nl.text(entry.get(_PREFIX, memoryview(b"")))
+    awaited = prefix.endswith(AWAITED)
+    digits = prefix.removesuffix(AWAITED)
+    if group not in (FLOW_GROUP, STAGED_GROUP) or payload is None:
+        return None
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 5):
+        return None
+    word, zone = 0 if mark is None else _number(mark, 4), int(digits)
+    if word is None or zone > _LAST_ZONE:
+        return None
+    return LogEntry(zone, group == STAGED_GROUP, awaited, word, payload, _when(entry))
+
+
+def _number(value: memoryview | None, width: int) -> int | None:
+    return int.from_bytes(value, "big") if value is not None and len(value) == width else None
+
+
+def _when(entry: dict[int, memoryview]) -> float | None:
+    stamp = entry.get(_TIMESTAMP)
+    if stamp is None or len(stamp) != _STAMP.size:
+        return None
+    seconds, micros = _STAMP.unpack(stamp)
+    return int(seconds) + int(micros) / 1e6
