@@ -1,4 +1,4 @@
-"""Path attributes of the model <-> what travels between the node and the child."""
+"""Path attributes of the model <-> what travels between the node and the worker."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class AttributeReader:
     def read(self, raw: msgspec.Raw) -> Attributes:
         """The attributes of a report; equal text gives the very same object.
 
-        ValueError (msgspec's errors are such) or OverflowError if it is not what a child writes.
+        ValueError (msgspec's errors are such) or OverflowError if it is not what a worker writes.
         """
         text = bytes(raw)
         known = self._known.get(text)
@@ -85,7 +85,7 @@ def _administered(octets: bytes, kind: type[Administered]) -> Administered:
 
 
 def to_wire(attributes: Attributes) -> PathAttributes:
-    """What the child is to send; ValueError for an extended community that is not 0x and 16 digits.
+    """Return what the worker sends; ValueError for an extended community not of 16 digits.
 
     The AS_PATH is sent as it is; an empty one becomes our own AS on an external session.
     """

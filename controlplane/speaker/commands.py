@@ -1,4 +1,4 @@
-"""The control plane's actions -> lines for the child, made only when the pipe takes them."""
+"""The control plane's actions -> lines for the worker, made only when the pipe takes them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 
 class CommandQueue:
-    """What waits for one child, oldest first; bounded by ``limit`` routes.
+    """What waits for one worker, oldest first; bounded by ``limit`` routes.
 
     Each action is kept with the number of the session that it was meant for, so that what was said
     to a session that is over never reaches the next one.

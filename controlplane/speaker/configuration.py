@@ -1,14 +1,12 @@
-"""The sessions of one child, as ExaBGP's configuration text."""
+"""The sessions of one worker, as ExaBGP's configuration text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address
 
-import msgspec
-
 from controlplane.model.intent import PeerIntent
-from controlplane.speaker.wire import WorkerConfiguration
+from controlplane.speaker.wire import Configure
 
 GTSM_TTL = 255
 MOST_RESTART_TIME = 4095
@@ -34,15 +32,15 @@ def render(
     restart_time: int,
     device: str,
     listen_port: int,
-) -> bytes:
-    """What the child reads from its memory file, secrets included.
+) -> Configure:
+    """Return the command that gives a worker its sessions, MD5 keys included.
 
     ``device`` is the VRF's, "" for the core; ``restart_time`` in seconds, 0 for none.
     """
     ordered = sorted(peers, key=lambda p: str(p.peer.address))
     neighbors = [_neighbor(p, router_id, restart_time, device, listen_port) for p in ordered]
     keys = {str(p.peer.address): p.md5 for p in ordered if p.md5}
-    return msgspec.json.encode(WorkerConfiguration(_PROCESS + "".join(neighbors), keys))
+    return Configure(_PROCESS + "".join(neighbors), keys)
 
 
 def _neighbor(

@@ -1,4 +1,4 @@
-"""Starting a child: unprivileged, with nothing but the right to bind port 179, tied to our life."""
+"""Start a worker: unprivileged, with no right but to bind port 179, ended when the node ends."""
 
 from __future__ import annotations
 
@@ -18,29 +18,25 @@ MODULE = "controlplane.speaker.worker"
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A running child and our ends of its pipes; ``configuration`` is the memory file."""
+    """A running worker and the node's ends of its pipes."""
 
     process: subprocess.Popen[bytes]
     commands: int
     reports: int
     errors: int
-    configuration: int
 
     def close(self) -> None:
-        """Close our ends."""
-        for descriptor in (self.commands, self.reports, self.errors, self.configuration):
+        """Close the node's ends."""
+        for descriptor in (self.commands, self.reports, self.errors):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 
 
-def launch(configuration: bytes, *, user: str, device: str, run_dir: Path) -> Launched:
-    """Start a child with this configuration; OSError if that fails."""
-    memory = os.memfd_create("speaker", os.MFD_CLOEXEC)
-    write_configuration(memory, configuration)
+def launch(*, user: str, device: str, run_dir: Path) -> Launched:
+    """Start a worker, which waits for its configuration; OSError if that fails."""
     with contextlib.ExitStack() as undo:
-        undo.callback(os.close, memory)
         commands, reports, errors = (_pipe(undo) for _ in range(3))
-        inherited = (commands[0], reports[1], memory)
+        inherited = (commands[0], reports[1])
         process = subprocess.Popen(
             command_line(user, inherited, device),
             stdin=subprocess.DEVNULL,
@@ -56,13 +52,7 @@ def launch(configuration: bytes, *, user: str, device: str, run_dir: Path) -> La
         os.close(descriptor)
     for descriptor in (commands[1], reports[0], errors[0]):
         os.set_blocking(descriptor, False)
-    return Launched(process, commands[1], reports[0], errors[0], memory)
-
-
-def write_configuration(memory: int, configuration: bytes) -> None:
-    """Replace what the memory file holds."""
-    os.ftruncate(memory, 0)
-    os.pwrite(memory, configuration, 0)
+    return Launched(process, commands[1], reports[0], errors[0])
 
 
 def _pipe(undo: contextlib.ExitStack) -> tuple[int, int]:
@@ -76,13 +66,13 @@ def _pipe(undo: contextlib.ExitStack) -> tuple[int, int]:
 
 
 def command_line(user: str, inherited: tuple[int, ...], device: str) -> list[str]:
-    """The child's arguments; no secret is among them."""
-    child = [sys.executable, "-P", "-m", MODULE, str(os.getpid()), *map(str, inherited)]
-    return [*_unprivileged(user), *child, *([device] if device else [])]
+    """Return the worker's arguments; no secret is among them."""
+    worker = [sys.executable, "-P", "-m", MODULE, str(os.getpid()), *map(str, inherited)]
+    return [*_unprivileged(user), *worker, *([device] if device else [])]
 
 
 def _unprivileged(user: str) -> Iterator[str]:
-    """setpriv (util-linux) in front, where we are root; as we are, where not."""
+    """Yield setpriv (util-linux) and its options where the node is root; nothing where not."""
     if os.geteuid() != 0:
         return
     if shutil.which("setpriv") is None:
@@ -99,7 +89,7 @@ def _group(user: str) -> int:
 
 
 def environment(user: str) -> dict[str, str]:
-    """All of the child's environment: nothing of ours, and none of ExaBGP's files or pipes."""
+    """Return the worker's whole environment: nothing of the node's, no files of ExaBGP's."""
     settings = {
         "api.cli": "false",
         "api.ack": "false",

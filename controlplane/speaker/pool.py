@@ -1,4 +1,4 @@
-"""All children of the node: what the rest of the node sees of BGP."""
+"""All workers of the node: what the rest of the node sees of BGP."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ QUEUE_LIMIT = 2_000_000
 
 
 class SpeakerPool:
-    """BGP sessions, kept in one child process per VRF and one for the core.
+    """BGP sessions, kept in one worker process per VRF and one for the core.
 
     Lives in the node's asyncio loop and never blocks it. ``emit`` is given events in their order;
     ``log`` a level, an event name in snake_case, and fields without secrets.
 
     ``restart_time`` (seconds) is offered for graceful restart, 0 for none. ``device_of`` gives the
     VRF device for a VRF's name (None: sessions are bound to no device at all). ``clock`` counts
-    seconds. ``queue_limit`` bounds the routes that wait for one child; ``is_full`` says of a VRF
-    that so many of its events wait that its child is not read from for now.
+    seconds. ``queue_limit`` bounds the routes that wait for one worker; ``is_full`` says of a VRF
+    that so many of its events wait that its worker is not read from for now.
     """
 
     def __init__(
@@ -106,11 +106,11 @@ class SpeakerPool:
         )
 
     def restarts(self) -> dict[str, int]:
-        """How often the child of each VRF ("" is the core) was lost."""
+        """How often the worker of each VRF ("" is the core) was lost."""
         return {vrf: process.restarts for vrf, process in self._processes.items()}
 
     async def stop(self) -> None:
-        """End all children, without NOTIFICATION: peers with graceful restart keep our routes."""
+        """End all workers, without NOTIFICATION: peers with graceful restart keep our routes."""
         processes, self._processes = list(self._processes.values()), {}
         await asyncio.gather(*(process.stop() for process in processes), *self._stopping)
 

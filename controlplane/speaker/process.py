@@ -1,10 +1,11 @@
-"""One ExaBGP child in the node's loop: started, read, written to, missed, started again."""
+"""One ExaBGP worker in the node's loop: started, read, written to, and started again if it dies."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import subprocess
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -15,7 +16,7 @@ from controlplane.model.intent import PeerIntent
 from controlplane.speaker import wire
 from controlplane.speaker.commands import Action, CommandQueue
 from controlplane.speaker.configuration import render
-from controlplane.speaker.launch import Launched, launch, write_configuration
+from controlplane.speaker.launch import Launched, launch
 from controlplane.speaker.lines import LineSplitter
 from controlplane.speaker.reports import Log, ReportReader
 from controlplane.speaker.session import Session
@@ -25,15 +26,17 @@ WRITE_SIZE = 1 << 16
 FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
 STABLE_AFTER = 60.0
 KILL_AFTER = 2.0
+REAP_SECONDS = 0.01
 LAST_WORDS = 2000
 FLUSH_TURNS, FLUSH_SECONDS = 10, 0.2
 CEASE_OUT_OF_RESOURCES = 8
 PAUSE_SECONDS = 0.02
+CURE = "install the ExaBGP release that this version of Bulkhead is made for, then pe reload"
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakerSettings:
-    """What all children share. ``device_of`` gives the VRF device of a VRF's name."""
+    """What all workers share. ``device_of`` gives the VRF device of a VRF's name."""
 
     run_dir: Path
     user: str
@@ -49,7 +52,7 @@ class SpeakerSettings:
 
 
 class SpeakerProcess:
-    """The child of one VRF, or of the core (``vrf`` empty)."""
+    """The worker of one VRF, or of the core (``vrf`` empty)."""
 
     def __init__(self, vrf: str, around: SpeakerSettings) -> None:
         self.vrf = vrf
@@ -57,8 +60,8 @@ class SpeakerProcess:
         self._around = around
         self._queue = CommandQueue(around.queue_limit)
         self._pending = b""
-        self._applied = b""
-        self._child: Launched | None = None
+        self._applied: wire.Configure | None = None
+        self._worker: Launched | None = None
         self._splitter = LineSplitter()
         self._reader = ReportReader(self.sessions, self._log, around.clock)
         self._writing = False
@@ -72,7 +75,7 @@ class SpeakerProcess:
     # What the pool asks
 
     def configure(self, peers: tuple[PeerIntent, ...]) -> None:
-        """The sessions of this VRF, all of them; those that stay as they are do not notice."""
+        """Have exactly these sessions; those that stay as they are do not notice."""
         wanted = {str(peer.peer.address): peer for peer in peers}
         changed = {a: p for a, p in wanted.items() if self._intent(a) != p}
         gone = [address for address in self.sessions if address not in wanted]
@@ -84,7 +87,7 @@ class SpeakerProcess:
             session = self.sessions.get(address)
             if session is None:
                 session = self.sessions[address] = Session(intent, now)
-            session.intent, session.running = intent, self._child is not None
+            session.intent, session.running = intent, self._worker is not None
         self._apply()
 
     def perform(self, action: Action) -> None:
@@ -100,26 +103,26 @@ class SpeakerProcess:
         self._want_to_write()
 
     async def stop(self) -> None:
-        """End the child: no NOTIFICATION is sent, so peers that can will keep our routes."""
+        """End the worker: no NOTIFICATION is sent, so peers that can will keep our routes."""
         if self._timer is not None:
             self._timer.cancel()
-        child, self._child = self._child, None
-        if child is None:
+        worker, self._worker = self._worker, None
+        if worker is None:
             return
-        self._leave_loop(child)
-        child.process.terminate()
+        self._leave_loop(worker)
+        worker.process.terminate()
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(None, child.process.wait, KILL_AFTER)
+            await loop.run_in_executor(None, worker.process.wait, KILL_AFTER)
         except subprocess.TimeoutExpired:
-            child.process.kill()
-            await loop.run_in_executor(None, child.process.wait)
-        child.close()
+            worker.process.kill()
+            await loop.run_in_executor(None, worker.process.wait)
+        worker.close()
 
     async def flushed(self) -> None:
-        """Wait, for a moment at most, until the child has had time to act on what it was told."""
+        """Wait, for a moment at most, until the worker has had time to act on its commands."""
         for _ in range(FLUSH_TURNS):
-            if self._child is None or not (self._queue or self._pending):
+            if self._worker is None or not (self._queue or self._pending):
                 break
             await asyncio.sleep(FLUSH_SECONDS)
         await asyncio.sleep(FLUSH_SECONDS)
@@ -141,7 +144,7 @@ class SpeakerProcess:
             self._around.emit(events)
 
     def _apply(self) -> None:
-        if self._child is None:
+        if self._worker is None:
             if self._timer is None:
                 self._start()
             return
@@ -149,11 +152,10 @@ class SpeakerProcess:
         if rendered == self._applied:
             return
         self._applied = rendered
-        write_configuration(self._child.configuration, rendered)
-        self._queue.put_line(wire.Reload())
+        self._queue.put_line(rendered)
         self._want_to_write()
 
-    def _rendered(self) -> bytes:
+    def _rendered(self) -> wire.Configure:
         around = self._around
         return render(
             [session.intent for session in self.sessions.values()],
@@ -163,84 +165,111 @@ class SpeakerProcess:
             listen_port=around.listen_port,
         )
 
-    # The child's life
+    # Start and end of the worker
 
     def _start(self) -> None:
         self._timer = None
         around = self._around
-        self._applied = self._rendered()
         try:
-            child = launch(
-                self._applied,
-                user=around.user,
-                device=around.device_of(self.vrf),
-                run_dir=around.run_dir,
-            )
+            device = around.device_of(self.vrf)
+            worker = launch(user=around.user, device=device, run_dir=around.run_dir)
         except (OSError, KeyError) as error:
             self._log("error", "speaker_start_failed", {"reason": str(error)})
             self._start_later()
             return
-        self._child, self._started = child, around.clock()
+        self._worker, self._started = worker, around.clock()
         self._splitter, self._last_words = LineSplitter(), ""
         for session in self.sessions.values():
             session.running = True
+        self._applied = self._rendered()
+        self._queue.put_line(self._applied)
         loop = asyncio.get_running_loop()
-        loop.add_reader(child.reports, self._readable)
-        loop.add_reader(child.errors, self._complained)
-        self._log("info", "speaker_started", {"pid": child.process.pid})
+        loop.add_reader(worker.reports, self._guarded, self._readable)
+        loop.add_reader(worker.errors, self._guarded, self._complained)
+        self._want_to_write()
+        self._log("info", "speaker_started", {"pid": worker.process.pid})
 
     def _start_later(self) -> None:
         delay, self._delay = self._delay, min(self._delay * 2, LONGEST_DELAY)
         self._timer = asyncio.get_running_loop().call_later(delay, self._start)
 
-    def _died(self) -> None:
-        child, self._child = self._child, None
-        if child is None:
+    def _guarded(self, callback: Callable[[], None]) -> None:
+        """Run a callback of the loop; where it raises, the worker is started anew.
+
+        What was read by then is lost, so the sessions cannot go on as if nothing had happened.
+        """
+        try:
+            callback()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            self._log("error", "speaker_callback_failed", {"reason": reason, "at": at(error)})
+            self._died(reason)
+
+    def _died(self, reason: str = "") -> None:
+        worker, self._worker = self._worker, None
+        if worker is None:
             return
-        self._leave_loop(child)
-        self._read_errors(child.errors)
-        child.process.kill()
-        status = child.process.wait()
-        child.close()
+        self._leave_loop(worker)
+        self._read_errors(worker.errors)
+        worker.process.kill()
+        worker.close()
         self._queue = CommandQueue(self._around.queue_limit)
         self._pending = b""
         self.restarts += 1
-        reason = self._last_words.strip().rpartition("\n")[2][:200] or f"exit status {status}"
+        last = self._last_words.strip().rpartition("\n")[2][:200]
+        reason = self._reader.unusable or reason or last or "the process ended"
         now = self._around.clock()
-        for session in self.sessions.values():
-            session.go_down("speaker lost", now)
+        for address, session in self.sessions.items():
+            session.go_down(wire.Down(address, "ended", text=f"speaker lost: {reason}"), now)
             session.running = False
         if now - self._started >= STABLE_AFTER:
             self._delay = FIRST_DELAY
-        self._log("error", "speaker_lost", {"reason": reason, "status": status})
+        self._reap(worker.process, reason)
         self._around.emit([SpeakerLost(self.vrf, reason)])
-        if self.sessions:
+
+    def _reap(self, process: subprocess.Popen[bytes], reason: str) -> None:
+        """Collect the exit status without waiting for it, then start again.
+
+        A worker that does not fit its ExaBGP would not fit it the next time: it is started again
+        with the next configuration only.
+        """
+        status = process.poll()
+        if status is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(REAP_SECONDS, self._reap, process, reason)
+            return
+        self._timer = None
+        self._log("error", "speaker_exited", {"reason": reason, "status": status})
+        if self._reader.unusable:
+            self._reader.unusable = ""
+            self._log("error", "speaker_unusable", {"reason": reason, "cure": CURE})
+        elif self.sessions:
             self._start_later()
 
-    def _leave_loop(self, child: Launched) -> None:
+    def _leave_loop(self, worker: Launched) -> None:
         loop = asyncio.get_running_loop()
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
-        loop.remove_reader(child.reports)
-        loop.remove_reader(child.errors)
+        loop.remove_reader(worker.reports)
+        loop.remove_reader(worker.errors)
         if self._writing:
-            loop.remove_writer(child.commands)
+            loop.remove_writer(worker.commands)
             self._writing = False
 
     # Reading
 
     def _readable(self) -> None:
-        if self._child is None:
+        if self._worker is None:
             return
         if self._around.is_full(self.vrf):
-            # The child has to wait with its reports, and through TCP its peers do.
+            # The worker has to wait with its reports, and through TCP its peers do.
             loop = asyncio.get_running_loop()
-            loop.remove_reader(self._child.reports)
+            loop.remove_reader(self._worker.reports)
             self._pause = loop.call_later(PAUSE_SECONDS, self._read_again)
             return
         try:
-            data = os.read(self._child.reports, READ_SIZE)
+            data = os.read(self._worker.reports, READ_SIZE)
         except BlockingIOError:
             return
         if not data:
@@ -252,13 +281,14 @@ class SpeakerProcess:
 
     def _read_again(self) -> None:
         self._pause = None
-        if self._child is not None:
-            asyncio.get_running_loop().add_reader(self._child.reports, self._readable)
+        if self._worker is not None:
+            loop = asyncio.get_running_loop()
+            loop.add_reader(self._worker.reports, self._guarded, self._readable)
 
     def _complained(self) -> None:
-        """Not ExaBGP's log, which comes as reports, but what Python says when it crashes."""
-        if self._child is not None and not self._read_errors(self._child.errors):
-            asyncio.get_running_loop().remove_reader(self._child.errors)
+        """Read not ExaBGP's log, which comes as reports, but what Python says when it crashes."""
+        if self._worker is not None and not self._read_errors(self._worker.errors):
+            asyncio.get_running_loop().remove_reader(self._worker.errors)
 
     def _read_errors(self, descriptor: int) -> bool:
         try:
@@ -271,25 +301,26 @@ class SpeakerProcess:
     # Writing
 
     def _want_to_write(self) -> None:
-        if not self._writing and self._child is not None:
+        if not self._writing and self._worker is not None:
             self._writing = True
-            asyncio.get_running_loop().add_writer(self._child.commands, self._writable)
+            loop = asyncio.get_running_loop()
+            loop.add_writer(self._worker.commands, self._guarded, self._writable)
 
     def _writable(self) -> None:
-        if self._child is None:
+        if self._worker is None:
             return
         try:
             if not self._pending:
                 self._pending = self._queue.take(WRITE_SIZE)
                 self._report_problems()
-            self._pending = self._pending[os.write(self._child.commands, self._pending) :]
+            self._pending = self._pending[os.write(self._worker.commands, self._pending) :]
         except BlockingIOError:
             return
         except BrokenPipeError:
-            # The other pipe's end tells the same; what is left of its lines is read first.
+            # The end of the other pipe says the same; what is left of its lines is read first.
             self._pending, self._queue = b"", CommandQueue(self._around.queue_limit)
         if not self._pending and not self._queue:
-            asyncio.get_running_loop().remove_writer(self._child.commands)
+            asyncio.get_running_loop().remove_writer(self._worker.commands)
             self._writing = False
 
     def _report_problems(self) -> None:
@@ -298,7 +329,7 @@ class SpeakerProcess:
         self._queue.problems.clear()
 
     def _overflow(self, address: str, session: Session) -> None:
-        """More waits than we want to hold: start this session over rather than lose a piece."""
+        """Start a session over, of which more waits than the queue takes: no piece may be lost."""
         dropped = self._queue.drop(address)
         self._log("error", "speaker_queue_full", {"peer": address, "routes": dropped})
         self._queue.put_line(wire.Teardown(address, session.number, CEASE_OUT_OF_RESOURCES))
@@ -307,3 +338,9 @@ class SpeakerProcess:
 
     def _log(self, level: str, event: str, fields: dict[str, str | int]) -> None:
         self._around.log(level, event, {"vrf": self.vrf, **fields})
+
+
+def at(error: Exception) -> str:
+    """Return the file and line that an exception came from."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"

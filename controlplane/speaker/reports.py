@@ -1,4 +1,4 @@
-"""The child's lines -> events. What a line says is not trusted: a bad one is counted, not fatal."""
+"""The worker's lines -> events. They are not trusted: a malformed one is counted, not fatal."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from controlplane.model.prefix import Family, IPAddress, parse_address
 from controlplane.speaker import wire
 from controlplane.speaker.attributes import AttributeReader
 from controlplane.speaker.nlri import family_numbers, unpack_nlri
+from controlplane.speaker.rate_limit import LOG_BURST, LOGS_PER_SECOND, RateLimit
 from controlplane.speaker.session import Session
-from controlplane.speaker.throttle import LOG_LINES, LOG_SECONDS, Throttle
 
 Log = Callable[[str, str, dict[str, str | int]], None]
 
@@ -32,7 +32,7 @@ _FAMILIES = {family.value: family for family in Family}
 
 
 class ReportReader:
-    """Reads lines for one child, whose sessions it brings up to date.
+    """Reads the lines of one worker, whose sessions it brings up to date.
 
     ``sessions`` is by the peer's address as text, and may change between calls.
     """
@@ -43,14 +43,16 @@ class ReportReader:
         self._clock = clock
         self._decode = msgspec.json.Decoder(wire.Report).decode
         self._attributes = AttributeReader()
-        self._throttle = Throttle(LOG_LINES, LOG_SECONDS, clock)
+        self._limit = RateLimit(LOG_BURST, LOGS_PER_SECOND, clock)
         self.malformed = 0
         self.refused = 0
+        self.unusable = ""
+        """Why the worker cannot run at all; "" as long as it has not said so."""
 
     @property
     def withheld(self) -> int:
         """Log lines that were not written because there were too many."""
-        return self._throttle.withheld
+        return self._limit.withheld
 
     def read(self, lines: Iterable[bytes]) -> list[Event]:
         """The events that these lines tell, in their order."""
@@ -66,14 +68,18 @@ class ReportReader:
     def _line(self, line: bytes, events: list[Event]) -> None:
         report = self._decode(line)
         if isinstance(report, wire.LogLine):
-            text = self._redacted(report.text)
-            self._say(report.level, "exabgp", {"text": text}, report.missed)
+            self._log_line(report)
+            return
+        if isinstance(report, wire.Unusable):
+            self.unusable = report.reason
             return
         session = self._sessions.get(report.peer)
         if isinstance(report, wire.Refused):
             self.refused += 1
             self._say("error", "command_refused", {"peer": report.peer, "reason": report.reason})
         elif isinstance(report, wire.Malformed):
+            if session is not None:
+                session.malformed += 1 + report.missed
             self._say("warning", "update_malformed", told(report), report.missed)
         elif session is not None:
             self._for_session(session, report, events)
@@ -87,7 +93,7 @@ class ReportReader:
             case wire.Up():
                 events.append(session.come_up(report, self._clock()))
             case wire.Down():
-                down = session.go_down(report.reason, self._clock())
+                down = session.go_down(report, self._clock())
                 if down is not None:
                     events.append(down)
             case wire.EndOfRibReport() if session.established:
@@ -148,15 +154,17 @@ class ReportReader:
         """Log a line, unless there are too many of its kind about its peer; how many there were
         that nobody read is said with the next. ``missed`` were held back before they came here."""
         kind = f"{event} {fields.get('peer', '')}"
-        if self._throttle.lets(kind):
-            missed += self._throttle.missed(kind)
+        if self._limit.admits(kind):
+            missed += self._limit.missed(kind)
             self._log(level, event, {**fields, "withheld": missed} if missed else fields)
 
-    def _redacted(self, text: str) -> str:
+    def _log_line(self, report: wire.LogLine) -> None:
+        """Log a line of ExaBGP's without any session's key."""
+        text = report.text
         for session in self._sessions.values():
             if session.intent.md5:
                 text = text.replace(session.intent.md5, "***")
-        return text
+        self._say(report.level, "exabgp", {"text": text}, report.missed)
 
 
 def told(report: wire.Malformed) -> dict[str, str | int]:

@@ -8,9 +8,8 @@ from controlplane.model.events import SessionDown, SessionUp
 from controlplane.model.intent import PeerIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
-from controlplane.speaker.wire import Up
-
-LOST_TRANSPORT = "closing connection"
+from controlplane.speaker.notifications import reason
+from controlplane.speaker.wire import Down, Up
 
 
 class SessionSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +30,8 @@ class SessionSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     routes_received: int
     routes_sent: int
     established_count: int
+    malformed: int
+    """UPDATEs that RFC 7606 has dealt with, since the node began."""
 
 
 class Session:
@@ -48,7 +49,7 @@ class Session:
         self.router_id = ""
         self.established_count = 0
         self.updates_received = self.routes_received = self.routes_sent = 0
-
+        self.malformed = 0
         self.listens = False
 
     @property
@@ -57,7 +58,7 @@ class Session:
         return self.intent.peer
 
     def come_up(self, report: Up, now: float) -> SessionUp:
-        """The child reports Established; the event to tell."""
+        """Note that the session is established; the event."""
         self.established = self.listens = True
         self.number, self.since = report.session, now
         self.established_count += 1
@@ -74,19 +75,18 @@ class Session:
             route_refresh=report.route_refresh,
         )
 
-    def go_down(self, reason: str, now: float) -> SessionDown | None:
-        """A connection ended; the event if it was an established one.
+    def go_down(self, down: Down, now: float) -> SessionDown | None:
+        """Note that a connection ended; the event if it was an established one.
 
-        Graceful is the loss of the transport alone: ExaBGP names the NOTIFICATION, sent or
-        received, in every other case.
+        Graceful is the loss of the transport alone (RFC 4724 section 4.2).
         """
-        self.last_error = reason
+        self.last_error = reason(down)
         if not self.established:
             return None
         self.established = self.listens = False
         self.since = now
-        graceful = reason == LOST_TRANSPORT
-        return SessionDown(peer=self.peer, reason=reason, graceful=graceful)
+        graceful = down.cause == "lost"
+        return SessionDown(peer=self.peer, reason=self.last_error, graceful=graceful)
 
     def snapshot(self) -> SessionSnapshot:
         """The facts for the operator."""
@@ -103,6 +103,7 @@ class Session:
             routes_received=self.routes_received,
             routes_sent=self.routes_sent,
             established_count=self.established_count,
+            malformed=self.malformed,
         )
 
 

@@ -1,8 +1,8 @@
-"""What the node and its ExaBGP child say to each other: one JSON object a line, each way.
+"""The messages between the node and an ExaBGP worker: one JSON object a line, each way.
 
 Reachability travels as the packed NLRI of RFC 4271 section 4.3, RFC 8277 and RFC 4364, base64 in
-the JSON. That is a quarter of the size of spelled-out routes, loses nothing (a route distinguisher
-of type 2 with a small ASN cannot be told from type 0 once it is text), and costs the child nothing.
+the JSON. That is a quarter of the size of spelled-out routes, costs the worker nothing and loses
+nothing: as text, a route distinguisher of type 2 with a small ASN looks like one of type 0.
 """
 
 from __future__ import annotations
@@ -71,10 +71,17 @@ class Up(msgspec.Struct, tag_field="t", tag="up"):
 
 
 class Down(msgspec.Struct, tag_field="t", tag="down"):
-    """A connection ended, established or not; ``reason`` is ExaBGP's."""
+    """A connection ended, established or not.
+
+    ``cause`` is ``lost`` (the transport alone), ``sent`` or ``received`` (a NOTIFICATION, whose
+    code and subcode follow), or ``ended`` (by the worker, without one). ``text`` is for people.
+    """
 
     peer: str
-    reason: str
+    cause: Literal["lost", "sent", "received", "ended"]
+    code: int = 0
+    subcode: int = 0
+    text: str = ""
 
 
 class ConnectFailed(msgspec.Struct, tag_field="t", tag="trouble"):
@@ -116,6 +123,12 @@ class LogLine(msgspec.Struct, tag_field="t", tag="log"):
     """So many before it were not told, because there were too many."""
 
 
+class Unusable(msgspec.Struct, tag_field="t", tag="unusable"):
+    """The worker cannot run with the ExaBGP that is installed, and ends; ``reason`` says why."""
+
+    reason: str
+
+
 Report = (
     Update
     | EndOfRibReport
@@ -126,6 +139,7 @@ Report = (
     | Refused
     | Malformed
     | LogLine
+    | Unusable
 )
 
 
@@ -173,15 +187,15 @@ class Teardown(msgspec.Struct, tag_field="t", tag="teardown"):
     subcode: int
 
 
-class Reload(msgspec.Struct, tag_field="t", tag="reload"):
-    """Read the configuration again."""
+class Configure(msgspec.Struct, tag_field="t", tag="configure"):
+    """Have exactly these sessions: ExaBGP's configuration text, and the MD5 keys apart from it.
 
-
-Command = SendRoutes | SendWithdraw | SendMarker | SendRefresh | Teardown | Reload
-
-
-class WorkerConfiguration(msgspec.Struct):
-    """What the child reads from its memory file: ExaBGP's text, and the keys apart from it."""
+    The first line that a worker gets, and the whole of it each time: nothing is shared that one
+    side could change while the other reads it.
+    """
 
     text: str
     md5: dict[str, str] = {}
+
+
+Command = SendRoutes | SendWithdraw | SendMarker | SendRefresh | Teardown | Configure

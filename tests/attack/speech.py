@@ -168,14 +168,14 @@ def node_pid(net: Net) -> int:
     return pid
 
 
-def children(net: Net) -> dict[str, int]:
-    """The node's ExaBGP children by VRF, "" the core's."""
+def workers(net: Net) -> dict[str, int]:
+    """The node's ExaBGP workers by VRF, "" the core's."""
     found = {}
     for line in run_in("pe1", "ps", "-ww", "-eo", "pid,ppid,args").splitlines():
         pid, parent, *words = line.split()
         if parent == str(node_pid(net)) and "controlplane.speaker.worker" in words:
             after = words[words.index("controlplane.speaker.worker") + 1 :]
-            found[after[4] if len(after) > 4 else ""] = int(pid)
+            found[after[3] if len(after) > 3 else ""] = int(pid)
     return found
 
 

@@ -12,26 +12,26 @@ from tests.attack.speech import (
     AS,
     SECONDS,
     announce,
-    children,
     has,
     log_tail,
     memory,
     node_pid,
     withdraw,
+    workers,
 )
 
 BOUND_KB = 40_000
-"""What the node and its child may each grow by while a million routes arrive."""
+"""What the node and its worker may each grow by while a million routes arrive."""
 
 BLUE_SECONDS = 10.0
 """How soon a change of blue's is in force, whatever red does (on the lab kernel, one CPU)."""
 
 
 class Growth:
-    """The most by which the node and red's child have grown."""
+    """The most by which the node and red's worker have grown."""
 
     def __init__(self, net: Net) -> None:
-        self._pids = (node_pid(net), children(net)["red"])
+        self._pids = (node_pid(net), workers(net)["red"])
         self._before = [memory(pid) for pid in self._pids]
         self.most = [0, 0]
 

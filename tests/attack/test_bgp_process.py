@@ -12,13 +12,13 @@ from labs.attack.net import Net, circuit
 from labs.waiting import until
 from tests.attack.speech import (
     SECONDS,
-    children,
     done,
     has,
     learned,
     node_pid,
     taken,
     to_pe,
+    workers,
 )
 
 RED = circuit("red", 1)
@@ -37,9 +37,9 @@ def test_bgp_13_listeners_are_bound_to_their_vrf(net: Net) -> None:
     assert sysctl("pe1", "ipv4/tcp_l3mdev_accept") == "0"
 
 
-def test_bgp_13_the_child_may_do_nothing(net: Net) -> None:
+def test_bgp_13_the_worker_may_do_nothing(net: Net) -> None:
     """Not root, no capability but that of its port, and no way to more of them."""
-    found = children(net)
+    found = workers(net)
     assert {"", "red", "blue"} <= set(found)
     bind = 1 << 10  # CAP_NET_BIND_SERVICE
     for pid in found.values():
@@ -57,7 +57,7 @@ def test_bgp_13_the_child_may_do_nothing(net: Net) -> None:
 
 @contextmanager
 def mouth_of(pid: int) -> Iterator[object]:
-    """The pipe through which a child reports to the node: its third descriptor argument."""
+    """The pipe through which a worker reports to the node: its third descriptor argument."""
     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     at = words.index(b"controlplane.speaker.worker")
     with Path(f"/proc/{pid}/fd/{words[at + 3].decode()}").open("wb", buffering=0) as mouth:
@@ -84,18 +84,18 @@ GARBAGE = [
 ]
 
 
-def test_bgp_13_a_child_that_was_taken_over(net: Net) -> None:
-    """Red's child writes garbage, lines without end and routes of peers that are not its own:
+def test_bgp_13_a_worker_that_was_taken_over(net: Net) -> None:
+    """Red's worker writes garbage, lines without end and routes of peers that are not its own:
     the node goes on, red's session too, and nothing of it is in any VRF."""
-    pid, red_child = node_pid(net), children(net)["red"]
+    pid, red_worker = node_pid(net), workers(net)["red"]
     with to_pe() as session, to_pe("blue") as blue:
-        with mouth_of(red_child) as mouth:
+        with mouth_of(red_worker) as mouth:
             for line in GARBAGE:
                 mouth.write(b"\n" + line + b"\n")  # type: ignore[attr-defined]
         taken(net, session, "10.101.6.0/24")
         taken(net, blue, "10.101.6.0/24", vrf="blue")
         assert node_pid(net) == pid
-        assert children(net)["red"] == red_child
+        assert workers(net)["red"] == red_worker
         assert session.alive
         assert blue.alive
         assert learned(net) == {"10.101.6.0/24"}
@@ -104,29 +104,29 @@ def test_bgp_13_a_child_that_was_taken_over(net: Net) -> None:
 
 
 def test_bgp_13_control_a_line_is_read(net: Net) -> None:
-    """What the child says of its own peers does count: the pipe is the right one."""
+    """What the worker says of its own peers does count: the pipe is the right one."""
     line = b'{"t":"update","peer":"192.168.1.2","attributes":{"as_path":[[false,[65101]]]},'
     line += b'"announce":[["ipv4 unicast","192.168.1.2","GAplBw=="]]}'
     with to_pe() as session:
-        with mouth_of(children(net)["red"]) as mouth:
+        with mouth_of(workers(net)["red"]) as mouth:
             mouth.write(line + b"\n")  # type: ignore[attr-defined]
         assert until(lambda: "10.101.7.0/24" in learned(net), SECONDS)
         assert session.alive
 
 
-def test_bgp_13_a_child_that_dies_is_started_again(net: Net) -> None:
+def test_bgp_13_a_worker_that_dies_is_started_again(net: Net) -> None:
     """Its sessions come up again; those of the other VRF and the core never went down."""
     import os
     import signal
 
     with to_pe("blue") as blue, to_pe() as session:
-        old = children(net)["red"]
+        old = workers(net)["red"]
         os.kill(old, signal.SIGKILL)
         session.listen(SECONDS, lambda: session.closed)
         assert session.closed
         with to_pe() as again:
             taken(net, again, "10.101.8.0/24")
-            assert children(net)["red"] != old
+            assert workers(net)["red"] != old
         done(net, blue, "blue")
         assert blue.alive
         assert net.core_is_up()

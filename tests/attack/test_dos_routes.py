@@ -32,7 +32,7 @@ from tests.attack.streams import BLUE_SECONDS, BOUND_KB, Growth, blue_notices, p
 @both
 def test_dos_03_a_vrf_has_its_limit(net: Net, version: int) -> None:
     """Without max-prefix and with every prefix allowed, a CE fills its own VRF up to the VRF's
-    limit: memory of node, child and kernel is bounded, and blue goes on."""
+    limit: memory of node, worker and kernel is bounded, and blue goes on."""
     mark = f'      "{plan.ce(1, version)}":\n        asn: {AS}'
 
     def without_limits(text: str) -> str:

@@ -71,7 +71,7 @@ class Speaker:
         )
 
     def configure(self, *peers: PeerIntent) -> None:
-        """As the pool's, with children that are started in this speaker's namespace."""
+        """As the pool's, with workers that are started in this speaker's namespace."""
         with inside(self.namespace):
             self.pool.configure(peers)
 
@@ -87,8 +87,8 @@ class Speaker:
         """Wait for a session."""
         await self.sees(SessionUp, vrf)
 
-    def child(self, vrf: str) -> int:
-        """The process id of a VRF's child."""
+    def worker(self, vrf: str) -> int:
+        """The process id of a VRF's worker."""
         started = [f["pid"] for _, e, f in self.log if e == "speaker_started" and f["vrf"] == vrf]
         return int(started[-1])
 

@@ -157,7 +157,7 @@ def test_a_reset_is_a_cease_and_says_nothing_to_the_next_session() -> None:
             await two.sees(SessionUp, count=2)
             down = [e for e in two.events if isinstance(e, SessionDown)]
             assert [(e.reason, e.graceful) for e in down] == [
-                ("notification received (6,4)", False)
+                ("NOTIFICATION received: Cease, Administrative Reset (6,4)", False)
             ]
             await asyncio.sleep(1)
             assert two.told(RoutesReceived) == []
@@ -212,14 +212,17 @@ def test_the_last_one_gone_is_ended_with_peer_deconfigured() -> None:
     async def scenario() -> None:
         async with pair() as (one, two):
             await joined(one, two)
-            child = one.child("")
+            worker = one.worker("")
             one.configure()
             assert [type(e) for e in one.events] == [SessionUp, SessionDown]
             await two.sees(SessionDown)
             (down,) = two.told(SessionDown)
             assert isinstance(down, SessionDown)
-            assert (down.reason, down.graceful) == ("notification received (6,3)", False)
-            await eventually(lambda: not alive(child), "the child ends")
+            assert (down.reason, down.graceful) == (
+                "NOTIFICATION received: Cease, Peer De-configured (6,3)",
+                False,
+            )
+            await eventually(lambda: not alive(worker), "the worker ends")
 
     run(scenario)
 
@@ -240,12 +243,12 @@ def test_stopping_is_silent_so_that_a_peer_may_keep_our_routes() -> None:
     run(scenario)
 
 
-def test_a_child_that_is_killed_comes_back_and_so_does_the_session() -> None:
+def test_a_worker_that_is_killed_comes_back_and_so_does_the_session() -> None:
     async def scenario() -> None:
         async with pair() as (one, two):
             await joined(one, two)
             for time in (1, 2):
-                os.kill(one.child(""), signal.SIGKILL)
+                os.kill(one.worker(""), signal.SIGKILL)
                 await one.sees(SpeakerLost, count=time)
                 await one.sees(SessionUp, count=time + 1)
             assert one.told(SessionDown) == []
@@ -269,14 +272,14 @@ def test_more_than_the_queue_holds_restarts_the_session_instead_of_the_node() ->
     run(scenario)
 
 
-def test_children_die_with_a_node_that_is_killed() -> None:
+def test_workers_die_with_a_node_that_is_killed() -> None:
     script = (
         "import asyncio, sys\n"
         "from tests.lab.speakers import Speaker, session\n"
         "async def main():\n"
         f"    one = Speaker({ONE!r}, '10.255.0.1')\n"
         f"    one.configure(session({A!r}, {B!r}))\n"
-        "    print(one.child(''), flush=True)\n"
+        "    print(one.worker(''), flush=True)\n"
         "    await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )
@@ -284,19 +287,19 @@ def test_children_die_with_a_node_that_is_killed() -> None:
         [sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
     )
     assert node.stdout is not None
-    child = int(node.stdout.readline())
+    worker = int(node.stdout.readline())
     node.stdout.close()
 
     async def scenario() -> None:
         async with pair() as (one, two):
             two.configure(session(B, A))
             await two.is_up()
-            assert alive(child)
+            assert alive(worker)
             node.kill()
             node.wait()
-            # A new node is there at once, and its child has to cope with the old one's end.
+            # A new node is there at once, and its worker has to cope with the old one's end.
             one.configure(session(A, B))
-            await eventually(lambda: not alive(child), "the child of the killed node ends", 5)
+            await eventually(lambda: not alive(worker), "the worker of the killed node ends", 5)
             await one.is_up()
             down = [e.graceful for e in two.events if isinstance(e, SessionDown)]
             assert down == [True]

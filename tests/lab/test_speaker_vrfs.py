@@ -1,4 +1,4 @@
-"""One child per VRF: two customers with the same addresses, each way of connecting, real keys."""
+"""One worker per VRF: two customers with the same addresses, each way of connecting, real keys."""
 
 import asyncio
 import os
@@ -79,7 +79,7 @@ def test_equal_addresses_in_two_vrfs_each_with_its_key(pe_waits: bool) -> None:
                 await ce.is_up()
             told = {e.peer.vrf: e.router_id for e in pe.events if isinstance(e, SessionUp)}
             assert told == {"red": "10.255.1.1", "blue": "10.255.1.2"}
-            assert pe.child("red") != pe.child("blue")
+            assert pe.worker("red") != pe.worker("blue")
 
     run(scenario)
 
@@ -117,31 +117,31 @@ def test_listeners_are_in_their_vrf_only() -> None:
     run(scenario)
 
 
-def test_a_child_has_no_right_but_to_bind_its_port() -> None:
+def test_a_worker_has_no_right_but_to_bind_its_port() -> None:
     async def scenario() -> None:
         async with speakers() as (pe, ces):
             pe.configure(*to_ces())
             ces["red"].configure(session(THEIRS, OURS, asns=CE_TO_PE, md5=KEYS["red"]))
             await pe.is_up("red")
-            told = status(pe.child("red"))
+            told = status(pe.worker("red"))
             assert set(told["Uid"].split()) == {"65534"}
             assert told["Groups"] == ""
             assert told["NoNewPrivs"] == "1"
             for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
                 assert told[kind] == CAP_NET_BIND_SERVICE, kind
-            assert b"key" not in arguments(pe.child("red"))
+            assert b"key" not in arguments(pe.worker("red"))
 
     run(scenario)
 
 
-def test_a_child_that_dies_takes_its_own_sessions_only_and_comes_back() -> None:
+def test_a_worker_that_dies_takes_its_own_sessions_only_and_comes_back() -> None:
     async def scenario() -> None:
         async with speakers() as (pe, ces):
             pe.configure(*to_ces())
             for vrf, ce in ces.items():
                 ce.configure(session(THEIRS, OURS, asns=CE_TO_PE, md5=KEYS[vrf]))
                 await pe.is_up(vrf)
-            os.kill(pe.child("red"), signal.SIGKILL)
+            os.kill(pe.worker("red"), signal.SIGKILL)
             await pe.sees(SpeakerLost, "red")
             await pe.sees(SessionUp, "red", count=2)
             assert pe.told(SpeakerLost, "blue") == pe.told(SessionDown, "blue") == []
@@ -186,19 +186,19 @@ def test_the_listener_waits_for_its_device() -> None:
     run(scenario)
 
 
-def test_a_vrf_without_sessions_has_no_child() -> None:
+def test_a_vrf_without_sessions_has_no_worker() -> None:
     async def scenario() -> None:
         async with speakers() as (pe, ces):
             pe.configure(*to_ces())
             ces["red"].configure(session(THEIRS, OURS, asns=CE_TO_PE, md5=KEYS["red"]))
             await pe.is_up("red")
-            child = pe.child("red")
+            worker = pe.worker("red")
             pe.configure(*to_ces()[1:])
             assert len(pe.told(SessionDown, "red")) == 1
-            await eventually(lambda: not alive(child), "the child of red ends")
+            await eventually(lambda: not alive(worker), "the worker of red ends")
             down = ces["red"].told(SessionDown)
             assert [e.reason for e in down if isinstance(e, SessionDown)] == [
-                "notification received (6,3)"
+                "NOTIFICATION received: Cease, Peer De-configured (6,3)"
             ]
 
     run(scenario)

@@ -1,4 +1,4 @@
-"""Whatever a child writes: the reader survives, and what it understands it understands right."""
+"""Whatever a worker writes: the reader survives, and what it understands it understands right."""
 
 from ipaddress import IPv4Address
 

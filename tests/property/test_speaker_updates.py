@@ -1,4 +1,4 @@
-"""UPDATEs from a hostile peer, as the child takes them: no octets end in anything but order."""
+"""UPDATEs from a hostile peer, as the worker takes them: no octets end in anything but order."""
 
 from __future__ import annotations
 

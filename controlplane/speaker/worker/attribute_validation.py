@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from struct import pack
 from typing import Any
 
-from exabgp.bgp.message.notification import Notify
-from exabgp.bgp.message.update.attribute import CONFED_SEQUENCE, CONFED_SET, Attribute
+from controlplane.speaker.worker.surface import CONFED_SEQUENCE, CONFED_SET, Attribute, Notify
 
 CODE = Attribute.CODE
 OPTIONAL, TRANSITIVE, EXTENDED = 0x80, 0x40, 0x10

@@ -1,4 +1,4 @@
-"""Path attributes: ExaBGP's objects <-> what travels between the child and the node."""
+"""Path attributes: ExaBGP's objects <-> what travels between the worker and the node."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from struct import pack, unpack
 from typing import Any
 
 import msgspec
-from exabgp.bgp.message.open import RouterID
-from exabgp.bgp.message.open.asn import ASN
-from exabgp.bgp.message.update.attribute import (
+
+from controlplane.speaker.wire import PathAttributes
+from controlplane.speaker.worker.surface import (
+    ASN,
     MED,
     SEQUENCE,
     SET,
@@ -19,20 +20,17 @@ from exabgp.bgp.message.update.attribute import (
     Attributes,
     ClusterID,
     ClusterList,
-    LocalPreference,
-    Origin,
-    OriginatorID,
-)
-from exabgp.bgp.message.update.attribute.community import (
     Communities,
     Community,
     ExtendedCommunities,
     ExtendedCommunity,
     LargeCommunities,
     LargeCommunity,
+    LocalPreference,
+    Origin,
+    OriginatorID,
+    RouterID,
 )
-
-from controlplane.speaker.wire import PathAttributes
 
 CODE = Attribute.CODE
 _encode = msgspec.json.Encoder().encode

@@ -6,14 +6,11 @@ import ipaddress
 from typing import Any
 
 import msgspec
-from exabgp.bgp.fsm import FSM
-from exabgp.bgp.message.open.capability import REFRESH
-from exabgp.bgp.message.refresh import RouteRefresh
-from exabgp.bgp.message.update.attribute import NextHop
 
 from controlplane.speaker import wire
 from controlplane.speaker.worker.attributes import build
 from controlplane.speaker.worker.outgoing import NATIVE, Announcement, Marker, Withdrawal
+from controlplane.speaker.worker.surface import FSM, REFRESH, NextHop, RouteRefresh
 
 CACHE_SIZE = 4096
 
@@ -26,6 +23,15 @@ class Commands:
         self._decode = msgspec.json.Decoder(wire.Command).decode
         self._sent = msgspec.json.Decoder(wire.PathAttributes).decode
         self._attributes: dict[bytes, Any] = {}
+        self._names: dict[str, str] = {}
+
+    def index(self, peers: dict[str, Any]) -> None:
+        """Note under which name ExaBGP has each peer, so that a command finds its own at once.
+
+        A peer whose definition has changed is there twice until the old one has ended; the last
+        is the new one.
+        """
+        self._names = {str(p.neighbor["peer-address"]): name for name, p in peers.items()}
 
     def process(self, reactor: Any, service: str, line: bytes) -> None:
         """Carry out one line; what cannot be is reported, and nothing else happens."""
@@ -35,8 +41,8 @@ class Commands:
         except (msgspec.MsgspecError, ValueError) as error:
             self._refuse("", f"unreadable command: {error}")
             return
-        if isinstance(command, wire.Reload):
-            reactor.reload()
+        if isinstance(command, wire.Configure):
+            reactor.configure(command)
             return
         peer = self._peer(command)
         if peer is None:
@@ -48,12 +54,11 @@ class Commands:
 
     def _peer(self, command: Any) -> Any:
         """The peer that is meant; None if its session is over, which the node will learn."""
-        for name, peer in self._reactor._peers.items():
-            if str(peer.neighbor["peer-address"]) == command.peer:
-                current = self._reactor.processes.sessions.get(name, 0)
-                established = peer.fsm == FSM.ESTABLISHED and current == command.session
-                return peer if established else None
-        return None
+        name = self._names.get(command.peer, "")
+        peer = self._reactor._peers.get(name)
+        if peer is None or peer.fsm != FSM.ESTABLISHED:
+            return None
+        return peer if self._reactor.processes.sessions.get(name) == command.session else None
 
     def _perform(self, peer: Any, command: Any) -> None:
         queue = peer.neighbor.rib.outgoing

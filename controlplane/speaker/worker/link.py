@@ -8,24 +8,34 @@ peer is slowed down in turn.
 from __future__ import annotations
 
 import binascii
+import contextlib
 import os
+import select
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
-from exabgp.bgp.message import Message
-from exabgp.bgp.message.action import Action
-from exabgp.bgp.message.open.capability import REFRESH, Capability
-from exabgp.bgp.message.update import EOR
-from exabgp.protocol.family import AFI, SAFI
 
 from controlplane.speaker import wire
 from controlplane.speaker.worker.attributes import rendered
 from controlplane.speaker.worker.refreshes import Refreshes
-from controlplane.speaker.worker.updates import is_block
+from controlplane.speaker.worker.surface import (
+    AFI,
+    EOR,
+    REFRESH,
+    SAFI,
+    Action,
+    Capability,
+    Message,
+    NetworkError,
+    Notification,
+    Notify,
+)
+from controlplane.speaker.worker.updates import is_packed
 
 FLUSH_AT = 65536
 READ_SIZE = 262144
+MOST_TEXT = 200
 SERVICE = "node"
 encode = msgspec.json.Encoder().encode
 
@@ -44,6 +54,7 @@ class Link:
         self._open = True
         self.sessions: dict[str, int] = {}
         self._negotiated: dict[str, Any] = {}
+        self._error: Any = None
         self.refreshes = Refreshes()
         os.set_blocking(commands, False)
 
@@ -76,18 +87,29 @@ class Link:
 
     # Lines in
 
+    def first(self) -> bytes:
+        """Wait for the first line, which is the configuration."""
+        while b"\n" not in self._partial:
+            select.select([self._commands], [], [])
+            self._partial += self._read()
+        line, _, self._partial = self._partial.partition(b"\n")
+        return line
+
     def received(self) -> Iterator[tuple[str, bytes]]:
         """The commands that have arrived; ends the process when the node is gone."""
         self.flush()
+        *lines, self._partial = (self._partial + self._read()).split(b"\n")
+        for line in lines:
+            yield SERVICE, line
+
+    def _read(self) -> bytes:
         try:
             data = os.read(self._commands, READ_SIZE)
         except BlockingIOError:
-            return
+            return b""
         if not data:
             raise SystemExit("the node is gone")
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        for line in lines:
-            yield SERVICE, line
+        return data
 
     # Events of ExaBGP
 
@@ -108,10 +130,19 @@ class Link:
             negotiated.families = [native] if native in neighbor.families() else []
         self._negotiated[neighbor.name()] = negotiated
 
+    @contextlib.contextmanager
+    def ending(self, error: Any) -> Iterator[None]:
+        """Note the exception that ends the connection of which ``down`` is called meanwhile."""
+        self._error = error
+        try:
+            yield
+        finally:
+            self._error = None
+
     def down(self, neighbor: Any, reason: str) -> None:
-        """A connection ended."""
+        """A connection ended; ExaBGP's ``reason`` is a text, which decides nothing."""
         self.refreshes.forget(neighbor)
-        self.tell(wire.Down(str(neighbor["peer-address"]), reason))
+        self.tell(down_report(str(neighbor["peer-address"]), self._error, reason))
 
     def refresh(self, neighbor: Any, now: float) -> None:
         """Tell of what a peer has asked for again, if it is time; ``now`` in seconds."""
@@ -165,7 +196,7 @@ class Link:
 
 def route(nlri: Any) -> str:
     """A block, or one of ExaBGP's own NLRI, as a JSON array."""
-    if is_block(nlri):
+    if is_packed(nlri):
         data, hop = nlri.data, nlri.next_hop
     else:
         data, hop = nlri.cidr.pack_nlri(), str(nlri.nexthop)
@@ -205,3 +236,20 @@ def up_report(neighbor: Any, negotiated: Any, session: int) -> wire.Up:
         forwarding=family_names(kept),
         route_refresh=negotiated.refresh != REFRESH.ABSENT,
     )
+
+
+def down_report(peer: str, error: Any, reason: str) -> wire.Down:
+    """What ended a connection, by the kind of the exception."""
+    if isinstance(error, Notify):
+        return wire.Down(peer, "sent", error.code, error.subcode, said(error))
+    if isinstance(error, Notification):
+        return wire.Down(peer, "received", error.code, error.subcode, said(error))
+    if isinstance(error, NetworkError):
+        return wire.Down(peer, "lost", text=str(error)[:MOST_TEXT])
+    return wire.Down(peer, "ended", text=reason[:MOST_TEXT])
+
+
+def said(notification: Any) -> str:
+    """What a NOTIFICATION says beyond its codes, as far as it is text."""
+    text = bytes(notification.data).decode(errors="replace")
+    return "".join(c if c.isprintable() else " " for c in text).strip()[:MOST_TEXT]

@@ -6,11 +6,14 @@ import socket
 import time
 from typing import Any
 
-from exabgp.reactor.listener import Listener
-from exabgp.reactor.network.error import NetworkError
-from exabgp.reactor.network.tcp import GTSM_SENDING_TTL, set_sending_ttl
-
 from controlplane.speaker import wire
+from controlplane.speaker.worker import surface
+from controlplane.speaker.worker.surface import (
+    GTSM_SENDING_TTL,
+    Listener,
+    NetworkError,
+    set_sending_ttl,
+)
 
 RETRY_SECONDS = 0.5
 
@@ -82,7 +85,5 @@ class BoundListener(Listener):  # type: ignore[misc]
 
 def install(device: str) -> None:
     """Put this in the place of ExaBGP's."""
-    from exabgp.reactor import loop
-
     BoundListener.device = device
-    loop.Listener = BoundListener
+    surface.replace(surface.loop_module, "Listener", BoundListener)

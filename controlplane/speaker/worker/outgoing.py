@@ -13,12 +13,9 @@ from collections.abc import Iterable, Iterator
 from struct import pack
 from typing import Any
 
-from exabgp.bgp.message import Message
-from exabgp.bgp.message.update import EOR
-from exabgp.logger import log
-from exabgp.protocol.family import AFI, SAFI
-
+from controlplane.speaker.worker import surface
 from controlplane.speaker.worker.packed_nlri import VPN_SAFI, pieces
+from controlplane.speaker.worker.surface import AFI, EOR, SAFI, Message, log
 
 NATIVE = (1, 1)
 MARKER = b"\xff" * 16
@@ -204,14 +201,11 @@ class Rib:
 
 def install() -> None:
     """Put these in the place of ExaBGP's."""
-    from exabgp.bgp import neighbor
-    from exabgp.reactor import protocol
-
-    neighbor.RIB = Rib
-    stock = protocol.Protocol.new_update
+    surface.replace(surface.neighbor_module, "RIB", Rib)
+    stock = surface.Protocol.new_update
 
     def new_update(self: Any, include_withdraw: bool) -> Any:  # noqa: ARG001
         # ExaBGP leaves withdrawals out of the first batch; in a queue they may matter.
         return stock(self, True)
 
-    protocol.Protocol.new_update = new_update
+    surface.replace(surface.Protocol, "new_update", new_update)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exabgp.bgp.message.notification import Notify
-from exabgp.protocol.family import AFI, SAFI
+from controlplane.speaker.worker.surface import AFI, SAFI, Notify
 
 VPN_SAFI = 128
 LABEL_AND_RD = 88

@@ -9,23 +9,24 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from exabgp.bgp.fsm import FSM
-from exabgp.bgp.message import Message
-from exabgp.bgp.message.notification import Notify
-from exabgp.bgp.message.open.capability import Capability
-from exabgp.reactor.network.connection import Connection
-from exabgp.reactor.network.error import (
+from controlplane.speaker import wire
+from controlplane.speaker.rate_limit import RateLimit
+from controlplane.speaker.worker import surface
+from controlplane.speaker.worker.surface import (
+    ACTION,
+    FSM,
+    Capability,
+    Connection,
     LostConnection,
+    Message,
     NetworkError,
     NotConnected,
+    Notify,
     NotifyError,
-    error,
+    Outgoing,
+    Peer,
+    set_minimum_ttl,
 )
-from exabgp.reactor.network.outgoing import Outgoing
-from exabgp.reactor.network.tcp import set_minimum_ttl
-from exabgp.reactor.peer import ACTION, Peer
-
-from controlplane.speaker import wire
 
 BURST = 64
 READ_SIZE = 131072
@@ -76,7 +77,7 @@ def receive(connection: Any) -> bytes:
     try:
         data: bytes = connection.io.recv(READ_SIZE)
     except OSError as exc:
-        if exc.errno in error.block:
+        if exc.errno in surface.socket_errors.block:
             return b""
         connection.close()
         raise LostConnection(f"issue reading on the socket: {exc}") from None
@@ -151,29 +152,12 @@ def refused(connection: Any, subcode: int, reason: str) -> bool:
     return True
 
 
-class Allowance:
-    """A bucket of ``most`` that fills up again at ``rate`` a second."""
-
-    def __init__(self, most: int, rate: float) -> None:
-        self._most, self._rate = most, rate
-        self._left, self._since = float(most), 0.0
-
-    def takes(self, now: float) -> bool:
-        """True if there is one left, which is then taken; ``now`` in seconds."""
-        filled = self._left + (now - self._since) * self._rate
-        self._left, self._since = min(float(self._most), filled), now
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
-
-
 class BoundPeer(Peer):  # type: ignore[misc]
     """A peer that works in bursts and says goodbye."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._admission = Allowance(MOST_CONNECTIONS, CONNECTIONS_PER_SECOND)
+        self._admission = RateLimit(MOST_CONNECTIONS, CONNECTIONS_PER_SECOND, time.monotonic)
 
     def run(self) -> Any:
         """Handle messages while there are some, up to a bound: others wait for their turn."""
@@ -208,6 +192,11 @@ class BoundPeer(Peer):  # type: ignore[misc]
         if self.fsm != FSM.ESTABLISHED:
             self._reset("reconfigured")
 
+    def _close(self, message: str = "", error: Any = "") -> None:
+        """End the connection; what raised decides what the node makes of it, not the message."""
+        with self.reactor.processes.ending(error):
+            super()._close(message, error)
+
     def remove(self) -> None:
         """The neighbour is no longer configured: Cease 6/3, as far as the socket takes it.
 
@@ -222,7 +211,7 @@ class BoundPeer(Peer):  # type: ignore[misc]
         """End a session whose peer does not take what we have to say: a NOTIFICATION would wait
         behind the rest, so the connection is closed as well (RFC 9687 section 3)."""
         self._say_cease(OUT_OF_RESOURCES)
-        self._reset(f"{reason} (6,{OUT_OF_RESOURCES})")
+        self._reset(reason, Notify(6, OUT_OF_RESOURCES, reason))
 
     def _say_cease(self, code: int) -> None:
         """As far as the socket takes it."""
@@ -235,7 +224,7 @@ class BoundPeer(Peer):  # type: ignore[misc]
         """An incoming connection: refuse it, which is then true, or take it and return None."""
         if self.fsm == FSM.ESTABLISHED and not self._graceful():
             return refused(connection, COLLISION, "the session is established")
-        if not self._admission.takes(time.monotonic()):
+        if not self._admission.admits():
             # Each session costs us a table to tell and one to take back (RFC 4271 section 8.1.1,
             # DampPeerOscillations): who bounces has to wait.
             return refused(connection, CONNECTION_REJECTED, "too many connections")
@@ -251,7 +240,7 @@ class BoundPeer(Peer):  # type: ignore[misc]
             return refused(connection, COLLISION, "collision: our connection goes on")
         if self.fsm == FSM.ESTABLISHED:
             # RFC 4724 section 4.2: a new connection means that the peer has restarted.
-            self._close("closing connection", "the peer has opened a new one")
+            self._close("peer restarted", LostConnection("the peer has opened a new connection"))
             self.neighbor.reset_rib()
         if super().handle_connection(connection):
             return refused(connection, COLLISION, "collision: another connection goes on")
@@ -274,20 +263,17 @@ class BoundPeer(Peer):  # type: ignore[misc]
 
 def install(link: Any) -> None:
     """Put these in the place of ExaBGP's."""
-    from exabgp.bgp.message.open.capability import Capabilities
-    from exabgp.reactor import listener, loop, protocol
-
-    Connection.reader, Connection.close = reader, close
+    surface.replace(Connection, "reader", reader)
+    surface.replace(Connection, "close", close)
     BackoffOutgoing.report = staticmethod(link.tell)
-    protocol.Outgoing = BackoffOutgoing
-    loop.Peer = listener.Peer = BoundPeer
-    Capabilities._hostname = lambda *_: None  # a customer need not know our host's name
-    Capabilities._refresh = offer_refresh
+    surface.replace(surface.protocol_module, "Outgoing", BackoffOutgoing)
+    surface.replace(surface.loop_module, "Peer", BoundPeer)
+    surface.replace(surface.listener_module, "Peer", BoundPeer)
+    surface.replace(surface.Capabilities, "_hostname", lambda *_: None)
+    surface.replace(surface.Capabilities, "_refresh", offer_refresh)
 
 
 def offer_refresh(self: Any, neighbor: Any) -> None:
     """Plain route refresh: the enhanced one (RFC 7313) would need marks around the answer."""
-    from exabgp.bgp.message.open.capability.refresh import RouteRefresh as Offer
-
     if neighbor["capability"]["route-refresh"]:
-        self[Capability.CODE.ROUTE_REFRESH] = Offer()
+        self[Capability.CODE.ROUTE_REFRESH] = surface.RefreshCapability()

@@ -8,11 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from exabgp.bgp.message import Message
-from exabgp.bgp.message.direction import Direction
-from exabgp.bgp.message.notification import Notify
-from exabgp.reactor.protocol import Protocol
-
+from controlplane.speaker.worker import surface
+from controlplane.speaker.worker.surface import Direction, Message, Notify, Protocol
 from controlplane.speaker.worker.updates import decode
 
 LONGEST_ROW = 200
@@ -64,6 +61,4 @@ class BatchingProtocol(Protocol):  # type: ignore[misc]
 
 def install() -> None:
     """Put this in the place of ExaBGP's."""
-    from exabgp.reactor import peer
-
-    peer.Protocol = BatchingProtocol
+    surface.replace(surface.peer_module, "Protocol", BatchingProtocol)

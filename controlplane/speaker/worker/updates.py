@@ -13,12 +13,8 @@ from dataclasses import dataclass
 from struct import pack
 from typing import Any
 
-from exabgp.bgp.message.action import Action
-from exabgp.bgp.message.notification import Notify
-from exabgp.bgp.message.update import EOR, Update
-from exabgp.bgp.message.update.attribute import Attribute, Attributes
-
 from controlplane.speaker import wire
+from controlplane.speaker.worker import surface
 from controlplane.speaker.worker.attribute_validation import (
     ValidatedAttributes,
     missing,
@@ -26,6 +22,7 @@ from controlplane.speaker.worker.attribute_validation import (
     validate_attributes,
 )
 from controlplane.speaker.worker.packed_nlri import VPN_SAFI, PackedNlri, check
+from controlplane.speaker.worker.surface import EOR, Action, Attribute, Attributes, Notify, Update
 
 MP_REACH, MP_UNREACH = 14, 15
 MP_FLAGS = 0x80
@@ -57,7 +54,7 @@ def judged(data: bytes, direction: Any, negotiated: Any) -> Any:
     if parts.marker:
         return EOR.unpack_message(EOR.NLRI.PREFIX + parts.marker, direction, negotiated)
     parsed = parse(parts.rest, direction, negotiated)
-    update = Update(list(blocks(parts, parsed.attributes, negotiated)), parsed.attributes)
+    update = Update(list(packed_routes(parts, parsed.attributes, negotiated)), parsed.attributes)
     fault = parts.fault or parsed.sieved.fault or parsed.fault
     if not parts.announced and not parts.reach:
         if fault:
@@ -141,7 +138,7 @@ def store(parts: Parts, flags: int, code: int, value: bytes) -> None:
     setattr(parts, name, value)
 
 
-def blocks(parts: Parts, attributes: Any, negotiated: Any) -> Iterator[PackedNlri]:
+def packed_routes(parts: Parts, attributes: Any, negotiated: Any) -> Iterator[PackedNlri]:
     """The routes, withdrawals first; Notify 3/9 or 3/10 if they are malformed."""
     if parts.withdrawn:
         check(1, 1, parts.withdrawn)
@@ -237,7 +234,7 @@ def told(
     report(wire.Malformed(peer, handling, reason, message, found))
 
 
-def is_block(nlri: object) -> bool:
+def is_packed(nlri: object) -> bool:
     """True for packed routes, False for ExaBGP's own NLRI objects."""
     return isinstance(nlri, PackedNlri)
 
@@ -246,4 +243,4 @@ def install(tell: Callable[[wire.Malformed], None]) -> None:
     """Put these in the place of ExaBGP's; ``tell`` is told of malformed messages."""
     global report  # noqa: PLW0603 - as with all that takes the place of ExaBGP's own
     report = tell
-    Update.unpack_message = staticmethod(decode)
+    surface.replace(Update, "unpack_message", staticmethod(decode))

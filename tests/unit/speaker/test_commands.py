@@ -1,4 +1,4 @@
-"""Actions in the queue, and the lines that the child gets of them."""
+"""Actions in the queue, and the lines that the worker gets of them."""
 
 from ipaddress import IPv4Address, IPv6Address
 

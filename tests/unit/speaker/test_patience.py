@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from controlplane.speaker.rate_limit import RateLimit
 from controlplane.speaker.worker import outgoing
 from controlplane.speaker.worker.outgoing import Marker, Queue, Withdrawal
 from controlplane.speaker.worker.refreshes import EVERY_SECONDS, Refreshes
-from controlplane.speaker.worker.sessions import Allowance
 
 V4, V6 = (1, 1), (2, 1)
 
@@ -51,12 +51,27 @@ def test_a_session_that_is_over_has_asked_for_nothing() -> None:
 
 
 def test_a_burst_then_one_at_a_time() -> None:
-    allowance = Allowance(3, 1.0)
-    assert [allowance.takes(100.0) for _ in range(4)] == [True, True, True, False]
-    assert not allowance.takes(100.9)
-    assert allowance.takes(101.9)
-    assert not allowance.takes(101.95)
-    assert [allowance.takes(500.0) for _ in range(4)] == [True, True, True, False]
+    now = 100.0
+    limit = RateLimit(3, 1.0, lambda: now)
+    assert [limit.admits() for _ in range(4)] == [True, True, True, False]
+    now = 100.9
+    assert not limit.admits()
+    now = 101.9
+    assert limit.admits()
+    assert not limit.admits()
+    assert limit.missed() == 3
+    assert limit.missed() == 0
+    now = 500.0
+    assert [limit.admits() for _ in range(4)] == [True, True, True, False]
+    assert limit.withheld == 4
+
+
+def test_one_name_leaves_the_bound_of_another_alone() -> None:
+    limit = RateLimit(1, 1.0, lambda: 0.0)
+    assert limit.admits("one")
+    assert not limit.admits("one")
+    assert limit.admits("two")
+    assert (limit.missed("one"), limit.missed("two"), limit.missed("three")) == (1, 0, 0)
 
 
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Lines of real children (ExaBGP 5.0.15), and lines that no child should write."""
+"""Lines of real workers (ExaBGP 5.0.15), and lines that no worker should write."""
 
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -31,6 +31,8 @@ UP = (
 )
 MALFORMED = b'{"t":"malformed","peer":"%s","handling":"h","reason":"r","message":""}'
 ROUTE = "aAASwQAA/egAAAABCgE="
+PREFIXES = "NOTIFICATION received: Cease, Maximum Number of Prefixes Reached (6,1)"
+CLOSED = "connection lost: the TCP connection was closed by the remote end"
 
 
 class Reader:
@@ -62,7 +64,7 @@ def recorded(name: str) -> list[bytes]:
     return (RECORDED / f"{name}.jsonl").read_bytes().splitlines()
 
 
-def test_what_another_child_of_ours_sent() -> None:
+def test_what_another_worker_sent() -> None:
     reader = Reader("127.0.0.1")
     events = reader.read(*recorded("bulkhead"))
     peer = reader.session.peer
@@ -110,9 +112,9 @@ def test_what_another_child_of_ours_sent() -> None:
         *(EndOfRib(peer, family) for family in Family),
         RoutesWithdrawn(peer, Family.IPV4_VPN, [Nlri(ten, red)]),
         RoutesWithdrawn(peer, Family.IPV4_UNICAST, [Nlri(ten)]),
-        SessionDown(peer=peer, reason="notification received (6,1)"),
+        SessionDown(peer=peer, reason=PREFIXES),
         up,
-        SessionDown(peer=peer, reason="closing connection", graceful=True),
+        SessionDown(peer=peer, reason=CLOSED, graceful=True),
     ]
     assert reader.logged == []
 
@@ -193,7 +195,7 @@ def test_unreadable_attributes_withdraw_what_they_came_with() -> None:
 
 def test_a_flood_of_bad_lines_is_told_a_few_times() -> None:
     reader = Reader("10.0.0.9")
-    reader.reader._throttle._clock = lambda: 0.0
+    reader.reader._limit._clock = lambda: 0.0
     reader.read(*[b"{"] * 500)
     assert reader.reader.malformed == 500
     assert len(reader.logged) == 100
@@ -203,7 +205,7 @@ def test_a_flood_of_bad_lines_is_told_a_few_times() -> None:
 def test_a_flood_about_one_peer_leaves_room_for_what_is_said_of_others() -> None:
     reader = Reader("10.0.0.9")
     now = 0.0
-    reader.reader._throttle._clock = lambda: now
+    reader.reader._limit._clock = lambda: now
     reader.read(*[MALFORMED % b"10.0.0.9"] * 500, MALFORMED % b"10.0.0.8")
     assert [fields["peer"] for _, _, fields in reader.logged] == ["10.0.0.9"] * 100 + ["10.0.0.8"]
     now = 10.0
@@ -225,18 +227,38 @@ def test_a_secret_in_a_log_line_is_covered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "graceful"),
+    ("fields", "reason", "graceful"),
     [
-        ("closing connection", True),
-        ("notification received (6,2)", False),
-        ("notification sent (4,0)", False),
-        ("notification sent (3,5)", False),
+        ('"cause":"lost"', "connection lost", True),
+        ('"cause":"lost","text":"reset by peer"', "connection lost: reset by peer", True),
+        # What the text says decides nothing: a peer may write into it what it likes.
+        (
+            '"cause":"received","code":6,"subcode":2,"text":"closing connection"',
+            "NOTIFICATION received: Cease, Administrative Shutdown (6,2): closing connection",
+            False,
+        ),
+        ('"cause":"sent","code":4', "NOTIFICATION sent: Hold Timer Expired (4,0)", False),
+        (
+            '"cause":"sent","code":6,"subcode":8,"text":"Out of Resources"',
+            "NOTIFICATION sent: Cease, Out of Resources (6,8)",
+            False,
+        ),
+        ('"cause":"received","code":77,"subcode":1', "NOTIFICATION received: error (77,1)", False),
+        ('"cause":"ended","text":"closing connection"', "closing connection", False),
+        ('"cause":"ended"', "session ended", False),
     ],
 )
-def test_only_a_lost_transport_is_graceful(reason: str, graceful: bool) -> None:
+def test_only_a_lost_transport_is_graceful(fields: str, reason: str, graceful: bool) -> None:
     reader = Reader("10.0.0.9")
-    down = b'{"t":"down","peer":"10.0.0.9","reason":"%s"}' % reason.encode()
+    down = f'{{"t":"down","peer":"10.0.0.9",{fields}}}'.encode()
     events = reader.read(UP % b"10.0.0.9", down, down)
     expected = SessionDown(peer=reader.session.peer, reason=reason, graceful=graceful)
     assert events[1:] == [expected]
     assert reader.session.last_error == reason
+
+
+def test_malformed_updates_are_counted_for_their_peer() -> None:
+    reader = Reader("10.0.0.9")
+    reader.read(MALFORMED % b"10.0.0.9", MALFORMED.replace(b"}", b',"missed":7}') % b"10.0.0.9")
+    reader.read(MALFORMED % b"10.0.0.8")
+    assert reader.session.snapshot().malformed == 9

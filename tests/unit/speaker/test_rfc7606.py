@@ -1,4 +1,4 @@
-"""The child's answer to every case of the attack range's table, without a network."""
+"""The worker's answer to every case of the attack range's table, without a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from labs.attack.cases import CE4, CE6, VPN4, VPN6, Case, Ground, Outcome, cases
 
 GROUNDS = {"ce4": CE4, "ce6": CE6, "vpn4": VPN4, "vpn6": VPN6}
 FROM_NODE = {"reserved-label"}
-"""What the node finds, not the child."""
+"""What the node finds, not the worker."""
 
 
 class Negotiated:

@@ -1,0 +1,80 @@
+"""ExaBGP's loop with the worker's parts in it, configured and commanded through the pipe."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import msgspec
+
+from controlplane.speaker import wire
+from controlplane.speaker.worker import (
+    listening,
+    logs,
+    outgoing,
+    sessions,
+    surface,
+    update_batching,
+    updates,
+)
+from controlplane.speaker.worker.commands import Commands
+from controlplane.speaker.worker.link import Link
+from controlplane.speaker.worker.surface import Configuration, Reactor
+
+
+class PipedConfiguration(Configuration):  # type: ignore[misc]
+    """Parses what the node has sent last; no secret is ever on a disk."""
+
+    def __init__(self, given: wire.Configure) -> None:
+        super().__init__([""], text=True)
+        self.given = given
+
+    def reload(self) -> Any:
+        """Parse; the TCP MD5 keys never pass through ExaBGP's parser."""
+        self._configurations = [self.given.text]
+        accepted = super().reload()
+        for neighbor in self.neighbors.values():
+            neighbor["md5-password"] = self.given.md5.get(str(neighbor["peer-address"]))
+        return accepted
+
+
+class NodeReactor(Reactor):  # type: ignore[misc]
+    """ExaBGP's loop with the node's commands in place of its text commands."""
+
+    def __init__(self, configuration: PipedConfiguration) -> None:
+        super().__init__(configuration)
+        self.api = Commands(self)
+
+    def configure(self, given: wire.Configure) -> None:
+        """Have exactly the sessions that the node has sent."""
+        self.configuration.given = given
+        self.reload()
+
+    def reload(self) -> bool:
+        """Parse, start and end sessions; index what there is now."""
+        accepted = bool(super().reload())
+        self.api.index(self._peers)
+        return accepted
+
+
+def install(link: Link, device: str) -> None:
+    """Put the worker's parts in the place of ExaBGP's."""
+    surface.replace(surface.loop_module, "Processes", lambda: link)
+    logs.install(link)
+    updates.install(logs.throttled(link))
+    update_batching.install()
+    outgoing.install()
+    sessions.install(link)
+    listening.install(device)
+
+
+def run(commands: int, reports: int, device: str) -> int:
+    """Run until the node ends it; the exit status is ExaBGP's."""
+    surface.getenv()
+    link = Link(commands, reports)
+    install(link, device)
+    first = msgspec.json.decode(link.first(), type=wire.Configure)
+    # What is loaded by now stays: without it in every collection a full one is cheap.
+    gc.collect()
+    gc.freeze()
+    return int(NodeReactor(PipedConfiguration(first)).run())
