@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import pack
 
+import pytest
 from exabgp.bgp.message.action import Action
 from exabgp.bgp.message.direction import Direction
 from exabgp.bgp.message.notification import Notify
@@ -19,10 +21,17 @@ from controlplane.speaker.worker.attributes import rendered
 from controlplane.speaker.worker.link import route
 from controlplane.speaker.worker.packed_nlri import pieces
 
-log.silence()
-log.warning = lambda *_: None
 NEXT_HOP = b"\0" * 8 + b"\x0a\0\0\x09"
 VPN_ROUTE = b"\x70\x00\x12\xc1\x00\x00\xfd\xe8\x00\x00\x00\x01\x0a\x01\x02"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quiet() -> Iterator[None]:
+    """ExaBGP's log goes nowhere, for these tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        for level in ("debug", "warning"):
+            patch.setattr(log, level, lambda *_: None)
+        yield
 
 
 class NoPaths:
