@@ -16,9 +16,13 @@ def show(lab: RunningLab, node: str, *what: str) -> Any:
 
 
 def established(lab: RunningLab, node: str, count: int) -> bool:
-    """True if a node has so many sessions and all are up."""
-    found = show(lab, node, "neighbors")
-    return len(found) == count and all(n["state"] == "established" for n in found)
+    """Return True if a node has ``count`` sessions and all are established."""
+    return len(show(lab, node, "neighbors")) == count and all_established(lab, node)
+
+
+def all_established(lab: RunningLab, node: str) -> bool:
+    """Return True if all sessions of a node are established."""
+    return all(n["state"] == "established" for n in show(lab, node, "neighbors"))
 
 
 def sessions_text(lab: RunningLab, node: str) -> str:

@@ -33,9 +33,9 @@ def node_options(command: F) -> F:
         default="/run/bulkhead/api.sock",
         show_default=True,
         metavar="PATH",
-        help="The node's API socket ($BULKHEAD_SOCKET).",
+        help="The node's API socket ($BULKHEAD_SOCKET); {netns}: the namespace's name.",
     )(command)
-    return click.option("--json", "as_json", is_flag=True, help="For programs.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 @contextmanager
@@ -53,11 +53,12 @@ def node_at(socket_path: str) -> Iterator[Node]:
 
 def _explain(error: grpc.RpcError, socket_path: str) -> NoReturn:
     import grpc
+    from bulkhead.client import expand_socket
 
     code = error.code() if isinstance(error, grpc.Call) else None
     details = str(error.details()) if isinstance(error, grpc.Call) else str(error)
     if code is grpc.StatusCode.UNAVAILABLE:
-        fail(f"no node answers at {socket_path}: is `pe run` running?", UNREACHABLE)
+        fail(f"no node answers at {expand_socket(socket_path)}: is `pe run` running?", UNREACHABLE)
     if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
         fail(details, REFUSED)
     fail(details, FAILED)

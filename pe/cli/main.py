@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 
 import click
 
@@ -14,7 +15,6 @@ COMMANDS = {
     "explain": "pe.cli.explain:explain",
     "flows": "pe.cli.flows:flows",
     "group": "pe.cli.workload:group",
-    "lab": "pe.cli.lab:lab",
     "map": "pe.cli.map:flow_map",
     "policy": "pe.cli.policy:policy",
     "reload": "pe.cli.actions:reload",
@@ -26,6 +26,9 @@ COMMANDS = {
 }
 """Command name to ``module:attribute``; importing all of them would cost every start."""
 
+PLUGINS = {"lab": "labs.cli:lab"}
+"""Commands of packages that a router's installation does not have; shown where they are found."""
+
 
 SUMMARIES = {
     "baseline": "Known good: what was seen, under a name.",
@@ -35,7 +38,7 @@ SUMMARIES = {
     "explain": "Why SOURCE may reach DESTINATION on SERVICE (tcp/443), or why it may not.",
     "flows": "Flows, with what was done and what the staged revision would do.",
     "group": "Groups and network sets of the policy.",
-    "lab": "Labs: whole networks of namespaces on one machine.",
+    "lab": "Bring up lab networks of namespaces on one machine and run their checks.",
     "map": "Who talks to whom; svg and html are pictures that need nothing else.",
     "policy": "Policy: check, try, stage, promote, roll back.",
     "reload": "Have the node read its configuration again.",
@@ -58,20 +61,26 @@ SECTIONS = {
 """In which order and under which heading ``pe --help`` has them."""
 
 
+def available() -> dict[str, str]:
+    """Return the commands of this installation, as ``COMMANDS`` has them."""
+    found = {n: at for n, at in PLUGINS.items() if find_spec(at.partition(".")[0])}
+    return {**COMMANDS, **found}
+
+
 class LazyGroup(click.Group):
     """A group that imports a command's module when the command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, sorted."""
-        return sorted({*super().list_commands(ctx), *COMMANDS})
+        return sorted({*super().list_commands(ctx), *available()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of that name, importing it if need be, else None."""
         if found := super().get_command(ctx, cmd_name):
             return found
-        if cmd_name not in COMMANDS:
+        if cmd_name not in available():
             return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        module, _, attribute = available()[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
@@ -81,7 +90,7 @@ class LazyGroup(click.Group):
         others = tuple(name for name in self.list_commands(ctx) if name not in named)
         for title, names in {**SECTIONS, "Other": others}.items():
             with formatter.section(title):
-                formatter.write_dl([(name, SUMMARIES[name]) for name in names])
+                formatter.write_dl([(n, SUMMARIES[n]) for n in names if n in available()])
 
 
 def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:

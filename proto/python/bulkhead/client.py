@@ -27,12 +27,30 @@ from bulkhead.v1 import node_pb2_grpc, selftest_pb2, selftest_pb2_grpc  # noqa: 
 
 DEFAULT_SOCKET = "/run/bulkhead/api.sock"
 SOCKET_VARIABLE = "BULKHEAD_SOCKET"
+NETNS_FIELD = "{netns}"
+NAMESPACES = Path("/run/netns")
 _LARGEST_MESSAGE = 16 << 20
 
 
 def default_socket() -> str:
-    """Where the node of this machine listens: $BULKHEAD_SOCKET, or the usual place."""
-    return os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET
+    """Return the socket of this machine's node: $BULKHEAD_SOCKET, or /run/bulkhead/api.sock."""
+    return expand_socket(os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET)
+
+
+def expand_socket(path: str) -> str:
+    """Replace ``{netns}`` with the name of the network namespace that the caller runs in.
+
+    The name is that of ``ip netns``; a namespace without one, the machine's own among them,
+    leaves the path as it is. So one value of $BULKHEAD_SOCKET serves several nodes.
+    """
+    if NETNS_FIELD not in path:
+        return path
+    own = os.stat("/proc/self/ns/net")
+    for name in NAMESPACES.iterdir() if NAMESPACES.is_dir() else ():
+        found = name.stat()
+        if (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
+            return path.replace(NETNS_FIELD, name.name)
+    return path
 
 
 @dataclass(frozen=True)
@@ -51,7 +69,7 @@ def connect(target: str = "", *, tls: Tls | None = None, timeout: float = 60.0) 
     """
     options = [("grpc.max_receive_message_length", _LARGEST_MESSAGE)]
     if tls is None:
-        address = f"unix:{target or default_socket()}"
+        address = f"unix:{expand_socket(target) or default_socket()}"
         return Node(grpc.insecure_channel(address, options=options), timeout)
     credentials = grpc.ssl_channel_credentials(
         tls.server_ca.read_bytes(), tls.key.read_bytes(), tls.certificate.read_bytes()

@@ -13,19 +13,25 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
 
 from labs import lab as engine
 from labs import topologies
+from labs.checks.node import all_established, sessions_text
 from labs.kernel import build, choice, keeper
 from labs.kernel.build import BuildError
 from labs.kernel.guest import GuestDiedError
 from labs.kernel.reach import closed_folders
 from labs.topology import Lab, Outcome
+from labs.waiting import until
 
 ERRORS = (engine.LabError, BuildError, GuestDiedError, topologies.UnknownLabError, OSError)
+
+SESSION_SECONDS = 20.0
+"""How long a lab that was just brought up may take until its BGP sessions are up."""
 
 
 @click.group()
@@ -37,7 +43,7 @@ ERRORS = (engine.LabError, BuildError, GuestDiedError, topologies.UnknownLabErro
 @click.option("--mem", default="4G", show_default=True, help="Memory of a guest.")
 @click.pass_context
 def lab(ctx: click.Context, kernel: str | None, mem: str) -> None:
-    """Labs: whole networks of namespaces on one machine."""
+    """Bring up lab networks of namespaces on one machine and run their checks."""
     ctx.with_resource(_ending_on_signals())
     if kernel:
         os.environ[choice.OVERRIDE] = kernel
@@ -100,6 +106,7 @@ def up(mem: str, name: str) -> None:
         engine.up(found)
     except ERRORS as error:
         raise click.ClickException(str(error)) from error
+    _wait_for_sessions(engine.RunningLab(found))
     nodes = ", ".join(node.name for node in found.nodes)
     click.echo(f"{found.name} is up; its namespaces: {nodes}")
 
@@ -154,23 +161,44 @@ def _told(outcome: Outcome) -> Outcome:
 
 
 @lab.command("exec", context_settings={"ignore_unknown_options": True})
+@click.option("--node", metavar="NODE", help="Run it on this node.")
 @click.argument("name")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
-def execute(mem: str, name: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND as root where every node is a namespace; its exit status is ours.
+def execute(mem: str, node: str | None, name: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND as root where every node is a namespace and exit with its status.
 
-    In a lab that is up, or in one brought up for it and taken down afterwards.
+    The lab NAME is used as it is if it is up; else it is brought up and taken down afterwards.
+    `pe` in COMMAND is this one, and asks the node in whose namespace it runs.
+
+    \b
+    pe lab exec quickstart -- ip netns exec pe1 pe show routes
+    pe lab exec --node pe1 quickstart -- pe show routes
     """
     found = _load(name)
-    _leave_for_guest(found, mem, "exec", name, "--", *command)
+    if node and node not in {each.name for each in found.nodes}:
+        names = ", ".join(each.name for each in found.nodes)
+        raise click.ClickException(f"{found.name} has no node {node}; its nodes: {names}")
+    on_node = ("--node", node) if node else ()
+    _leave_for_guest(found, mem, "exec", *on_node, name, "--", *command)
     with _present(found):
+        inside = ("ip", "netns", "exec", node) if node else ()
         try:
-            status = subprocess.run(command, check=False).returncode
+            status = subprocess.run(
+                [*inside, *command], check=False, env=_environment(found)
+            ).returncode
         except OSError as error:
             click.echo(f"{command[0]}: {error.strerror}", err=True)
             status = 127
     sys.exit(status if status >= 0 else 128 - status)
+
+
+def _environment(found: Lab) -> dict[str, str]:
+    """Return the environment of a command in a lab: `pe` is found, and finds the node."""
+    programs = str(Path(sys.executable).parent)
+    path = f"{programs}:{os.environ.get('PATH', os.defpath)}"
+    socket = engine.ROOT / found.name / "{netns}/run/api.sock"
+    return {"BULKHEAD_SOCKET": str(socket), **os.environ, "PATH": path}
 
 
 def _load(name: str) -> Lab:
@@ -229,6 +257,15 @@ def _present(found: Lab) -> Iterator[engine.RunningLab]:
     except ERRORS as error:
         raise click.ClickException(str(error)) from error
     try:
+        _wait_for_sessions(running)
         yield running
     finally:
         engine.down(found)
+
+
+def _wait_for_sessions(running: engine.RunningLab) -> None:
+    """Wait until the PEs' BGP sessions are up: the first `pe show` then shows all routes."""
+    routers = [node.name for node in running.lab.nodes for p in node.programs if p.name == "pe"]
+    for name in routers:
+        if not until(partial(all_established, running, name), SESSION_SECONDS, every=0.5):
+            click.echo(f"warning: {name}: {sessions_text(running, name)}", err=True)
