@@ -18,7 +18,8 @@ LINES = 25
 
 @dataclass
 class Sum:
-    """Several reports together. ``alone``: tests that passed only in a guest of their own."""
+    """Several reports together. ``alone``: tests that failed and then passed in a guest of
+    their own; they count as failed."""
 
     counts: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -27,7 +28,7 @@ class Sum:
     """What each test said that failed, those that passed alone too: the end of it."""
 
     def __str__(self) -> str:
-        failed = self.counts["failures"] + self.counts["errors"] - len(self.alone)
+        failed = self.counts["failures"] + self.counts["errors"]
         passed = self.counts["tests"] - failed - self.counts["skipped"]
         return f"{passed} passed, {failed} failed, {self.counts['skipped']} skipped"
 

@@ -4,13 +4,21 @@ On a host whose own kernel will do, that is one pytest. Else every module gets a
 own, as many at a time as there are CPUs, those first that took longest the last time; modules
 that attack share one lab, and go together in a few portions. What they print comes through line
 by line, then a last line adds it up; the exit status is 0 only if every one of them ran tests
-and all passed. A guest that dies, which says nothing about what was tested, is tried once more; so
-are a few tests that failed in the company of others, alone, and the last lines name them.
+and all passed.
+
+A guest that dies, which says nothing about what was tested, is tried once more. A few tests that
+failed run again alone, to find out whether they depend on what ran before them. One that then
+passes is flaky, and fails the run all the same unless ``tests/flaky.toml`` excuses it.
+
+With ``COVERAGE_DIR`` in the environment, pytest and the nodes under test measure branch coverage
+and leave their data there.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import os
+import shutil
 import sys
 import tempfile
 import threading
@@ -19,6 +27,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from labs import flaky
 from labs import reports as reports_of
 from labs.kernel import build, cache, choice
 from labs.kernel.guest import Guest, GuestDiedError
@@ -34,11 +43,12 @@ FAILED = 1
 NO_TESTS = 5
 """The exit status with which pytest says that it found none."""
 
+COVERAGE_VARIABLE = "COVERAGE_DIR"
 DIED = 70
 TRIES = 2
 ALONE_AT_MOST = 4
-"""So many failures of one guest are tried again in another, without what ran before them there: a
-test that then passes is named, not hidden. More of them are no coincidence."""
+"""So many failures of one guest are tried again in another, without what ran before them there.
+More of them are no coincidence."""
 
 SHARED = Path("tests/attack")
 SHARED_PORTIONS = 4
@@ -72,7 +82,8 @@ def _modules(places: Sequence[Path]) -> list[str]:
 
 
 def _pytest(modules: Sequence[str], options: Sequence[str], *more: str) -> list[str]:
-    return [sys.executable, "-m", "pytest", "-m", "lab", *more, *options, *modules]
+    measured = ("--cov", "--cov-report=") if os.environ.get(COVERAGE_VARIABLE) else ()
+    return [sys.executable, "-m", "pytest", "-m", "lab", *measured, *more, *options, *modules]
 
 
 def _in_guests(modules: Sequence[str], options: Sequence[str]) -> int:
@@ -89,15 +100,37 @@ def _in_guests(modules: Sequence[str], options: Sequence[str]) -> int:
             ]
             statuses = [run.result() for run in runs]
         total = reports_of.add_up(reports)
+        _keep_coverage(reports)
     _remember(total.seconds)
-    worst = max(statuses)
+    worst = _verdict(total, max(statuses))
+    print(f"lab tests: {total} in {len(parts)} guests; exit status {worst}", flush=True)
+    return worst
+
+
+def _verdict(total: reports_of.Sum, status: int) -> int:
+    """Print each failed test with the end of its output; return the exit status of the run."""
+    flaky_now = flaky.unexcused(total.alone, flaky.read(), dt.datetime.now(dt.UTC).date())
     for test, words in total.bad.items():
         print(f"\nlab tests: {test} said\n{words}", flush=True)
     for test in total.bad:
-        so = "failed in company and passed alone" if test in total.alone else "failed"
+        if test in flaky_now:
+            so = "is flaky: it failed in the suite and passed alone; mend it, or list it with \
+reason and expiry date in tests/flaky.toml"
+        elif test in total.alone:
+            so = "is flaky, as tests/flaky.toml says: it failed in the suite and passed alone"
+        else:
+            so = "failed"
         print(f"lab tests: {test} {so}", flush=True)
-    print(f"lab tests: {total} in {len(parts)} guests; exit status {worst}", flush=True)
-    return worst
+    return status or (FAILED if flaky_now else 0)
+
+
+def _keep_coverage(reports: Sequence[Path]) -> None:
+    """Copy the coverage data of the guests to where the caller wants it."""
+    if not (wanted := os.environ.get(COVERAGE_VARIABLE)):
+        return
+    Path(wanted).mkdir(parents=True, exist_ok=True)
+    for data in (found for report in reports for found in report.glob(".coverage*")):
+        shutil.copy(data, Path(wanted) / f"{data.name}.{data.parent.name}")
 
 
 def portions(modules: Sequence[str], seconds: dict[str, float]) -> list[list[str]]:
@@ -137,11 +170,15 @@ def _tried(
     kernel: Path, tests: Sequence[str], options: Sequence[str], report: Path, lines: _Lines
 ) -> int:
     command = _pytest(tests, options, f"--junitxml={report}", "-p", "no:cacheprovider", "-v")
+    env = dict(os.environ)
+    if COVERAGE_VARIABLE in env:
+        data = report.parent / f".coverage.{report.stem}"
+        env |= {COVERAGE_VARIABLE: str(report.parent), "COVERAGE_FILE": str(data)}
     for _ in range(TRIES):
         try:
             with Guest(kernel, shared=[report.parent]) as guest:
                 return guest.run(
-                    command, stdout=lines.feed, stderr=lines.feed, timeout=TIMEOUT_SECONDS
+                    command, env=env, stdout=lines.feed, stderr=lines.feed, timeout=TIMEOUT_SECONDS
                 )
         except GuestDiedError as error:
             lines.feed(f"{error}\n".encode())

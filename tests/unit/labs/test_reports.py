@@ -46,11 +46,11 @@ def test_of_long_words_the_end_is_kept(tmp_path: Path) -> None:
     assert len(words.splitlines()) == reports.LINES
 
 
-def test_what_passed_alone_is_passed_and_named(tmp_path: Path) -> None:
+def test_what_passed_alone_is_failed_and_named(tmp_path: Path) -> None:
     written(tmp_path / reports.FIRST, GOOD, BAD)
     written(tmp_path / reports.AGAIN, CASE.format("test_y", ""))
     found = reports.add_up([tmp_path])
-    assert str(found) == "2 passed, 0 failed, 0 skipped"
+    assert str(found) == "1 passed, 1 failed, 0 skipped"
     assert found.alone == ["tests/attack/test_a.py::test_y"]
 
 

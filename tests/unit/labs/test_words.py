@@ -1,0 +1,16 @@
+"""The word list finds what it lists, in code and in prose."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import words
+
+
+def test_a_hit_names_file_line_and_the_word_to_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "ROOT", tmp_path)
+    (tmp_path / "x.md").write_text("A peer.\nNobody answers.\n")
+    assert list(words.check("x.md", {r"\bnobody\b": "no peer"})) == ["x.md:2: Nobody: say no peer"]
+    assert list(words.check("x.md", {r"\bsomebody\b": "a peer"})) == []
