@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from controlplane.api.access.rpc_metrics import RpcMetrics
+from controlplane.api.compute.pool import policy_pool
 from controlplane.api.server import ApiServer, both, serve_api
 from controlplane.api.services.policy_services import segment_services
 from controlplane.api.services.selftest_service import selftest_service
@@ -232,7 +233,9 @@ async def _run(
     view = LiveView(node, actor, speakers, reloader, segments, tally, journal)
     await segments.start()
     selftest = Selftest(router, actor, reloader, inbox.put, log)
-    services = segment_services(segments.conductor, view, intent.name)
+    pool = policy_pool(segments.conductor, node=intent.name, user=intent.speaker_user, log=log)
+    pool.start()
+    services = segment_services(segments.conductor, view, pool)
     api = await serve_api(
         view, intent, journal, config_folder=path.parent, tally=tally,
         more_services=both(services, selftest_service(selftest)),
@@ -246,5 +249,6 @@ async def _run(
     finally:
         await metrics.stop()
         await api.stop()
+        await pool.stop()
         await segments.stop()
         store.close()

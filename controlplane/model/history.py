@@ -42,6 +42,20 @@ class History:
         if not numbers:
             del self._of[workload]
 
+    @property
+    def added(self) -> int:
+        """How many lines were ever added."""
+        return self._next
+
+    def added_since(self, count: int) -> list[MembershipChange]:
+        """Return the lines that came after the first ``count`` and are still kept."""
+        found: list[MembershipChange] = []
+        for number in reversed(self._lines):
+            if number < count:
+                break
+            found.append(self._lines[number])
+        return found[::-1]
+
     def of(self, workload: str) -> list[MembershipChange]:
         """Return the lines of one workload."""
         return [self._lines[number] for number in self._of.get(workload, ())]

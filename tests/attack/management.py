@@ -209,12 +209,13 @@ def connects(node: str, address: str, port: int = PORT, seconds: float = 3.0) ->
         return True
 
 
-def children(pid: int | None) -> list[int]:
-    """The processes that a node has started."""
+def children(pid: int | None, module: str = "") -> list[int]:
+    """The processes that a node has started, those that run a module where one is named."""
     found = []
     for status in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(OSError):
-            if f"\nPPid:\t{pid}\n" in status.read_text():
+            words = status.with_name("cmdline").read_text().split("\0")
+            if f"\nPPid:\t{pid}\n" in status.read_text() and (not module or module in words):
                 found.append(int(status.parent.name))
     return found
 

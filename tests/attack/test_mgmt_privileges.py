@@ -59,7 +59,7 @@ def test_mgmt_07_the_node_keeps_six_capabilities(net: Net, node: str) -> None:
 
 
 def test_mgmt_07_bgp_processes_keep_one(net: Net) -> None:
-    speakers = children(net.lab.pid("pe1", "pe"))
+    speakers = children(net.lab.pid("pe1", "pe"), "controlplane.speaker.worker")
     assert len(speakers) == 3, "one for the core, one for each VRF with neighbours"
     only = {"CapInh": BIND, "CapPrm": BIND, "CapEff": BIND, "CapBnd": BIND, "CapAmb": BIND}
     for process in speakers:
@@ -69,6 +69,18 @@ def test_mgmt_07_bgp_processes_keep_one(net: Net) -> None:
         assert set(text.partition("\nUid:\t")[2].split("\n")[0].split()) == {"65534"}
         groups = text.partition("\nGroups:\t")[2].split("\n")[0].split()
         assert groups == []
+
+
+def test_mgmt_07_compute_workers_keep_none(net: Net) -> None:
+    """They read documents that callers send."""
+    workers = children(net.lab.pid("pe1", "pe"), "controlplane.api.compute.worker")
+    assert workers, "the first one is started with the node"
+    for process in workers:
+        for thread in statuses(process):
+            assert {value for name, value in thread.items() if name != "NoNewPrivs"} == {0}
+            assert thread["NoNewPrivs"] == 1
+        text = Path(f"/proc/{process}/status").read_text()
+        assert set(text.partition("\nUid:\t")[2].split("\n")[0].split()) == {"65534"}
 
 
 @contextlib.contextmanager

@@ -1,8 +1,7 @@
-"""The Flows service: what was seen, the map, baselines, and what they suggest."""
+"""The Flows service: flow records, the map, baselines, and the rules that they suggest."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,67 +13,52 @@ from controlplane.api.access.audit import CHANGE
 from controlplane.api.access.caller import CALLER
 from controlplane.api.access.details import field_refusal
 from controlplane.api.access.status import StatusError
-from controlplane.api.services import policy_messages as messages
-from controlplane.api.services.flow_filter import Filter
-from controlplane.api.services.flow_map import draw
-from controlplane.api.services.policy_service import flows_of
+from controlplane.api.answers import policy_messages as messages
+from controlplane.api.services.flow_watcher import FlowWatcher
+from controlplane.api.services.queries import Encoded, Queries
 from controlplane.model.observed import Baseline
 from controlplane.policy.controller import PolicyController
-from controlplane.policy.insight.queries import PolicyQueries
-from controlplane.policy.insight.recommend import Proposal, recommend
+from controlplane.policy.insight.replica_feed import Needs
 from controlplane.policy.language.syntax import is_name
 
-FLOWS_PER_MESSAGE = 500
-MOST_UNPLACED = 1_000
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class FlowService(flows_pb2_grpc.FlowsServicer):
     """Serves one node's flows."""
 
-    def __init__(self, conductor: PolicyController, answers: PolicyQueries) -> None:
+    def __init__(self, conductor: PolicyController, queries: Queries) -> None:
         self._conductor = conductor
-        self._answers = answers
+        self._queries = queries
 
     async def QueryFlows(
         self, request: pb.QueryFlowsRequest, context: Context
-    ) -> AsyncIterator[pb.QueryFlowsResponse]:
-        """Flows gathered, those seen last first; at least one message, with the losses."""
-        chosen = Filter(request.filter, self._answers).passing(self._conductor.book)
-        rows = sorted(chosen, key=lambda seen: -seen.last)
-        rows = rows[: request.limit] if request.limit else rows
-        for start in range(0, max(1, len(rows)), FLOWS_PER_MESSAGE):
-            piece = rows[start : start + FLOWS_PER_MESSAGE]
-            yield pb.QueryFlowsResponse(
-                flows=[messages.flow(seen, self._answers) for seen in piece], loss=self._loss()
-            )
-            await asyncio.sleep(0)
+    ) -> AsyncIterator[Encoded]:
+        """Flows, those seen last first; at least one message, with the losses."""
+        for part in await self._queries.parts("QueryFlows", request, needs=Needs(flows=True)):
+            yield part
 
     async def WatchFlows(
         self, request: pb.WatchFlowsRequest, context: Context
     ) -> AsyncIterator[pb.WatchFlowsResponse]:
-        """New flows as they are seen."""
-        wanted, watcher = Filter(request.filter, self._answers), self._conductor.book.watch()
+        """Flow records as they come."""
+        book, watcher = self._conductor.book, FlowWatcher(CALLER.get().vrfs)
+        await self._queries.parts("watched_flows", request, (), 0, 0.0)  # refuses a wrong filter
+        book.watch(watcher.add)
         try:
             while True:
                 seen = await watcher.next()
-                if wanted.passes(seen):
-                    yield pb.WatchFlowsResponse(
-                        flow=messages.flow(seen, self._answers),
-                        skipped=watcher.skipped,
-                        loss=self._loss(),
-                    )
+                arguments = (seen, book.lost, book.last_lost)
+                for part in await self._queries.parts("watched_flows", request, *arguments):
+                    response = pb.WatchFlowsResponse.FromString(part)
+                    response.skipped = watcher.skipped
+                    yield response
         finally:
-            self._conductor.book.leave(watcher)
+            book.leave(watcher.add)
 
-    async def GetMap(self, request: pb.GetMapRequest, context: Context) -> pb.GetMapResponse:
-        """Who talks to whom."""
-        wanted = Filter(request.filter, self._answers)
-        vrfs = [request.filter.vrf] if request.filter.vrf else self._conductor.director.vrfs
-        seen = list(wanted.passing(self._conductor.book))
-        response = draw(seen, self._answers, filter(CALLER.get().may_see, vrfs))
-        response.loss.CopyFrom(self._loss())
-        return response
+    async def GetMap(self, request: pb.GetMapRequest, context: Context) -> Encoded:
+        """Groups, and the flows between them."""
+        return await self._queries.answer("GetMap", request, needs=Needs(flows=True))
 
     async def RecordBaseline(
         self, request: pb.RecordBaselineRequest, context: Context
@@ -107,24 +91,10 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
         rows = sorted(self._conductor.baselines.values(), key=lambda each: each.until)
         return pb.ListBaselinesResponse(baselines=map(_baseline, rows))
 
-    async def Recommend(
-        self, request: pb.RecommendRequest, context: Context
-    ) -> pb.RecommendResponse:
-        """Rules for what was seen."""
-        flows = flows_of(self._conductor, request.baseline)
-        chosen = [flow for flow in flows if request.vrf in ("", flow.zone)]
-        compiled = self._answers.compiled(self._answers.policy)
-        advice = recommend(compiled, self._answers.inventory, chosen)
-        return pb.RecommendResponse(
-            proposals=map(_proposal, advice.proposals),
-            unplaced=[
-                pb.Unplaced(flow=messages.observed(each.flow, self._answers), reason=each.why)
-                for each in advice.unplaced[:MOST_UNPLACED]
-            ],
-        )
-
-    def _loss(self) -> pb.TelemetryLoss:
-        return messages.loss(self._conductor.book)
+    async def Recommend(self, request: pb.RecommendRequest, context: Context) -> Encoded:
+        """Rules for the flows of a baseline, or for all that were seen."""
+        needs = Needs(flows=not request.baseline, baseline=self._queries.baseline(request.baseline))
+        return await self._queries.answer("Recommend", request, needs=needs)
 
 
 def _same_span(request: pb.RecordBaselineRequest, known: Baseline) -> bool:
@@ -143,15 +113,4 @@ def _baseline(it: Baseline) -> pb.Baseline:
         flows=len(it.flows),
         recorded_by=it.who,
         lost=it.lost,
-    )
-
-
-def _proposal(it: Proposal) -> pb.Proposal:
-    return pb.Proposal(
-        sentence=it.sentence,
-        count=it.hits,
-        first=messages.stamp(it.first),
-        last=messages.stamp(it.last),
-        pairs_seen=it.pairs_seen,
-        pairs_possible=it.pairs_possible or 0,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from typing import Any
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
 
 import grpc
 from bulkhead.v1 import policy_pb2 as pb
@@ -12,27 +12,20 @@ from bulkhead.v1 import policy_pb2_grpc
 
 from controlplane.api.access.audit import CHANGE
 from controlplane.api.access.caller import CALLER
-from controlplane.api.access.details import policy_refusal, problem_message
-from controlplane.api.access.status import StatusError, invalid, not_found
-from controlplane.api.services import policy_messages as messages
-from controlplane.api.services.document_reader import DocumentReader
-from controlplane.api.services.explanation import Explainer
-from controlplane.model.observed import Flow
+from controlplane.api.access.status import StatusError, not_found
+from controlplane.api.answers import policy_messages as messages
+from controlplane.api.compute.frames import loads
+from controlplane.api.services.packet_routes import add_route
+from controlplane.api.services.queries import Encoded, Queries
+from controlplane.model.prefix import parse_address
 from controlplane.model.revision import Signature, State
-from controlplane.policy.compile.identity import Membership
+from controlplane.model.view import NodeView
 from controlplane.policy.controller import KernelRefusedError, PolicyController, StartingError
-from controlplane.policy.insight.flowbook import FlowVerdict
-from controlplane.policy.insight.lint import warnings
-from controlplane.policy.insight.lockout import lockouts
-from controlplane.policy.insight.queries import PolicyQueries
-from controlplane.policy.insight.whatif import PairChange, what_if
-from controlplane.policy.language.canonical import digest, to_document
-from controlplane.policy.language.difference import Line, difference
+from controlplane.policy.insight.replica_feed import Needs
+from controlplane.policy.language.outline import Outline, outline_of
 from controlplane.policy.language.policy import Policy
-from controlplane.policy.language.problem import PolicyError, Problem
 from controlplane.policy.language.revision import Ledger, MoveError, Revision
 
-MOST_FLOW_CHANGES, MOST_PAIRS, MOST_PROBLEMS = 2_000, 2_000, 1_000
 LONGEST_REASON = 500
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -40,66 +33,43 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class PolicyService(policy_pb2_grpc.PolicyServicer):
     """Serves one node's policy."""
 
-    def __init__(
-        self, conductor: PolicyController, answers: PolicyQueries, explainer: Explainer
-    ) -> None:
+    def __init__(self, conductor: PolicyController, queries: Queries, view: NodeView) -> None:
         self._conductor = conductor
-        self._answers = answers
-        self._explainer = explainer
-        self._reader = DocumentReader()
+        self._queries = queries
+        self._view = view
+        self._outlines: dict[str, Outline] = {}
 
     # -- look before anything moves -----------------------------------------------------------
 
-    async def CheckPolicy(
-        self, request: pb.CheckPolicyRequest, context: Context
-    ) -> pb.CheckPolicyResponse:
+    async def CheckPolicy(self, request: pb.CheckPolicyRequest, context: Context) -> Encoded:
         """What is wrong with a document, and what is hardly meant."""
-        try:
-            policy = await self._reader.read(request.document)
-        except PolicyError as error:
-            told = error.problems[:MOST_PROBLEMS]
-            return pb.CheckPolicyResponse(problems=map(problem_message, told))
-        refused = list(self._lockouts(policy))
-        if refused:
-            return pb.CheckPolicyResponse(problems=map(problem_message, refused))
-        # Warnings name workloads, which are not everybody's to see.
-        found = [] if CALLER.get().vrfs else self._warnings(policy)
-        return pb.CheckPolicyResponse(warnings=found, revision=digest(policy))
+        return await self._queries.answer("CheckPolicy", request)
 
-    async def WhatIf(self, request: pb.WhatIfRequest, context: Context) -> pb.WhatIfResponse:
+    async def WhatIf(self, request: pb.WhatIfRequest, context: Context) -> Encoded:
         """What would change if this were enforced."""
-        policy = await self._wanted(request)
-        answer = what_if(
-            self._answers.compiled(self._answers.policy),
-            self._answers.compiled(policy),
-            self._flows(request.baseline),
+        revision = self._named(request)
+        needs = Needs(
+            flows=not request.baseline,
+            baseline=self._queries.baseline(request.baseline),
+            revisions=(revision,) if revision else (),
         )
-        return pb.WhatIfResponse(
-            flows=[
-                pb.FlowChange(
-                    flow=messages.observed(each.flow, self._answers),
-                    before=messages.ruling(FlowVerdict(*each.before)),
-                    after=messages.ruling(FlowVerdict(*each.after)),
-                )
-                for each in answer.flows[:MOST_FLOW_CHANGES]
-            ],
-            pairs=map(_pair, answer.pairs[:MOST_PAIRS]),
-            narrows=answer.narrows,
-            broken_flows=len(answer.broken),
-            warnings=self._warnings(policy),
-        )
+        return await self._queries.answer("WhatIf", request, revision, needs=needs)
 
-    async def DiffPolicies(
-        self, request: pb.DiffPoliciesRequest, context: Context
-    ) -> pb.DiffPoliciesResponse:
+    async def DiffPolicies(self, request: pb.DiffPoliciesRequest, context: Context) -> Encoded:
         """Two revisions, subject by subject."""
-        before = self._find(request.before).policy if request.before else self._answers.policy
-        after = self._find(request.after).policy if request.after else self._staged().policy
-        return pb.DiffPoliciesResponse(lines=map(_line, difference(before, after)))
+        before = self._queries.revision(request.before) if request.before else self._in_force()
+        after = self._queries.revision(request.after) if request.after else self._staged()
+        names = (before.digest if before else "", after.digest)
+        needs = Needs(revisions=tuple(filter(None, names)))
+        return await self._queries.answer("DiffPolicies", request, *names, needs=needs)
 
     async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
         """The way of one packet."""
-        return self._explainer.explain(request)
+        answer, *ends = await self._queries.parts("Explain", request)
+        response = pb.ExplainResponse.FromString(answer)
+        source, destination = (parse_address(end.decode()) for end in ends)
+        add_route(self._view, response, source, destination)
+        return response
 
     # -- move ---------------------------------------------------------------------------------
 
@@ -107,18 +77,26 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         self, request: pb.StagePolicyRequest, context: Context
     ) -> pb.StagePolicyResponse:
         """Evaluate a document or a revision beside what is enforced."""
-        policy, signed = await self._wanted(request), self._sign(request.reason)
-        self._refuse_lockouts(policy)
+        named, signed = self._named(request), self._sign(request.reason)
+        needs = Needs(revisions=(named,) if named else ())
+        parts = await self._queries.parts("StagePolicy", request, named, needs=needs)
+        response = pb.StagePolicyResponse.FromString(parts[0])
+        # In a thread: ten thousand rules take a second to make, or to read.
+        staged = await asyncio.to_thread(self._to_stage, named, parts)
 
         def stage(ledger: Ledger) -> Ledger:
-            drafted, revision = ledger.draft(policy)
-            return drafted.stage(revision.digest, signed)
+            after, revision = ledger.with_draft(staged)
+            return after.stage(revision.digest, signed)
 
         await self._move(stage)
-        revision = self._conductor.director.ledger.revisions[digest(policy)]
-        return pb.StagePolicyResponse(
-            revision=messages.revision(revision), warnings=self._warnings(policy)
-        )
+        revision = self._conductor.director.ledger.revisions[staged.digest]
+        response.revision.CopyFrom(await self._message(revision))
+        return response
+
+    def _to_stage(self, named: str, parts: tuple[bytes, ...]) -> Revision:
+        if not named:
+            return Revision.of(cast(Policy, loads(parts[1])))
+        return _read(self._conductor.director.ledger.revisions[named])
 
     async def UnstagePolicy(
         self, request: pb.UnstagePolicyRequest, context: Context
@@ -137,6 +115,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     ) -> pb.PromotePolicyResponse:
         """Enforce the staged revision; again is OK if it is the one that is enforced already."""
         signed = self._sign(request.reason)
+        await self._refuse_lockouts(self._conductor.director.ledger.in_state(State.STAGED))
 
         def promote(ledger: Ledger) -> Ledger:
             staged, enforced = ledger.in_state(State.STAGED), ledger.in_state(State.ENFORCED)
@@ -145,13 +124,11 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
                     return ledger
                 found = staged.digest[:12] if staged else "nothing"
                 raise StatusError(grpc.StatusCode.ABORTED, f"staged is {found}: look at it first")
-            if staged is not None:
-                self._refuse_lockouts(staged.policy)
             return ledger.promote(signed)
 
         ended, took = await self._move(promote)
         return pb.PromotePolicyResponse(
-            enforced=self._enforced(),
+            enforced=await self._enforced(),
             ended_flows=ended,
             enforced_after_microseconds=int(took * 1e6),
         )
@@ -161,19 +138,16 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     ) -> pb.RollBackPolicyResponse:
         """Enforce an earlier revision again."""
         signed = self._sign(request.reason)
+        await self._refuse_lockouts(self._returning(signed, request.revision))
 
         def roll_back(ledger: Ledger) -> Ledger:
             enforced = ledger.in_state(State.ENFORCED)
             if request.revision and enforced and _names(request.revision, enforced):
                 return ledger
-            after = ledger.roll_back(signed, request.revision)
-            returning = after.in_state(State.ENFORCED)
-            if returning is not None:  # neighbours may have come since it was enforced
-                self._refuse_lockouts(returning.policy)
-            return after
+            return ledger.roll_back(signed, request.revision)
 
         ended, _ = await self._move(roll_back)
-        return pb.RollBackPolicyResponse(enforced=self._enforced(), ended_flows=ended)
+        return pb.RollBackPolicyResponse(enforced=await self._enforced(), ended_flows=ended)
 
     # -- history ------------------------------------------------------------------------------
 
@@ -185,15 +159,18 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         names = (name for entry in ledger.trail for name in (entry.before, entry.after))
         moved = {name: place for place, name in enumerate(names)}
         rows = sorted(ledger.revisions.values(), key=lambda r: -moved.get(r.digest, -1))
-        return pb.ListRevisionsResponse(revisions=map(messages.revision, rows))
+        return pb.ListRevisionsResponse(revisions=[await self._message(row) for row in rows])
 
     async def GetRevision(
         self, request: pb.GetRevisionRequest, context: Context
     ) -> pb.GetRevisionResponse:
         """One revision with its document."""
-        revision = self._find(request.revision)
-        document = json.dumps(to_document(revision.policy), indent=1, ensure_ascii=False)
-        return pb.GetRevisionResponse(revision=messages.revision(revision), document=document)
+        revision = self._queries.revision(request.revision)
+        needs = Needs(revisions=(revision.digest,))
+        document = await self._queries.pool.run("document_of", CALLER.get(), needs, revision.digest)
+        return pb.GetRevisionResponse(
+            revision=await self._message(revision), document=document[0].decode()
+        )
 
     async def ListChanges(
         self, request: pb.ListChangesRequest, context: Context
@@ -231,22 +208,29 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
             CALLER.get().identity, self._conductor.now(), reason.strip()[:LONGEST_REASON]
         )
 
-    async def _wanted(self, request: pb.WhatIfRequest | pb.StagePolicyRequest) -> Policy:
-        what = request.WhichOneof("what")
-        if what is None:
-            raise invalid("document or revision: one of them is needed")
-        if what == "revision":
-            return self._find(request.revision).policy
-        try:
-            return await self._reader.read(request.document)
-        except PolicyError as error:
-            raise policy_refusal(error.problems) from None
+    def _named(self, request: pb.WhatIfRequest | pb.StagePolicyRequest) -> str:
+        """The digest of the revision that a request names; "" where it brings a document."""
+        if request.WhichOneof("what") != "revision":
+            return ""
+        return self._queries.revision(request.revision).digest
 
-    def _find(self, revision: str) -> Revision:
+    def _in_force(self) -> Revision | None:
+        return self._conductor.director.ledger.in_state(State.ENFORCED)
+
+    def _returning(self, signed: Signature, revision: str) -> Revision | None:
+        """What a roll-back would enforce; None where there is nothing to roll back to."""
         try:
-            return self._conductor.director.ledger.find(revision)
-        except MoveError as error:
-            raise not_found(str(error)) from None
+            after = self._conductor.director.ledger.roll_back(signed, revision)
+        except MoveError:
+            return None  # the move itself says why
+        return after.in_state(State.ENFORCED)
+
+    async def _refuse_lockouts(self, revision: Revision | None) -> None:
+        """Neighbours may be new since a revision was checked last. Raises StatusError."""
+        if revision is not None:
+            await asyncio.to_thread(_read, revision)
+            needs = Needs(revisions=(revision.digest,))
+            await self._queries.pool.run("refuse_lockouts", CALLER.get(), needs, revision.digest)
 
     def _staged(self) -> Revision:
         staged = self._conductor.director.ledger.in_state(State.STAGED)
@@ -254,58 +238,26 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
             raise not_found("nothing is staged")
         return staged
 
-    def _enforced(self) -> pb.Revision | None:
-        enforced = self._conductor.director.ledger.in_state(State.ENFORCED)
-        return messages.revision(enforced) if enforced else None
+    async def _enforced(self) -> pb.Revision | None:
+        enforced = self._in_force()
+        return await self._message(enforced) if enforced else None
 
-    def _flows(self, baseline: str) -> list[Flow]:
-        return flows_of(self._conductor, baseline)
-
-    def _warnings(self, policy: Policy) -> list[pb.PolicyProblem]:
-        compiled = self._answers.compiled(policy)
-        return [problem_message(p) for p in warnings(compiled, self._answers.inventory)]
-
-    def _lockouts(self, policy: Policy) -> Iterator[Problem]:
-        return lockouts(policy, self._answers.inventory, self._conductor.intent)
-
-    def _refuse_lockouts(self, policy: Policy) -> None:
-        refused = list(self._lockouts(policy))
-        if refused:
-            raise policy_refusal(refused, grpc.StatusCode.FAILED_PRECONDITION)
+    async def _message(self, revision: Revision) -> pb.Revision:
+        """A revision without its document, which is looked into once."""
+        outline = self._outlines.get(revision.digest)
+        if outline is None:
+            known = self._conductor.director.ledger.revisions.keys()
+            self._outlines = {d: o for d, o in self._outlines.items() if d in known}
+            outline = await asyncio.to_thread(outline_of, revision.document)
+            self._outlines[revision.digest] = outline
+        return messages.revision(revision, outline)
 
 
-def flows_of(conductor: PolicyController, baseline: str) -> list[Flow]:
-    """The flows of a baseline, or all that were seen; raises Refusal."""
-    if not baseline:
-        return [seen.observed() for seen in conductor.book.seen()]
-    if baseline not in conductor.baselines:
-        raise not_found(f"there is no baseline {baseline!r}")
-    return list(conductor.baselines[baseline].flows)
+def _read(revision: Revision) -> Revision:
+    """Parse a document that the store kept as text, so that a move need not."""
+    _ = revision.problem
+    return revision
 
 
 def _names(prefix: str, revision: Revision) -> bool:
     return len(prefix) >= 4 and revision.digest.startswith(prefix)
-
-
-def _line(line: Line) -> pb.DiffPoliciesResponse.Line:
-    kinds = pb.DiffPoliciesResponse.Line
-    change = kinds.CHANGE_ADDED if not line.before else kinds.CHANGE_REMOVED
-    if line.before and line.after:
-        change = kinds.CHANGE_CHANGED
-    return pb.DiffPoliciesResponse.Line(
-        change=change, subject=line.subject, before=line.before, after=line.after
-    )
-
-
-def _pair(pair: PairChange) -> pb.PairChange:
-    return pb.PairChange(
-        vrf=pair.zone,
-        source_groups=_kinds(pair.source[1]),
-        destination_groups=_kinds(pair.destination[1]),
-        opened=map(str, pair.opened),
-        closed=map(str, pair.closed),
-    )
-
-
-def _kinds(membership: Membership) -> list[str]:
-    return sorted(membership.names) or [membership.standing.value]

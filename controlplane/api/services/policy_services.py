@@ -18,37 +18,33 @@ from bulkhead.v1 import (
     workloads_pb2_grpc,
 )
 
+from controlplane.api.compute.pool import ComputePool
 from controlplane.api.services.evidence_service import EvidenceService
-from controlplane.api.services.explanation import Explainer
 from controlplane.api.services.flow_service import FlowService
 from controlplane.api.services.group_service import GroupService
 from controlplane.api.services.policy_service import PolicyService
+from controlplane.api.services.queries import Queries
 from controlplane.api.services.workload_service import WorkloadService
 from controlplane.model.view import NodeView
 from controlplane.policy.controller import PolicyController
-from controlplane.policy.insight.queries import PolicyQueries
 
 
 def segment_services(
-    conductor: PolicyController, view: NodeView, node: str
+    conductor: PolicyController, view: NodeView, pool: ComputePool
 ) -> Callable[[grpc.aio.Server], Iterable[str]]:
     """What adds the services to a server and gives their full names."""
-    answers = PolicyQueries(conductor.director)
-    explainer = Explainer(view, conductor.director, answers)
-    groups = GroupService(conductor, answers)
+    queries = Queries(pool, conductor)
 
     def add(server: grpc.aio.Server) -> Iterable[str]:
         workloads_pb2_grpc.add_WorkloadsServicer_to_server(
-            WorkloadService(conductor, answers), server
+            WorkloadService(conductor, queries), server
         )
-        groups_pb2_grpc.add_GroupsServicer_to_server(groups, server)
+        groups_pb2_grpc.add_GroupsServicer_to_server(GroupService(queries), server)
         policy_pb2_grpc.add_PolicyServicer_to_server(
-            PolicyService(conductor, answers, explainer), server
+            PolicyService(conductor, queries, view), server
         )
-        flows_pb2_grpc.add_FlowsServicer_to_server(FlowService(conductor, answers), server)
-        evidence_pb2_grpc.add_EvidenceServicer_to_server(
-            EvidenceService(conductor, answers, groups, node), server
-        )
+        flows_pb2_grpc.add_FlowsServicer_to_server(FlowService(conductor, queries), server)
+        evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceService(queries), server)
         contracts = (
             (workloads_pb2, "Workloads"),
             (groups_pb2, "Groups"),

@@ -12,11 +12,14 @@ from bulkhead.v1 import workloads_pb2_grpc
 
 from controlplane.api.access.audit import CHANGE
 from controlplane.api.access.caller import CALLER
-from controlplane.api.access.details import field_refusal, refusal
+from controlplane.api.access.details import refusal
 from controlplane.api.access.status import denied, exhausted, not_found
-from controlplane.api.services import policy_messages as messages
+from controlplane.api.answers import policy_messages as messages
+from controlplane.api.answers.selectors import read_selector
+from controlplane.api.services.queries import Encoded, Queries
 from controlplane.model.attachment import Attachment, summary
 from controlplane.model.prefix import parse_prefix
+from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Workload
 from controlplane.policy.controller import PolicyController
 from controlplane.policy.endpoints.placement import (
@@ -26,9 +29,9 @@ from controlplane.policy.endpoints.placement import (
     refuse_malformed,
     tag_faults,
 )
-from controlplane.policy.insight.queries import PolicyQueries
-from controlplane.policy.language.problem import MalformedError
-from controlplane.policy.language.selector import Selector, matches, parse_selector
+from controlplane.policy.insight.queries import groups_of
+from controlplane.policy.language.policy import Policy
+from controlplane.policy.language.selector import Selector, matches
 
 WATCH_ROOM = 10_000
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -43,9 +46,9 @@ _EVENTS = {
 class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
     """Attaches, tags and lists; every method runs with ``CALLER`` set by admission."""
 
-    def __init__(self, conductor: PolicyController, answers: PolicyQueries) -> None:
+    def __init__(self, conductor: PolicyController, queries: Queries) -> None:
         self._conductor = conductor
-        self._answers = answers
+        self._queries = queries
 
     async def AttachWorkload(
         self, request: pb.AttachWorkloadRequest, context: Context
@@ -110,13 +113,9 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         """One workload."""
         return pb.GetWorkloadResponse(workload=self._message(self._visible(request.name)))
 
-    async def ListWorkloads(
-        self, request: pb.ListWorkloadsRequest, context: Context
-    ) -> pb.ListWorkloadsResponse:
+    async def ListWorkloads(self, request: pb.ListWorkloadsRequest, context: Context) -> Encoded:
         """The workloads that match."""
-        selector = read_selector(request.selector)
-        rows = self._matching(request.vrf, selector)
-        return pb.ListWorkloadsResponse(workloads=map(self._message, rows))
+        return await self._queries.answer("ListWorkloads", request)
 
     async def WatchWorkloads(
         self, request: pb.WatchWorkloadsRequest, context: Context
@@ -170,7 +169,8 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
                 yield attachments[name]
 
     def _message(self, attachment: Attachment) -> pb.Workload:
-        return messages.workload(attachment, self._answers)
+        policy = self._conductor.director.policy(Slot.ENFORCED) or Policy()
+        return messages.workload(attachment, groups_of(policy, attachment.workload))
 
     def _known(self, name: str) -> Attachment | None:
         return self._conductor.director.population.attachments.get(name)
@@ -214,16 +214,6 @@ def _read(wish: pb.Workload) -> Workload:
     refuse_malformed(bare, texts)
     addresses = tuple(dict.fromkeys(map(parse_prefix, texts)))
     return Workload(wish.name, wish.vrf, wish.port, addresses, dict(wish.tags))
-
-
-def read_selector(text: str, field: str = "selector") -> Selector | None:
-    """A selector of a request; None where it is left out. Raises Refusal."""
-    if not text:
-        return None
-    try:
-        return parse_selector(text)
-    except MalformedError as error:
-        raise field_refusal(grpc.StatusCode.INVALID_ARGUMENT, [(field, str(error))]) from None
 
 
 def _refuse_other_vrf(vrf: str) -> None:

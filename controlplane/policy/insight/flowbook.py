@@ -1,15 +1,15 @@
-"""Flows that were seen, gathered by ends and service, in bounded memory with exact losses.
+"""Keep flow records, gathered by ends and service, in bounded memory with an exact loss count.
 
-What is allowed and what is denied have room of their own, so that somebody who scans, and is
-denied, cannot push out of memory what the company does every day.
+Allowed and denied flows have room of their own: a scan, which is denied, does not displace the
+allowed flows of every day.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict, deque
+import itertools
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from controlplane.model.flow import FlowRecord
@@ -21,10 +21,7 @@ from controlplane.model.workload import Packet
 from controlplane.policy.language.service import Service
 
 ROOM = 100_000
-"""Flows remembered of each kind."""
-
-WATCH_ROOM = 2_000
-"""Flows that wait for a slow watcher."""
+"""Flows kept of each kind."""
 
 NameRule = Callable[[int], str]
 
@@ -38,7 +35,10 @@ class FlowVerdict(NamedTuple):
 
 @dataclass(slots=True)
 class Seen:
-    """One kind of flow. Times are Unix time; `sport` is that of the latest."""
+    """One kind of flow. Times are Unix time; `sport` is that of the latest record.
+
+    `touched` is the number of the record that changed it last: numbers grow through the book.
+    """
 
     vrf: str
     source: IPAddress
@@ -51,6 +51,7 @@ class Seen:
     sport: int
     enforced: FlowVerdict
     staged: FlowVerdict | None
+    touched: int = 0
 
     @property
     def service(self) -> Service:
@@ -70,36 +71,13 @@ class Seen:
         )
 
     def observed(self) -> Flow:
-        """For what-if and the recommender."""
+        """The flow as what-if and the recommender take it."""
         ends = (self.vrf, self.source, self.destination, self.packet)
         return Flow(*ends, self.count, self.first, self.last, self.enforced.allowed)
 
 
 _Key = tuple[str, IPAddress, IPAddress, int, int]
-
-
-@dataclass(slots=True)
-class Watcher:
-    """Somebody who follows; `skipped` counts what he was too slow for."""
-
-    skipped: int = 0
-    _waiting: deque[Seen] = field(default_factory=deque)
-    _filled: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def tell(self, seen: Seen) -> None:
-        """One more flow."""
-        if len(self._waiting) >= WATCH_ROOM:
-            self._waiting.popleft()
-            self.skipped += 1
-        self._waiting.append(seen)
-        self._filled.set()
-
-    async def next(self) -> Seen:
-        """The next flow, in the order in which they were seen."""
-        while not self._waiting:
-            self._filled.clear()
-            await self._filled.wait()
-        return self._waiting.popleft()
+OnFlow = Callable[[Seen], None]
 
 
 class FlowBook:
@@ -109,7 +87,8 @@ class FlowBook:
         self._room = room
         self._allowed: OrderedDict[_Key, Seen] = OrderedDict()
         self._denied: OrderedDict[_Key, Seen] = OrderedDict()
-        self._watchers: list[Watcher] = []
+        self._watchers: list[OnFlow] = []
+        self._numbers = itertools.count(1)
         self.lost = 0
         self.last_lost = 0.0
 
@@ -117,7 +96,7 @@ class FlowBook:
         self, records: Sequence[FlowRecord], lost: int, now: float, name: NameRule,
         name_staged: NameRule,
     ) -> None:  # fmt: skip
-        """New flows; `lost` are those that nobody can tell about any more."""
+        """Add records; `lost` is the number of records that were lost before they came here."""
         for record in records:
             self._note(record, name, name_staged)
         self._lose(lost, now)
@@ -133,15 +112,23 @@ class FlowBook:
                 if each.last >= since and each.first <= until:
                     yield each
 
-    def watch(self) -> Watcher:
-        """Follow from now on; `leave` at the end."""
-        watcher = Watcher()
-        self._watchers.append(watcher)
-        return watcher
+    def touched_since(self, number: int) -> list[Seen]:
+        """Flows that changed after record `number`, those that changed first first.
 
-    def leave(self, watcher: Watcher) -> None:
-        """Follow no more."""
-        self._watchers.remove(watcher)
+        Looks at these alone: each kind is in the order of its last change.
+        """
+        found: list[Seen] = []
+        for held in (self._allowed, self._denied):
+            found += _touched_since(held, number) if number else held.values()
+        return found
+
+    def watch(self, on_flow: OnFlow) -> None:
+        """Call `on_flow` for each record from now on, until `leave`."""
+        self._watchers.append(on_flow)
+
+    def leave(self, on_flow: OnFlow) -> None:
+        """End a watch."""
+        self._watchers.remove(on_flow)
 
     def _note(self, record: FlowRecord, name: NameRule, name_staged: NameRule) -> None:
         enforced = _ruling(record.enforced, name)
@@ -156,14 +143,24 @@ class FlowBook:
         known.count += 1
         known.first, known.last = min(known.first, record.at), max(known.last, record.at)
         known.sport, known.enforced, known.staged = record.sport, enforced, staged
-        for watcher in self._watchers:
-            once = Seen(*key, 1, record.at, record.at, record.sport, enforced, staged)
-            watcher.tell(once)
+        known.touched = next(self._numbers)
+        for on_flow in self._watchers:
+            on_flow(Seen(*key, 1, record.at, record.at, record.sport, enforced, staged))
 
     def _lose(self, count: int, now: float) -> None:
         if count:
             self.lost += count
             self.last_lost = now
+
+
+def _touched_since(held: OrderedDict[_Key, Seen], number: int) -> list[Seen]:
+    found: list[Seen] = []
+    for seen in reversed(held.values()):
+        if seen.touched <= number:
+            break
+        found.append(seen)
+    found.reverse()
+    return found
 
 
 def _point(record: FlowRecord) -> int:

@@ -24,9 +24,10 @@ def warnings(compiled: Compiled, inventory: Inventory) -> tuple[Problem, ...]:
 
 def _idle_rules(compiled: Compiled) -> Iterator[Problem]:
     used = set(_numbers(compiled))
+    rules = {rule.id: rule for rule in compiled.policy.rules}
     for number, name in compiled.rule_ids.items():
         if number >= FIRST_RULE and number not in used:
-            rule = next(rule for rule in compiled.policy.rules if rule.id == name)
+            rule = rules[name]
             if rule.action is not Action.PASS:
                 cure = "earlier rules decide first, or nobody matches it"
                 yield Problem(f"rules.{name}", f"never takes effect: {rule}", cure)

@@ -1,14 +1,17 @@
-"""Policies that speak against the node's own routing sessions.
+"""Find rules that deny the node's own routing sessions.
 
-The kernel never asks a policy about what the node itself says, so such a rule would not cut the
-session; but whoever wrote it meant something else, and a CE behind another PE would be cut.
+The kernel never asks a policy about what the node itself sends, so such a rule does not end the
+session; but it is hardly meant, and it does end the session of a CE behind another PE.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from controlplane.model.intent import NodeIntent, PeerIntent
+from controlplane.model.intent import NodeIntent
+from controlplane.model.peer import PeerId
+from controlplane.model.prefix import IPAddress
 from controlplane.model.workload import Inventory, Packet
 from controlplane.policy.compile.reference import evaluate
 from controlplane.policy.language.policy import Policy
@@ -18,23 +21,41 @@ from controlplane.policy.language.rule import Action
 _TCP = 6
 
 
-def lockouts(policy: Policy, inventory: Inventory, intent: NodeIntent) -> Iterator[Problem]:
-    """A problem for each session with a CE that a rule (not a default) denies."""
-    denying = {rule.id for rule in policy.rules if rule.action is Action.DENY}
+class RoutingSession(NamedTuple):
+    """A session with a CE, without its secrets."""
+
+    peer: PeerId
+    near: IPAddress
+    port: int
+
+
+def routing_sessions(intent: NodeIntent) -> Iterator[RoutingSession]:
+    """The sessions with CEs that the configuration names."""
     for vrf in intent.vrfs:
-        for peer in vrf.neighbors:
-            rule = _denied_by(policy, inventory, peer)
-            if rule in denying and vrf.name in inventory.zones:
-                text = f"denies the BGP session with {peer.peer}"
-                cure = f"name the hosts it means, or allow tcp/{peer.connect_port} before it"
-                yield Problem(f"rules.{rule}", text, cure)
+        for neighbor in vrf.neighbors:
+            yield RoutingSession(neighbor.peer, neighbor.local_address, neighbor.connect_port)
 
 
-def _denied_by(policy: Policy, inventory: Inventory, peer: PeerIntent) -> str:
-    near, far = peer.local_address, peer.peer.address
-    packet = Packet(far.version, _TCP, dport=peer.connect_port)
+def lockouts(
+    policy: Policy, inventory: Inventory, sessions: Iterable[RoutingSession]
+) -> Iterator[Problem]:
+    """A problem for each session in the inventory's VRFs that a rule (not a default) denies."""
+    denying = {rule.id for rule in policy.rules if rule.action is Action.DENY}
+    for session in sessions if denying else ():
+        if session.peer.vrf not in inventory.zones:
+            continue
+        rule = _denied_by(policy, inventory, session)
+        if rule in denying:
+            text = f"denies the BGP session with {session.peer}"
+            cure = f"name the hosts it means, or allow tcp/{session.port} before it"
+            yield Problem(f"rules.{rule}", text, cure)
+
+
+def _denied_by(policy: Policy, inventory: Inventory, session: RoutingSession) -> str:
+    near, far = session.near, session.peer.address
+    packet = Packet(far.version, _TCP, dport=session.port)
     for ends in ((near, far), (far, near)):
-        decision = evaluate(policy, inventory, peer.peer.vrf, *ends, packet)
+        decision = evaluate(policy, inventory, session.peer.vrf, *ends, packet)
         if not decision.allowed:
             return decision.rule
     return ""

@@ -1,72 +1,70 @@
-"""Answers for people: who is behind an address, and what a policy would mean here.
+"""Answer who has an address and what a policy means, over one inventory.
 
-Directories and compilations are kept for as long as nothing changes: a query over ten thousand
-flows asks for one directory.
+Directories and compilations are kept for as long as the inventory is the same: a query over ten
+thousand flows makes one directory.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from controlplane.model.prefix import IPAddress
-from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Inventory, Workload
 from controlplane.policy.compile.directory import Directory, Who
 from controlplane.policy.compile.full import Compiled, compile_policy
 from controlplane.policy.compile.identity import EndpointKind
-from controlplane.policy.language.canonical import digest
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.selector import matches
-from controlplane.policy.state import PolicyState
+
+MOST_KEPT = 4
+"""Policies whose directory and tables are kept."""
+MOST_ADDRESSES = 100_000
+"""Addresses whose endpoint is kept."""
 
 
 class PolicyQueries:
-    """Reads a director; holds nothing of its own but what can be made again."""
+    """Answers by `policy`, the enforced one, unless another is given."""
 
-    def __init__(self, director: PolicyState) -> None:
-        self._director = director
-        self._version = -1
-        self._inventory: Inventory | None = None
-        self._directories: dict[int, tuple[Policy, Directory]] = {}
-        self._compiled: dict[str, Compiled] = {}
-
-    @property
-    def policy(self) -> Policy:
-        """The enforced policy."""
-        policy = self._director.policy(Slot.ENFORCED)
-        assert policy is not None  # noqa: S101 - there always is one, if an empty one
-        return policy
-
-    @property
-    def inventory(self) -> Inventory:
-        """Who is there, in all VRFs of the node."""
-        self._refresh()
-        if self._inventory is None:
-            self._inventory = self._director.inventory()
-        return self._inventory
+    def __init__(self, policy: Policy, inventory: Inventory) -> None:
+        self.policy = policy
+        self.inventory = inventory
+        # By identity: a policy of ten thousand rules takes long to compare. The policy is kept
+        # beside the value, so that its identity is not given to another meanwhile.
+        self._directories: OrderedDict[int, tuple[Policy, Directory]] = OrderedDict()
+        self._compiled: OrderedDict[int, tuple[Policy, Compiled]] = OrderedDict()
+        self._who: dict[tuple[str, IPAddress], Who] = {}
 
     def directory(self, policy: Policy | None = None) -> Directory:
         """Addresses in words, by the enforced policy or another."""
         policy = policy or self.policy
-        inventory = self.inventory
         found = self._directories.get(id(policy))
         if found is None:
-            found = self._directories[id(policy)] = (policy, Directory(policy, inventory))
+            found = self._directories[id(policy)] = (policy, Directory(policy, self.inventory))
+            if len(self._directories) > MOST_KEPT:
+                self._directories.popitem(last=False)
         return found[1]
 
     def compiled(self, policy: Policy) -> Compiled:
-        """A policy in tables for everybody here."""
-        inventory, name = self.inventory, digest(policy)
-        if name not in self._compiled:
-            self._compiled[name] = compile_policy(policy, inventory)
-        return self._compiled[name]
+        """The tables of a policy for the whole inventory."""
+        found = self._compiled.get(id(policy))
+        if found is None:
+            found = self._compiled[id(policy)] = (policy, compile_policy(policy, self.inventory))
+            if len(self._compiled) > MOST_KEPT:
+                self._compiled.popitem(last=False)
+        return found[1]
 
     def who(self, vrf: str, address: IPAddress) -> Who:
-        """Whoever has an address, by the enforced policy."""
-        return self.directory().who(vrf, address)
+        """The endpoint that has an address, by the enforced policy."""
+        found = self._who.get((vrf, address))
+        if found is None:
+            if len(self._who) >= MOST_ADDRESSES:
+                self._who.clear()
+            found = self._who[vrf, address] = self.directory().who(vrf, address)
+        return found
 
     def groups_of(self, workload: Workload) -> frozenset[str]:
-        """The names of a workload's groups, without looking at anybody else."""
-        groups = self.policy.groups.values()
-        return frozenset(group.name for group in groups if matches(group.selector, workload.tags))
+        """The names of a workload's groups, without looking at other workloads."""
+        return groups_of(self.policy, workload)
 
     def box(self, who: Who) -> tuple[str, str]:
         """The one name under which an address is drawn on a map, and what kind of name it is.
@@ -92,9 +90,8 @@ class PolicyQueries:
         names = [key.removeprefix("workload ") for key in who.claimants if key[:9] == "workload "]
         return names[0] if names else ""
 
-    def _refresh(self) -> None:
-        if self._version != self._director.version:
-            self._version = self._director.version
-            self._inventory = None
-            self._directories.clear()
-            self._compiled.clear()
+
+def groups_of(policy: Policy, workload: Workload) -> frozenset[str]:
+    """The names of a workload's groups."""
+    groups = policy.groups.values()
+    return frozenset(group.name for group in groups if matches(group.selector, workload.tags))

@@ -52,15 +52,12 @@ class PairChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """The answer. `narrows` is true when nothing that is denied now would be allowed."""
+    """The answer. `narrows` is true when nothing that is denied now would be allowed; `pairs` are
+    as many as were asked for."""
 
     flows: tuple[FlowChange, ...]
     pairs: tuple[PairChange, ...]
-
-    @property
-    def narrows(self) -> bool:
-        """Whether the change only closes."""
-        return not any(pair.opened for pair in self.pairs)
+    narrows: bool
 
     @property
     def broken(self) -> tuple[FlowChange, ...]:
@@ -68,13 +65,21 @@ class WhatIf:
         return tuple(c for c in self.flows if c.before.allowed and not c.after.allowed)
 
 
-def what_if(before: Compiled, after: Compiled, flows: Iterable[Flow]) -> WhatIf:
+def what_if(
+    before: Compiled, after: Compiled, flows: Iterable[Flow], most_pairs: int | None = None
+) -> WhatIf:
     """Compare two policies compiled over the same inventory.
 
     `flows` changes list observed flows whose verdict (not merely whose rule) differs; `pairs`
-    covers all addresses, seen or not.
+    covers all addresses, seen or not. The memory that it takes does not grow beyond `most_pairs`.
     """
-    return WhatIf(tuple(_flow_changes(before, after, flows)), tuple(_pair_changes(before, after)))
+    kept: list[PairChange] = []
+    narrows = True
+    for pair in _pair_changes(before, after):
+        narrows = narrows and not pair.opened
+        if most_pairs is None or len(kept) < most_pairs:
+            kept.append(pair)
+    return WhatIf(tuple(_flow_changes(before, after, flows)), tuple(kept), narrows)
 
 
 def _flow_changes(before: Compiled, after: Compiled, flows: Iterable[Flow]) -> Iterator[FlowChange]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from controlplane.policy.language.policy import MAX_GROUP_ID, derived_group_id
 from controlplane.policy.language.syntax import ENDPOINT_WORDS
@@ -44,6 +44,28 @@ def name_in(document: str) -> str:
     except ValueError:
         return ""
     return name if isinstance(name, str) else ""
+
+
+class Outline(NamedTuple):
+    """What a list of revisions shows of a document."""
+
+    name: str
+    rules: int
+    groups: int
+
+
+def outline_of(document: str) -> Outline:
+    """Count rules and declared groups, without reading the document as a policy."""
+    try:
+        value = _mapping(json.loads(document))
+    except ValueError:
+        return Outline("", 0, 0)
+    name, rules = value.get("name"), value.get("rules")
+    return Outline(
+        name if isinstance(name, str) else "",
+        len(rules) if isinstance(rules, list) else 0,
+        len(_mapping(value.get("groups"))),
+    )
 
 
 def _endpoints(rules: Any) -> Iterator[str]:

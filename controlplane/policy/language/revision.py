@@ -137,7 +137,10 @@ class Ledger:
 
     def draft(self, policy: Policy) -> tuple[Ledger, Revision]:
         """Add a document; the same content again is the same revision, unmoved."""
-        revision = Revision.of(policy)
+        return self.with_draft(Revision.of(policy))
+
+    def with_draft(self, revision: Revision) -> tuple[Ledger, Revision]:
+        """Add a revision that `Revision.of` made, which takes long for a long document."""
         if (known := self.revisions.get(revision.digest)) is not None:
             return self, known
         revisions = {**self.revisions, revision.digest: revision}

@@ -14,6 +14,7 @@ import grpc
 import pytest
 from bulkhead.segment import Segment
 
+from controlplane.api.compute.pool import ComputePool
 from controlplane.api.server import AddServices
 from controlplane.api.services.policy_services import segment_services
 from controlplane.model.events import Event
@@ -27,6 +28,7 @@ from controlplane.policy.controller import PolicyController
 from controlplane.store import open_store
 from pe.process.clock import boot_now
 from tests.unit.api.fake_node import FakeNode
+from tests.unit.api.inline_worker import inline_pool
 from tests.unit.api.serving import Serving, node_intent, serving
 from tests.unit.controlplane.rig import ce_peer, targets
 from tests.unit.policy.kernel import FakeKernel
@@ -112,6 +114,7 @@ def segment_desk(
     intent, kernel, told = segment_intent(folder, **more), FakeKernel(), list[Event]()
     made: list[PolicyController] = []
     stores = []
+    pools: list[ComputePool] = []
 
     async def start(node: FakeNode) -> AddServices:
         store = open_store(Path(intent.state_dir))
@@ -123,10 +126,13 @@ def segment_desk(
         conductor.open()
         conductor.layout({"red": 1, "blue": 2})
         conductor.begin()
-        services = segment_services(conductor, node, "pe1")
+        pools.append(inline_pool(conductor))
+        pools[0].start()
+        services = segment_services(conductor, node, pools[0])
         return lambda server: (*services(server), *others(server))
 
     async def end() -> None:
+        await pools[0].stop()
         await made[0].stop()
         stores[0].close()
 

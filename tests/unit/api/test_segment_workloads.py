@@ -143,7 +143,6 @@ def test_one_customer_sees_and_changes_nothing_of_another(
         lambda: desk.segment.stage(POLICY),
         desk.segment.promote,
         lambda: desk.segment.get_evidence("tier=web"),
-        lambda: desk.segment.explain(WEB, PAY, "tcp/80", "red"),
         lambda: list(desk.segment.query_flows(flows_pb2.FlowFilter(vrf="red"))),
     ):
         with refused(grpc.StatusCode.PERMISSION_DENIED):

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from msgspec.structs import replace
 
-from controlplane.api.services.document_reader import LONGEST
+from controlplane.api.answers.documents import LONGEST
 from controlplane.policy.language.rulebook import MOST_RULES
 from tests.unit.api.segment_serving import Desk, segment_desk
 from tests.unit.api.test_roles import refused

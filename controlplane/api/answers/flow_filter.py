@@ -1,24 +1,23 @@
-"""Which flows a caller asked for, and may see."""
+"""Select the flows that a caller asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+import grpc
 from bulkhead.v1 import flows_pb2 as pb
 
 from controlplane.api.access.caller import CALLER
 from controlplane.api.access.details import field_refusal
 from controlplane.api.access.status import denied
-from controlplane.api.services.policy_messages import seconds_of
+from controlplane.api.answers.policy_messages import seconds_of
 from controlplane.policy.compile.directory import Who
-from controlplane.policy.insight.flowbook import FlowBook, Seen
+from controlplane.policy.insight.flowbook import Seen
 from controlplane.policy.insight.queries import PolicyQueries
 from controlplane.policy.language.problem import MalformedError
 from controlplane.policy.language.service import Service, parse_service
 
 
 class Filter:
-    """A `FlowFilter`, read; raises Refusal where it cannot be."""
+    """A `FlowFilter`, read. Raises StatusError where it cannot be read or is not the caller's."""
 
     def __init__(self, wish: pb.FlowFilter, answers: PolicyQueries) -> None:
         if wish.vrf and not CALLER.get().may_see(wish.vrf):
@@ -29,10 +28,6 @@ class Filter:
         self._services = _services(wish.service)
         self.since = seconds_of(wish.since) if wish.HasField("since") else 0.0
         self.until = seconds_of(wish.until) if wish.HasField("until") else float("inf")
-
-    def passing(self, book: FlowBook) -> Iterator[Seen]:
-        """The flows of a book that pass."""
-        return (seen for seen in book.seen(self.since, self.until) if self.passes(seen))
 
     def passes(self, seen: Seen) -> bool:
         """Whether one flow passes."""
@@ -65,7 +60,5 @@ def _services(text: str) -> tuple[Service, ...]:
     try:
         return parse_service(text, {}) if text else ()
     except MalformedError as error:
-        import grpc
-
         code = grpc.StatusCode.INVALID_ARGUMENT
         raise field_refusal(code, [("filter.service", str(error))]) from None

@@ -1,4 +1,4 @@
-"""The map: boxes for groups, arrows for what they say to each other."""
+"""Draw the map: boxes for groups, arrows for the flows between them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 from bulkhead.v1 import flows_pb2 as pb
 
-from controlplane.api.services.policy_messages import stamp
+from controlplane.api.answers.policy_messages import stamp
 from controlplane.policy.insight.flowbook import Seen
 from controlplane.policy.insight.queries import PolicyQueries
 from controlplane.policy.insight.recommend import services_of
@@ -28,7 +28,7 @@ class _Edge:
 
 
 def draw(flows: Iterable[Seen], answers: PolicyQueries, vrfs: Iterable[str]) -> pb.GetMapResponse:
-    """Every workload of these VRFs is in some box, whether it says anything or not."""
+    """A map with every workload of these VRFs, with or without flows."""
     nodes: dict[tuple[str, str], pb.MapNode] = {}
     _furnish(nodes, answers, frozenset(vrfs))
     edges: dict[tuple[str, str, str], _Edge] = {}

@@ -1,6 +1,8 @@
-"""Microsegmentation -> messages of the contract, one function a kind."""
+"""Values of microsegmentation -> messages of the contract, one function per kind."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from bulkhead.v1 import evidence_pb2, flows_pb2, groups_pb2, policy_pb2, workloads_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,8 +14,9 @@ from controlplane.model.revision import Entry, State
 from controlplane.model.workload import Packet
 from controlplane.policy.compile.directory import Who
 from controlplane.policy.insight.explain import Step
-from controlplane.policy.insight.flowbook import FlowBook, FlowVerdict, Seen
+from controlplane.policy.insight.flowbook import FlowVerdict, Seen
 from controlplane.policy.insight.queries import PolicyQueries
+from controlplane.policy.language.outline import Outline
 from controlplane.policy.language.policy import Group, Policy
 from controlplane.policy.language.revision import Revision
 from controlplane.policy.language.selector import text_of
@@ -38,8 +41,8 @@ def seconds_of(at: Timestamp) -> float:
     return at.seconds + at.nanos / 1e9
 
 
-def workload(attachment: Attachment, answers: PolicyQueries) -> workloads_pb2.Workload:
-    """One workload with the groups of the enforced revision."""
+def workload(attachment: Attachment, groups: Iterable[str]) -> workloads_pb2.Workload:
+    """One workload with its groups, which are those of the enforced revision."""
     it = attachment.workload
     return workloads_pb2.Workload(
         name=it.name,
@@ -48,7 +51,7 @@ def workload(attachment: Attachment, answers: PolicyQueries) -> workloads_pb2.Wo
         addresses=[short(str(prefix)) for prefix in it.addresses],
         tags=dict(it.tags),
         generation=attachment.generation,
-        groups=sorted(answers.groups_of(it)),
+        groups=sorted(groups),
         attached_at=stamp(attachment.since),
         configured=attachment.configured,
     )
@@ -125,20 +128,19 @@ def service_of(packet: Packet) -> Service:
     return Service(packet.protocol, point, point)
 
 
-def loss(book: FlowBook) -> flows_pb2.TelemetryLoss:
-    """What nobody can tell about."""
-    last = stamp(book.last_lost) if book.lost else None
-    return flows_pb2.TelemetryLoss(lost=book.lost, last_lost=last)
+def loss(count: int, last: float) -> flows_pb2.TelemetryLoss:
+    """How many flow records were lost, and when the last one was."""
+    return flows_pb2.TelemetryLoss(lost=count, last_lost=stamp(last) if count else None)
 
 
-def revision(it: Revision) -> policy_pb2.Revision:
+def revision(it: Revision, outline: Outline) -> policy_pb2.Revision:
     """A revision without its document."""
     return policy_pb2.Revision(
         digest=it.digest,
-        name=it.policy.name,
+        name=outline.name,
         state=_STATES[it.state],
-        rules=len(it.policy.rules),
-        groups=len([g for g in it.policy.groups.values() if not g.implicit]),
+        rules=outline.rules,
+        groups=outline.groups,
     )
 
 

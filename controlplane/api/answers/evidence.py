@@ -1,0 +1,177 @@
+"""Gather what an auditor asks about the workloads that a selector chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from bulkhead.v1 import evidence_pb2 as pb
+
+from controlplane.api.access.caller import CALLER
+from controlplane.api.access.status import invalid
+from controlplane.api.answers import policy_messages as messages
+from controlplane.api.answers.flows import loss
+from controlplane.api.answers.groups import member
+from controlplane.api.answers.selectors import read_selector
+from controlplane.model.prefix import IPAddress, host_prefix
+from controlplane.model.workload import Endpoint, Workload
+from controlplane.policy.compile.full import prefixes_of
+from controlplane.policy.compile.reference import Party, is_endpoint
+from controlplane.policy.insight.flowbook import Seen
+from controlplane.policy.insight.replica import Replica
+from controlplane.policy.insight.view import View
+from controlplane.policy.language.rule import Action, Rule, RuleEndpoint
+from controlplane.policy.language.selector import Selector, matches, text_of
+
+MOST_DENIED = 5_000
+
+
+def get_evidence(replica: Replica, request: bytes) -> Iterator[bytes]:
+    """All that concerns some workloads, in one answer."""
+    wish, now = pb.GetEvidenceRequest.FromString(request), replica.now
+    selector = read_selector(wish.selector)
+    if selector is None:
+        raise invalid("selector: say which workloads, such as scope=pci")
+    since = messages.seconds_of(wish.since) if wish.HasField("since") else 0.0
+    until = messages.seconds_of(wish.until) if wish.HasField("until") else now
+    evidence = _Evidence(replica.view(CALLER.get().vrfs), selector)
+    flows = evidence.flows(replica.flows.seen(evidence.view.vrfs, since, until))
+    history = [line for line in replica.history if since <= line.when <= until]
+    trail = [entry for entry in replica.trail if since <= entry.signed.when <= until]
+    yield pb.GetEvidenceResponse(
+        node=replica.node,
+        selector=text_of(selector),
+        since=messages.stamp(max(since, min(replica.started, now))),
+        until=messages.stamp(until),
+        made_at=messages.stamp(now),
+        revision=replica.enforced,
+        members=(member(evidence.view, each) for each in evidence.members),
+        allowed=evidence.allowed(flows),
+        denied=list(evidence.denied(flows))[:MOST_DENIED],
+        changes=map(messages.change, trail),
+        loss=loss(replica),
+        membership_changes=[
+            messages.membership_change(line)
+            for line in history
+            if line.workload in evidence.names or _speaks_of(line.before, line.after, selector)
+        ],
+    ).SerializeToString()
+
+
+class _Evidence:
+    """Members of one selector in one view, and what concerns them."""
+
+    def __init__(self, view: View, selector: Selector) -> None:
+        self.view = view
+        self._answers = view.queries
+        self.members = list(self._members(selector))
+        self.names = {each.name for each in self.members if isinstance(each, Workload)}
+
+    def flows(self, seen: Iterable[Seen]) -> list[Seen]:
+        """Those with a member at either end."""
+        scope = _Scope(self.members)
+        return [each for each in seen if scope.touches(each)]
+
+    def _members(self, selector: Selector) -> Iterator[Endpoint]:
+        """Workloads here by their tags; those of other nodes by the group that means the same."""
+        policy, directory = self._answers.policy, self._answers.directory()
+        same = {g.name for g in policy.groups.values() if g.selector == selector}
+        for claimant in self._answers.inventory.claimants():
+            if isinstance(claimant, Workload):
+                if matches(selector, claimant.tags):
+                    yield claimant
+            elif same & (directory.groups_of(claimant) or frozenset()):
+                yield claimant
+
+    def allowed(self, flows: list[Seen]) -> list[pb.AllowedPair]:
+        """Every rule that opens something to or from a member, used or not, then what was
+        allowed without a rule."""
+        parties = [self._party(each) for each in self.members]
+        rules = [r for r in self._answers.policy.rules if r.action is Action.ALLOW]
+        found: list[pb.AllowedPair] = []
+        for rule in rules:
+            if _means(rule.sources, parties) or _means(rule.destinations, parties):
+                found += self._pairs(rule, [f for f in flows if f.enforced.rule == rule.id])
+        ruled = {rule.id for rule in rules}
+        rest = [f for f in flows if f.enforced.allowed and f.enforced.rule not in ruled]
+        return found + list(self._unruled(rest))
+
+    def _party(self, member: Endpoint) -> Party:
+        groups = self._answers.directory().groups_of(member)
+        return Party(workload=True, groups=groups or frozenset())
+
+    def _pairs(self, rule: Rule, flows: list[Seen]) -> Iterator[pb.AllowedPair]:
+        for service in rule.services:
+            used = [f for f in flows if service.covers(f.protocol, f.point)]
+            yield pb.AllowedPair(
+                source=", ".join(map(str, rule.sources)),
+                destination=", ".join(map(str, rule.destinations)),
+                service=str(service),
+                rule=rule.id,
+                last_hit=messages.stamp(max(f.last for f in used)) if used else None,
+                count=sum(f.count for f in used),
+            )
+
+    def _unruled(self, flows: Iterable[Seen]) -> Iterator[pb.AllowedPair]:
+        gathered: dict[tuple[str, str, str, str], list[Seen]] = {}
+        for seen in flows:
+            source, destination = (
+                self._answers.box(self._answers.who(seen.vrf, address))[0]
+                for address in (seen.source, seen.destination)
+            )
+            key = (source, destination, str(seen.service), seen.enforced.rule)
+            gathered.setdefault(key, []).append(seen)
+        for (source, destination, service, rule), several in sorted(gathered.items()):
+            yield pb.AllowedPair(
+                source=source,
+                destination=destination,
+                service=service,
+                rule=rule,
+                last_hit=messages.stamp(max(seen.last for seen in several)),
+                count=sum(seen.count for seen in several),
+            )
+
+    def denied(self, flows: Iterable[Seen]) -> Iterator[pb.DeniedAttempt]:
+        """Denied flows, those seen last first."""
+        who = self._answers.who
+        for seen in sorted(flows, key=lambda seen: -seen.last):
+            if not seen.enforced.allowed:
+                yield pb.DeniedAttempt(
+                    source=messages.end(who(seen.vrf, seen.source)),
+                    destination=messages.end(who(seen.vrf, seen.destination)),
+                    service=str(seen.service),
+                    rule=seen.enforced.rule,
+                    count=seen.count,
+                    first=messages.stamp(seen.first),
+                    last=messages.stamp(seen.last),
+                )
+
+
+class _Scope:
+    """The addresses of the members."""
+
+    def __init__(self, members: Iterable[Endpoint]) -> None:
+        self._prefixes = {(m.vrf, prefix) for m in members for prefix in prefixes_of(m)}
+        self._wide = [(v, p) for v, p in self._prefixes if p.length < 8 * len(p.packed)]
+
+    def touches(self, seen: Seen) -> bool:
+        """Whether a member is at either end."""
+        return any(self._has(seen.vrf, address) for address in (seen.source, seen.destination))
+
+    def _has(self, vrf: str, address: IPAddress) -> bool:
+        host = host_prefix(address)
+        if (vrf, host) in self._prefixes:
+            return True
+        return any(v == vrf and p.contains(host) for v, p in self._wide)
+
+
+def _means(endpoints: Iterable[RuleEndpoint], parties: list[Party]) -> bool:
+    return any(is_endpoint(endpoint, party) for endpoint in endpoints for party in parties)
+
+
+def _speaks_of(before: str, after: str, selector: Selector) -> bool:
+    """Whether a line of history is about a workload that was or became a member."""
+    for text in (before, after):
+        pairs = (word.partition("=") for word in text.split())
+        if matches(selector, {key: value for key, _, value in pairs}) and text:
+            return True
+    return False

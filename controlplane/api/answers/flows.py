@@ -1,0 +1,103 @@
+"""Answer about flow records: those that match, the map, and the rules that they suggest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bulkhead.v1 import flows_pb2 as pb
+
+from controlplane.api.access.caller import CALLER
+from controlplane.api.answers import policy_messages as messages
+from controlplane.api.answers.flow_filter import Filter
+from controlplane.api.answers.flow_map import draw
+from controlplane.model.observed import Flow
+from controlplane.policy.insight.flowbook import Seen
+from controlplane.policy.insight.recommend import Proposal, recommend
+from controlplane.policy.insight.replica import Replica
+from controlplane.policy.insight.view import View
+
+FLOWS_PER_MESSAGE = 500
+MOST_UNPLACED = 1_000
+
+
+def query_flows(replica: Replica, request: bytes) -> Iterator[bytes]:
+    """Flows, those seen last first; at least one message, with the losses."""
+    wish, view = pb.QueryFlowsRequest.FromString(request), _view(replica)
+    rows = sorted(_chosen(replica, view, wish.filter), key=lambda seen: -seen.last)
+    rows = rows[: wish.limit] if wish.limit else rows
+    for start in range(0, max(1, len(rows)), FLOWS_PER_MESSAGE):
+        piece = rows[start : start + FLOWS_PER_MESSAGE]
+        flows = [messages.flow(seen, view.queries) for seen in piece]
+        yield pb.QueryFlowsResponse(flows=flows, loss=loss(replica)).SerializeToString()
+
+
+def watched_flows(
+    replica: Replica, request: bytes, seen: tuple[Seen, ...], lost: int, last_lost: float
+) -> Iterator[bytes]:
+    """A message for each of these records that the watcher wants."""
+    view = _view(replica)
+    wanted = Filter(pb.WatchFlowsRequest.FromString(request).filter, view.queries)
+    for each in seen:
+        if wanted.passes(each):
+            yield pb.WatchFlowsResponse(
+                flow=messages.flow(each, view.queries), loss=messages.loss(lost, last_lost)
+            ).SerializeToString()
+
+
+def get_map(replica: Replica, request: bytes) -> Iterator[bytes]:
+    """Groups as boxes, what they send to each other as arrows."""
+    wish, view = pb.GetMapRequest.FromString(request), _view(replica)
+    vrfs = view.vrfs & {wish.filter.vrf} if wish.filter.vrf else view.vrfs
+    response = draw(_chosen(replica, view, wish.filter), view.queries, vrfs)
+    response.loss.CopyFrom(loss(replica))
+    yield response.SerializeToString()
+
+
+def recommend_rules(replica: Replica, request: bytes) -> Iterator[bytes]:
+    """Rules for the allowed flows that no rule allows yet."""
+    wish, view = pb.RecommendRequest.FromString(request), _view(replica)
+    flows = observed_flows(replica, view, wish.baseline)
+    chosen = [flow for flow in flows if wish.vrf in ("", flow.zone)]
+    compiled = view.queries.compiled(view.queries.policy)
+    advice = recommend(compiled, view.inventory, chosen)
+    yield pb.RecommendResponse(
+        proposals=map(_proposal, advice.proposals),
+        unplaced=[
+            pb.Unplaced(flow=messages.observed(each.flow, view.queries), reason=each.why)
+            for each in advice.unplaced[:MOST_UNPLACED]
+        ],
+    ).SerializeToString()
+
+
+def observed_flows(replica: Replica, view: View, baseline: str) -> list[Flow]:
+    """The flows of a baseline, or all that were seen."""
+    if baseline:
+        return list(replica.baselines[baseline])
+    return [seen.observed() for seen in replica.flows.seen(view.vrfs)]
+
+
+def loss(replica: Replica) -> pb.TelemetryLoss:
+    """Flow records that were lost."""
+    return messages.loss(replica.lost, replica.last_lost)
+
+
+def _view(replica: Replica) -> View:
+    return replica.view(CALLER.get().vrfs)
+
+
+def _chosen(replica: Replica, view: View, wish: pb.FlowFilter) -> list[Seen]:
+    wanted = Filter(wish, view.queries)
+    vrfs = view.vrfs & {wish.vrf} if wish.vrf else view.vrfs
+    found = replica.flows.seen(vrfs, wanted.since, wanted.until)
+    return [seen for seen in found if wanted.passes(seen)]
+
+
+def _proposal(it: Proposal) -> pb.Proposal:
+    return pb.Proposal(
+        sentence=it.sentence,
+        count=it.hits,
+        first=messages.stamp(it.first),
+        last=messages.stamp(it.last),
+        pairs_seen=it.pairs_seen,
+        pairs_possible=it.pairs_possible or 0,
+    )

@@ -1,0 +1,26 @@
+"""List workloads with their groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bulkhead.v1 import workloads_pb2 as pb
+
+from controlplane.api.access.caller import CALLER
+from controlplane.api.answers import policy_messages as messages
+from controlplane.api.answers.selectors import read_selector
+from controlplane.policy.insight.replica import Replica
+from controlplane.policy.language.selector import matches
+
+
+def list_workloads(replica: Replica, request: bytes) -> Iterator[bytes]:
+    """The workloads that match."""
+    wish, view = pb.ListWorkloadsRequest.FromString(request), replica.view(CALLER.get().vrfs)
+    selector, attachments = read_selector(wish.selector), view.population.attachments
+    rows = (
+        messages.workload(attachments[name], view.queries.groups_of(attachments[name].workload))
+        for name in sorted(attachments)
+        if wish.vrf in ("", attachments[name].workload.vrf)
+        and (selector is None or matches(selector, attachments[name].workload.tags))
+    )
+    yield pb.ListWorkloadsResponse(workloads=rows).SerializeToString()

@@ -1,0 +1,141 @@
+"""Run jobs over a replica of the node's policy state.
+
+``python -m controlplane.api.compute.worker PARENT DESCRIPTOR``: the node's process id, and the
+connection on which changes and jobs arrive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from controlplane.api.access.caller import CALLER, Caller
+from controlplane.api.access.status import StatusError
+from controlplane.api.compute.frames import (
+    LENGTH,
+    Done,
+    Failed,
+    Interrupted,
+    Job,
+    Refused,
+    Reply,
+    encode,
+    loads,
+)
+from controlplane.api.compute.jobs import JOBS
+from controlplane.model.intent import ApiRole
+from controlplane.policy.insight.replica import Replica
+from controlplane.policy.language.revision import UnreadableError
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
+NICE = 10
+MOST_MEMORY = 4 << 30
+"""Bytes: a job that needs more ends with MemoryError, not with the machine's out-of-memory killer.
+"""
+_TRACE = 4000
+
+
+class InterruptedJob(BaseException):
+    """The node asks the running job to end. No job may catch it by accident."""
+
+
+class Interruption:
+    """Raise InterruptedJob on SIGUSR1, while a job runs and at no other time."""
+
+    def __init__(self) -> None:
+        self._running = False
+
+    def install(self) -> None:
+        """Take over the signal."""
+        signal.signal(signal.SIGUSR1, self._on_signal)
+
+    @contextlib.contextmanager
+    def possible(self) -> Iterator[None]:
+        """Let the block be interrupted."""
+        self._running = True
+        try:
+            yield
+        finally:
+            self._running = False
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        del number, frame
+        if self._running:
+            self._running = False
+            raise InterruptedJob
+
+
+def answer(replica: Replica, job: Job) -> Reply:
+    """Run one job; every end that it can have is a reply."""
+    CALLER.set(Caller(job.identity, ApiRole.VIEWER, job.vrfs))
+    try:
+        return Done(tuple(JOBS[job.name](replica, *job.arguments)))
+    except StatusError as refused:
+        return Refused(refused.code.name, refused.text, refused.trailer)
+    except UnreadableError as error:
+        return Refused("FAILED_PRECONDITION", str(error))
+    except MemoryError:
+        text = "the answer needs more memory than a query may use: narrow the filter"
+        return Refused("RESOURCE_EXHAUSTED", text)
+    except Exception:
+        return Failed(traceback.format_exc()[-_TRACE:])
+
+
+def serve(stream: BinaryIO, interruption: Interruption) -> None:
+    """Apply changes and answer jobs until the node closes the connection."""
+    replica = Replica()
+    while (frame := _read(stream)) is not None:
+        if not isinstance(frame, Job):
+            replica.apply(frame)
+            continue
+        reply: Reply = Interrupted()
+        with contextlib.suppress(InterruptedJob), interruption.possible():
+            reply = answer(replica, frame)
+        stream.write(encode(reply))
+        stream.flush()
+
+
+def _read(stream: BinaryIO) -> object | None:
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    frame: object = loads(stream.read(LENGTH.unpack(head)[0]))
+    return frame
+
+
+def _confine(parent: int) -> None:
+    """End with the node, keep the memory unreadable for other processes, leave the CPU to it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if os.getppid() != parent:
+        raise SystemExit("the node ended before its compute worker began")
+    os.nice(NICE)
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main() -> None:
+    """Serve the node that started this process."""
+    parent, descriptor = int(sys.argv[1]), int(sys.argv[2])
+    _confine(parent)
+    gc.set_threshold(50_000, 20, 100)
+    interruption = Interruption()
+    interruption.install()
+    with socket.socket(fileno=descriptor) as connection:
+        stream = connection.makefile("rwb", buffering=1 << 18)
+        with contextlib.suppress(ConnectionError):
+            serve(stream, interruption)  # type: ignore[arg-type]  # a buffered pair is both
+
+
+if __name__ == "__main__":
+    main()

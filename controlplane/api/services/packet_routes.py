@@ -1,0 +1,32 @@
+"""Add the way of a packet through the node to an explanation: port, route, labels."""
+
+from __future__ import annotations
+
+from bulkhead.v1 import policy_pb2 as pb
+
+from controlplane.model.prefix import IPAddress
+from controlplane.model.view import NodeView, RouteFilter, RouteView
+
+
+def add_route(
+    view: NodeView, response: pb.ExplainResponse, source: IPAddress, destination: IPAddress
+) -> None:
+    """Fill in what the VRF's routes say of both ends."""
+    vrf = response.vrf
+    inward = _route(view, vrf, source)
+    if inward is not None:
+        response.ingress_port = f"{inward.port} (core)" if inward.labels else inward.port
+    route = _route(view, vrf, destination)
+    if route is None:
+        response.reason += "; there is no route to the destination"
+        return
+    imports = next((set(v.import_targets) for v in view.vrfs() if v.name == vrf), set())
+    response.route_prefix = route.prefix
+    response.route_target = next((t for t in route.route_targets if t in imports), "")
+    response.next_hop = route.next_hop or route.port
+    response.labels.extend(route.labels)
+
+
+def _route(view: NodeView, vrf: str, address: IPAddress) -> RouteView | None:
+    wanted = RouteFilter(vrf=vrf, prefix=str(address))
+    return next((row for row in view.routes(wanted) if row.best), None)
