@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator
 
 import grpc
@@ -14,7 +15,6 @@ from controlplane.api.access.status import invalid
 from controlplane.api.answers import policy_messages as messages
 from controlplane.api.answers.documents import lockouts_of, read_document, warnings_of
 from controlplane.api.answers.flows import observed_flows
-from controlplane.api.compute.frames import dumps
 from controlplane.policy.compile.identity import Membership
 from controlplane.policy.insight.flowbook import FlowVerdict
 from controlplane.policy.insight.replica import Replica
@@ -82,7 +82,7 @@ def stage_policy(replica: Replica, request: bytes, revision: str) -> Iterator[by
     warned = warnings_of(_view(replica), policy)
     yield pb.StagePolicyResponse(warnings=warned).SerializeToString()
     if not revision:
-        yield dumps(policy)
+        yield pickle.dumps(policy, protocol=5)
 
 
 def refuse_lockouts(replica: Replica, revision: str) -> Iterator[bytes]:
