@@ -36,6 +36,7 @@ from controlplane.model.intent import NodeIntent
 from controlplane.model.label import LabelLedger
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
+from controlplane.routing.containment import Containment, EventFailure
 from controlplane.routing.decision_process import DecisionProcess
 from controlplane.routing.initial_sync import NEVER, InitialSync
 from controlplane.routing.limits import RouteLimits
@@ -59,16 +60,21 @@ class Router:
         self._sessions = Sessions(self.state)
         self._limits = RouteLimits(self.state, self._decisions.leaks)
         self._reload = Reload(self.state, self._decisions, self._sessions)
+        self._containment = Containment(self.state, self._sessions)
         self.scratch = SelftestVrfs(self.state)
 
     # -- the turn -----------------------------------------------------------------------------
 
     def handle(self, events: Iterable[Event], now: Instant) -> Effects:
-        """Take in events and say what follows. Never raises for what a peer sent."""
+        """Take in events and say what follows. An event of a peer that raises is contained, and
+        told by ``take_failures``; any other exception leaves decisions half made."""
         state = self.state
         state.begin(now)
         for event in events:
-            self._take(event)
+            try:
+                self._take(event)
+            except Exception as error:  # one peer's event must not end the sessions of all
+                self._containment.contain(event, error)
         self._sessions.expire()
         self._decisions.settle()
         self._limits.look()
@@ -152,6 +158,11 @@ class Router:
         except IntentRefusedError as refusal:
             return str(refusal)
         return None
+
+    def take_failures(self) -> list[EventFailure]:
+        """Return the events that raised since the last call."""
+        failures, self._containment.failures = self._containment.failures, []
+        return failures
 
     @property
     def intent(self) -> NodeIntent | None:

@@ -8,8 +8,8 @@ announced or any new session opened (``docs`` call it phases; architecture: orde
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -24,14 +24,19 @@ from controlplane.model.effects import (
     SaveLabels,
     Withdraw,
 )
-from controlplane.model.events import IntentChanged, TimePassed
+from controlplane.model.events import Event, IntentChanged, TimePassed
 from controlplane.model.intent import NodeIntent, PeerIntent
 from controlplane.model.peer import PeerId
+from controlplane.model.supervision import Part
 from controlplane.router import Router
 from pe.event_queue import EventQueue
 from pe.process import clock
 
 SETTLE_SECONDS = 10.0
+SHOWN = 10
+"""Kinds of events in one line of the journal."""
+HEARTBEAT = 2.0
+"""Seconds between two turns at most."""
 
 
 class Actor(Protocol):
@@ -95,7 +100,7 @@ class Node:
 
     def __init__(
         self, router: Router, actor: Actor, speakers: Speakers, store: LabelStore,
-        inbox: EventQueue, log: Log, segments: Segments | None = None,
+        inbox: EventQueue, log: Log, part: Part, segments: Segments | None = None,
     ) -> None:  # fmt: skip
         self.router = router
         self.actor = actor
@@ -104,6 +109,7 @@ class Node:
         self.started = time.time()
         self._store = store
         self._log = log
+        self._part = part
         self._segments = segments
         self._laid_out: NodeIntent | None = None
         self._sessions: dict[PeerId, PeerIntent] = {}
@@ -114,13 +120,25 @@ class Node:
         self.inbox.put([IntentChanged(intent)])
         await self.actor.start()
         while True:
-            events = await self.inbox.take(self._until_deadline())
-            await self.perform(self.router.handle(events or [TimePassed()], clock.now()))
+            events = await self.inbox.take(self._patience())
+            await self._turn(events or [TimePassed()])
             await asyncio.sleep(0)
 
-    def _until_deadline(self) -> float | None:
+    async def _turn(self, events: list[Event]) -> None:
+        try:
+            effects = self.router.handle(events, clock.now())
+            for failure in self.router.take_failures():
+                self._part.contained(failure.error, failure.subject)
+            await self.perform(effects)
+        except Exception as error:
+            error.add_note(f"{len(events)} events: {_kinds(events)}")
+            raise
+        self._part.completed()
+
+    def _patience(self) -> float:
+        """Seconds until the next turn: the watchdog wants one of an idle router as well."""
         due = self.router.next_deadline
-        return None if due is None else max(0.0, due - time.monotonic())
+        return HEARTBEAT if due is None else min(max(0.0, due - time.monotonic()), HEARTBEAT)
 
     async def perform(self, effects: Effects) -> None:
         """Carry out effects in the order that never opens what is not yet guarded."""
@@ -196,21 +214,8 @@ def needs_barrier(delta: Delta) -> bool:
     return any(parts)
 
 
-async def run_until_signal(node: Node, intent: NodeIntent, reload: Callable[[], None]) -> None:
-    """Run a node until SIGTERM or SIGINT; SIGHUP calls ``reload``."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    main = asyncio.create_task(node.run(intent))
-    waiter = asyncio.create_task(stop.wait())
-    await asyncio.wait({main, waiter}, return_when=asyncio.FIRST_COMPLETED)
-    waiter.cancel()
-    try:
-        if main.done():
-            main.result()
-        main.cancel()
-    finally:
-        await node.speakers.stop()
-        await node.actor.stop()
+def _kinds(events: Sequence[Event]) -> str:
+    """The kinds of some events and who sent them, for the journal."""
+    counts = Counter(f"{type(event).__name__} {getattr(event, 'peer', '')}" for event in events)
+    shown = [f"{kind.strip()} x{count}" for kind, count in counts.most_common(SHOWN)]
+    return ", ".join(shown)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from controlplane.model.effects import RemoteEndpointsChanged
 from controlplane.model.events import Event
 from controlplane.model.intent import NodeIntent
+from controlplane.model.supervision import Part
 from controlplane.policy.controller import PolicyController
 from controlplane.store.protocol import Store
 from pe.dataplane.reconciler import DataplaneReconciler
@@ -19,17 +20,17 @@ class Segmentation:
 
     def __init__(
         self, store: Store, agent: DataplaneReconciler, intent: NodeIntent, *,
-        emit: Callable[[list[Event]], None], log: Log,
+        emit: Callable[[list[Event]], None], log: Log, part: Part, flows: Part,
     ) -> None:  # fmt: skip
         self._agent = agent
         # VRFs that are under policy already, and stay closed until verdicts are there.
         self._closed: frozenset[str] = frozenset()
         self._laid_out = False
         self.keeper = PolicyMapManager(
-            log=log, require=self._require, generations=agent.generations
+            log=log, require=self._require, generations=agent.generations, part=part, flows=flows
         )
         self.conductor = PolicyController(
-            store, self.keeper, intent, emit=emit, log=log, boot=boot_now
+            store, self.keeper, intent, emit=emit, log=log, part=part, boot=boot_now
         )
 
     async def start(self) -> None:

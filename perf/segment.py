@@ -16,12 +16,13 @@ import msgspec
 
 from labs.lab import LabError
 from pe.process import gc_tuning as collector
+from pe.supervisor import Supervisor
 from perf import fleet, segment_changes, segment_forwarding, segment_telemetry
 from perf.guest import KERNEL_FILE
 from perf.machine import pace
 from perf.namespaces import inside
 from perf.segment_node import Site, sites
-from perf.segment_pe import Half
+from perf.segment_pe import Half, log
 from perf.segment_results import SegmentRun
 
 PARTS = ("changes", "rebuild", "telemetry", "forwarding", "fleet")
@@ -72,9 +73,9 @@ def _measured(part: str, plan: Plan) -> SegmentRun:
 async def _on_one(part: str, plan: Plan) -> SegmentRun:
     """The parts that need one PE, in this process."""
     # As in a node: the collector is out of the way.
-    with sites(1) as (site,), inside(site.pe):
-        async with collector.freeze_heap():
-            half = Half()
+    with sites(1) as (site,), inside(site.pe), collector.freeze_heap():
+        async with Supervisor(log) as supervisor:
+            half = Half(supervisor)
             await half.start(site)
             try:
                 return await _with_half(half, site, part, plan)

@@ -23,6 +23,7 @@ from controlplane.model.verdict_tables import Slot
 from controlplane.policy.insight.flowbook import FlowBook
 from pe.dataplane.reconciler import DataplaneReconciler
 from pe.policy.manager import PolicyMapManager
+from pe.supervisor import Supervisor
 from perf import segment_world as world
 from perf.segment_node import VRF, ZONE, Site, desired, run, settle_neighbours
 
@@ -90,10 +91,15 @@ class Process:
 class Half:
     """An agent and a keeper of verdict tables, as in a node, with the VRF and its routes."""
 
-    def __init__(self) -> None:
-        self.agent = DataplaneReconciler(emit=lambda _: None, log=_log)
+    def __init__(self, supervisor: Supervisor) -> None:
+        part = supervisor.part("dataplane")
+        self.agent = DataplaneReconciler(emit=lambda _: None, log=log, part=part)
         self.keeper = PolicyMapManager(
-            log=_log, require=self.agent.require_verdicts, generations=self.agent.generations
+            log=log,
+            require=self.agent.require_verdicts,
+            generations=self.agent.generations,
+            part=supervisor.part("policy"),
+            flows=supervisor.part("flows"),
         )
 
     async def start(self, site: Site) -> None:
@@ -144,16 +150,18 @@ def listed(rules: int) -> str:
 
 
 async def _serve(site: Site, case: Case) -> None:
-    half, book = Half(), FlowBook()
-    await half.start(site)
-    print(await half.take(case), flush=True)
-    while await asyncio.to_thread(sys.stdin.readline):
-        half.keeper.watch(lambda records, lost: book.take(records, lost, 0.0, str, str))
-        print("listening", flush=True)
-    await half.stop()
+    async with Supervisor(log) as supervisor:
+        half, book = Half(supervisor), FlowBook()
+        await half.start(site)
+        print(await half.take(case), flush=True)
+        while await asyncio.to_thread(sys.stdin.readline):
+            half.keeper.watch(lambda records, lost: book.take(records, lost, 0.0, str, str))
+            print("listening", flush=True)
+        await half.stop()
 
 
-def _log(level: str, event: str, fields: dict[str, str | int]) -> None:
+def log(level: str, event: str, fields: dict[str, str | int]) -> None:
+    """Write a line of the PE's journal."""
     if level != "debug":
         sys.stderr.write(f"  {level} {event} {json.dumps(fields)}\n")
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import grpc
 from bulkhead.v1 import node_pb2, node_pb2_grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from controlplane.api.access.admission import Admission
@@ -29,8 +29,10 @@ from controlplane.api.access.revocation import Revocation
 from controlplane.api.access.rpc_metrics import RpcMetrics
 from controlplane.api.access.status import StatusError
 from controlplane.api.access.tls import Certificates
+from controlplane.api.services.health_service import HealthService
 from controlplane.api.services.node_service import NodeService
 from controlplane.model.intent import ApiGrant, NodeIntent, TcpApiIntent
+from controlplane.model.supervision import Part
 from controlplane.model.view import NodeView
 
 SOCKET = "api.sock"
@@ -75,6 +77,7 @@ class ApiServer:
     view: NodeView
     intent: NodeIntent
     journal: Journal
+    part: Part
     config_folder: Path = Path()
     more_services: AddServices | None = None
     tally: RpcMetrics = field(default_factory=RpcMetrics)
@@ -84,6 +87,7 @@ class ApiServer:
     _grants: tuple[ApiGrant, ...] = ()
     _local: _Door | None = None
     _remote: _Door | None = None
+    _listening: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
         self._audit = AuditLog(Path(self.intent.state_dir) / AUDIT)
@@ -97,25 +101,31 @@ class ApiServer:
         """Listen. Raises OSError if the Unix socket cannot be had."""
         self._make_folders()
         inner = self._inner_folder / "local.sock"
-        gate = AcceptProxy(inner)
+        gate = AcceptProxy(inner, self.part)
         server = await self._build(lambda context: _local(gate, context))
         server.add_insecure_port(f"unix:{inner}")
         await server.start()
         await gate.listen(unix_listener(self.socket, self.intent.socket_mode))
         self._local = _Door(gate, server)
         self.journal.info("api_listening", socket=str(self.socket))
-        await self._start_remote(self.intent.tcp_api)
+        try:
+            await self._start_remote(self.intent.tcp_api)
+        except OSError as error:  # ssl.SSLError is one
+            self.journal.warning("api_tcp_not_listening", reason=str(error))
 
     async def apply(self, intent: NodeIntent) -> None:
-        """Take over a changed configuration: grants, socket mode, the TCP listener."""
-        former, self.intent = self.intent, intent
-        if intent.socket_mode != former.socket_mode:
-            self.socket.chmod(intent.socket_mode)
+        """Take over a changed configuration: grants, socket mode, the TCP listener.
+
+        Raises OSError for what could not be had; the next reload tries it again. Grants come
+        first: one that was taken away must not stay because a later step fails.
+        """
+        self.intent = intent
         self._grants = intent.tcp_api.grants if intent.tcp_api else ()
-        if _listener(intent.tcp_api) != _listener(former.tcp_api):
+        self.socket.chmod(intent.socket_mode)
+        if _listener(intent.tcp_api) != self._listening:
             if self._remote:
-                await self._remote.close()
-                self._remote = None
+                remote, self._remote, self._listening = self._remote, None, ()
+                await remote.close()
             await self._start_remote(intent.tcp_api)
 
     async def stop(self) -> None:
@@ -148,31 +158,31 @@ class ApiServer:
         names = [node_pb2.DESCRIPTOR.services_by_name["Node"].full_name]
         if self.more_services:
             names += self.more_services(server)
-        await _add_health_and_reflection(server, names)
+        health_pb2_grpc.add_HealthServicer_to_server(
+            HealthService(self.view.serving, names), server
+        )
+        reflection.enable_server_reflection(
+            (*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server
+        )
         return server
 
     async def _start_remote(self, tcp: TcpApiIntent | None) -> None:
-        """The TCP listener; a node whose certificates are missing runs on without it."""
+        """Open the TCP listener. Raises OSError, if its certificates are missing for example."""
         if tcp is None:
             return
         self._grants = tcp.grants
         inner = self._inner_folder / "remote.sock"
         inner.unlink(missing_ok=True)
-        gate = AcceptProxy(inner)
+        gate = AcceptProxy(inner, self.part)
         certificates = Certificates(tcp, self.config_folder, self._report)
-        try:
-            credentials = certificates.credentials()
-            listener = tcp_listener(tcp)
-        except OSError as error:  # ssl.SSLError is one
-            self.journal.warning("api_tcp_not_listening", reason=str(error))
-            return
+        credentials, listener = certificates.credentials(), tcp_listener(tcp)
         crl = self.config_folder / tcp.client_crl if tcp.client_crl else None
         revocation = Revocation(crl, self.config_folder / tcp.client_ca, self._report_revocation)
         server = await self._build(lambda context: self._certified(context, revocation))
         server.add_secure_port(f"unix:{inner}", credentials)
         await server.start()
         await gate.listen(listener)
-        self._remote = _Door(gate, server)
+        self._remote, self._listening = _Door(gate, server), _listener(tcp)
         self.journal.info("api_listening", address=str(tcp.address), port=tcp.port)
 
     def _certified(self, context: Context, revocation: Revocation) -> Caller | None:
@@ -205,6 +215,7 @@ async def serve_api(
     intent: NodeIntent,
     journal: Journal,
     *,
+    part: Part,
     config_folder: Path = Path(),
     more_services: AddServices | None = None,
     tally: RpcMetrics | None = None,
@@ -213,9 +224,11 @@ async def serve_api(
 
     ``config_folder`` is where relative certificate paths begin. ``more_services`` adds further
     services to each server and returns their full names; their methods need a rule in ``roles``.
-    Calls are counted in ``tally``.
+    Calls are counted in ``tally``; ``part`` owns the connections.
     """
-    server = ApiServer(view, intent, journal, config_folder, more_services, tally or RpcMetrics())
+    server = ApiServer(
+        view, intent, journal, part, config_folder, more_services, tally or RpcMetrics()
+    )
     await server.start()
     return server
 
@@ -236,13 +249,3 @@ def _listener(tcp: TcpApiIntent | None) -> tuple[object, ...]:
 def _local(gate: AcceptProxy, context: Context) -> Caller | None:
     peer = gate.peer(context.peer())
     return local_caller(peer) if isinstance(peer, UnixPeer) else None
-
-
-async def _add_health_and_reflection(server: grpc.aio.Server, names: list[str]) -> None:
-    servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # not in its stubs
-    for name in names:
-        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    reflection.enable_server_reflection(
-        (*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server
-    )

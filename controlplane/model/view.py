@@ -293,6 +293,14 @@ class ReloadRefusedError(Exception):
         self.errors = errors
 
 
+class ReloadIncompleteError(Exception):
+    """The new configuration is in force, but for what ``errors`` name, a line each."""
+
+    def __init__(self, errors: tuple[str, ...]) -> None:
+        super().__init__("\n".join(errors))
+        self.errors = errors
+
+
 class NodeView(Protocol):
     """The node, as far as the API goes. Called on the node's own loop.
 
@@ -336,8 +344,13 @@ class NodeView(Protocol):
         """The guards' counters, read from the kernel."""
         ...
 
+    def serving(self) -> Mapping[str, bool]:
+        """True for each part that does its work now, by name; "" is the whole node."""
+        ...
+
     async def reload(self) -> ReloadReport:
-        """Read the configuration file again and apply it. Raises ReloadRefusedError."""
+        """Read the configuration file again and apply it. Raises ReloadRefusedError, and
+        ReloadIncompleteError if a part of the node did not take it."""
         ...
 
     async def clear_neighbor(self, peer: PeerId) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from controlplane.model.attachment import (
@@ -27,6 +27,7 @@ from controlplane.model.intent import NodeIntent
 from controlplane.model.observed import Baseline
 from controlplane.model.prefix import Prefix
 from controlplane.model.revision import Entry, Signature, State
+from controlplane.model.supervision import Part, Task, Work
 from controlplane.model.verdict import DEFAULT_IDS
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Workload
@@ -61,7 +62,7 @@ class PolicyController:
 
     def __init__(
         self, store: Store, enforcer: Enforcer, intent: NodeIntent, *,
-        emit: Callable[[list[Event]], None], log: Log, boot: Callable[[], BootTime],
+        emit: Callable[[list[Event]], None], log: Log, part: Part, boot: Callable[[], BootTime],
         clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._boot = boot
@@ -78,13 +79,13 @@ class PolicyController:
         self._store, self._enforcer, self._log = store, enforcer, log
         self._carrier = Carrier(enforcer, emit, log)
         self.sweeper = FlowRevoker(
-            enforcer, self.director, settle=self._carrier.settle, spawn=self._spawn, log=log
+            enforcer, self.director, settle=self._carrier.settle, spawn=self._sweep, log=log
         )
         self._clock = clock
         self._changing = asyncio.Lock()
         self._rule_names: dict[Slot, dict[int, str]] = {}
         self._named_at = -1
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._part, self._tasks = part, set[Task]()
 
     def _ends(self, held_down: Mapping[EndpointKey, BootTime]) -> dict[EndpointKey, float]:
         """Return the end of each hold-down in seconds of the boot clock."""
@@ -98,7 +99,7 @@ class PolicyController:
         """Tell the router of the workloads that the store knows, and listen to flows."""
         self._enforcer.watch(self._on_flows)
         self._carrier.carry(self.director.routes())
-        self._spawn(self._expire)
+        self._keep(self._part.start(self._expire))
 
     async def _expire(self) -> None:
         while True:
@@ -144,9 +145,10 @@ class PolicyController:
 
     async def stop(self) -> None:
         """End; the kernel goes on enforcing."""
-        for task in tuple(self._tasks):
+        tasks = tuple(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # -- workloads ----------------------------------------------------------------------------
 
@@ -332,16 +334,11 @@ class PolicyController:
         staged = lambda number: self.rule_name(Slot.STAGED, number)  # noqa: E731
         self.book.take(records, lost, self._clock(), enforced, staged)
 
-    def _spawn(self, work: Callable[[], Awaitable[None]]) -> None:
-        async def run() -> None:
-            try:
-                await work()
-            except Exception as error:
-                self._log("error", "flow_sweep_failed", {"why": repr(error)})
+    def _sweep(self, work: Callable[[], Work]) -> None:
+        self._keep(self._part.spawn(work()))
 
-        task = asyncio.get_running_loop().create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _keep(self, task: Task) -> None:
+        self._tasks = {each for each in self._tasks if not each.done()} | {task}
 
 
 def _enforced(ledger: Ledger) -> str:

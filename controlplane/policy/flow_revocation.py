@@ -14,6 +14,7 @@ from ipaddress import ip_address
 
 from controlplane.model.flow import LiveFlow
 from controlplane.model.prefix import IPAddress, Prefix
+from controlplane.model.supervision import Work
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Packet
 from controlplane.policy.carrier import Log
@@ -34,7 +35,7 @@ FLOWS_AT_ONCE = 1_000
 ENDS_AT_MOST = 16
 """Of so many addresses the flows are asked for one by one; of more, all of the VRF."""
 
-Spawn = Callable[[Callable[[], Awaitable[None]]], None]
+Spawn = Callable[[Callable[[], Work]], None]
 """Has something done in the background, and says so if it fails."""
 
 

@@ -20,7 +20,7 @@ from controlplane.model.prefix import Family
 from controlplane.routing.limits import MAX_PREFIX_REACHED, TOO_MANY, PrefixLimits
 from controlplane.routing.state import RouterState
 
-ADMINISTRATIVE_RESET = 4  # Cease subcode, RFC 4486
+ADMINISTRATIVE_RESET, OUT_OF_RESOURCES = 4, 8  # Cease subcodes, RFC 4486
 
 # Seconds that a peer which is back has for its table, before what it did not repeat is dropped
 # (the timer that RFC 4724 section 4.2 recommends).
@@ -131,6 +131,15 @@ class Sessions:
         """The session and all that it told are gone."""
         self._close(peer, reason)
         self.forget(peer)
+
+    def hold(self, peer: PeerState, seconds: float, reason: str) -> None:
+        """End a session, drop its routes, and keep it down for a while."""
+        name, state = peer.intent.peer, self._state
+        self._end(peer, f"held down: its events cannot be processed ({reason})")
+        peer.held_until = state.now.monotonic + seconds
+        state.notice("error", "session_held_down", peer=str(name), seconds=int(seconds))
+        state.act(ResetSession(name, OUT_OF_RESOURCES, "held down"))
+        state.configure_speakers()
 
     def forget(self, peer: PeerState) -> None:
         """Drop all that a peer has told."""

@@ -18,6 +18,7 @@ from controlplane.model.effects import (
 )
 from controlplane.model.events import Event
 from controlplane.model.intent import PeerIntent
+from controlplane.model.supervision import Part, Task
 from controlplane.speaker.process import SpeakerProcess, SpeakerSettings
 from controlplane.speaker.reports import Log
 from controlplane.speaker.session import SessionSnapshot
@@ -46,6 +47,7 @@ class SpeakerPool:
         router_id: IPv4Address,
         emit: Callable[[list[Event]], None],
         log: Log,
+        part: Part,
         restart_time: int = 120,
         device_of: Callable[[str], str] | None = lambda vrf: vrf,
         listen_port: int = BGP_PORT,
@@ -59,6 +61,7 @@ class SpeakerPool:
             router_id=router_id,
             emit=emit,
             log=log,
+            part=part,
             clock=clock,
             restart_time=restart_time,
             listen_port=listen_port,
@@ -67,7 +70,7 @@ class SpeakerPool:
             is_full=is_full,
         )
         self._processes: dict[str, SpeakerProcess] = {}
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._part, self._stopping = part, set[Task]()
 
     def configure(self, peers: tuple[PeerIntent, ...]) -> None:
         """The sessions that should exist, all of them. Those that do not change stay up.
@@ -109,6 +112,10 @@ class SpeakerPool:
         """How often the worker of each VRF ("" is the core) was lost."""
         return {vrf: process.restarts for vrf, process in self._processes.items()}
 
+    def lost(self) -> frozenset[str]:
+        """VRFs ("" is the core) with sessions, but no running BGP process at present."""
+        return frozenset(vrf for vrf, process in self._processes.items() if process.is_lost)
+
     async def stop(self) -> None:
         """End all workers, without NOTIFICATION: peers with graceful restart keep our routes."""
         processes, self._processes = list(self._processes.values()), {}
@@ -117,9 +124,8 @@ class SpeakerPool:
     def _retire(self, vrf: str) -> None:
         process = self._processes.pop(vrf)
         process.configure(())
-        task = asyncio.get_running_loop().create_task(_wind_down(process))
-        self._stopping.add(task)
-        task.add_done_callback(self._stopping.discard)
+        task = self._part.spawn(_wind_down(process))
+        self._stopping = {each for each in self._stopping if not each.done()} | {task}
 
 
 async def _wind_down(process: SpeakerProcess) -> None:

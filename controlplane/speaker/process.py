@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from controlplane.model.events import Event, SessionDown, SpeakerLost
 from controlplane.model.intent import PeerIntent
+from controlplane.model.supervision import Part
 from controlplane.speaker import wire
 from controlplane.speaker.commands import Action, CommandQueue
 from controlplane.speaker.configuration import render
@@ -43,6 +44,7 @@ class SpeakerSettings:
     router_id: IPv4Address
     emit: Callable[[list[Event]], None]
     log: Log
+    part: Part
     clock: Callable[[], float]
     restart_time: int
     listen_port: int
@@ -184,26 +186,29 @@ class SpeakerProcess:
         self._applied = self._rendered()
         self._queue.put_line(self._applied)
         loop = asyncio.get_running_loop()
-        loop.add_reader(worker.reports, self._guarded, self._readable)
-        loop.add_reader(worker.errors, self._guarded, self._complained)
+        loop.add_reader(worker.reports, self._guard(self._readable))
+        loop.add_reader(worker.errors, self._guard(self._complained))
         self._want_to_write()
         self._log("info", "speaker_started", {"pid": worker.process.pid})
 
     def _start_later(self) -> None:
         delay, self._delay = self._delay, min(self._delay * 2, LONGEST_DELAY)
-        self._timer = asyncio.get_running_loop().call_later(delay, self._start)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._guard(self._start))
 
-    def _guarded(self, callback: Callable[[], None]) -> None:
-        """Run a callback of the loop; where it raises, the worker is started anew.
+    def _guard(self, callback: Callable[[], None]) -> Callable[..., None]:
+        return self._around.part.guard(callback, self._begin_anew, f"vrf {self.vrf!r}")
 
-        What was read by then is lost, so the sessions cannot go on as if nothing had happened.
-        """
-        try:
-            callback()
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            self._log("error", "speaker_callback_failed", {"reason": reason, "at": at(error)})
-            self._died(reason)
+    def _begin_anew(self) -> None:
+        """Start another worker: what this one reported and was not read in full is lost."""
+        if self._worker is not None:
+            self._died("a callback failed")
+        elif self._timer is None or self._timer.when() <= asyncio.get_running_loop().time():
+            self._start_later()
+
+    @property
+    def is_lost(self) -> bool:
+        """True while there are sessions and no worker that holds them."""
+        return bool(self.sessions) and self._worker is None
 
     def _died(self, reason: str = "") -> None:
         worker, self._worker = self._worker, None
@@ -236,7 +241,8 @@ class SpeakerProcess:
         status = process.poll()
         if status is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(REAP_SECONDS, self._reap, process, reason)
+            reap = self._guard(partial(self._reap, process, reason))
+            self._timer = loop.call_later(REAP_SECONDS, reap)
             return
         self._timer = None
         self._log("error", "speaker_exited", {"reason": reason, "status": status})
@@ -266,7 +272,7 @@ class SpeakerProcess:
             # The worker has to wait with its reports, and through TCP its peers do.
             loop = asyncio.get_running_loop()
             loop.remove_reader(self._worker.reports)
-            self._pause = loop.call_later(PAUSE_SECONDS, self._read_again)
+            self._pause = loop.call_later(PAUSE_SECONDS, self._guard(self._read_again))
             return
         try:
             data = os.read(self._worker.reports, READ_SIZE)
@@ -283,7 +289,7 @@ class SpeakerProcess:
         self._pause = None
         if self._worker is not None:
             loop = asyncio.get_running_loop()
-            loop.add_reader(self._worker.reports, self._guarded, self._readable)
+            loop.add_reader(self._worker.reports, self._guard(self._readable))
 
     def _complained(self) -> None:
         """Read not ExaBGP's log, which comes as reports, but what Python says when it crashes."""
@@ -304,7 +310,7 @@ class SpeakerProcess:
         if not self._writing and self._worker is not None:
             self._writing = True
             loop = asyncio.get_running_loop()
-            loop.add_writer(self._worker.commands, self._guarded, self._writable)
+            loop.add_writer(self._worker.commands, self._guard(self._writable))
 
     def _writable(self) -> None:
         if self._worker is None:
@@ -338,9 +344,3 @@ class SpeakerProcess:
 
     def _log(self, level: str, event: str, fields: dict[str, str | int]) -> None:
         self._around.log(level, event, {"vrf": self.vrf, **fields})
-
-
-def at(error: Exception) -> str:
-    """Return the file and line that an exception came from."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{Path(frame.filename).name}:{frame.lineno}"

@@ -51,7 +51,9 @@ def _run(intent: NodeIntent, file: Path, journal: Journal, disabled: frozenset[s
         journal.warning("guards_disabled", guards=sorted(disabled))
     try:
         launch.run(intent, file, journal, disabled)
-    except (launch.AlreadyRunningError, launch.StoreError, OSError) as error:
+    except (
+        launch.AlreadyRunningError, launch.StoreError, launch.PartFailedError, OSError
+    ) as error:  # fmt: skip
         fail(str(error))
     finally:
         journal.close()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from controlplane.model.desired import Delta, Desired, NextHopKey
 from controlplane.model.events import Event, UnderlaySynced
+from controlplane.model.supervision import Part, Task
 from controlplane.model.view import CounterView, GuardView
 from pe.dataplane.netlink_events import NetlinkEventHandler
 from pe.devices import sysctl
@@ -52,12 +53,14 @@ class DataplaneReconciler:
         *,
         emit: Callable[[list[Event]], None],
         log: Log,
+        part: Part,
         disabled_guards: frozenset[str] = frozenset(),
         spare_ports: frozenset[str] = frozenset(),
         neighbours: int = 256,
         check_seconds: float = CHECK_SECONDS,
     ) -> None:
         self._emit, self._log, self._check_seconds = emit, log, check_seconds
+        self._part = part
         self._disabled = frozenset(Guard(name) for name in disabled_guards)
         self._options = (spare_ports, neighbours)
         self.generations = RulesetGenerations()
@@ -66,7 +69,7 @@ class DataplaneReconciler:
         self._in_sync = False
         self._resync = False
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task: Task | None = None
         self._next_check = 0.0
 
     async def start(self) -> None:
@@ -80,9 +83,9 @@ class DataplaneReconciler:
         self._watch.links_read()
         self._tell()
         self._emit([UnderlaySynced()])
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self._events.fileno(), self._on_events)
-        self._task = asyncio.create_task(self._run())
+        reader = self._part.guard(self._on_events, self._read_anew)
+        asyncio.get_running_loop().add_reader(self._events.fileno(), reader)
+        self._task = self._part.start(self._run)
 
     def _open(self) -> None:
         self._kernel, self._nft = DeviceKernel(), nft.NftReader()
@@ -212,6 +215,11 @@ class DataplaneReconciler:
         self._log("warning", "kernel_events_lost", {})
         self._resync = True
 
+    def _read_anew(self) -> None:
+        """Resync: of the events in one buffer, those behind the one that raised are unread."""
+        self._resync = True
+        self._awake()
+
     def _tell(self) -> None:
         events = self._watch.news(self._main_routes)
         if events:
@@ -228,10 +236,13 @@ class DataplaneReconciler:
             self._wake.clear()
             try:
                 await self._turn()
-            except OSError as error:
-                # Sockets do not fail by themselves; whatever it was, look at everything again.
-                self._log("error", "turn_failed", {"reason": str(error)})
+            except Exception as error:  # a KeyError once ended the task while BGP went on
+                self._idle.clear()
                 self._resync = True
+                await asyncio.sleep(self._part.failed(error))
+                self._wake.set()
+                continue
+            self._part.completed()
             if not self._wake.is_set() and not self._structure.dirty:
                 self._idle.set()
 

@@ -10,6 +10,7 @@ MEANINGS = {
     "kernel_failures": "Requests that the kernel refused.",
     "speaker_restarts": "Times that a VRF's BGP process was lost.",
     "api_calls": "Calls of the API, by how they ended.",
+    "part_failures": "Unexpected exceptions, by the part of the node that raised them.",
     "journal_lines_dropped": "Lines that nobody read in time.",
     "flow_telemetry_lost": "Flows that were seen and cannot be told about.",
     "flow_log_failures": "Failed attempts to read the flow log: another process has its group.",

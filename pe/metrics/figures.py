@@ -10,10 +10,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 
 from controlplane.model import view
 from pe.metrics.counters import meaning
+from pe.process.loop_lag import BOUNDS, LagHistogram
 
 PREFIX = "bulkhead_"
 _SESSION = ("vrf", "neighbor")
@@ -47,6 +53,9 @@ class Figures:
     """Entries and room of the whole table of this network namespace."""
     failing: int
     """Objects that the kernel refuses at present."""
+    loop_lag: LagHistogram
+    serving: Mapping[str, bool]
+    """True for each part that does its work now; "" is the whole node."""
 
 
 def families(figures: Figures) -> Iterator[Metric]:
@@ -82,10 +91,25 @@ def _node(figures: Figures) -> Iterator[Metric]:
     yield _single("start_time_seconds", "When the process started, Unix time.", figures.started)
     loaded = "When the configuration in force was read, Unix time."
     yield _single("config_load_time_seconds", loaded, status.config_loaded)
-    in_sync = "1 once peers have told what they have and leftovers are swept."
+    in_sync = "1 while the kernel holds all that it should and nothing that it should not."
     yield _single("in_sync", in_sync, float(status.in_sync))
     failing = "Objects that the kernel refuses at present; they are tried again."
     yield _single("kernel_failing_objects", failing, figures.failing)
+    serving = _gauge("part_serving", "1 while the part does its work.", ("part",))
+    for part, well in figures.serving.items():
+        if part:
+            serving.add_metric((part,), float(well))
+    yield serving
+    yield _loop_lag(figures.loop_lag)
+
+
+def _loop_lag(lag: LagHistogram) -> Metric:
+    text = "Iterations of the event loop by how long they made others wait; the budget is 0.05."
+    buckets, count = [], 0
+    for bound, found in zip((*map(str, BOUNDS), "+Inf"), lag.counts, strict=True):
+        count += found
+        buckets.append((bound, float(count)))
+    return HistogramMetricFamily(PREFIX + "loop_lag_seconds", text, buckets, lag.total)
 
 
 def _vrfs(rows: Iterable[view.VrfView]) -> Iterator[Metric]:

@@ -13,6 +13,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from controlplane.api.access.listener import unix_listener
+from controlplane.model.supervision import Part, Task
 
 PATH = b"/metrics"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -28,10 +29,10 @@ Scrape = Callable[[], Awaitable[bytes]]
 class MetricsListener:
     """One socket; ``scrape`` makes the text. ``report`` is told of a scrape that failed."""
 
-    def __init__(self, scrape: Scrape, report: Callable[[str], None]) -> None:
-        self._scrape, self._report = scrape, report
+    def __init__(self, scrape: Scrape, report: Callable[[str], None], part: Part) -> None:
+        self._scrape, self._report, self._part = scrape, report, part
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[Task] = set()
         self.path: Path | None = None
 
     async def listen(self, path: Path) -> None:
@@ -49,22 +50,22 @@ class MetricsListener:
             return
         self._server.close()
         self._server = None
-        for task in tuple(self._tasks):
+        tasks = tuple(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self.path:
             self.path.unlink(missing_ok=True)
             self.path = None
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            return
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks = {task for task in self._tasks if not task.done()}
         if len(self._tasks) >= AT_ONCE:
             writer.transport.abort()
             return
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.add(self._part.spawn(self._serve(reader, writer)))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(SECONDS):
                 writer.write(await self._answer(reader))

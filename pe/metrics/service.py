@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from controlplane.model.supervision import Part
 from pe.metrics.figures import Figures, families
 from pe.metrics.listener import MetricsListener
 
@@ -42,15 +43,15 @@ def exposition(figures: Figures) -> bytes:
 
 
 class Metrics:
-    """Off as long as no socket is configured. ``report`` is told of what goes wrong."""
+    """Off as long as no socket is configured. ``report`` is told of scrapes that fail."""
 
-    def __init__(self, source: Source, report: Callable[[str], None]) -> None:
-        self._source, self._report = source, report
-        self._listener = MetricsListener(self._scrape, report)
+    def __init__(self, source: Source, report: Callable[[str], None], part: Part) -> None:
+        self._source = source
+        self._listener = MetricsListener(self._scrape, report, part)
         self._changing = asyncio.Lock()
 
     async def apply(self, path: str) -> None:
-        """Serve at this path, or at none; a socket that cannot be had is reported."""
+        """Serve at this path, or at none. Raises OSError if the socket cannot be had."""
         async with self._changing:
             wanted = Path(path) if path else None
             if wanted == self._listener.path:
@@ -60,7 +61,7 @@ class Metrics:
                 try:
                     await self._listener.listen(wanted)
                 except OSError as error:
-                    self._report(f"{wanted}: {error.strerror}")
+                    raise OSError(error.errno, error.strerror, path) from None
 
     async def stop(self) -> None:
         """Serve no more."""

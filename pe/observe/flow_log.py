@@ -19,6 +19,7 @@ from collections.abc import Callable
 import msgspec
 
 from controlplane.model.flow import FlowRecord, OnFlows
+from controlplane.model.supervision import Part
 from pe.netlink import codec as nl
 from pe.nft.text_loader import NETLINK_NETFILTER
 from pe.observe import log_entry
@@ -57,8 +58,10 @@ class FlowLog:
     the machine logs into our group is counted in ``foreign`` and otherwise ignored.
     """
 
-    def __init__(self, vrf_of: Callable[[int], str | None], log: Log, room: int = ROOM) -> None:
-        self._vrf_of, self._log, self._room = vrf_of, log, room
+    def __init__(
+        self, vrf_of: Callable[[int], str | None], log: Log, part: Part, room: int = ROOM
+    ) -> None:
+        self._vrf_of, self._log, self._part, self._room = vrf_of, log, part, room
         self._socket: nl.NetlinkSocket | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._tell: OnFlows | None = None
@@ -83,18 +86,22 @@ class FlowLog:
     def _open(self) -> None:
         """Have the groups, or try again later."""
         self._retry = None
-        loop = asyncio.get_running_loop()
         try:
             self._socket = _bound(self._room)
         except OSError as error:
             self._fail(error)
-            self._retry = loop.call_later(RETRY_SECONDS, self._open)
+            self._retry_later()
             return
         if self.problem:
             self.problem = ""
             self._log("info", "flow_log_restored", {"group": FLOW_GROUP})
         self._expected = None  # the kernel counts anew for each owner of a group
-        loop.add_reader(self._socket.socket.fileno(), self._on_readable)
+        reader = self._part.guard(self._on_readable, self._count_unread)
+        asyncio.get_running_loop().add_reader(self._socket.socket.fileno(), reader)
+
+    def _retry_later(self) -> None:
+        opener = self._part.guard(self._open, self._retry_later)
+        self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, opener)
 
     def _fail(self, error: OSError) -> None:
         self.failures += 1
@@ -143,6 +150,10 @@ class FlowLog:
             found += self._overdue(now)
         self._deliver(found)
 
+    def _count_unread(self) -> None:
+        """Count what one read held and was not handled, as one: how many is not known."""
+        self._lost += 1
+
     def _receive(self) -> bytes | None:
         assert self._socket  # noqa: S101 - the reader goes with the socket
         while True:
@@ -155,7 +166,7 @@ class FlowLog:
                 if error.errno != errno.ENOBUFS:
                     self._release()
                     self._fail(error)
-                    self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._open)
+                    self._retry_later()
                     return None
 
     def _take(self, body: memoryview, found: list[FlowRecord]) -> None:

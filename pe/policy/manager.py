@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from controlplane.model.flow import LiveFlow, OnFlows
 from controlplane.model.prefix import IPAddress
 from controlplane.model.source_bindings import SourceBindings
+from controlplane.model.supervision import Part, Task
 from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
 from pe.devices import sysctl
 from pe.nft.diff import State, change, elements, rebuild
@@ -47,18 +48,22 @@ async def _nothing_to_require(tracked: frozenset[str], judged: frozenset[str]) -
 class PolicyMapManager:
     """Implements ``Enforcer``. ``require`` is told which VRFs the guards must track and check,
     and returns once they do; without it nothing sees to that. ``flow_room`` is how many bytes of
-    flows may wait to be told. ``generations``: of whoever else of the node changes rulesets."""
+    flows may wait to be told. ``generations``: of whoever else of the node changes rulesets.
+    ``part`` owns the loop, ``flows`` the reader of the flow log."""
 
     def __init__(
         self,
         *,
         log: Log,
+        part: Part,
+        flows: Part,
         require: Require = _nothing_to_require,
         check_seconds: float = CHECK_SECONDS,
         flow_room: int = ROOM,
         generations: RulesetGenerations | None = None,
     ) -> None:
         self._log, self._require, self._check_seconds = log, require, check_seconds
+        self._part, self._flows_part = part, flows
         self._flow_room, self._generations = flow_room, generations or RulesetGenerations()
         self._wanted = Wanted()
         self._held: State | None = None  # None: what the kernel holds is not known
@@ -68,7 +73,7 @@ class PolicyMapManager:
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
         self._refused: OSError | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: Task | None = None
         self._untold: int | None = None
         self.repairs = 0
         """How often our table was put right after somebody else had changed it."""
@@ -78,11 +83,9 @@ class PolicyMapManager:
         with contextlib.suppress(OSError):  # else flows have no packets and bytes
             sysctl.write("netfilter/nf_conntrack_acct", "1")
         self._nft, self._ports = SegmentSocket(), PortReader()
-        self._tracking, self._flows = (
-            Tracking(),
-            FlowLog(self._vrf_of_zone, self._log, self._flow_room),
-        )
-        self._task = asyncio.create_task(self._run())
+        self._tracking = Tracking()
+        self._flows = FlowLog(self._vrf_of_zone, self._log, self._flows_part, self._flow_room)
+        self._task = self._part.start(self._run)
 
     async def stop(self) -> None:
         """End. The kernel goes on judging with what it holds."""
@@ -162,6 +165,16 @@ class PolicyMapManager:
         """The reader of new flows."""
         return self._flows
 
+    @property
+    def is_settled(self) -> bool:
+        """True while the kernel holds what was submitted, or has refused it."""
+        return self._idle.is_set()
+
+    @property
+    def refusal(self) -> str:
+        """Why the kernel does not hold what was submitted, "" if it does or will."""
+        return str(self._refused or "")
+
     def vrfs_by_zone(self) -> dict[int, str]:
         """The VRFs under policy by their conntrack zones."""
         return {zone: vrf for vrf, zone in (self._wanted.zones or {}).items()}
@@ -189,10 +202,12 @@ class PolicyMapManager:
             try:
                 await self._turn(checking=checking)
                 self._refused = None
+                self._part.completed()
             except OSError as error:
                 self._fail(error)
-            except Exception as error:  # the loop outlives whatever it was given
+            except Exception as error:  # everything is built anew, as after a refusal
                 self._fail(OSError(errno.EINVAL, repr(error)))
+                await asyncio.sleep(self._part.failed(error))
             if not self._wake.is_set():
                 self._idle.set()
 

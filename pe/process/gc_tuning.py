@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 YOUNG, MIDDLE, NEVER = 5_000, 10, 1_000_000
 """More objects made than gone before the young are looked at; and every tenth time those that
@@ -21,23 +21,22 @@ SECONDS = 1800.0
 """Between full collections."""
 
 
-@asynccontextmanager
-async def freeze_heap() -> AsyncIterator[None]:
+@contextmanager
+def freeze_heap() -> Iterator[None]:
     """While the block runs. What is loaded by now is looked at no more."""
     gc.collect()
     gc.freeze()
     before = gc.get_threshold()
     gc.set_threshold(YOUNG, MIDDLE, NEVER)
-    task = asyncio.create_task(_collect_now_and_then())
     try:
         yield
     finally:
-        task.cancel()
         gc.set_threshold(*before)
         gc.unfreeze()
 
 
-async def _collect_now_and_then() -> None:
+async def collect_now_and_then() -> None:
+    """Collect old objects every half hour."""
     while True:
         await asyncio.sleep(SECONDS)
         gc.collect()

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from controlplane.model.supervision import Part
 from pe.devices import sysctl
 from pe.selftest import frame as fr
 from pe.selftest.frame import Frame
@@ -44,7 +45,8 @@ class SelftestBed:
     """Ports and stations, on the running loop, until it is closed. Raises OSError where no ports
     can be made."""
 
-    def __init__(self) -> None:
+    def __init__(self, part: Part) -> None:
+        self._part = part
         self._taps: dict[str, Tap] = {}
         self._seen: list[Seen] = []
         self._news = asyncio.Event()
@@ -59,10 +61,15 @@ class SelftestBed:
         loop = asyncio.get_running_loop()
         for name in TAPS:
             tap = self._taps[name] = Tap(name)
-            loop.add_reader(tap.descriptor, self._read, name)
+            reader = self._part.guard(self._read, self._stop_waiting, f"port {name}")
+            loop.add_reader(tap.descriptor, reader, name)
         # Else its link-local address cannot be used for a second.
         sysctl.write(f"ipv6/conf/{CORE}/accept_dad", "0")
         self._taps[NEW].set_up()
+
+    def _stop_waiting(self) -> None:
+        """Have what waits look again: what a read lost shows as a check that fails."""
+        self._news.set()
 
     def close(self) -> None:
         """Take the ports away."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from controlplane.model.events import Event, SelftestBegan, SelftestEnded
 from controlplane.model.intent import NodeIntent
+from controlplane.model.supervision import Part
 from controlplane.model.view import (
     SelftestBusyError,
     SelftestReport,
@@ -29,6 +30,8 @@ from pe.selftest.catalog import NOT_TESTED
 from pe.selftest.maker import Maker
 from pe.selftest.trial import Kit, Trial
 from pe.selftest.world import BLUE, CE_PORTS, CORE, R2, RED, SelftestBedSettings, scratch
+
+Outcome = asyncio.Future[list[TrialView]]
 
 OPEN_SECONDS = 30.0
 PAUSE = 0.01
@@ -51,10 +54,10 @@ class Selftest:
 
     def __init__(
         self, router: Router, agent: DataplaneReconciler, configuration: Configuration,
-        emit: Callable[[list[Event]], None], log: Log,
+        emit: Callable[[list[Event]], None], log: Log, part: Part,
     ) -> None:  # fmt: skip
         self._router, self._agent, self._configuration = router, agent, configuration
-        self._emit, self._log = emit, log
+        self._emit, self._log, self._part = emit, log, part
         self._busy = False
 
     async def run(self) -> SelftestReport:
@@ -67,23 +70,31 @@ class Selftest:
         self._busy, began = True, time.time()
         self._log("info", "selftest_began", {})
         # A caller who goes away ends neither the clearing up nor what comes before it half way.
-        work = asyncio.ensure_future(self._within_bench(intent))
-        work.add_done_callback(self._ended)
-        found = await asyncio.shield(work)
+        outcome: Outcome = asyncio.get_running_loop().create_future()
+        self._part.spawn(self._make(intent, outcome))
+        found = await asyncio.shield(outcome)
         return SelftestReport(
             node=intent.name, version=version("bulkhead"), kernel=" ".join(os.uname()[0:3:2]),
             config_file=self._configuration.file, config_digest=self._configuration.digest,
             began=began, ended=time.time(), trials=tuple(found),
         )  # fmt: skip
 
-    def _ended(self, work: asyncio.Future[list[TrialView]]) -> None:
-        self._busy = False
-        if not work.cancelled() and (error := work.exception()):
+    async def _make(self, intent: NodeIntent, outcome: Outcome) -> None:
+        try:
+            outcome.set_result(await self._within_bench(intent))
+        except SelftestUnavailableError as error:
             self._log("warning", "selftest_broke_off", {"reason": str(error)})
+            _refuse(outcome, error)
+        except Exception as error:
+            _refuse(outcome, error)
+            raise
+        finally:
+            self._busy = False
+            outcome.cancel()
 
     async def _within_bench(self, intent: NodeIntent) -> list[TrialView]:
         try:
-            bench = SelftestBed()
+            bench = SelftestBed(self._part)
         except OSError as error:
             raise SelftestUnavailableError(f"no ports can be made: {error}") from None
         with contextlib.closing(bench):
@@ -166,6 +177,11 @@ class Selftest:
             peers=tuple(str(peer.peer.address) for peer in intent.peers),
             in_use=tuple(sorted(used)),
         )  # fmt: skip
+
+
+def _refuse(outcome: Outcome, error: Exception) -> None:
+    outcome.set_exception(error)
+    outcome.exception()  # the caller may have gone, and the loop complains of what it does not read
 
 
 AREAS = ("ISO", "HIDE", "ACL", "CPP", "BGP", "LBL", "SPF", "INET", "MGMT", "TRN", "DOS", "FAIL")

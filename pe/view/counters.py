@@ -11,6 +11,7 @@ from controlplane.api.access.rpc_metrics import RpcMetrics
 from controlplane.model.view import CounterView
 from controlplane.speaker.pool import SpeakerPool
 from pe.policy_control import Segmentation
+from pe.supervisor import Supervisor
 
 
 def speaker_counters(speakers: SpeakerPool) -> Iterator[CounterView]:
@@ -23,6 +24,13 @@ def api_counters(tally: RpcMetrics) -> Iterator[CounterView]:
     """Calls by method and status."""
     for (method, code), count in sorted(tally.calls.items()):
         yield CounterView(name="api_calls", value=count, labels={"method": method, "code": code})
+
+
+def part_counters(supervisor: Supervisor) -> Iterator[CounterView]:
+    """Unexpected exceptions, by the part of the node that raised them."""
+    for part in supervisor.parts:
+        labels = {"part": part.policy.name}
+        yield CounterView(name="part_failures", value=part.failures, labels=labels)
 
 
 def segment_counters(segments: Segmentation) -> Iterator[CounterView]:

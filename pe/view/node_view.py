@@ -32,7 +32,10 @@ from pe.observe.conntrack import ConntrackCensus, table_use
 from pe.policy_control import Segmentation
 from pe.process import clock
 from pe.process.journal import Journal
-from pe.view.counters import api_counters, segment_counters, speaker_counters
+from pe.process.loop_lag import LagHistogram
+from pe.supervisor import Supervisor
+from pe.view.counters import api_counters, part_counters, segment_counters, speaker_counters
+from pe.view.health import NodeHealth
 from pe.view.ports import port_rows
 from pe.view.routes import route_rows
 from pe.view.sessions import neighbor_rows
@@ -50,8 +53,8 @@ class Reloader(Protocol):
         """Where it is read from."""
         ...
 
-    def reload(self) -> ReloadReport:
-        """Apply the file. Raises ReloadRefusedError."""
+    async def reload(self) -> ReloadReport:
+        """Apply the file. Raises ReloadRefusedError and ReloadIncompleteError."""
         ...
 
 
@@ -60,7 +63,8 @@ class LiveView:
 
     def __init__(
         self, node: Node, actor: DataplaneReconciler, speakers: SpeakerPool, reloader: Reloader,
-        segments: Segmentation, tally: RpcMetrics, journal: Journal,
+        segments: Segmentation, tally: RpcMetrics, journal: Journal, health: NodeHealth,
+        supervisor: Supervisor, lag: LagHistogram,
     ) -> None:  # fmt: skip
         self._node = node
         self._router = node.router
@@ -70,6 +74,9 @@ class LiveView:
         self._segments = segments
         self._tally = tally
         self._journal = journal
+        self._health = health
+        self._supervisor = supervisor
+        self._lag = lag
         self._census = ConntrackCensus()
 
     def status(self) -> StatusView:
@@ -83,7 +90,7 @@ class LiveView:
             asn=intent.asn,
             loopbacks=tuple(str(address) for address in loopbacks if address),
             uptime=time.time() - self._node.started,
-            in_sync=self._router.in_sync,
+            in_sync=self._health.in_sync,
             config_file=self._reloader.file,
             config_loaded=self._reloader.loaded,
             label_block=str(intent.label_block),
@@ -119,6 +126,7 @@ class LiveView:
         yield from speaker_counters(self._speakers)
         yield from segment_counters(self._segments)
         yield from api_counters(self._tally)
+        yield from part_counters(self._supervisor)
         yield CounterView(name="journal_lines_dropped", value=self._journal.dropped)
 
     async def figures(self) -> Figures:
@@ -138,6 +146,8 @@ class LiveView:
             conntrack=self._conntrack(await self._census.by_zone()),
             conntrack_table=table_use(),
             failing=len(self._actor.failures()),
+            loop_lag=self._lag,
+            serving=self.serving(),
         )
 
     def _conntrack(self, by_zone: Mapping[int, int]) -> tuple[ConntrackUse, ...]:
@@ -153,9 +163,14 @@ class LiveView:
         """The guards' counters, read from the kernel."""
         return await self._actor.guards()
 
+    def serving(self) -> Mapping[str, bool]:
+        """True for each part that does its work now, by name; "" is the whole node."""
+        return self._health.serving()
+
     async def reload(self) -> ReloadReport:
-        """Read the configuration file again and apply it. Raises ReloadRefusedError."""
-        return self._reloader.reload()
+        """Read the configuration file again and apply it. Raises ReloadRefusedError, and
+        ReloadIncompleteError if a part of the node did not take it."""
+        return await self._reloader.reload()
 
     async def clear_neighbor(self, peer: PeerId) -> None:
         """Reset a session. Raises KeyError if there is none of that name."""

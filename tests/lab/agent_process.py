@@ -13,6 +13,7 @@ from typing import Any
 
 from controlplane.model.events import Event
 from pe.dataplane.reconciler import DataplaneReconciler
+from tests.parts import LonePart
 
 LENGTH = struct.Struct(">I")
 
@@ -23,7 +24,7 @@ class Served:
     def __init__(self, options: dict[str, Any]) -> None:
         self.longest_leap = 0
         self.events: list[tuple[float, Event]] = []
-        self.agent = DataplaneReconciler(emit=self._emit, log=self._log, **options)
+        self.agent = DataplaneReconciler(emit=self._emit, log=self._log, part=LonePart(), **options)
 
     def _emit(self, events: list[Event]) -> None:
         self.events += [(time.monotonic(), event) for event in events]

@@ -16,14 +16,18 @@ from pe.dataplane.reconciler import DataplaneReconciler
 from pe.observe.flow_log import ROOM
 from pe.policy.manager import PolicyMapManager
 from tests.lab.agent_process import LENGTH
+from tests.parts import LonePart
 
 
 class Served:
     def __init__(self, options: dict[str, Any]) -> None:
         room = options.pop("flow_room", ROOM)
-        self.agent = DataplaneReconciler(emit=self._ignore, log=self._log, **options)
+        part = LonePart()
+        self.agent = DataplaneReconciler(emit=self._ignore, log=self._log, part=part, **options)
         self.segment = PolicyMapManager(
             log=self._log,
+            part=part,
+            flows=part,
             require=self.agent.require_verdicts,
             flow_room=room,
             generations=self.agent.generations,

@@ -17,6 +17,7 @@ from controlplane.model.intent import PeerIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
 from controlplane.speaker import SpeakerPool
+from tests.parts import LonePart
 
 FAMILIES = tuple(Family)
 CLONE_NEWNET = 0x40000000
@@ -65,6 +66,7 @@ class Speaker:
             router_id=IPv4Address(router_id),
             emit=self.events.extend,
             log=lambda level, event, fields: self.log.append((level, event, fields)),
+            part=LonePart(),
             device_of=(lambda vrf: vrf) if in_vrfs else None,
             restart_time=restart_time,
             queue_limit=queue_limit,

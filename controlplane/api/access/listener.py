@@ -25,6 +25,7 @@ from controlplane.api.access.limits import (
     TooManyRequests,
 )
 from controlplane.model.intent import TcpApiIntent
+from controlplane.model.supervision import Part, Task
 
 _CREDENTIALS = struct.Struct("3i")
 _CHUNK = 256 << 10
@@ -36,12 +37,13 @@ class AcceptProxy:
     """One listener. ``inner`` is gRPC's own socket."""
 
     inner: Path
+    part: Part
     _server: asyncio.Server | None = None
     _notes: dict[str, UnixPeer | str] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _secret: str = field(default_factory=lambda: secrets.token_hex(8), repr=False)
     _open: AtOnce = field(default_factory=lambda: AtOnce(MAX_CONNECTIONS_PER_PEER, MAX_CONNECTIONS))
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _tasks: set[Task] = field(default_factory=set)
 
     async def listen(self, listener: socket.socket) -> None:
         """Take connections from a socket that is bound; the gate owns it from here on."""
@@ -52,26 +54,26 @@ class AcceptProxy:
         """Stop listening and cut every connection."""
         if self._server:
             self._server.close()
-        for task in tuple(self._tasks):
+        tasks = tuple(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def peer(self, grpc_peer: str) -> UnixPeer | str | None:
         """Who is behind a connection, by gRPC's name for it: a Unix peer or a remote address."""
         return self._notes.get(grpc_peer.removeprefix(_PREFIX))
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            return
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self.part.spawn(self._serve(reader, writer))
+        self._tasks = {each for each in self._tasks if not each.done()} | {task}
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         note = _note(writer.get_extra_info("socket"))
         try:
             with self._open.hold(_key(note)):
                 await self._pass_on(note, reader, writer)
         except (TooManyRequests, OSError, asyncio.CancelledError):
-            pass  # the peer sees its connection end; there is nobody else to tell
+            pass  # the peer sees its connection end
         finally:
             writer.transport.abort()
 
@@ -101,23 +103,21 @@ async def _relay(
     writer: asyncio.StreamWriter,
 ) -> None:
     """Both ways until either side ends: HTTP/2 knows no half-closed connection."""
-    ways = (
-        asyncio.create_task(_pump(reader, inner_writer)),
-        asyncio.create_task(_pump(inner_reader, writer)),
-    )
     try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        async with asyncio.TaskGroup() as ways:
+            inward = ways.create_task(_pump(reader, inner_writer))
+            outward = ways.create_task(_pump(inner_reader, writer))
+            inward.add_done_callback(lambda _: outward.cancel())
+            outward.add_done_callback(lambda _: inward.cancel())
     finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
         inner_writer.transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while chunk := await reader.read(_CHUNK):
-        writer.write(chunk)
-        await writer.drain()
+    with contextlib.suppress(OSError):  # this side is gone: the other one is closed as well
+        while chunk := await reader.read(_CHUNK):
+            writer.write(chunk)
+            await writer.drain()
 
 
 def _note(connection: socket.socket) -> UnixPeer | str:

@@ -13,13 +13,14 @@ from bulkhead.v1 import node_pb2_grpc
 
 from controlplane.api.access.audit import CHANGE
 from controlplane.api.access.caller import CALLER
-from controlplane.api.access.status import denied, invalid, not_found
+from controlplane.api.access.status import StatusError, denied, invalid, not_found
 from controlplane.api.services import messages
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import parse_address, parse_prefix
 from controlplane.model.view import (
     NeighborView,
     NodeView,
+    ReloadIncompleteError,
     ReloadRefusedError,
     RouteFilter,
     RouteView,
@@ -132,6 +133,10 @@ class NodeService(node_pb2_grpc.NodeServicer):
             except ReloadRefusedError as error:
                 CHANGE.get().after = f"refused: {len(error.errors)} errors"
                 raise invalid(_fitting(error.errors)) from None
+            except ReloadIncompleteError as error:
+                CHANGE.get().after = f"incomplete: {'; '.join(error.errors)}"
+                text = "the configuration is in force, except for: " + _fitting(error.errors)
+                raise StatusError(grpc.StatusCode.INTERNAL, text) from None
         CHANGE.get().after = "; ".join(report.changes)
         return pb.ReloadResponse(changes=report.changes, warnings=report.warnings)
 

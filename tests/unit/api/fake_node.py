@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from controlplane.model import view as v
@@ -70,6 +70,7 @@ class FakeNode:
     asked: list[v.RouteFilter] = field(default_factory=list)
     cleared: list[PeerId] = field(default_factory=list)
     reloads: int = 0
+    health: dict[str, bool] = field(default_factory=lambda: {"": True, "dataplane": True})
     refusal: tuple[str, ...] = ()
 
     def status(self) -> v.StatusView:
@@ -122,6 +123,9 @@ class FakeNode:
             v.GuardView(requirement="ACL-1", name="from_vpn", action="drop", packets=0,
                         bytes=0, vrf="blue", port="ce-blue"),
         ]  # fmt: skip
+
+    def serving(self) -> Mapping[str, bool]:
+        return self.health
 
     async def reload(self) -> v.ReloadReport:
         self.reloads += 1

@@ -27,6 +27,7 @@ from controlplane.policy.compile.reader import Reader
 from controlplane.policy.controller import PolicyController
 from controlplane.store import open_store
 from pe.process.clock import boot_now
+from tests.parts import LonePart
 from tests.unit.api.fake_node import FakeNode
 from tests.unit.api.inline_worker import inline_pool
 from tests.unit.api.serving import Serving, node_intent, serving
@@ -120,7 +121,13 @@ def segment_desk(
         store = open_store(Path(intent.state_dir))
         stores.append(store)
         conductor = PolicyController(
-            store, kernel, intent, emit=told.extend, log=lambda *_: None, boot=boot_now
+            store,
+            kernel,
+            intent,
+            emit=told.extend,
+            log=lambda *_: None,
+            part=LonePart(),
+            boot=boot_now,
         )
         made.append(conductor)
         conductor.open()

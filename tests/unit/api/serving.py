@@ -17,6 +17,7 @@ from bulkhead.client import Node, connect
 
 from controlplane.api.server import AUDIT, AddServices, ApiServer, serve_api
 from controlplane.model.intent import NodeIntent
+from tests.parts import LonePart
 from tests.unit.api.fake_node import FakeNode
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ def serving(
     node, notes = node or FakeNode(), Notes()
     try:
         add = asyncio.run_coroutine_threadsafe(more(node), loop).result(10) if more else None
-        serve = serve_api(node, intent, notes, more_services=add)
+        serve = serve_api(node, intent, notes, part=LonePart(), more_services=add)
         start = asyncio.run_coroutine_threadsafe(serve, loop)
         running = Serving(node, start.result(10), loop, notes, intent)
         try:

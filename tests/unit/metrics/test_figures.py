@@ -13,6 +13,7 @@ from controlplane.model import view as v
 from pe.metrics.counters import MEANINGS
 from pe.metrics.figures import ConntrackUse, Figures
 from pe.metrics.service import exposition
+from pe.process.loop_lag import LagHistogram
 from pe.view.counters import judged
 from tests.unit.api.fake_node import FakeNode
 
@@ -38,6 +39,8 @@ def figures(**other: object) -> Figures:
         ),
         "conntrack_table": (151, 65536),
         "failing": 0,
+        "loop_lag": LagHistogram(),
+        "serving": {"": False, "router": True, "dataplane": False},
     }
     return Figures(**{**given, **other})  # type: ignore[arg-type]
 
@@ -56,6 +59,8 @@ def test_every_family_says_what_it_is() -> None:
     names = re.findall(r"^([a-z_]+)[{ ]", text, re.MULTILINE)
     typed = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     told = dict(re.findall(r"^# HELP (\S+) (\S.*)$", text, re.MULTILINE))
+    histogram = "bulkhead_loop_lag_seconds"
+    names = [histogram if name.startswith(histogram) else name for name in names]
     assert set(names) <= set(typed)
     assert set(typed) == set(told)
     ours = {name: kind for name, kind in typed.items() if name.startswith("bulkhead_")}

@@ -21,7 +21,7 @@ def test_old_objects_are_not_looked_at_by_the_way() -> None:
             full.append(phase)
 
     async def made() -> int:
-        async with collector.freeze_heap():
+        with collector.freeze_heap():
             gc.callbacks.append(heard)
             kept = [[n] for n in range(500_000)]
             for _ in range(200_000):
@@ -36,7 +36,7 @@ def test_old_objects_are_not_looked_at_by_the_way() -> None:
 
 def test_knots_of_young_objects_go_all_the_same() -> None:
     async def left() -> int:
-        async with collector.freeze_heap():
+        with collector.freeze_heap():
             for _ in range(100_000):
                 Knot()
             return sum(isinstance(thing, Knot) for thing in gc.get_objects(generation=0))

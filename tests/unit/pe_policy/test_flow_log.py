@@ -14,6 +14,7 @@ from pe.netlink import codec as nl
 from pe.observe.flow_log import FlowLog
 from pe.observe.packet import flow
 from pe.policy.logging import AWAITED, FLOW_GROUP, STAGED_GROUP
+from tests.parts import LonePart
 
 A, B = ip_address("10.0.0.1"), ip_address("10.0.0.2")
 A6, B6 = ip_address("2001:db8::1"), ip_address("2001:db8::2")
@@ -64,7 +65,9 @@ class Told:
         self.lost = 0
         self.lines: list[tuple[str, dict[str, str | int]]] = []
         self.log = FlowLog(
-            {10: "red"}.get, lambda _level, event, fields: self.lines.append((event, fields))
+            {10: "red"}.get,
+            lambda _level, event, fields: self.lines.append((event, fields)),
+            LonePart(),
         )
         self.log._tell = self._take  # without a socket there is nothing to watch
 

@@ -21,6 +21,7 @@ from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.revision import Ledger
 from controlplane.store import open_store
 from pe.process.clock import boot_now
+from tests.parts import LonePart
 from tests.unit.api.segment_serving import segment_intent
 from tests.unit.policy.kernel import FakeKernel
 
@@ -33,7 +34,13 @@ class Desk:
         self.store = open_store(folder)
         self.kernel, self.told, self.seen = FakeKernel(), list[Event](), list[bool]()
         self.conductor = PolicyController(
-            self.store, self.kernel, self.intent, emit=self.hear, log=lambda *_: None, boot=boot_now
+            self.store,
+            self.kernel,
+            self.intent,
+            emit=self.hear,
+            log=lambda *_: None,
+            part=LonePart(),
+            boot=boot_now,
         )
 
     def hear(self, events: list[Event]) -> None:

@@ -1,0 +1,107 @@
+"""Tell systemd how the node is: ready, reloading, stopping, alive (sd_notify(3), no libsystemd).
+
+The watchdog is fed by completed turns alone: each feed needs a turn of every part in ``PROOFS``
+that is newer than the feed before. A part that hangs, whatever the loop does meanwhile, starves it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, MutableMapping
+
+Log = Callable[[str, str, dict[str, str | int]], None]
+
+PROOFS = frozenset({"router", "dataplane"})
+FEEDS = 4
+"""Feeds within the watchdog's period, so that one that is late does no harm."""
+
+
+class ServiceManager:
+    """One notification socket. ``address`` "" is none: then nothing is sent."""
+
+    def __init__(
+        self, address: str, log: Log, *, watchdog: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._log, self._clock, self._watchdog = log, clock, watchdog
+        self._fed, self._proofs = clock(), set[str]()
+        self._status, self._failed = "", False
+        self.is_ready = False
+        """True once READY=1 was sent."""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._socket.setblocking(False)
+
+    @property
+    def is_there(self) -> bool:
+        """True if a service manager started the node and listens."""
+        return bool(self._address)
+
+    def ready(self) -> None:
+        """Say that the node serves: the initial sync is over, or a reload has been applied."""
+        self.is_ready = True
+        self._send("READY=1")
+
+    def status(self, text: str) -> None:
+        """Say in words how the node is, if that is news."""
+        if text != self._status:
+            self._status = text
+            self._send(f"STATUS={text}")
+
+    def reloading(self) -> None:
+        """Say that a reload begins; ``ready`` says that it has ended."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        """Say that the node ends."""
+        self._send("STOPPING=1")
+
+    def turn_completed(self, part: str) -> None:
+        """Feed the watchdog, once every part in ``PROOFS`` has completed a turn since the last.
+
+        Before READY the same turns extend the time that systemd allows for the start.
+        """
+        if not self._watchdog or part not in PROOFS:
+            return
+        self._proofs.add(part)
+        now = self._clock()
+        if self._proofs != PROOFS or now - self._fed < self._watchdog / FEEDS:
+            return
+        self._fed = now
+        self._proofs.clear()
+        more = "" if self.is_ready else f"\nEXTEND_TIMEOUT_USEC={int(self._watchdog * 1e6)}"
+        self._send(f"WATCHDOG=1{more}")
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def _send(self, text: str) -> None:
+        if not self._address:
+            return
+        try:
+            self._socket.sendto(text.encode(), self._address)
+        except OSError as error:
+            if not self._failed:
+                reason = f"{error.strerror or error}"
+                self._log("warning", "service_manager_unreachable", {"reason": reason})
+            self._failed = True
+        else:
+            self._failed = False
+
+
+def from_environment(
+    log: Log, environment: MutableMapping[str, str] = os.environ
+) -> ServiceManager:
+    """Take over what systemd put into the environment; child processes do not get it."""
+    address = environment.pop("NOTIFY_SOCKET", "")
+    microseconds = environment.pop("WATCHDOG_USEC", "")
+    pid = environment.pop("WATCHDOG_PID", "")
+    ours = not pid or pid == str(os.getpid())
+    watchdog = int(microseconds) / 1e6 if microseconds.isdigit() and ours else 0.0
+    if address and address[0] not in "/@":
+        log("warning", "service_manager_unreachable", {"reason": f"NOTIFY_SOCKET {address!r}"})
+        address = ""
+    return ServiceManager(address, log, watchdog=watchdog)

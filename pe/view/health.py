@@ -1,0 +1,76 @@
+"""Say how the node is at this moment: part by part, as a whole, and in words."""
+
+from __future__ import annotations
+
+from controlplane.router import Router
+from controlplane.speaker.pool import SpeakerPool
+from pe.dataplane.reconciler import DataplaneReconciler
+from pe.policy_control import Segmentation
+from pe.supervisor import Supervisor
+
+WHOLE = ""
+"""The name of the whole node, as in grpc.health.v1."""
+
+
+class NodeHealth:
+    """Looks at the parts when asked; keeps nothing, so that it cannot be out of date."""
+
+    def __init__(
+        self, supervisor: Supervisor, router: Router, actor: DataplaneReconciler,
+        segments: Segmentation, speakers: SpeakerPool,
+    ) -> None:  # fmt: skip
+        self._supervisor, self._router, self._actor = supervisor, router, actor
+        self._segments, self._speakers = segments, speakers
+
+    @property
+    def in_sync(self) -> bool:
+        """True while the kernel holds all that it should and nothing that it should not."""
+        keeper = self._segments.keeper
+        return (
+            self.serving()[WHOLE]
+            and self._actor.is_settled
+            and not self._actor.failures()
+            and keeper.is_settled
+            and not keeper.refusal
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """True once the initial sync is over and the data plane has opened the ports."""
+        return self.serving()[WHOLE] and self._actor.is_settled
+
+    def serving(self) -> dict[str, bool]:
+        """Every part that grpc.health.v1 names, and the whole: true while it does its work.
+
+        The whole needs the router and the data plane. A lost BGP process or refused verdict
+        tables are one VRF's trouble: they show under ``speaker`` and ``policy``.
+        """
+        alive = not self._supervisor.ended
+        parts = {
+            "router": alive and self._works("router") and self._router.in_sync,
+            "dataplane": alive and self._works("dataplane"),
+            "policy": alive and self._works("policy") and not self._segments.keeper.refusal,
+            "speaker": alive and not self._speakers.lost(),
+        }
+        return {WHOLE: parts["router"] and parts["dataplane"], **parts}
+
+    def _works(self, name: str) -> bool:
+        part = self._supervisor.part(name)
+        return part.turns > 0 and not part.failing
+
+    @property
+    def sentence(self) -> str:
+        """One line for ``systemctl status``."""
+        if self._supervisor.ended:
+            return f"Ending: {self._supervisor.ended}"
+        bad = [name for name, well in self.serving().items() if name and not well]
+        if not self._router.in_sync:
+            return "Initial sync: waiting for the routes of the peers"
+        if bad:
+            return f"Not working: {', '.join(bad)}"
+        if failures := self._actor.failures():
+            first = failures[0]
+            return f"The kernel refuses {len(failures)} objects, first {first.kind} {first.key}"
+        up = sum(peer.up for peer in self._router.peers.values())
+        sessions = f"{up} of {len(self._router.peers)} BGP sessions up"
+        return f"In sync: {len(self._router.vrfs)} VRFs, {sessions}"
