@@ -7,6 +7,7 @@ and a route is taken back before the identity goes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from controlplane.model.attachment import Attachment, EndpointKey
@@ -18,6 +19,7 @@ from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Endpoint, Inventory, Workload
 from controlplane.policy.compile.directory import group_ids
 from controlplane.policy.compile.full import IdAllocators
+from controlplane.policy.compile.identity import MOST_REMEMBERED
 from controlplane.policy.compile.incremental import IncrementalCompiler
 from controlplane.policy.endpoints.registry import EndpointRegistry, places
 from controlplane.policy.endpoints.source_bindings import BindingTable
@@ -78,6 +80,25 @@ class PolicyState:
         """The tables of a slot as the kernel should hold them; None before `begin`."""
         return self._compilers.get(slot)
 
+    def confirm(self) -> None:
+        """Note that the kernel holds all that was ordered: freed numbers may be given anew."""
+        self._books.confirm()
+
+    def refusal(self, workload: Workload) -> str:
+        """Return why a workload's tags would exceed what its VRF may have, "" if they do not."""
+        if workload.vrf not in self._zones:
+            return ""
+        return next(filter(None, (c.refusal(workload) for c in self._compilers.values())), "")
+
+    @property
+    def refused_identities(self) -> Mapping[str, int]:
+        """By VRF, how many addresses are pending because the VRF has no identity left."""
+        found: Counter[str] = Counter()
+        for compiler in self._compilers.values():
+            for vrf, count in compiler.refused.items():
+                found[vrf] = max(found[vrf], count)
+        return found
+
     def inventory(self, *, everywhere: bool = True) -> Inventory:
         """Who is there: in all VRFs of the node, or in those under policy."""
         zones = frozenset(self._vrfs if everywhere else self._zones)
@@ -101,6 +122,8 @@ class PolicyState:
         if found is None:
             policies = filter(None, map(self.policy, Slot))
             found = frozenset().union(*(group_ids(policy, workload) for policy in policies))
+            if len(self._ids_by_tags) >= MOST_REMEMBERED:
+                self._ids_by_tags.clear()
             self._ids_by_tags[tags] = found
         return found
 
@@ -247,12 +270,14 @@ class PolicyState:
 
     def _rebuild(self) -> list[Order]:
         self.version += 1
-        held = set(self._compilers)
-        self._compilers.clear()
+        former, self._compilers = self._compilers, {}
         if not self.begun:
             return []
         orders = self._recompile()
-        emptied = [SetTables(slot, None) for slot in held - set(self._compilers)]
+        # Closed last, so that what both have keeps its number.
+        for compiler in former.values():
+            compiler.close()
+        emptied = [SetTables(slot, None) for slot in former.keys() - self._compilers.keys()]
         return [*orders, *emptied, SetZones(dict(self._zones))]
 
     def _recompile(self) -> list[Order]:
@@ -270,6 +295,10 @@ class PolicyState:
             if compiler is not before.get(slot):
                 tables = compiler.tables.copy() if compiler else None
                 orders.append(SetTables(slot, tables))
+        kept = [id(compiler) for compiler in self._compilers.values()]
+        for compiler in before.values():
+            if id(compiler) not in kept:
+                compiler.close()
         return [*orders, *self._learn(known)]
 
     def _ready(

@@ -17,13 +17,12 @@ from controlplane.policy.compile.contract import contract_elements
 from controlplane.policy.compile.coverage import cover
 from controlplane.policy.compile.identity import (
     Identity,
-    IdentityBook,
     Membership,
     Memberships,
     agreed,
-    identity_book,
     relevant_networks,
 )
+from controlplane.policy.compile.identity_quota import IdentityAllocator, admitted
 from controlplane.policy.compile.pairing import (
     CompiledSide,
     ContractBook,
@@ -39,9 +38,14 @@ from controlplane.policy.language.policy import Policy
 class IdAllocators:
     """Numbers that outlive a compilation: hand the same books in and little changes."""
 
-    identities: IdentityBook = field(default_factory=identity_book)
+    identities: IdentityAllocator = field(default_factory=IdentityAllocator)
     contracts: ContractBook = field(default_factory=contract_book)
     rules: RuleBook = field(default_factory=rule_book)
+
+    def confirm(self) -> None:
+        """Note that the kernel holds the tables of all changes made so far."""
+        for each in (self.identities, self.contracts, self.rules):
+            each.confirm()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,10 @@ class Compiled:
 def compile_policy(
     policy: Policy, inventory: Inventory, books: IdAllocators | None = None
 ) -> Compiled:
-    """Tables for every packet in the inventory's VRFs; raises NumbersExhaustedError."""
+    """Return tables for every packet in the inventory's VRFs.
+
+    An identity beyond the quota of its VRF is pending.
+    """
     books = books or IdAllocators()
     pairing = Pairing(policy, books.rules, books.contracts)
     tables = Tables()
@@ -106,15 +113,15 @@ def _claims(policy: Policy, inventory: Inventory) -> dict[str, dict[Prefix, Memb
 
 
 def _place(
-    policy: Policy, inventory: Inventory, tables: Tables, book: IdentityBook
+    policy: Policy, inventory: Inventory, tables: Tables, numbers: IdentityAllocator
 ) -> dict[Identity, int]:
     """Fill the address maps; the identities in use, by number."""
     placed: dict[Identity, int] = {}
     networks = {width: network_prefixes(policy, width) for width in (4, 16)}
     for zone, claims in sorted(_claims(policy, inventory).items()):
         for name, key, membership in _elements(zone, claims, networks):
-            identity = Identity(zone, membership)
-            placed[identity] = book.assign(identity)
+            identity = admitted(Identity(zone, membership), numbers)
+            placed[identity] = numbers.assign(identity)
             getattr(tables, name)[key] = placed[identity]
     return placed
 

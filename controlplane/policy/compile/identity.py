@@ -12,13 +12,12 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from controlplane.model.workload import Endpoint, RemotePrefix
-from controlplane.policy.compile.numbers import IdAllocator
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.rule import RuleEndpointKind
 from controlplane.policy.language.selector import matches
 
-IDENTITY_BITS = 15
-"""Two identities and a contract flag fit a 32-bit packet mark."""
+MOST_REMEMBERED = 10_000
+"""Sets of tags whose membership is remembered; workloads can make any number of them."""
 
 
 class EndpointKind(enum.Enum):
@@ -45,14 +44,6 @@ class Identity(NamedTuple):
 
     zone: str
     membership: Membership
-
-
-IdentityBook = IdAllocator[Identity]
-
-
-def identity_book(taken: Mapping[Identity, int] | None = None) -> IdentityBook:
-    """A book of local identity numbers 1..2^15-1; 0 is never given, it means unknown."""
-    return IdAllocator(1, 2**IDENTITY_BITS - 1, taken)
 
 
 class Memberships:
@@ -85,6 +76,8 @@ class Memberships:
         key = frozenset(tags.items())
         found = self._seen.get(key)
         if found is None:
+            if len(self._seen) >= MOST_REMEMBERED:
+                self._seen.clear()
             names = (n for n, selector in self._selectors.items() if matches(selector, tags))
             found = self._seen[key] = Membership(EndpointKind.WORKLOAD, frozenset(names))
         return found

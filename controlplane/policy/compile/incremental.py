@@ -7,12 +7,12 @@ a change of policy or of the set of VRFs is a new compilation and `tables.diff`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from controlplane.model.prefix import Prefix
 from controlplane.model.verdict_tables import Tables, TablesDelta
-from controlplane.model.workload import Endpoint, Inventory
+from controlplane.model.workload import Endpoint, Inventory, Workload
 from controlplane.policy.compile.change_recorder import ABSENT, ChangeRecorder
 from controlplane.policy.compile.coverage import cover
 from controlplane.policy.compile.full import (
@@ -25,7 +25,8 @@ from controlplane.policy.compile.full import (
     range_map,
     rule_ids,
 )
-from controlplane.policy.compile.identity import Identity, Membership, Memberships, agreed
+from controlplane.policy.compile.identity import PENDING, Identity, Membership, Memberships, agreed
+from controlplane.policy.compile.identity_quota import Refused, admitted
 from controlplane.policy.compile.pair_table import PairTable
 from controlplane.policy.compile.pairing import Pairing
 from controlplane.policy.language.policy import Policy
@@ -50,13 +51,16 @@ class IncrementalCompiler:
         self._users: Counter[int] = Counter()
         self._changed: set[int] = set()
         self._names: dict[int, Identity] = {}
+        self._refused = Refused()
+        self._kept: set[Identity] = set()
         self._pairs = PairTable(self._pairing, self.tables, self._journal)
         self._begin(inventory)
 
     def put(self, claimant: Endpoint) -> TablesDelta:
         """Attach a workload or learn a route, or replace the one with the same key.
 
-        Raises ValueError when its VRF is not here, NumbersExhaustedError when identities run out.
+        Raises ValueError when its VRF is not here. Where the VRF has no identity left for it, its
+        addresses are pending until it has.
         """
         self._refuse_strangers(claimant)
         self._settle(self._claim(claimant))
@@ -89,6 +93,22 @@ class IncrementalCompiler:
     def know(self, groups: Iterable[int]) -> None:
         """Group ids of other revisions are others now; `change` whoever carries one of them."""
         self._memberships.know(groups)
+
+    def refusal(self, workload: Workload) -> str:
+        """Return why a workload's set of groups cannot have an identity now, "" if it can."""
+        identity = Identity(workload.vrf, self._memberships.of(workload))
+        return self.books.identities.refusal(identity)
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """By VRF, how many addresses and ranges are pending for want of an identity."""
+        return self._refused.counts()
+
+    def close(self) -> None:
+        """Give back all numbers; the compiler is not to be used afterwards."""
+        for identity in (*self._names.values(), *self._kept):
+            self.books.identities.release(identity)
+        self._pairing.close()
 
     def compiled(self) -> Compiled:
         """The tables as they are, with what their numbers stand for. Shares the tables."""
@@ -132,15 +152,20 @@ class IncrementalCompiler:
     ) -> None:
         """Bring address maps, identities, pairs and contracts in line, in that order."""
         stale = set(dirty)
-        for zone, prefix in touched:
+        again = self._refused.worth_another_try(self.books.identities)
+        for zone, prefix in {*touched, *again}:
             claims = self._claims[zone].get(prefix)
             membership = agreed(claims.values()) if claims else None
             if is_host(prefix):
                 key = (zone, prefix.packed)
-                self._place(address_map(len(prefix.packed)), key, zone, membership)
+                name = address_map(len(prefix.packed))
+                if self._place(name, key, zone, membership):
+                    self._refused.discard(zone, prefix)
+                else:
+                    self._refused.add(zone, prefix)
             elif self._widen(zone, prefix, membership):
                 stale.add((zone, len(prefix.packed)))
-        for zone, width in stale:
+        for zone, width in {*stale, *self._refused.ranges_worth_another_try(self.books.identities)}:
             self._cover(zone, width)
         self._settle_identities()
 
@@ -163,22 +188,44 @@ class IncrementalCompiler:
             if key not in wanted:
                 self._place(name, key, zone, None)
         for key, membership in wanted.items():
-            self._place(name, key, zone, membership)
+            if not self._place(name, key, zone, membership):
+                self._refused.add_range(zone, width)
 
-    def _place(self, name: str, key: Any, zone: str, membership: Membership | None) -> None:
-        """Point an address or range at its identity (None: at nothing), and count the users."""
+    def _place(self, name: str, key: Any, zone: str, membership: Membership | None) -> bool:
+        """Point an address or range at its identity (None: at nothing), and count the users.
+
+        False where it had to be pending, since the VRF has no identity left.
+        """
         before: int | None = getattr(self.tables, name).get(key)
         after: Any = ABSENT
+        wanted = identity = None
         if membership is not None:
-            identity = Identity(zone, membership)
-            after = self.books.identities.assign(identity)
-            self._names[after] = identity
+            wanted = Identity(zone, membership)
+            identity = admitted(wanted, self.books.identities)
+            after = self._number(identity)
             self._users[after] += 1
         if before is not None:
             self._users[before] -= 1
         if after != before:
             self._changed |= {number for number in (before, after) if isinstance(number, int)}
             self._journal.put(name, key, after)
+        return identity == wanted
+
+    def _number(self, identity: Identity) -> int:
+        """Return the number of an identity, which this compiler refers to from now on."""
+        number = self.books.identities.get(identity)
+        if number is None or number not in self._names:
+            number = self.books.identities.acquire(identity)
+            self._names[number] = identity
+            self._keep_pending(identity)
+        return number
+
+    def _keep_pending(self, identity: Identity) -> None:
+        """Keep the number of what is pending in a VRF: it must be at hand when no other is, also
+        after it was used and given back more often than there are numbers."""
+        if identity.membership == PENDING and identity not in self._kept:
+            self.books.identities.acquire(identity)
+            self._kept.add(identity)
 
     def _settle_identities(self) -> None:
         for number in sorted(self._changed):
@@ -189,4 +236,6 @@ class IncrementalCompiler:
                 del self._names[number], self._users[number]
                 if number in self._pairs:
                     self._pairs.leave(number, identity)
+                self.books.identities.release(identity)
         self._changed.clear()
+        self._pairs.release_unused()

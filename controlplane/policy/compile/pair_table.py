@@ -11,6 +11,9 @@ from controlplane.policy.compile.contract import contract_elements
 from controlplane.policy.compile.identity import Identity
 from controlplane.policy.compile.pairing import CompiledSide, Pairing
 
+MOST_UNUSED = 1_024
+"""Contracts that are remembered while no pair uses them."""
+
 
 class PairTable:
     """One row and one column of pairs per identity; contracts live while a pair uses them."""
@@ -22,6 +25,7 @@ class PairTable:
         self._zones: dict[str, dict[int, CompiledSide]] = {}
         self._present: set[int] = set()
         self._users: Counter[int] = Counter()
+        self._unused: dict[int, None] = {}
 
     def __contains__(self, number: int) -> bool:
         return number in self._present
@@ -64,12 +68,22 @@ class PairTable:
         if contract is not None:
             self._users[contract] += 1
             if self._users[contract] == 1:
+                self._unused.pop(contract, None)
                 self._write(contract, present=True)
         if before is not None:
             self._users[before] -= 1
             if not self._users[before]:
                 del self._users[before]
+                self._unused[before] = None
                 self._write(before, present=False)
+
+    def release_unused(self) -> None:
+        """Give back the contracts that no pair uses, but for the ones that lost theirs last: a
+        workload that is tagged to and fro does not have its contracts made anew each time."""
+        while len(self._unused) > MOST_UNUSED:
+            contract = next(iter(self._unused))
+            del self._unused[contract]
+            self._pairing.release(contract)
 
     def _write(self, contract: int, *, present: bool) -> None:
         for name, key, verdict in contract_elements(contract, self._pairing.contract(contract)):

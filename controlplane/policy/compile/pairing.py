@@ -23,7 +23,7 @@ from controlplane.policy.compile.contract import (
 from controlplane.policy.compile.identity import EndpointKind, Identity, Membership
 from controlplane.policy.compile.numbers import IdAllocator
 from controlplane.policy.language.policy import Mode, Modes, ModeSetting, Policy
-from controlplane.policy.language.rule import ANYONE, Rule, RuleEndpoint, RuleEndpointKind
+from controlplane.policy.language.rule import ANYONE, RuleEndpoint, RuleEndpointKind
 from controlplane.policy.language.service import Service
 
 CONTRACT_FLAG = 1 << 31
@@ -87,7 +87,9 @@ class Pairing:
     """Contracts between identities under one policy. Stateless but for memos and the books."""
 
     def __init__(self, policy: Policy, rules: RuleBook, contracts: ContractBook) -> None:
-        self.rules = numbered(policy, rules)
+        self._rule_numbers = rules
+        self._texts = rule_texts(policy)
+        self.rules = [(rules.acquire(t), r) for t, r in zip(self._texts, policy.rules, strict=True)]
         self._book = contracts
         self._modes = policy.modes
         self._sources = _Masks.of(rule.sources for rule in policy.rules)
@@ -96,6 +98,7 @@ class Pairing:
         self._any_destination = self._destinations.by_endpoint.get(ANYONE, 0)
         self._memo: dict[tuple[int, Default], int] = {}
         self._contracts: dict[int, Contract] = {}
+        self._memoized: dict[int, list[tuple[int, Default]]] = {}
         self._zones: dict[str, int] = {}
 
     def side(self, identity: Identity) -> CompiledSide:
@@ -141,9 +144,27 @@ class Pairing:
         number = self._memo.get((mask, default))
         if number is None:
             contract = flatten(self._chosen(mask), default)
-            number = self._memo[mask, default] = self._book.assign(contract)
-            self._contracts[number] = contract
+            number = self._book.get(contract)
+            if number is None or number not in self._contracts:
+                number = self._book.acquire(contract)
+                self._contracts[number] = contract
+            self._memo[mask, default] = number
+            self._memoized.setdefault(number, []).append((mask, default))
         return number
+
+    def release(self, number: int) -> None:
+        """Give back the number of a contract that no pair uses any more."""
+        for key in self._memoized.pop(number):
+            del self._memo[key]
+        self._book.release(self._contracts.pop(number))
+
+    def close(self) -> None:
+        """Give back all numbers; the pairing is not to be used afterwards."""
+        for number in tuple(self._contracts):
+            self.release(number)
+        for text in self._texts:
+            self._rule_numbers.release(text)
+        self._texts = []
 
     def _chosen(self, mask: int) -> list[NumberedRule]:
         return [rule for bit, rule in enumerate(self.rules) if mask >> bit & 1]
@@ -179,12 +200,12 @@ def posture(modes: Modes, zone: str, membership: Membership) -> tuple[bool, froz
     return False, frozenset(s for setting in settings for s in setting.services)
 
 
-def numbered(policy: Policy, book: RuleBook) -> list[NumberedRule]:
-    """Rules in order with their numbers; twins of one text are told apart by their place."""
+def rule_texts(policy: Policy) -> list[str]:
+    """Return what numbers of rules are given by, in order; twins differ by their place."""
     twins: dict[str, int] = {}
-    found: list[tuple[int, Rule]] = []
+    found: list[str] = []
     for rule in policy.rules:
         text = f"{rule.tier}: {rule}"
         twins[text] = twins.get(text, 0) + 1
-        found.append((book.assign(f"{text} #{twins[text]}"), rule))
+        found.append(f"{text} #{twins[text]}")
     return found

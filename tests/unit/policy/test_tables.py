@@ -15,7 +15,6 @@ from controlplane.policy.compile.coverage import cover
 from controlplane.policy.compile.full import IdAllocators, compile_policy
 from controlplane.policy.compile.identity import OUTSIDE, PENDING, EndpointKind, Membership
 from controlplane.policy.compile.incremental import IncrementalCompiler
-from controlplane.policy.compile.numbers import IdAllocator, IdsExhaustedError
 from controlplane.policy.compile.pairing import CONTRACT_FLAG
 from controlplane.policy.language.document import parse_policy
 from tests.unit.policy.company import INVENTORY, policy_text
@@ -134,15 +133,3 @@ def test_a_delta_for_other_tables_is_refused() -> None:
     apply(delta, Tables())
     with pytest.raises(KeyError):
         apply(delta, one)
-
-
-def test_numbers_are_stable_rest_and_run_out() -> None:
-    book: IdAllocator[str] = IdAllocator(1, 3)
-    assert [book.assign(key) for key in "abab"] == [1, 2, 1, 2]
-    book.retain({"b"})
-    assert book.assign("c") == 3
-    assert book.assign("d") == 1
-    with pytest.raises(IdsExhaustedError):
-        book.assign("e")
-    again = IdAllocator(1, 3, {"b": 2})
-    assert [again.assign(key) for key in "bxy"] == [2, 3, 1]
