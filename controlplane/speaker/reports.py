@@ -81,6 +81,9 @@ class ReportReader:
             if session is not None:
                 session.malformed += 1 + report.missed
             self._say("warning", "update_malformed", told(report), report.missed)
+        elif isinstance(report, wire.CapabilityIgnored):
+            ignored: dict[str, str | int] = {"peer": report.peer, "capability": report.code}
+            self._say("warning", "capability_ignored", {**ignored, "reason": report.reason})
         elif session is not None:
             self._for_session(session, report, events)
 

@@ -114,6 +114,14 @@ class Malformed(msgspec.Struct, tag_field="t", tag="malformed"):
     """So many of this peer's before it were not told, because there were too many."""
 
 
+class CapabilityIgnored(msgspec.Struct, tag_field="t", tag="capability"):
+    """A malformed capability of a peer's OPEN, which was taken as one that is not there."""
+
+    peer: str
+    code: int
+    reason: str
+
+
 class LogLine(msgspec.Struct, tag_field="t", tag="log"):
     """A line of ExaBGP's own log, warning and above."""
 
@@ -138,6 +146,7 @@ Report = (
     | ConnectFailed
     | Refused
     | Malformed
+    | CapabilityIgnored
     | LogLine
     | Unusable
 )

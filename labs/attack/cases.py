@@ -1,7 +1,7 @@
-"""Faulty UPDATEs and what RFC 7606 wants done about each: one table for sender and judge.
+"""Faulty UPDATEs and what RFC 7606 demands for each: one table for sender and asserter.
 
 Every case is about one route of its ``Ground``, which is there before. Its attributes stand in
-place of those of a good UPDATE.
+place of those of a good UPDATE. The session is reset only where the routes cannot be located.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ class Outcome(enum.Enum):
     DISCARD = "attribute discard"
     WITHDRAW = "treat-as-withdraw"
     RESET = "session reset"
+
+
+def stacked(route: bytes, depth: int) -> bytes:
+    """A VPN route with more labels than one, the last as it was."""
+    more = b"".join((30000 + n << 4).to_bytes(3) for n in range(depth - 1))
+    return bytes([route[0] + 24 * (depth - 1)]) + more + route[1:]
 
 
 T, D, W, R = Outcome.TAKEN, Outcome.DISCARD, Outcome.WITHDRAW, Outcome.RESET
@@ -60,10 +66,12 @@ class Ground:
             return bgp.vpn_prefix(prefix or self.prefix, (65000, 7), label)
         return bgp.prefixes(prefix or self.prefix)
 
-    def reach(self, nlri: bytes = b"", next_hop: bytes | None = None) -> bytes:
-        """MP_REACH_NLRI with the route."""
+    def reach(
+        self, nlri: bytes = b"", next_hop: bytes | None = None, *, empty: bool = False
+    ) -> bytes:
+        """MP_REACH_NLRI with the route, or ``empty``."""
         hop = self.next_hop if next_hop is None else next_hop
-        return bgp.mp_reach(self.family, hop, nlri or self.nlri())
+        return bgp.mp_reach(self.family, hop, nlri or (b"" if empty else self.nlri()))
 
     @property
     def basis(self) -> bytes:
@@ -149,7 +157,17 @@ def _native_attributes() -> Iterator[Case]:
         ("second-communities", good + 2 * bgp.attribute(8, FOUR), D, "3 g"),
         ("unknown-optional", good + bgp.attribute(99, b"x", 0x80), T, "RFC 4271 5"),
         ("unknown-transitive", good + bgp.attribute(99, b"", 0xC0), T, "RFC 4271 5"),
-        ("unknown-well-known", good + bgp.attribute(99, b"x", 0x40), R, "RFC 4271 6.3"),
+        ("unknown-well-known", good + bgp.attribute(99, b"x", 0x40), W, "2, RFC 4271 6.3"),
+        # What is not read is not checked either (sections 7.13, 7.15, 7.16).
+        ("traffic-engineering", good + bgp.attribute(24, b"x", 0x80), T, "7.13"),
+        ("ipv6-extended-communities", good + bgp.attribute(25, bytes(7), 0xC0), T, "7.15"),
+        ("attribute-set", good + bgp.attribute(128, b"\0", 0xC0), T, "7.16"),
+        ("pmsi-tunnel", good + bgp.attribute(22, b"", 0xC0), T, "RFC 6514 5"),
+        ("tunnel-encapsulation", good + bgp.attribute(23, b"\xff", 0xC0), T, "RFC 9012 13"),
+        ("aigp", good + bgp.attribute(26, b"\1\0", 0x80), T, "RFC 7311 3"),
+        ("link-state", good + bgp.attribute(29, b"x", 0x80), T, "RFC 9552 8.2"),
+        ("prefix-sid", good + bgp.attribute(40, b"\1", 0xC0), T, "RFC 8669 6"),
+        ("only-to-customer", good + bgp.attribute(35, b"\0", 0xC0), T, "RFC 9234 5"),
         ("unused-flag-bits", good + bgp.attribute(4, FOUR, 0x8F), T, "RFC 4271 4.3"),
         ("overrun", good + b"\x80\x04\x40" + FOUR, W, "4"),
         ("header-cut", good + b"\x80\x04", W, "4"),
@@ -163,9 +181,13 @@ def _native_routes() -> Iterator[Case]:
     good, bad = ORIGIN + PATH + hop, bgp.attribute(4, b"")
     route = CE4.nlri()
     reach = bgp.mp_reach(bgp.IPV4, CE4.next_hop, route)
+    strange = bgp.mp_reach((1, 133), CE4.next_hop, b"\xff")
     gone = bgp.mp_unreach(bgp.IPV4, route)
     too_long = b"\x21\x0a\x65\x01\0\0"
     body = struct.pack("!HH", 0, 200) + good
+    yield Case("family-that-was-not-negotiated", bgp.update(good + strange, route), D, "RFC 4760 7")
+    yield Case("withdrawn-of-such-a-family", bgp.update(
+        good + bgp.mp_unreach((25, 70), b"\x01"), route), D, "RFC 4760 7")  # fmt: skip
     for name, message, clause in [
         ("route-of-33-bits", bgp.update(good, too_long), "5.3"),
         ("route-cut", bgp.update(good, route[:-1]), "5.3"),
@@ -190,10 +212,20 @@ def _mp_reach(ground: Ground) -> Iterator[Case]:
     longest = (32 if ground.family[0] == 1 else 128) + (88 if ground.is_vpn else 0)
     too_long = bytes([longest + 1]) + route[1:].ljust(longest // 8 + 1, b"\0")
     gone = bgp.mp_unreach(ground.family, route)
+    for name, attributes, outcome, clause in [
+        ("mp-reach-flags", basis + bgp.attribute(14, reach[3:], 0xC0), W, "3 c"),
+        ("mp-reach-transitive", basis + bgp.attribute(14, reach[3:], 0x40), W, "3 c"),
+        ("mp-unreach-flags", bgp.attribute(15, gone[3:], 0xC0), W, "3 c"),
+        ("no-routes", basis + ground.reach(b"", empty=True), D, "RFC 4760 3"),
+        ("no-routes-and-a-fault", basis + bgp.attribute(4, b"") + ground.reach(b"", empty=True),
+         D, "5.2"),
+        ("another-family", basis + bgp.mp_reach((25, 70), b"", b"\xff") , D, "RFC 4760 7"),
+        ("another-familys-withdrawal", bgp.mp_unreach((25, 70), b"\x01\x02"), D, "RFC 4760 7"),
+    ]:  # fmt: skip
+        yield Case(name, bgp.update(attributes), outcome, clause)
     for name, attributes, clause in [
         ("second-mp-reach", basis + reach + reach, "3 g"),
         ("second-mp-unreach", gone + gone, "3 g"),
-        ("mp-reach-flags", basis + bgp.attribute(14, reach[3:], 0xC0), "5.3"),
         ("mp-reach-short", basis + bgp.attribute(14, struct.pack("!HB", *ground.family)), "5.3"),
         ("mp-unreach-short", bgp.attribute(15, b"\0"), "5.3"),
         ("next-hop-of-5-octets", basis + ground.reach(route, short), "7.11"),
@@ -229,8 +261,15 @@ def _vpn(ground: Ground) -> Iterator[Case]:
     reach, route, path = ground.reach(), ground.nlri(), bgp.attribute(2, b"")
     good = reach + ground.basis
     not_last = route[:3] + bytes([route[3] & 0xFE]) + route[4:]
+    two, three = stacked(route, 2), stacked(route, 3)
+    wrong_rd = b"\0\0\xfd\xe8\0\0\0\7" + ground.next_hop[8:]
     for name, attributes, outcome, clause in [
         ("no-bottom-of-stack", ground.reach(not_last) + ground.basis, T, "RFC 8277 2.2"),
+        ("two-labels", ground.reach(two) + ground.basis, W, "RFC 8277 2.1"),
+        ("three-labels", ground.reach(three) + ground.basis, W, "RFC 8277 2.1"),
+        ("two-labels-withdrawn", bgp.mp_unreach(ground.family, two), W, "RFC 8277 2.4"),
+        ("next-hop-with-a-distinguisher", ground.reach(route, wrong_rd) + ground.basis, W,
+         "RFC 4364 4.3.2"),
         ("label-only", ground.reach(b"\x18" + route[1:4]) + ground.basis, R, "5.3"),
         ("rd-cut", ground.reach(b"\x40" + route[1:9]) + ground.basis, R, "5.3"),
         ("rd-of-an-unknown-type", ground.reach(

@@ -140,6 +140,80 @@ def test_one_more_attribute(flags: int, code: int, value: bytes) -> None:
     decoded(body(b"".join(GOOD) + more))
 
 
+FLAGS = st.integers(0, 0xFF).map(lambda flags: flags & ~0x10)
+NOT_ROUTES = st.integers(0, 255).filter(lambda code: code not in (14, 15))
+
+
+@st.composite
+def vpn_routes(draw: st.DrawFn) -> bytes:
+    """VPN NLRI of any label and distinguisher, with at most one label each."""
+    made = []
+    for bits in draw(st.lists(st.integers(0, 32), max_size=5)):
+        label = draw(st.binary(min_size=3, max_size=3))
+        head = bytes((label[0], label[1], label[2] | 1)) + draw(st.binary(min_size=8, max_size=8))
+        size = bits + 7 >> 3
+        made.append(bytes((88 + bits,)) + head + draw(st.binary(min_size=size, max_size=size)))
+    return b"".join(made)
+
+
+@st.composite
+def native_routes(draw: st.DrawFn) -> bytes:
+    """IPv4 unicast NLRI."""
+    made = b""
+    for bits in draw(st.lists(st.integers(0, 32), max_size=5)):
+        size = bits + 7 >> 3
+        made += bytes((bits,)) + draw(st.binary(min_size=size, max_size=size))
+    return made
+
+
+@st.composite
+def overruns(draw: st.DrawFn) -> bytes:
+    """Nothing, or the head of an attribute that runs past the attributes."""
+    length = draw(st.integers(0, 255))
+    head = bytes((draw(FLAGS), draw(NOT_ROUTES), length))
+    value = draw(st.binary(max_size=max(length - 1, 0)))
+    return draw(st.sampled_from([b"", head + value if length else head[:2]]))
+
+
+ATTRIBUTES = st.lists(st.builds(attribute, FLAGS, NOT_ROUTES, st.binary(max_size=30)), max_size=6)
+
+
+@given(
+    vpn_routes(),
+    FLAGS,
+    st.binary(min_size=12, max_size=12) | st.binary(min_size=24, max_size=24),
+    native_routes(),
+    ATTRIBUTES,
+    ATTRIBUTES,
+    overruns(),
+)
+def test_no_octets_end_a_session_whose_routes_can_be_located(
+    vpn: bytes, flags: int, hop: bytes, native: bytes, before: list[bytes], after: list[bytes],
+    overrun: bytes,
+) -> None:  # fmt: skip
+    """Whatever the attributes are: each route is announced or withdrawn, none is lost."""
+    reach = pack("!HBB", 1, 128, len(hop)) + hop + b"\0" + vpn
+    sent = b"".join([*before, attribute(flags, 14, reach), *after]) + overrun
+    message = updates.decode(body(sent, announced=native), Direction.IN, Negotiated())
+    found = {(int(n.afi), int(n.safi)): n.data for n in message.nlris}
+    assert found == {f: d for f, d in {(1, 128): vpn, (1, 1): native}.items() if d}
+    decoded(body(sent, announced=native))
+
+
+@given(native_routes().filter(bool), ATTRIBUTES, overruns())
+def test_nor_one_of_native_routes(native: bytes, attributes: list[bytes], overrun: bytes) -> None:
+    sent = body(b"".join(attributes) + overrun, announced=native)
+    message = updates.decode(sent, Direction.IN, Negotiated())
+    assert [n.data for n in message.nlris] == [native]
+
+
+@given(vpn_routes(), FLAGS)
+def test_nor_withdrawals(vpn: bytes, flags: int) -> None:
+    gone = attribute(flags, 15, pack("!HB", 1, 128) + vpn)
+    message = updates.decode(body(gone), Direction.IN, Negotiated())
+    assert isinstance(message, EOR) or [n.data for n in message.nlris] == [vpn] * bool(vpn)
+
+
 @given(st.lists(st.integers(0, 32), max_size=60), st.integers(1, 40))
 def test_pieces_join_to_the_whole_and_fit(masks: list[int], room: int) -> None:
     data = b"".join(bytes((bits,)) + bytes(bits + 7 >> 3) for bits in masks)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from struct import pack
 from typing import Any
 
-from controlplane.speaker.worker.surface import CONFED_SEQUENCE, CONFED_SET, Attribute, Notify
+from controlplane.speaker.worker.surface import CONFED_SEQUENCE, CONFED_SET, Attribute
 
 CODE = Attribute.CODE
 OPTIONAL, TRANSITIVE, EXTENDED = 0x80, 0x40, 0x10
@@ -63,17 +63,16 @@ def walk(octets: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def validate_attributes(octets: bytes, negotiated: Any) -> ValidatedAttributes:
-    """Hold each attribute against what is specified for it.
-
-    Notify 3/2 for a well-known attribute that is not known (RFC 4271 section 6.3).
-    """
+    """Hold each attribute against what is specified for it."""
     found, kept, seen = ValidatedAttributes(), [], set()
     outside = external(negotiated)
     for flags, code, value in walk(octets):
         specified = FLAGS.get(code)
         if specified is None:
             if not flags & OPTIONAL:
-                raise Notify(3, 2, f"attribute {code} is said to be well-known")
+                # RFC 4271 section 6.3 ends the session for it; its routes can be read as well as
+                # those of any other malformed attribute (RFC 7606 section 2).
+                found.fault = found.fault or f"attribute {code} is well-known, and is not"
         elif code in seen:
             found.discarded.append(f"{_name(code)} once more (RFC 7606 section 3 g)")
         elif outside and code in INTERNAL_ONLY:
@@ -129,12 +128,12 @@ def _is_path(value: bytes) -> bool:
     return bool(value) and position == len(value)
 
 
-def missing(sieved: ValidatedAttributes, negotiated: Any, *, native: bool) -> str:
+def missing(validated: ValidatedAttributes, negotiated: Any, *, native: bool) -> str:
     """The mandatory attribute that routes do without (RFC 7606 section 3 d); "" if none."""
     wanted = [CODE.ORIGIN, CODE.AS_PATH]
     wanted += [] if external(negotiated) else [CODE.LOCAL_PREF]
     wanted += [CODE.NEXT_HOP] if native else []
-    lacking = [_name(code) for code in wanted if code not in sieved.present]
+    lacking = [_name(code) for code in wanted if code not in validated.present]
     return f"{' and '.join(lacking)} missing (RFC 7606 section 3 d)" if lacking else ""
 
 

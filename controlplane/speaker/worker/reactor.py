@@ -11,7 +11,9 @@ from controlplane.speaker import wire
 from controlplane.speaker.worker import (
     listening,
     logs,
+    opens,
     outgoing,
+    refreshes,
     sessions,
     surface,
     update_batching,
@@ -62,6 +64,8 @@ def install(link: Link, device: str) -> None:
     surface.replace(surface.loop_module, "Processes", lambda: link)
     logs.install(link)
     updates.install(logs.throttled(link))
+    opens.install(link.tell)
+    refreshes.install()
     update_batching.install()
     outgoing.install()
     sessions.install(link)

@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from controlplane.speaker.worker import surface
+from controlplane.speaker.worker.surface import Notify, RouteRefresh
+
 EVERY_SECONDS = 1.0
+SIZE = 4
 
 
 class Refreshes:
@@ -38,3 +42,22 @@ class Refreshes:
             return
         self._next[name] = now + EVERY_SECONDS
         yield from self._asked.pop(name)
+
+
+def decode(data: bytes, direction: Any, negotiated: Any) -> Any:
+    """Return the ROUTE-REFRESH of this body; stands in for ``RouteRefresh.unpack_message``.
+
+    What is not a plain request is passed on as the end of one, which asks for nothing: subtypes
+    that are not known are ignored (RFC 7313 section 5), where ExaBGP ends the session.
+    """
+    del direction, negotiated
+    if len(data) != SIZE:
+        raise Notify(7, 1, "invalid route-refresh message")
+    asks = data[2] == RouteRefresh.request
+    subtype = RouteRefresh.request if asks else RouteRefresh.end
+    return RouteRefresh(int.from_bytes(data[:2]), data[3], subtype)
+
+
+def install() -> None:
+    """Put ``decode`` in the place of ExaBGP's."""
+    surface.replace(RouteRefresh, "unpack_message", staticmethod(decode))

@@ -20,7 +20,7 @@ from controlplane.model.prefix import Family
 from controlplane.speaker import SpeakerPool, launch, process
 from tests.parts import LonePart
 
-TURNS = 40
+TURNS = 20
 OWN = "127.0.9.9"
 CLOSED_PORT = 1
 """Nothing listens there: a connection fails, which the worker reports."""
