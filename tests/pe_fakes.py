@@ -21,7 +21,7 @@ class FakeStructure:
 
     def __init__(self, state: Structure) -> None:
         self.state = state
-        self._next_index = 100
+        self._next_index = max([100, *state.by_index])
 
     def perform(self, op: ops.Op) -> None:
         links, state = self.state.links, self.state
@@ -29,11 +29,11 @@ class FakeStructure:
             case ops.WriteSetting(setting):
                 state.sysctls[setting.path] = setting.value
             case ops.AddRule(rule):
-                state.rules.add(replace(rule, protocol=PROTOCOL))
+                state.put_rule(replace(rule, protocol=PROTOCOL))
             case ops.DropRule(rule):
                 others = {r for r in state.rules if r.afi == rule.afi and r.table == rule.table}
                 assert rule.mark or len(others) > 1, "a moment without local addresses"
-                state.rules.remove(rule)
+                del state.rules[rule]
             case ops.AddLastResort(route):
                 state.last_resorts.add(route)
             case ops.DropLastResort(route):
@@ -51,21 +51,21 @@ class FakeStructure:
             case ops.DeleteDevice(name):
                 self._delete(name)
             case ops.SetUp(name):
-                links[name] = replace(links[name], up=True, carrier=True)
+                state.put_link(replace(links[name], up=True, carrier=True))
             case ops.SetDown(name):
-                links[name] = replace(links[name], up=False, carrier=False)
+                state.put_link(replace(links[name], up=False, carrier=False))
             case ops.SetMaster(name, master):
                 assert not links[name].up, "moved between tables while up"
                 assert not master or links[master].kind == "vrf"
-                links[name] = replace(links[name], master=master)
+                state.put_link(replace(links[name], master=master))
             case ops.SetMtu(name, mtu):
-                links[name] = replace(links[name], mtu=mtu)
+                state.put_link(replace(links[name], mtu=mtu))
             case ops.AddAddress(port, interface):
-                state.addresses.add(PortAddress(port, interface, True))
+                here = state.addresses.get(port, frozenset())
+                state.addresses[port] = here | {PortAddress(port, interface, True)}
             case ops.DropAddress(port, interface):
-                state.addresses = {
-                    a for a in state.addresses if (a.port, a.interface) != (port, interface)
-                }
+                here = state.addresses.get(port, frozenset())
+                state.addresses[port] = frozenset(a for a in here if a.interface != interface)
             case ops.PutLabel(label, vrf):
                 assert vrf in links
                 state.labels[label] = vrf
@@ -76,16 +76,15 @@ class FakeStructure:
         if link.name in self.state.links:
             raise OSError(errno.EEXIST, "exists")
         self._next_index += 1
-        self.state.links[link.name] = replace(link, index=self._next_index)
+        self.state.put_link(replace(link, index=self._next_index))
 
     def _delete(self, name: str) -> None:
         links = self.state.links
-        for link in list(links.values()):
-            if link.master == name:
-                assert not link.up, "released into the global table while up"
-                links[link.name] = replace(link, master="")
-        del links[name]
-        self.state.addresses = {a for a in self.state.addresses if a.port != name}
+        for inside in sorted(self.state.members.get(name, ())):
+            assert not links[inside].up, "released into the global table while up"
+            self.state.put_link(replace(links[inside], master=""))
+        self.state.drop_link(name)
+        self.state.addresses.pop(name, None)
         # Label routes go with the device that they lead to.
         self.state.labels = {n: vrf for n, vrf in self.state.labels.items() if vrf != name}
 

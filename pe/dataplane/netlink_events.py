@@ -4,27 +4,26 @@ control plane should know is told at once."""
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from controlplane.model.events import Event, PortChanged
 from pe.devices.manager import DeviceManager, Log
-from pe.devices.port_states import port_states
+from pe.devices.port_states import port_state
 from pe.fib.main_table import MainTableMonitor
 from pe.fib.manager import FibManager
 from pe.fib.next_hop_wire import is_ours, parse
 from pe.fib.route_batch import parse_own_route, parse_rival
-from pe.filters.manager import FilterManager
-from pe.model.state import Failures, Link
+from pe.model.state import Failures
 from pe.netlink import codec as nl
 from pe.netlink import rtnl
 from pe.netlink.main_routes import MainRoute
 from pe.netlink.ownership import PROTOCOL
 
-STRUCTURAL = frozenset({
-    nl.RTM_NEWLINK, nl.RTM_DELLINK, nl.RTM_NEWADDR, nl.RTM_DELADDR,
-    nl.RTM_NEWRULE, nl.RTM_DELRULE, nl.RTM_NEWNETCONF, nl.RTM_DELNETCONF,
-})  # fmt: skip
+_LINKS = (nl.RTM_NEWLINK, nl.RTM_DELLINK)
+_ADDRESSES = (nl.RTM_NEWADDR, nl.RTM_DELADDR)
+_RULES = (nl.RTM_NEWRULE, nl.RTM_DELRULE)
+_SETTINGS = (nl.RTM_NEWNETCONF, nl.RTM_DELNETCONF)
 
 
 class NetlinkEventHandler:
@@ -34,12 +33,11 @@ class NetlinkEventHandler:
         self,
         structure: DeviceManager,
         forwarding: FibManager,
-        guards: FilterManager,
         configured: Callable[[str], bool],
         failures: Failures,
         log: Log,
     ) -> None:
-        self._structure, self._forwarding, self._guards = structure, forwarding, guards
+        self._structure, self._forwarding = structure, forwarding
         self._configured, self._failures, self._log = configured, failures, log
         self.underlay = MainTableMonitor()
         self.next_hop_pid = 0
@@ -47,40 +45,64 @@ class NetlinkEventHandler:
         self.repairs = 0
         self._drifted = 0
         self._first_drift: dict[str, str | int] = {}
-        self._links: dict[int, Link] = {}
         self._ports: dict[str, PortChanged] = {}
 
     def handle(self, message: nl.Message) -> None:
         """Note what one notification means. Nothing is done to the kernel here."""
-        if message.type in (nl.RTM_NEWROUTE, nl.RTM_DELROUTE):
+        kind, structure = message.type, self._structure
+        if kind in (nl.RTM_NEWROUTE, nl.RTM_DELROUTE):
             self._route(message)
-        elif message.type in (nl.RTM_NEWNEXTHOP, nl.RTM_DELNEXTHOP):
+        elif kind in (nl.RTM_NEWNEXTHOP, nl.RTM_DELNEXTHOP):
             if message.pid != self.next_hop_pid:
                 self._next_hop(message)
-        elif message.type in STRUCTURAL:
-            self._structure.dirty = True
-            if message.type in (nl.RTM_NEWLINK, nl.RTM_DELLINK):
-                self._link(message)
+        elif kind in _LINKS:
+            self._link(message)
+        elif kind in _ADDRESSES:
+            self._touch(rtnl.address_index(message.body))
+        elif kind in _RULES:
+            self._rule(message)
+        elif kind in _SETTINGS:
+            index = rtnl.netconf_index(message.body)
+            structure.dirty.node |= index < 0  # of all devices, or the default of those to come
+            self._touch(index)
+
+    def _touch(self, index: int) -> None:
+        link = self._structure.seen.by_index.get(index)
+        if link is not None:
+            self._structure.touch(link.name)
+
+    def _rule(self, message: nl.Message) -> None:
+        rule = rtnl.parse_rule(message.body)
+        if rule is None:
+            return
+        seen = self._structure.seen
+        if message.type == nl.RTM_NEWRULE:
+            seen.put_rule(rule)
+        else:
+            seen.rules.pop(rule, None)
+        if rule.mark:
+            self._structure.table_touched(rule.table)
+        else:
+            self._structure.dirty.node = True
 
     def _link(self, message: nl.Message) -> None:
-        raw = rtnl.RawLink(message.body)
-        known = self._links.get(raw.index)
-        if message.type == nl.RTM_DELLINK and message.body[0] == socket.AF_UNSPEC:
-            self._guards.doubt()  # the chains that were bound to it went with it
-            self.next_hops_doubted = True
-            self._links.pop(raw.index, None)
-            self._structure.seen.links.pop(raw.name, None)
-            self.underlay.links_changed()
+        raw, structure = rtnl.RawLink(message.body), self._structure
+        known = structure.seen.by_index.get(raw.index)
+        for name in {raw.name, known.name if known else raw.name} - {""}:
+            structure.touch(name)  # both, where it was renamed
+        if message.type == nl.RTM_DELLINK:
+            if message.body[0] == socket.AF_UNSPEC:  # else it left a bridge
+                self.next_hops_doubted = True
+                if known is not None:
+                    structure.link_gone(known.name)
         elif known is None:
             self._failures.hurry()
-            self._structure.expected = self._structure.expected or self._configured(raw.name)
+            if self._configured(raw.name):
+                structure.came(raw.name)
         elif (known.up, known.carrier) != (raw.up, raw.running):
             self.next_hops_doubted |= not (raw.up and raw.running)
-            changed = replace(known, up=raw.up, carrier=raw.running)
             self._failures.hurry()  # what failed for a dead device may go now
-            self._links[raw.index] = changed
-            self._structure.seen.links[known.name] = changed
-            self.underlay.links_changed()
+            structure.link_seen(replace(known, up=raw.up, carrier=raw.running))
 
     def _route(self, message: nl.Message) -> None:
         if message.body[0] == rtnl.AF_MPLS or message.body[5] == PROTOCOL:
@@ -96,8 +118,11 @@ class NetlinkEventHandler:
     def _own_route(self, message: nl.Message) -> None:
         """By another hand than ours: our own changes are filtered out in the socket."""
         route = None if message.body[0] == rtnl.AF_MPLS else parse_own_route(message.body)
+        if message.body[0] == rtnl.AF_MPLS:
+            self._structure.dirty.labels.add(rtnl.label_of(message.body))
+            return
         if route is None:
-            self._structure.dirty = True  # a label route, or a VRF's last resort
+            self._structure.table_touched(rtnl.route_table(message.body))  # a VRF's last resort
             return
         table, prefix, next_hop = route
         routes = self._forwarding.routes
@@ -132,25 +157,31 @@ class NetlinkEventHandler:
             self._log("warning", "drift_repaired", fields)
             self._drifted = 0
 
-    def links_read(self) -> None:
-        """The structure was read anew: take its links over."""
-        links = {link.index: link for link in self._structure.seen.links.values()}
-        before, self._links = self._links, links
-        if {i: (x.name, x.up, x.carrier) for i, x in before.items()} != {
-            i: (x.name, x.up, x.carrier) for i, x in links.items()
-        }:
-            self.underlay.links_changed()
-
-    def news(self, main_routes: Callable[[], list[MainRoute]]) -> list[Event]:
-        """What the control plane should know: the underlay, then ports."""
+    def news(self, main_routes: Callable[[int], list[MainRoute]]) -> list[Event]:
+        """What the control plane should know: the underlay, then ports. ``main_routes`` reads
+        the routes by one device, or (0) all."""
+        structure, seen = self._structure, self._structure.seen
+        for index in structure.links_changed:
+            self.underlay.link_changed(index, gone=index not in seen.by_index)
+        structure.links_changed.clear()
         if self.underlay.stale:
-            self.underlay.load(main_routes())
-        events: list[Event] = [*self.underlay.changes(self._links)]
-        states = {}
-        for state in port_states(
-            self._structure.desired, self._structure.seen, self._structure.is_guarded
-        ):
-            states[state.name] = PortChanged(state.name, state.present, state.up)
-        events += [told for name, told in states.items() if self._ports.get(name) != told]
-        self._ports = states
+            self.underlay.load(main_routes(0))
+        for index in [*self.underlay.doubted]:
+            self.underlay.load_device(index, main_routes(index))
+        events: list[Event] = [*self.underlay.changes(seen.by_index)]
+        events += self._port_news()
         return events
+
+    def _port_news(self) -> Iterator[PortChanged]:
+        structure = self._structure
+        desired = structure.desired
+        for name in sorted(structure.ports_changed):
+            if name not in desired.ce_ports and name not in desired.core_ports:
+                self._ports.pop(name, None)
+                continue
+            state = port_state(name, desired, structure.seen, structure.is_guarded)
+            changed = PortChanged(name, state.present, state.up)
+            if self._ports.get(name) != changed:
+                self._ports[name] = changed
+                yield changed
+        structure.ports_changed.clear()

@@ -16,10 +16,12 @@ from controlplane.model.supervision import Part, Task
 from controlplane.model.view import CounterView, GuardView
 from pe.dataplane.netlink_events import NetlinkEventHandler
 from pe.devices import sysctl
+from pe.devices.drift import DriftCheck
 from pe.devices.kernel import DeviceKernel
 from pe.devices.manager import DeviceManager, Log
 from pe.devices.ops import AddRule, DropRule
 from pe.devices.port_states import PortState, port_states
+from pe.devices.scope import Scope
 from pe.fib.manager import FibManager, NextHopView
 from pe.fib.next_hop_wire import NextHopWriter, is_ours
 from pe.fib.route_batch import RouteWriter
@@ -61,6 +63,7 @@ class DataplaneReconciler:
     ) -> None:
         self._emit, self._log, self._check_seconds = emit, log, check_seconds
         self._part = part
+        self._drift = DriftCheck(check_seconds)
         self._disabled = frozenset(Guard(name) for name in disabled_guards)
         self._options = (spare_ports, neighbours)
         self.generations = RulesetGenerations()
@@ -70,7 +73,6 @@ class DataplaneReconciler:
         self._resync = False
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
         self._task: Task | None = None
-        self._next_check = 0.0
 
     async def start(self) -> None:
         """Open sockets, read everything, tell the underlay, and begin to follow events."""
@@ -79,8 +81,7 @@ class DataplaneReconciler:
         self._open()
         await self._kernel.open()
         self._load()
-        self._structure.read()
-        self._watch.links_read()
+        await self._structure.read(Scope(everything=True))
         self._tell()
         self._emit([UnderlaySynced()])
         reader = self._part.guard(self._on_events, self._read_anew)
@@ -98,8 +99,7 @@ class DataplaneReconciler:
         )  # fmt: skip
         self._forwarding = FibManager(self._desired, self._next_hops, self._routes, self._failures)
         self._watch = NetlinkEventHandler(
-            self._structure, self._forwarding, self._guards, self._is_configured,
-            self._failures, self._log,
+            self._structure, self._forwarding, self._is_configured, self._failures, self._log,
         )  # fmt: skip
         self._watch.next_hop_pid = self._next_hops.pid
         # Before the dumps: what changes under them is heard.
@@ -120,6 +120,7 @@ class DataplaneReconciler:
     def submit(self, delta: Delta) -> None:
         """Take over a change of what should be. Cheap; the last word on a key wins."""
         tables = {self._desired.vrfs[n].table for n in delta.vrfs if n in self._desired.vrfs}
+        self._structure.changing(delta)
         self._desired.apply(delta)
         tables |= {vrf.table for vrf in delta.vrfs.values() if vrf}
         self._forwarding.next_hops_changed(delta.next_hops)
@@ -127,9 +128,6 @@ class DataplaneReconciler:
             self._forwarding.routes.changed(table, routes)
         for table in tables:
             self._forwarding.routes.table_changed(table, sweep=self._in_sync)
-        parts = (delta.node, delta.vrfs, delta.ce_ports, delta.core_ports, delta.sessions)
-        if any(parts) or delta.labels:
-            self._structure.dirty = self._structure.expected = True
         self._awake()
 
     async def require_verdicts(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
@@ -153,7 +151,7 @@ class DataplaneReconciler:
         if not self._in_sync:
             self._in_sync = True
             self._forwarding.sweep()
-            self._structure.dirty = self._structure.expected = True
+            self._structure.swept()
             self._awake()
 
     async def settled(self) -> None:
@@ -225,8 +223,8 @@ class DataplaneReconciler:
         if events:
             self._emit(events)
 
-    def _main_routes(self) -> list[MainRoute]:
-        return list(self._kernel.main_routes())
+    def _main_routes(self, device: int) -> list[MainRoute]:
+        return self._kernel.main_routes(device)
 
     async def _run(self) -> None:
         while True:
@@ -248,14 +246,15 @@ class DataplaneReconciler:
 
     def _patience(self) -> float:
         now = asyncio.get_running_loop().time()
-        due = [self._next_check]
+        due = [self._drift.due]
         due += [t for t in (self._failures.next_due("route"), self._forwarding.next_due()) if t]
         return min(max(min(due) - now, SHORTEST_WAIT), self._check_seconds)
 
     async def _turn(self) -> None:
         now = asyncio.get_running_loop().time()
         if self._resync:
-            self._resync, self._structure.dirty = False, True
+            self._resync = False
+            self._structure.resync()
             self._load()
         if self._desired.node is None:
             return
@@ -264,26 +263,29 @@ class DataplaneReconciler:
             self._reread_next_hops()
         self._forwarding.urgent(self._devices(), now)
         self._forwarding.retry(now)
-        if self._structure.dirty or self._failures.is_due("route", now):
+        if self._structure.is_due(now):
             await self._structure.up(now, sweep=self._in_sync)
-            self._watch.links_read()
             self._tell()
         await self._forward(now)
         if self._structure.dirty:
             self._awake()
         elif self._structure.has_leftovers:
             await self._structure.down(now)
+            self._tell()
             self._awake()
 
     def _look_for_drift(self, now: float) -> None:
-        """What changes without a word: settings, rulesets, and what slipped by."""
-        if now < self._next_check:
-            return
-        self._next_check = now + self._check_seconds
-        self._structure.dirty = self._watch.next_hops_doubted = True
-        if self._guards.drifted():
-            self._structure.repairs += 1
-            self._log("warning", "drift_repaired", {"kind": "ruleset", "step": "load"})
+        """Compare what changes without a notification: settings, rulesets, and what slipped by.
+        A portion of the devices at a time, all of them within the period."""
+        if self._drift.begins(now):
+            self._drift.begin(self._structure.devices(), now)
+            self._watch.next_hops_doubted = True
+            self._structure.check_node()
+            if self._guards.drifted():
+                self._structure.filters_drifted()
+                self._structure.repairs += 1
+                self._log("warning", "drift_repaired", {"kind": "ruleset", "step": "load"})
+        self._structure.check_devices(self._drift.take(now), whole=self._drift.is_whole)
 
     def _reread_next_hops(self) -> None:
         self._watch.next_hops_doubted = False
@@ -302,7 +304,7 @@ class DataplaneReconciler:
                 return
 
     def _devices(self) -> dict[str, int]:
-        return {name: link.index for name, link in self._structure.seen.links.items()}
+        return self._structure.seen.indexes
 
     # What `pe show` asks for.
 

@@ -5,9 +5,11 @@ Writing goes through pyroute2's asyncio API, in our own loop and without threads
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
 from pyroute2 import AsyncIPRoute
@@ -28,13 +30,14 @@ from pe.netlink.ownership import (
 )
 
 _IFA_F_NODAD = 0x02
+_SETTINGS_AT_ONCE = 1000
 
 
 class DeviceKernel:
     """The small part of the kernel's state: reads all of it, does one step at a time."""
 
     def __init__(self) -> None:
-        self._socket = nl.NetlinkSocket()
+        self._socket, self._main = nl.NetlinkSocket(), nl.NetlinkSocket()
         self._ipr: Any = AsyncIPRoute()
         self._labels_seen: set[int] = set()
 
@@ -42,24 +45,55 @@ class DeviceKernel:
         """Bind to the running loop; to no group: events are the event socket's."""
         await self._ipr.setup_endpoint()
 
-    def read(self, settings: Callable[[Iterable[str]], Iterable[str]]) -> Structure:
-        """All that there is, and the settings that matter with these devices."""
+    async def read_all(self, settings: Callable[[Iterable[str]], Iterable[str]]) -> Structure:
+        """Read all that there is, and the settings that matter with these devices."""
         links = rtnl.links(self._socket)
         names = {link.index: link.name for link in links.values()}
-        labels = rtnl.labels(self._socket, names)
-        self._labels_seen |= labels.keys()
-        return Structure(
-            links=links,
-            addresses=rtnl.addresses(self._socket, names),
-            rules=rtnl.rules(self._socket),
-            last_resorts=rtnl.last_resorts(self._socket),
-            labels=labels,
-            sysctls=sysctl.read(settings(links)),
-        )
+        await asyncio.sleep(0)
+        found = Structure(links=links, addresses=rtnl.addresses(self._socket, names))
+        await asyncio.sleep(0)
+        found.rules = rtnl.rules(self._socket)
+        found.last_resorts = rtnl.last_resorts(self._socket)
+        await asyncio.sleep(0)
+        found.labels = rtnl.labels(self._socket, names)
+        self._labels_seen |= found.labels.keys()
+        paths = iter(settings(links))
+        while portion := list(islice(paths, _SETTINGS_AT_ONCE)):
+            await asyncio.sleep(0)
+            found.sysctls |= sysctl.read(portion)
+        return found
 
-    def main_routes(self) -> Iterable[MainRoute]:
-        """Every route of the main table."""
-        return main_routes.dump(self._socket)
+    def read_device(self, seen: Structure, name: str) -> None:
+        """Read one device and its addresses."""
+        link = rtnl.link(self._socket, name, lambda index: _device_name(seen, index))
+        if link is None:
+            seen.drop_link(name)
+            seen.addresses.pop(name, None)
+        else:
+            seen.put_link(link)
+            seen.addresses[name] = rtnl.addresses_of(self._socket, link)
+
+    def read_table(self, seen: Structure, table: int) -> None:
+        """Read the last resorts of one table."""
+        seen.last_resorts -= {LastResort(afi, table) for afi in Afi}
+        seen.last_resorts |= rtnl.last_resorts(self._socket, table)
+
+    def read_label(self, seen: Structure, label: int) -> None:
+        """Read our route of one label."""
+        vrf = rtnl.label(self._socket, label, lambda index: _device_name(seen, index))
+        if vrf is None:
+            seen.labels.pop(label, None)
+        else:
+            seen.labels[label] = vrf
+            self._labels_seen.add(label)
+
+    def read_settings(self, seen: Structure, paths: Iterable[str]) -> None:
+        """Read these settings."""
+        seen.sysctls |= sysctl.read(paths)
+
+    def main_routes(self, device: int = 0) -> list[MainRoute]:
+        """Read the routes of the main table, all or those by one device."""
+        return list(main_routes.dump(self._main, device))
 
     async def perform(self, op: ops.Op) -> None:
         """Do it. Raises OSError; what is there already, or gone already, is no error."""
@@ -189,4 +223,16 @@ class DeviceKernel:
     async def close(self) -> None:
         """Close the sockets; the kernel's state stays."""
         self._socket.close()
+        self._main.close()
         self._ipr.close()
+
+
+def _device_name(seen: Structure, index: int) -> str:
+    """A device's name by its number, "" if it is gone; one not read yet is asked for."""
+    known = seen.by_index.get(index)
+    if known is not None:
+        return known.name
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return ""

@@ -1,5 +1,5 @@
-"""Keeps the structure: reads it, plans, and carries out the plan in order of phase, the ruleset
-at its place between isolating VRFs and attaching ports."""
+"""Keeps the structure: reads what a change touched, plans it, and carries out the plan in order of
+phase, the packet filters at their place between isolating VRFs and attaching ports."""
 
 from __future__ import annotations
 
@@ -7,34 +7,61 @@ import asyncio
 import errno
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Protocol, TypeAlias
 
-from controlplane.model.desired import Desired
+from controlplane.model.desired import Delta, Desired
 from controlplane.model.prefix import Afi, IPAddress
-from pe.devices.kernel import DeviceKernel
-from pe.devices.ops import Phase, SetMaster, SetUp, Step
-from pe.devices.plan import plan
-from pe.devices.settings import settings
+from pe.devices.ops import AddRule, DropRule, Op, Phase, SetMaster, SetUp, Step
+from pe.devices.pacing import Pacer
+from pe.devices.plan import Planner
+from pe.devices.scope import NODE, DesiredIndex, Item, Scope
+from pe.devices.settings import device_settings, node_settings, settings
 from pe.filters.context import RenderContext
 from pe.filters.manager import FilterManager
 from pe.filters.ruleset import ruleset
+from pe.model.changes import FilterChanges
 from pe.model.guards import Guard
-from pe.model.state import Failures, LastResort, Structure
-from pe.netlink.ownership import VRF_ALIAS
+from pe.model.state import Failures, LastResort, Link, Structure
+from pe.netlink.ownership import PROTOCOL, VOID, VRF_ALIAS
 from pe.nft.text_model import name as nft_name
 
 Log = Callable[[str, str, dict[str, str | int]], None]
-KINDS = ("rule", "setting", "vrf", "void", "port", "label", "last-resort", "ruleset")
+Planned: TypeAlias = dict[Item, list[Step]]
 STUBBORN = 4
 """As often may the same step be needed in a row; then it counts as failed, and waits."""
 
 
+class StructureKernel(Protocol):
+    """Where the structure is read from and changed (``pe.devices.kernel``)."""
+
+    async def read_all(self, settings: Callable[[Iterable[str]], Iterable[str]]) -> Structure:
+        """Read all that there is."""
+
+    def read_device(self, seen: Structure, name: str) -> None:
+        """Read one device and its addresses into ``seen``."""
+
+    def read_table(self, seen: Structure, table: int) -> None:
+        """Read the last resorts of one table into ``seen``."""
+
+    def read_label(self, seen: Structure, label: int) -> None:
+        """Read our route of one label into ``seen``."""
+
+    def read_settings(self, seen: Structure, paths: Iterable[str]) -> None:
+        """Read these settings into ``seen``."""
+
+    async def perform(self, op: Op) -> None:
+        """Carry out one operation. Raises OSError."""
+
+
 class DeviceManager:
-    """``seen`` is what the last reading found; ``dirty`` asks for another."""
+    """``seen`` is what was read last; ``dirty`` names the objects that may differ from it or from
+    what is desired. The cost of an iteration follows from ``dirty`` alone."""
 
     def __init__(
         self,
         desired: Desired,
-        kernel: DeviceKernel,
+        kernel: StructureKernel,
         guards: FilterManager,
         failures: Failures,
         log: Log,
@@ -47,102 +74,327 @@ class DeviceManager:
         self._kernel, self._guards = kernel, guards
         self._failures, self._log = failures, log
         self._disabled, self._spare, self._neighbours = disabled, spare_ports, neighbours
+        self._index = DesiredIndex(desired)
         self.seen = Structure()
-        self.dirty = True
-        self.expected = True
-        """Differences are of our own making, by a change or a device that came: not drift."""
+        self.dirty = Scope(everything=True)
         self.repairs = 0
-        self._down: list[Step] = []
-        self._repeats: Counter[Step] = Counter()
-        self._guarded_as: dict[str, int] = {}
+        self.links_changed: set[int] = set()
+        """Numbers of devices that came, went, or went up or down since this was last emptied."""
+        self.ports_changed: set[str] = set()
+        """Configured ports whose state may be another one since this was last emptied."""
+        # Differences of our own making, by a change or a device that came: not drift.
+        self._expected: set[Item] = set()
+        self._all_expected = True
+        self._leftovers = Scope()
+        self._failing: dict[Item, set[tuple[str, str]]] = {}
+        self._repeats: dict[Item, Counter[Step]] = {}
+        self._unguarded: set[Item] = set()
+        self._ready: dict[int, bool] = {}
+        self._changes = FilterChanges(everything=True)
+        self._loading = FilterChanges()
+        self._kept = False
         self._tracked: frozenset[str] = frozenset()
         self._judged: frozenset[str] = frozenset()
+        self._met: tuple[frozenset[str], frozenset[str]] | None = None
         self.requirements_met = asyncio.Event()
+
+    # -- what may have changed ----------------------------------------------------------------
+
+    def changing(self, delta: Delta) -> None:
+        """Note a change of what is desired, before it is applied."""
+        if delta.node is not None and self._desired.node is None:
+            self.resync()
+            self._all_expected = True
+        before = self._index.touched(delta)
+        self._note_filters(delta)
+        self._index.follow(delta)
+        touched = self._index.touched(delta)
+        touched.add(before)
+        if touched.node and (delta.vrfs or not self._desired.vrfs):
+            touched.devices.add(VOID)
+        self.dirty.add(touched)
+        self._expected |= set(_items(touched))
+        self.ports_changed |= delta.ce_ports.keys() | delta.core_ports.keys()
+        for name in delta.vrfs.keys() & self._desired.vrfs.keys():
+            self._ready.pop(self._desired.vrfs[name].table, None)
+            self.dirty.devices |= self.seen.members.get(name, set())
+        # Until it is seen to be isolated.
+        self._ready |= {vrf.table: False for vrf in delta.vrfs.values() if vrf}
+
+    def _note_filters(self, delta: Delta) -> None:
+        changes = self._changes
+        changes.node |= delta.node is not None or bool(delta.core_ports)
+        changes.vrfs |= delta.vrfs.keys()
+        changes.sessions |= delta.sessions.keys()
+        changes.ports |= delta.core_ports.keys()
+        for name, port in delta.ce_ports.items():
+            changes.ports.add(name)
+            for each in (self._desired.ce_ports.get(name), port):
+                if each:
+                    changes.vrfs.add(each.vrf)
+                    if each.parent:
+                        changes.ports.add(each.parent)
+
+    def resync(self) -> None:
+        """Read and compare everything: notifications were lost, or a write failed."""
+        self.dirty.everything = True
+
+    def swept(self) -> None:
+        """From now on what is ours and not desired goes."""
+        self.resync()
+        self._all_expected = True
+
+    def filters_drifted(self) -> None:
+        """The kernel's ruleset is not the one that was loaded."""
+        self._changes.everything = True
+
+    def touch(self, device: str) -> None:
+        """A device or its addresses changed."""
+        self.dirty.devices.add(device)
+
+    def came(self, device: str) -> None:
+        """A configured device is there: what it needs is no drift."""
+        self._expected.add(("device", device))
+        self._expected |= set(_items(self._index.dependents(device)))
+
+    def table_touched(self, table: int) -> None:
+        """A last resort changed: of a VRF, or one left over."""
+        self.dirty.tables.add(table)
+        vrf = self._index.vrf_of.get(table)
+        if vrf is not None:
+            self.dirty.devices.add(vrf)
+
+    def link_seen(self, link: Link) -> None:
+        """A notification has a device's new state: use it before the device is read."""
+        before = self.seen.links.get(link.name)
+        self.seen.put_link(link)
+        self._note_link(link.name, before, link)
+
+    def link_gone(self, name: str) -> None:
+        """A notification has a device's end."""
+        before = self.seen.links.get(name)
+        self.seen.drop_link(name)
+        self._note_link(name, before, None)
 
     def require_verdicts(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
         """Have connections of VRFs tracked, and only judged packets cross some of them."""
+        self._changes.vrfs |= (tracked ^ self._tracked) | (judged ^ self._judged)
         self._tracked, self._judged = tracked, judged
-        self.requirements_met.clear()
-        self.dirty = self.expected = True
+        if self._met == (tracked, judged) and not self._changes.vrfs:
+            self.requirements_met.set()
+        else:
+            self._changes.node = True
+            self.requirements_met.clear()
 
-    def read(self) -> None:
-        """See what is there."""
-        self.seen = self._kernel.read(self._paths)
+    # -- reading ------------------------------------------------------------------------------
+
+    async def read(self, scope: Scope) -> None:
+        """Read these objects as they are now."""
+        if scope.everything:
+            await self._read_all()
+            return
+        pacer = Pacer()
+        if scope.node:
+            paths = (s.path for s in node_settings(self._desired, self._disabled))
+            self._kernel.read_settings(self.seen, paths)
+        for table in list(scope.tables):
+            self._kernel.read_table(self.seen, table)
+            await pacer.pause()
+        for name in list(scope.devices):
+            self._read_device(name)
+            await pacer.pause()
+        for label in list(scope.labels):
+            self._kernel.read_label(self.seen, label)
+            await pacer.pause()
+
+    async def _read_all(self) -> None:
+        before = self.seen
+        self.seen = await self._kernel.read_all(self._paths)
+        # What notifications reported meanwhile is newer than this reading may be.
+        for name in list(self.dirty.devices):
+            self._kernel.read_device(self.seen, name)
+        pacer = Pacer()
+        for name in [*before.links.keys() | self.seen.links.keys()]:
+            old, new = before.links.get(name), self.seen.links.get(name)
+            if old != new:
+                self._note_link(name, old, new)
+            await pacer.pause()
+        self.ports_changed |= self._desired.ce_ports.keys() | self._desired.core_ports.keys()
+        self._ready = {v.table: self._is_isolated(n) for n, v in self._desired.vrfs.items()}
+
+    def _read_device(self, name: str) -> None:
+        before, addresses = self.seen.links.get(name), self.seen.addresses.get(name, frozenset())
+        self._kernel.read_device(self.seen, name)
+        if name in self._desired.vrfs:
+            self._kernel.read_table(self.seen, self._desired.vrfs[name].table)
+        wanted = device_settings(name, self._desired, self._disabled)
+        self._kernel.read_settings(self.seen, (setting.path for setting in wanted))
+        after = self.seen.links.get(name)
+        if before != after:
+            self._note_link(name, before, after)
+        if addresses != self.seen.addresses.get(name, frozenset()):
+            self._note_port(name)
+            self._changes.node |= name in self._desired.core_ports
+        if name in self._desired.vrfs:
+            self._ready[self._desired.vrfs[name].table] = self._is_isolated(name)
 
     def _paths(self, devices: Iterable[str]) -> Iterable[str]:
         vlans = (port.name for port in self._desired.ce_ports.values() if port.parent)
         return settings(self._desired, {*devices, *vlans}, self._disabled)
 
+    def _note_link(self, name: str, before: Link | None, after: Link | None) -> None:
+        """Note what follows from a device's change for the objects that depend on it."""
+        self._note_port(name)
+        if _carries(before) != _carries(after):
+            self.links_changed |= {link.index for link in (before, after) if link}
+            self.dirty.devices |= self._index.vlans_on.get(name, set())
+        if _identity(before) == _identity(after):
+            return
+        self.dirty.add(self._index.dependents(name))
+        if self._is_filtered(name):
+            self._changes.ports.add(name)
+            if before is not None:
+                self._changes.rebound.add(name)  # the kernel has unbound its chains
+
+    def _note_port(self, name: str) -> None:
+        if name in self._desired.ce_ports or name in self._desired.core_ports:
+            self.ports_changed.add(name)
+
+    def _is_filtered(self, name: str) -> bool:
+        desired = self._desired
+        configured = name in desired.ce_ports or name in desired.core_ports
+        return configured or name in self._index.vlans_on
+
+    # -- bringing the kernel to it ------------------------------------------------------------
+
+    def is_due(self, now: float) -> bool:
+        """True if something may differ, or is to be tried again."""
+        if self.dirty or any(self._due_again(now)):
+            return True
+        return bool(self._changes) and not self._failures.waiting("ruleset", "", now)
+
+    def _due_again(self, now: float) -> Iterable[Item]:
+        return (
+            item
+            for item, subjects in self._failing.items()
+            if any(self._failures.due(kind, key, now) for kind, key in subjects)
+        )
+
     async def up(self, now: float, *, sweep: bool) -> None:
-        """All that is missing, and make a note of what is too much."""
-        self.dirty = False
-        self.read()
-        steps = plan(self._desired, self.seen, sweep=sweep, disabled=self._disabled)
-        self._judge(steps)
-        moved = await self._perform((s for s in steps if s.phase < Phase.FILTER), now)
-        self._down = [s for s in steps if s.phase > Phase.PERMIT]
+        """Make all that is missing, and note what is too much."""
+        self.dirty.add_items([*self._due_again(now)])
+        scope, self.dirty = self.dirty, Scope()
+        if self._changes and not self._failures.waiting("ruleset", "", now):
+            scope.add_items(self._unguarded)
+            self._unguarded.clear()
+        await self.read(scope)
+        planned = await self._plan(scope, sweep=sweep)
+        self._judge(planned, whole=scope.everything)
+        touched = await self._perform(planned, lambda phase: phase < Phase.FILTER, now)
         # The guards of ports that are about to go stay until these are down.
-        loaded = await self._filter(now, keep=not sweep or bool(self._down))
-        later = [s for s in steps if Phase.FILTER < s.phase <= Phase.PERMIT]
-        moved = await self._perform(later, now) or moved
-        # What failed or waits asks for another turn when it is due, not for one at once.
-        self.dirty = self.dirty or moved
-        if not (steps or loaded):
-            self.expected = False
-        if later:
-            self.read()
+        await self._filter(now, keep=not sweep or bool(self._leftovers))
+        later = await self._perform(planned, lambda p: Phase.FILTER < p <= Phase.PERMIT, now)
+        # What failed or waits asks for another iteration when it is due, not for one at once.
+        changed = Scope()
+        changed.add_items({*touched, *later})
+        await self.read(changed)
+        self.dirty.add(changed)
+
+    async def _plan(self, scope: Scope, *, sweep: bool) -> Planned:
+        planner = Planner(self._desired, self._index, self.seen, scope, self._disabled, sweep=sweep)
+        planned: Planned = {}
+        pacer = Pacer()
+        for item, steps in planner.items():
+            planned.setdefault(item, []).extend(steps)
+            await pacer.pause()
+        return planned
 
     @property
     def has_leftovers(self) -> bool:
         """True if ``down`` has something to do."""
-        return bool(self._down)
+        return bool(self._leftovers)
 
     async def down(self, now: float) -> None:
-        """All that is too much, once no route needs it."""
-        steps, self._down = self._down, []
-        await self._perform((s for s in steps if s.phase <= Phase.DETACH), now)
-        self.read()
+        """Remove all that is too much, once no route needs it."""
+        scope, self._leftovers = self._leftovers, Scope()
+        planned = await self._plan(scope, sweep=True)
+        await self._perform(planned, lambda p: Phase.PERMIT < p <= Phase.DETACH, now)
+        await self.read(scope)
         await self._filter(now, keep=False)
-        await self._perform((s for s in steps if s.phase > Phase.UNFILTER), now)
-        self.dirty = True
+        await self._perform(planned, lambda phase: phase > Phase.UNFILTER, now)
+        self.dirty.add(scope)
 
-    def _judge(self, steps: list[Step]) -> None:
-        """Drift or not; forget failures of what needs nothing any more."""
-        wanted: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    def _judge(self, planned: Planned, *, whole: bool) -> None:
+        """Tell drift from change; forget failures of what needs nothing any more."""
+        if self._all_expected and whole:
+            self._all_expected = False
+            self._expected |= planned.keys()
+        gone = self._failing.keys() - planned.keys() if whole else set[Item]()
+        for item in [*gone, *planned]:
+            steps = planned.get(item, [])
+            self._clear(item, {step.subject for step in steps})
+            if any(step.phase > Phase.PERMIT for step in steps):
+                self._leftovers.add_items([item])
+            if not steps:
+                self._expected.discard(item)
+                self._repeats.pop(item, None)
+            elif item not in self._expected and not self._failing.get(item):
+                self._note_drift(steps)
+        for item, counts in self._repeats.items():
+            if item in planned:
+                self._repeats[item] = Counter({s: counts[s] for s in planned[item]})
+
+    def _clear(self, item: Item, wanted: set[tuple[str, str]]) -> None:
+        failing = self._failing.get(item)
+        if failing is None:
+            return
+        for kind, key in failing - wanted:
+            self._failures.cleared(kind, key)
+        failing &= wanted
+        if not failing:
+            del self._failing[item]
+
+    def _note_drift(self, steps: list[Step]) -> None:
         for step in steps:
-            wanted[step.subject[0]].add(step.subject[1])
-        for kind in KINDS:
-            if kind != "ruleset":
-                self._failures.clear_kind(kind, wanted[kind])
-        if not self.expected and not len(self._failures):
-            for step in steps:
-                self.repairs += 1
-                fields: dict[str, str | int] = {"kind": step.subject[0], "name": step.subject[1]}
-                self._log("warning", "drift_repaired", {**fields, "step": repr(step.op)})
-        self._repeats = Counter({s: self._repeats[s] for s in steps})
+            self.repairs += 1
+            fields: dict[str, str | int] = {"kind": step.subject[0], "name": step.subject[1]}
+            self._log("warning", "drift_repaired", {**fields, "step": repr(step.op)})
 
-    async def _perform(self, steps: Iterable[Step], now: float) -> bool:
-        """True if anything was done."""
-        done = False
+    async def _perform(
+        self, planned: Planned, chosen: Callable[[Phase], bool], now: float
+    ) -> set[Item]:
+        """Carry out the steps of these phases; gives the objects that something was done to."""
+        steps = [(s, item) for item, steps in planned.items() for s in steps if chosen(s.phase)]
+        steps.sort(key=lambda each: each[0].phase)
+        done: set[Item] = set()
         broken: set[tuple[str, str]] = set()
-        for step in steps:
-            kind, key = step.subject
-            if step.subject in broken or self._failures.waiting(kind, key, now):
+        pacer = Pacer()
+        for step, item in steps:
+            await pacer.pause()
+            if step.subject in broken or self._failures.waiting(*step.subject, now):
                 continue
             if not self._is_allowed(step):
+                self._unguarded.add(item)
                 continue
             try:
-                await self._try(step)
-                done = True
+                await self._try(step, item)
+                done.add(item)
             except OSError as error:
                 broken.add(step.subject)
-                self._fail(kind, key, error, now)
+                self._failing.setdefault(item, set()).add(step.subject)
+                self._fail(*step.subject, error, now)
         return done
 
-    async def _try(self, step: Step) -> None:
-        self._repeats[step] += 1
+    async def _try(self, step: Step, item: Item) -> None:
+        counts = self._repeats.setdefault(item, Counter())
+        counts[step] += 1
         await self._kernel.perform(step.op)
-        if self._repeats[step] >= STUBBORN:
+        match step.op:  # rules are followed by notifications and not read again
+            case AddRule(rule):
+                self.seen.put_rule(replace(rule, protocol=PROTOCOL))
+            case DropRule(rule):
+                self.seen.rules.pop(rule, None)
+        if counts[step] >= STUBBORN:
             raise OSError(errno.EAGAIN, f"does not stay: {step.op!r}")
 
     def _fail(self, kind: str, key: str, error: OSError, now: float) -> None:
@@ -157,40 +409,57 @@ class DeviceManager:
         return step.op.name not in self._desired.ce_ports or self.is_guarded(step.op.name)
 
     def is_guarded(self, port: str) -> bool:
-        """True if a CE port's edge guard is in force."""
-        off = Guard.EDGE in self._disabled
-        return off or self._guards.has_chain("netdev", f"ce_{nft_name(port)}")
+        """True if a CE port's edge guard is in force: not while its chains are unbound."""
+        if Guard.EDGE in self._disabled:
+            return True
+        if port in self._changes.rebound or port in self._loading.rebound:
+            return False
+        return self._guards.has_chain("netdev", f"ce_{nft_name(port)}")
+
+    # -- packet filters -----------------------------------------------------------------------
 
     def _core_addresses(self) -> frozenset[IPAddress]:
         """Those of core ports, link-local ones left out: every link has those."""
-        found = (a.interface.ip for a in self.seen.addresses if a.port in self._desired.core_ports)
+        ports = self._desired.core_ports
+        found = (a.interface.ip for name in ports for a in self.seen.addresses.get(name, ()))
         return frozenset(address for address in found if not address.is_link_local)
 
-    async def _filter(self, now: float, *, keep: bool) -> bool:
-        scope = RenderContext(
+    async def _filter(self, now: float, *, keep: bool) -> None:
+        if not self._changes and not (self._kept and not keep):
+            return
+        if self._failures.waiting("ruleset", "", now):
+            return
+        context = RenderContext(
             self._desired, self.seen.links, self._disabled, self._spare, self._neighbours,
             self._core_addresses(), self._tracked, self._judged,
         )  # fmt: skip
-        if self._failures.waiting("ruleset", "", now):
-            return False
-        links = {name: link.index for name, link in self.seen.links.items()}
-        if any(links.get(name, index) != index for name, index in self._guarded_as.items()):
-            self._guards.doubt()  # another device under an old name, heard of or not: no guard
+        self._loading, self._changes = self._changes, FilterChanges()
         try:
-            loaded = await self._guards.bring(ruleset(scope), keep=keep)
-            if (scope.tracked, scope.judged) == (self._tracked, self._judged):
-                self.requirements_met.set()
-            self._failures.cleared("ruleset", "")
-            self._guarded_as = links
-        except (OSError, ValueError) as error:
+            if self._loading.rebound:
+                self._guards.doubt()
+            await self._guards.bring(ruleset(context), keep=keep)
+        except BaseException as error:
+            self._changes.add(self._loading)  # cancelled or not: they are still to be loaded
+            if not isinstance(error, OSError | ValueError):
+                raise
             refused = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
             self._fail("ruleset", "", refused, now)
-            return False
-        return loaded
+        else:
+            self._kept = keep
+            self._failures.cleared("ruleset", "")
+            self._met = (context.tracked, context.judged)
+            if self._met == (self._tracked, self._judged):
+                self.requirements_met.set()
+            everything = self._loading.everything
+            self.ports_changed |= set(self._desired.ce_ports) if everything else self._loading.ports
+        finally:
+            self._loading = FilterChanges()
+
+    # -- answers ------------------------------------------------------------------------------
 
     def ready_tables(self) -> dict[int, bool]:
         """The tables of VRFs; True where routes may go in."""
-        return {vrf.table: self._is_isolated(vrf.name) for vrf in self._desired.vrfs.values()}
+        return self._ready
 
     def _is_isolated(self, vrf: str) -> bool:
         table = self._desired.vrfs[vrf].table
@@ -200,3 +469,43 @@ class DeviceManager:
         )
         made = link is not None and link.up and link.alias == VRF_ALIAS and link.table == table
         return closed and made
+
+    # -- the drift check ----------------------------------------------------------------------
+
+    def devices(self) -> list[str]:
+        """Every device, desired or seen."""
+        return sorted({*self.seen.links, *self._desired.vrfs, *self._desired.ce_ports})
+
+    def check_node(self) -> None:
+        """Compare the settings of the node as a whole."""
+        wanted = [*node_settings(self._desired, self._disabled)]
+        self._kernel.read_settings(self.seen, (setting.path for setting in wanted))
+        self.dirty.node |= not all(s.holds(self.seen.sysctls.get(s.path)) for s in wanted)
+
+    def check_devices(self, names: Iterable[str], *, whole: bool) -> None:
+        """Compare the settings of these devices, and (``whole``) everything of them."""
+        for name in names:
+            if whole:
+                self.dirty.devices.add(name)
+                self.dirty.labels |= self._index.labels_of.get(name, set())
+            elif name in self.seen.links:
+                wanted = device_settings(name, self._desired, self._disabled)
+                self._kernel.read_settings(self.seen, (setting.path for setting in wanted))
+                if not all(s.holds(self.seen.sysctls.get(s.path)) for s in wanted):
+                    self.dirty.devices.add(name)
+
+
+def _items(scope: Scope) -> Iterable[Item]:
+    if scope.node:
+        yield NODE
+    yield from (("device", name) for name in scope.devices)
+    yield from (("label", label) for label in scope.labels)
+    yield from (("table", table) for table in scope.tables)
+
+
+def _carries(link: Link | None) -> tuple[int, str, bool, bool] | None:
+    return (link.index, link.name, link.up, link.carrier) if link else None
+
+
+def _identity(link: Link | None) -> tuple[int, int, str] | None:
+    return (link.index, link.table, link.alias) if link else None

@@ -1,14 +1,18 @@
 """The difference between the structure that should be and the one that is: one diff for start,
 restart, change and drift repair. Pure; carried out in order of phase, it leads from any state
 to the desired one, and finds nothing more to do there.
+
+The steps of an object follow from that object and the few that it depends on, so a change is
+planned for the objects that it touched; a full comparison is the same for all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from controlplane.model.desired import CePort, CorePort, Desired, VrfDevice
 from controlplane.model.intent import IPInterface
+from controlplane.model.label import Label
 from controlplane.model.prefix import Afi
 from pe.devices.ops import (
     AddAddress,
@@ -32,7 +36,8 @@ from pe.devices.ops import (
     Step,
     WriteSetting,
 )
-from pe.devices.settings import settings
+from pe.devices.scope import NODE, DesiredIndex, Item, Scope
+from pe.devices.settings import Setting, device_settings, node_settings
 from pe.model.guards import NONE, Guard
 from pe.model.state import LastResort, Link, Rule, Structure
 from pe.netlink.ownership import (
@@ -54,55 +59,82 @@ def plan(
     desired: Desired,
     seen: Structure,
     *,
+    scope: Scope | None = None,
     sweep: bool = True,
     disabled: frozenset[Guard] = NONE,
 ) -> list[Step]:
-    """The steps from ``seen`` to ``desired``, in order. Without ``sweep`` nothing is taken away
-    that a former run may have left for a good reason."""
-    planner = _Planner(desired, seen, disabled)
-    steps = [*planner.up()]
-    if sweep:
-        steps += planner.down()
+    """The steps from ``seen`` to ``desired``, in order, for all objects or those in ``scope``.
+    Without ``sweep`` nothing is taken away that a former run may have left for a good reason."""
+    whole, index = Scope(everything=True), DesiredIndex(desired)
+    planner = Planner(desired, index, seen, scope or whole, disabled, sweep=sweep)
+    return in_order(step for _, steps in planner.items() for step in steps)
+
+
+def in_order(steps: Iterable[Step]) -> list[Step]:
+    """Steps in order of phase; within one they stay in theirs."""
     return sorted(steps, key=lambda step: step.phase)
 
 
-class _Planner:
-    """One comparison; it only exists so that its parts need not hand each other everything."""
+class Planner:
+    """One comparison, an object at a time: the caller may pause between two."""
 
-    def __init__(self, desired: Desired, seen: Structure, disabled: frozenset[Guard]) -> None:
-        self.desired, self.seen, self.disabled = desired, seen, disabled
+    def __init__(
+        self, desired: Desired, index: DesiredIndex, seen: Structure, scope: Scope,
+        disabled: frozenset[Guard], *, sweep: bool,
+    ) -> None:  # fmt: skip
+        self.desired, self.seen, self.disabled, self.sweep = desired, seen, disabled, sweep
+        self.index = index
+        self.scope = _whole(desired, seen) if scope.everything else scope
         self.retired: set[str] = set()
 
-    def up(self) -> Iterator[Step]:
-        """All that is missing or wrong."""
-        yield from self._rules()
-        yield from self._mark_rules()
-        yield from self._settings()
-        for vrf in self.desired.vrfs.values():
-            yield from self._vrf(vrf)
-        if self.desired.vrfs:
-            yield from self._void()
-        for core in self.desired.core_ports.values():
-            yield from self._core_port(core)
-        for port in self.desired.ce_ports.values():
-            yield from self._ce_port(port)
-        yield from self._labels()
+    def items(self) -> Iterator[tuple[Item, list[Step]]]:
+        """Every object in the scope with its steps, which may be none."""
+        scope, desired = self.scope, self.desired
+        if scope.node:
+            yield NODE, [*self._rules(), *self._node_settings()]
+        for table in scope.tables:
+            yield ("table", table), [*self._table(table)]
+        # VRFs first: a port that is in one which is made anew has to be put into it again.
+        vrfs = [name for name in scope.devices if name in desired.vrfs]
+        for name in [*vrfs, *(scope.devices - set(vrfs))]:
+            yield ("device", name), [*self._device(name)]
+        for label in scope.labels:
+            yield ("label", label), [*self._label(label)]
+        if self.sweep:
+            yield from self._strays()
 
-    def down(self) -> Iterator[Step]:
-        """All that is ours and should not be."""
-        for label in self.seen.labels.keys() - self.desired.labels.keys():
-            yield Step(Phase.UNLABEL, DropLabel(label), ("label", str(label)))
-        for link in self.seen.links.values():
+    def _strays(self) -> Iterator[tuple[Item, list[Step]]]:
+        """All that is ours and should not be. Ports leave a VRF before it goes, and its table is
+        closed until then."""
+        scope = self.scope
+        for label in scope.labels:
+            if label in self.seen.labels and label not in self.desired.labels:
+                gone = Step(Phase.UNLABEL, DropLabel(label), _label_subject(label))
+                yield ("label", label), [gone]
+        devices = [link for name in scope.devices if (link := self.seen.links.get(name))]
+        for link in devices:
             if self._is_stray_port(link):
-                yield from self._detach(link)
-        for link in self.seen.links.values():
+                yield ("device", link.name), [*self._detach(link)]
+        for link in devices:
             if link.alias == VRF_ALIAS and link.name not in self.desired.vrfs:
-                yield from self._dissolve(link)
-        void = self.seen.links.get(VOID)
-        if void and void.alias == VOID_ALIAS and not self.desired.vrfs:
-            yield Step(Phase.DISSOLVE, DeleteDevice(VOID), ("void", VOID))
-        yield from self._stray_last_resorts()
-        yield from self._stray_mark_rules()
+                yield ("device", link.name), [*self._dissolve(link)]
+            if link.name == VOID and link.alias == VOID_ALIAS and not self.desired.vrfs:
+                last = Step(Phase.DISSOLVE, DeleteDevice(VOID), ("void", VOID))
+                yield ("device", VOID), [last]
+        for table in scope.tables:
+            if table not in self.index.vrf_of:
+                yield ("table", table), [*self._stray_table(table)]
+
+    def _device(self, name: str) -> Iterator[Step]:
+        yield from self._settings(name)
+        if name in self.desired.vrfs:
+            yield from self._vrf(self.desired.vrfs[name])
+        if name == VOID and self.desired.vrfs:
+            yield from self._void()
+        if name in self.desired.core_ports:
+            yield from self._core_port(self.desired.core_ports[name])
+        if name in self.desired.ce_ports:
+            yield from self._ce_port(self.desired.ce_ports[name])
 
     def _rules(self) -> Iterator[Step]:
         for afi in Afi:
@@ -112,46 +144,47 @@ class _Planner:
                 # Add first, then delete: there is never a moment without local addresses (T2).
                 if last not in self.seen.rules:
                     yield Step(Phase.DENY, AddRule(last), _rule_subject(last))
-                for rule in self.seen.rules:
-                    if rule == first:
-                        yield Step(Phase.DENY, DropRule(rule), _rule_subject(rule))
+                if first in self.seen.rules:
+                    yield Step(Phase.DENY, DropRule(self.seen.rules[first]), _rule_subject(first))
             # The kernel adds it with the first VRF (vrf_add_fib_rules), and never again.
             l3mdev = Rule(afi, L3MDEV_PREFERENCE, 0, l3mdev=True)
-            has_vrf = any(link.kind == "vrf" for link in self.seen.links.values())
-            if self.desired.vrfs and has_vrf and l3mdev not in self.seen.rules:
+            if self.desired.vrfs and l3mdev not in self.seen.rules and self._has_vrf():
                 yield Step(Phase.DENY, AddRule(l3mdev), _rule_subject(l3mdev))
 
-    def _mark_rules(self) -> Iterator[Step]:
+    def _has_vrf(self) -> bool:
+        return any(link.kind == "vrf" for link in self.seen.links.values())
+
+    def _table(self, table: int) -> Iterator[Step]:
         """By its mark an IPv6 error finds the VRF that it belongs to (``pe.filters.too_big``)."""
-        for rule in sorted(self._wanted_marks() - self.seen.rules, key=lambda r: r.mark):
+        rule = _mark_rule(table)
+        if rule not in self.seen.rules and table in self.index.vrf_of:
             yield Step(Phase.ISOLATE, AddRule(rule), _rule_subject(rule))
 
-    def _stray_mark_rules(self) -> Iterator[Step]:
-        wanted = self._wanted_marks()
-        for rule in self.seen.rules:
-            ours = rule.mark and rule.preference == MARK_PREFERENCE
-            if ours and rule.protocol == PROTOCOL and rule not in wanted:
-                yield Step(Phase.DISSOLVE, DropRule(rule), _rule_subject(rule))
+    def _stray_table(self, table: int) -> Iterator[Step]:
+        for afi in Afi:
+            route = LastResort(afi, table)
+            if route in self.seen.last_resorts:
+                subject = ("last-resort", str(table))
+                yield Step(Phase.DISSOLVE, DropLastResort(route), subject)
+        rule = self.seen.rules.get(_mark_rule(table))
+        if rule and rule.protocol == PROTOCOL:
+            yield Step(Phase.DISSOLVE, DropRule(rule), _rule_subject(rule))
 
-    def _wanted_marks(self) -> set[Rule]:
-        vrfs = self.desired.vrfs.values()
-        return {Rule(Afi.IPV6, MARK_PREFERENCE, v.table, mark=v.table) for v in vrfs}
+    def _node_settings(self) -> Iterator[Step]:
+        yield from self._written(node_settings(self.desired, self.disabled), Phase.DENY)
 
-    def _settings(self) -> Iterator[Step]:
-        devices = {*self.seen.links, *self._vlans_to_make()}
-        for setting in settings(self.desired, devices, self.disabled).values():
+    def _settings(self, name: str) -> Iterator[Step]:
+        port = self.desired.ce_ports.get(name)
+        is_made = port is not None and port.parent in self.seen.links
+        if name in self.seen.links or is_made:
+            of_port = port is not None or name in self.desired.core_ports
+            wanted = device_settings(name, self.desired, self.disabled)
+            yield from self._written(wanted, Phase.ADDRESS if of_port else Phase.DENY)
+
+    def _written(self, wanted: Iterable[Setting], phase: Phase) -> Iterator[Step]:
+        for setting in wanted:
             if not setting.holds(self.seen.sysctls.get(setting.path)):
-                of_port = any(setting.path.split("/")[-2] == name for name in self._ports())
-                phase = Phase.ADDRESS if of_port else Phase.DENY
                 yield Step(phase, WriteSetting(setting), ("setting", setting.path))
-
-    def _ports(self) -> set[str]:
-        return self.desired.ce_ports.keys() | self.desired.core_ports.keys()
-
-    def _vlans_to_make(self) -> Iterator[str]:
-        for port in self.desired.ce_ports.values():
-            if port.parent in self.seen.links and port.name not in self.seen.links:
-                yield port.name
 
     def _vrf(self, vrf: VrfDevice) -> Iterator[Step]:
         subject = ("vrf", vrf.name)
@@ -172,10 +205,9 @@ class _Planner:
 
     def _retire(self, link: Link, subject: tuple[str, str]) -> Iterator[Step]:
         """Delete a device of ours to make it anew; the ports inside it go down first (T16)."""
-        for port in self.seen.links.values():
-            if port.master == link.name:
-                self.retired.add(port.name)
-                yield Step(Phase.RETIRE, SetDown(port.name), subject)
+        for name in sorted(self.seen.members.get(link.name, ())):
+            self.retired.add(name)
+            yield Step(Phase.RETIRE, SetDown(name), subject)
         yield Step(Phase.RETIRE, DeleteDevice(link.name), subject)
 
     def _void(self) -> Iterator[Step]:
@@ -235,7 +267,7 @@ class _Planner:
         """A CE port has its configured addresses and no others; a core port keeps what others
         put there."""
         subject = ("port", port)
-        here = [address for address in self.seen.addresses if address.port == port]
+        here = self.seen.addresses.get(port, frozenset())
         for address in here:
             if address.interface not in wanted and (exact or address.ours):
                 yield Step(Phase.ADDRESS, DropAddress(port, address.interface), subject)
@@ -244,11 +276,11 @@ class _Planner:
             if interface not in there:
                 yield Step(Phase.ADDRESS, AddAddress(port, interface), subject)
 
-    def _labels(self) -> Iterator[Step]:
-        for label, binding in self.desired.labels.items():
-            in_place = self.seen.labels.get(label) == binding.vrf
-            if binding.vrf in self.desired.vrfs and not in_place:
-                yield Step(Phase.LABEL, PutLabel(label, binding.vrf), ("label", str(label)))
+    def _label(self, label: int) -> Iterator[Step]:
+        binding = self.desired.labels.get(Label(label))
+        in_place = binding is not None and self.seen.labels.get(label) == binding.vrf
+        if binding and binding.vrf in self.desired.vrfs and not in_place:
+            yield Step(Phase.LABEL, PutLabel(label, binding.vrf), _label_subject(label))
 
     def _is_stray_port(self, link: Link) -> bool:
         if link.name in self.desired.ce_ports or link.alias == VRF_ALIAS:
@@ -264,8 +296,8 @@ class _Planner:
         ops: list[Op] = [SetDown(link.name)] if link.up else []
         ops += [
             DropAddress(link.name, a.interface)
-            for a in self.seen.addresses
-            if a.port == link.name and a.ours
+            for a in self.seen.addresses.get(link.name, ())
+            if a.ours
         ]
         ops.append(SetMaster(link.name, ""))
         yield from (Step(Phase.DETACH, op, subject) for op in ops)
@@ -273,12 +305,26 @@ class _Planner:
     def _dissolve(self, link: Link) -> Iterator[Step]:
         yield Step(Phase.DISSOLVE, DeleteDevice(link.name), ("vrf", link.name))
 
-    def _stray_last_resorts(self) -> Iterator[Step]:
-        tables = {vrf.table for vrf in self.desired.vrfs.values()}
-        for route in self.seen.last_resorts:
-            if route.table not in tables:
-                subject = ("last-resort", str(route.table))
-                yield Step(Phase.DISSOLVE, DropLastResort(route), subject)
+
+def _whole(desired: Desired, seen: Structure) -> Scope:
+    """All objects, desired or seen."""
+    marks = {r.mark for r in seen.rules if r.mark and r.preference == MARK_PREFERENCE}
+    return Scope(
+        node=True,
+        devices={*desired.vrfs, *desired.core_ports, *desired.ce_ports, *seen.links, VOID},
+        labels={*map(int, desired.labels), *seen.labels},
+        tables={v.table for v in desired.vrfs.values()}
+        | {route.table for route in seen.last_resorts}
+        | marks,
+    )
+
+
+def _mark_rule(table: int) -> Rule:
+    return Rule(Afi.IPV6, MARK_PREFERENCE, table, mark=table)
+
+
+def _label_subject(label: int) -> tuple[str, str]:
+    return "label", str(label)
 
 
 def _same_vlan(link: Link, port: CePort) -> bool:

@@ -27,19 +27,25 @@ def port_states(
     desired: Desired, seen: Structure, guarded: Callable[[str], bool]
 ) -> Iterator[PortState]:
     """Every configured port, there or not."""
-    homes = {name: port.vrf for name, port in desired.ce_ports.items()}
-    for name in [*desired.core_ports, *homes]:
-        vrf, link = homes.get(name, ""), seen.links.get(name)
-        own = sorted(str(a.interface) for a in seen.addresses if a.port == name)
-        is_guarded = guarded(name) if vrf else link is not None
-        carries = link is not None and link.up and link.carrier
-        in_place = not vrf or (link is not None and link.master == vrf and is_guarded)
-        yield PortState(
-            name=name,
-            vrf=vrf,
-            present=link is not None,
-            up=carries and in_place,
-            guarded=is_guarded,
-            mtu=link.mtu if link else 0,
-            addresses=tuple(own),
-        )
+    for name in [*desired.core_ports, *desired.ce_ports]:
+        yield port_state(name, desired, seen, guarded)
+
+
+def port_state(
+    name: str, desired: Desired, seen: Structure, guarded: Callable[[str], bool]
+) -> PortState:
+    """One configured port, there or not."""
+    port, link = desired.ce_ports.get(name), seen.links.get(name)
+    vrf = port.vrf if port else ""
+    is_guarded = guarded(name) if vrf else link is not None
+    carries = link is not None and link.up and link.carrier
+    in_place = not vrf or (link is not None and link.master == vrf and is_guarded)
+    return PortState(
+        name=name,
+        vrf=vrf,
+        present=link is not None,
+        up=carries and in_place,
+        guarded=is_guarded,
+        mtu=link.mtu if link else 0,
+        addresses=tuple(sorted(str(a.interface) for a in seen.addresses.get(name, ()))),
+    )

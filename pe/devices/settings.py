@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from controlplane.model.desired import Desired
 from pe.model.guards import Guard
@@ -104,17 +105,31 @@ def settings(
     desired: Desired, devices: Iterable[str], disabled: frozenset[Guard]
 ) -> dict[str, Setting]:
     """Every setting of the node by path. ``devices``: those that exist, ours or not."""
-    devices = sorted(devices)
-    rows = [*_node(desired, disabled), *_label_input(desired, devices, disabled)]
-    for name in devices:
-        if name in desired.ce_ports and Guard.PORT_SYSCTLS not in disabled:
-            rows += _port(_CE_PORT, name)
-        elif name in desired.core_ports:
-            rows += _port(_CORE_PORT, name)
+    rows = [*node_settings(desired, disabled)]
+    for name in sorted(devices):
+        rows += device_settings(name, desired, disabled)
     return {row.path: row for row in rows}
 
 
-def _node(desired: Desired, disabled: frozenset[Guard]) -> Iterator[Setting]:
+def device_settings(name: str, desired: Desired, disabled: frozenset[Guard]) -> tuple[Setting, ...]:
+    """The settings of one device, ours or not."""
+    is_ce = name in desired.ce_ports and Guard.PORT_SYSCTLS not in disabled
+    return _device(name, is_ce, name in desired.core_ports, Guard.LABEL_INPUT in disabled)
+
+
+@lru_cache(maxsize=8192)
+def _device(name: str, is_ce: bool, is_core: bool, labels_anywhere: bool) -> tuple[Setting, ...]:
+    # The label table is one for all ports, so it is closed on every device that is not core:
+    # loopback too, where an open one would look labels up twice (T8, T10, LBL-17). Tunnels
+    # without an MPLS device of their own (sit, ip6tnl) have no such setting.
+    is_open = is_core or labels_anywhere
+    label_input = Setting(f"mpls/conf/{name}/input", str(int(is_open)), optional=not is_core)
+    rows = _CE_PORT if is_ce else _CORE_PORT if is_core else ()
+    return label_input, *(Setting(path.format(name), value) for path, value, _ in rows)
+
+
+def node_settings(desired: Desired, disabled: frozenset[Guard]) -> Iterator[Setting]:
+    """The settings of the node as a whole, those that devices to come take over included."""
     # First of all: a device that appears between here and the rest takes these over.
     for path, value, guard, _ in _NODE:
         if guard not in disabled:
@@ -127,20 +142,3 @@ def _node(desired: Desired, disabled: frozenset[Guard]) -> Iterator[Setting]:
         yield Setting("mpls/platform_labels", labels, at_least=True)
     if desired.vrfs:
         yield Setting("vrf/strict_mode", "1", optional=True)  # one VRF, one table (ISO-1)
-
-
-def _label_input(
-    desired: Desired, devices: Iterable[str], disabled: frozenset[Guard]
-) -> Iterator[Setting]:
-    """The label table is one for all ports, so it is closed on every device that is not core:
-    loopback too, where an open one would look labels up twice (T8, T10, LBL-17)."""
-    for name in devices:
-        is_open = name in desired.core_ports or Guard.LABEL_INPUT in disabled
-        # Tunnels without an MPLS device of their own (sit, ip6tnl) have no such setting.
-        optional = name not in desired.core_ports
-        yield Setting(f"mpls/conf/{name}/input", str(int(is_open)), optional=optional)
-
-
-def _port(rows: tuple[tuple[str, str, str], ...], name: str) -> Iterator[Setting]:
-    for path, value, _ in rows:
-        yield Setting(path.format(name), value)

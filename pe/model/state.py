@@ -66,16 +66,59 @@ class LastResort:
 class Structure:
     """All of the kernel's state that is small: everything but routes and next hops.
 
-    ``sysctls`` holds the values of those that were asked for (None: the file is missing),
-    ``labels`` our label routes with the name of the VRF device that each leads to.
+    ``addresses`` are by port. ``sysctls`` holds the values of those that were asked for (None: the
+    file is missing), ``labels`` our label routes with the name of the VRF device that each leads
+    to. ``rules`` gives each rule as it is in the kernel, since rules compare without their maker.
+    ``by_index``, ``indexes`` and ``members`` (devices by their master) follow from ``links``:
+    change those through ``put_link`` and ``drop_link``.
     """
 
     links: dict[LinkName, Link] = field(default_factory=dict)
-    addresses: set[PortAddress] = field(default_factory=set)
-    rules: set[Rule] = field(default_factory=set)
+    addresses: dict[LinkName, frozenset[PortAddress]] = field(default_factory=dict)
+    rules: dict[Rule, Rule] = field(default_factory=dict)
     last_resorts: set[LastResort] = field(default_factory=set)
     labels: dict[int, str] = field(default_factory=dict)
     sysctls: dict[str, str | None] = field(default_factory=dict)
+    by_index: dict[int, Link] = field(init=False, default_factory=dict, compare=False)
+    indexes: dict[LinkName, int] = field(init=False, default_factory=dict, compare=False)
+    members: dict[LinkName, set[LinkName]] = field(init=False, default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        for link in self.links.values():
+            self._file(link)
+
+    def put_rule(self, rule: Rule) -> None:
+        """Take in a rule."""
+        self.rules.pop(rule, None)
+        self.rules[rule] = rule
+
+    def put_link(self, link: Link) -> None:
+        """Take in a device as it is now."""
+        self.drop_link(link.name)
+        former = self.by_index.get(link.index)
+        if former is not None:  # it was renamed
+            self.drop_link(former.name)
+        self.links[link.name] = link
+        self._file(link)
+
+    def drop_link(self, name: LinkName) -> None:
+        """Forget a device; nothing follows if it is not known."""
+        link = self.links.pop(name, None)
+        if link is None:
+            return
+        del self.indexes[name]
+        self.by_index.pop(link.index, None)
+        inside = self.members.get(link.master)
+        if inside is not None:
+            inside.discard(name)
+            if not inside:
+                del self.members[link.master]
+
+    def _file(self, link: Link) -> None:
+        self.by_index[link.index] = link
+        self.indexes[link.name] = link.index
+        if link.master:
+            self.members.setdefault(link.master, set()).add(link.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,10 @@ _ATTRIBUTE = struct.Struct("=HH")
 _S32 = struct.Struct("=i")
 
 LAST_SEQ = 0xFFFFFFFF
+_ABSENT = frozenset({
+    errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.ENETUNREACH, errno.EHOSTUNREACH,
+})  # fmt: skip
+"""The refusals of a request for one object that mean that there is none."""
 
 BUFFER = 1 << 20
 """Room for answers, in bytes: errors of a whole send fit, dumps come in pieces of 32 KB."""
@@ -198,6 +202,21 @@ class NetlinkSocket:
                 error = refusal(message)
                 if error:
                     raise error
+
+    def get(self, kind: int, body: bytes) -> Message | None:
+        """Ask for one object; None if there is none. Raises KernelRefusedError for the rest."""
+        seq = self.next_seq()
+        self.send(HEADER.pack(16 + len(body), kind, NLM_F_REQUEST, seq, 0) + body)
+        answer = None
+        for message in self.receive():
+            if message.seq != seq:
+                continue
+            error = refusal(message) if message.type == NLMSG_ERROR else None
+            if error is None:
+                answer = message
+            elif error.errno not in _ABSENT:
+                raise error
+        return answer
 
     def dump(self, kind: int, body: bytes) -> list[Message]:
         """Everything of a kind. Repeated when the kernel says that it changed under the dump."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Iterator
@@ -46,13 +47,21 @@ class MainRoute:
     next_hop: int = 0
 
 
-def dump(sock: nl.NetlinkSocket) -> Iterator[MainRoute]:
-    """Every route of the main table, both families; the kernel filters by table."""
+def dump(sock: nl.NetlinkSocket, device: int = 0) -> Iterator[MainRoute]:
+    """Every route of the main table, both families, or those that use one device (by number);
+    the kernel filters. A device that is gone has none."""
+    only = nl.u32(_OIF, device) if device else b""
     for family in (socket.AF_INET, socket.AF_INET6):
         # The header's table field takes numbers up to 255, which main's is (RTA_TABLE is refused
         # by no kernel, but not needed).
-        body = _RTMSG.pack(family, 0, 0, 0, MAIN, 0, 0, 0, 0)
-        for message in sock.dump(nl.RTM_GETROUTE, body):
+        body = _RTMSG.pack(family, 0, 0, 0, MAIN, 0, 0, 0, 0) + only
+        try:
+            answer = sock.dump(nl.RTM_GETROUTE, body)
+        except OSError as error:
+            if device and error.errno == errno.ENODEV:
+                continue
+            raise
+        for message in answer:
             route = parse(message.body)
             if route:
                 yield route

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
+import sys
+from collections.abc import Callable
 from ipaddress import ip_interface
 
 from controlplane.model.prefix import Afi
@@ -27,6 +30,8 @@ _SKIP_STATISTICS = 1 << 3
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40
 _FRA_PRIORITY, _FRA_TABLE, _FRA_L3MDEV, _FRA_PROTOCOL = 6, 15, 19, 21
 _FRA_SELECTORS = frozenset({1, 2, 3, 4, 17, 20, 22, 23, 24})
+_RTA_DST, _RTA_OIF, _RTA_TABLE = 1, 4, 15
+_RTM_F_FIB_MATCH = 0x2000
 _FRA_FWMARK, _FRA_FWMASK, _WHOLE_MARK = 10, 16, 0xFFFFFFFF
 
 
@@ -67,21 +72,29 @@ def links(sock: nl.NetlinkSocket) -> dict[str, Link]:
     body = _LINK.pack(0, 0, 0, 0, 0, 0) + nl.u32(_IFLA_EXT_MASK, _SKIP_STATISTICS)
     raw = [RawLink(m.body) for m in sock.dump(nl.RTM_GETLINK, body)]
     names = {link.index: link.name for link in raw}
-    return {link.name: _link(link, names) for link in raw}
+    return {link.name: _link(link, lambda index: names.get(index, "")) for link in raw}
 
 
-def _link(raw: RawLink, names: dict[int, str]) -> Link:
+def link(sock: nl.NetlinkSocket, name: str, names: Callable[[int], str]) -> Link | None:
+    """One device, None if there is none of that name. ``names`` gives a device's by its number."""
+    body = _LINK.pack(0, 0, 0, 0, 0, 0) + nl.u32(_IFLA_EXT_MASK, _SKIP_STATISTICS)
+    body += nl.attribute(_IFLA_NAME, name.encode() + b"\0")
+    answer = sock.get(nl.RTM_GETLINK, body)
+    return _link(RawLink(answer.body), names) if answer else None
+
+
+def _link(raw: RawLink, names: Callable[[int], str]) -> Link:
     alias = raw.found.get(_IFLA_ALIAS)
     kind = raw.kind
     # A parent in another namespace has an index of that one: a VLAN device's never has.
-    parent = names.get(raw.number(_IFLA_LINK), "") if kind == "vlan" else ""
+    parent = _named(names, raw.number(_IFLA_LINK)) if kind == "vlan" else ""
     return Link(
         index=raw.index,
         name=raw.name,
         kind=kind,
         up=raw.up,
         carrier=raw.running,
-        master=names.get(raw.number(_IFLA_MASTER), ""),
+        master=_named(names, raw.number(_IFLA_MASTER)),
         parent=parent,
         alias=nl.text(alias) if alias is not None else "",
         mtu=raw.number(_IFLA_MTU),
@@ -90,37 +103,77 @@ def _link(raw: RawLink, names: dict[int, str]) -> Link:
     )
 
 
-def addresses(sock: nl.NetlinkSocket, names: dict[int, str]) -> set[PortAddress]:
-    """Every address of global scope on the devices in ``names`` (by index)."""
-    found: set[PortAddress] = set()
+def _named(names: Callable[[int], str], index: int) -> str:
+    return names(index) if index else ""
+
+
+def addresses(sock: nl.NetlinkSocket, names: dict[int, str]) -> dict[str, frozenset[PortAddress]]:
+    """Every address of global scope on the devices in ``names`` (by index), by port."""
+    found: dict[str, set[PortAddress]] = {}
     for message in sock.dump(nl.RTM_GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
-        family, length, _, scope, index = _ADDRESS.unpack_from(message.body)
-        if family not in AFIS or scope == 253 or index not in names:  # RT_SCOPE_LINK
-            continue
-        attributes = nl.attributes(message.body[8:])
-        packed = attributes.get(2, attributes.get(1))  # IFA_LOCAL, IFA_ADDRESS
-        if packed is None:
-            continue
-        mark = attributes.get(11)  # IFA_PROTO
-        ours = mark is not None and nl.number(mark) == PROTOCOL
-        interface = ip_interface((bytes(packed), length))
-        found.add(PortAddress(names[index], interface, ours))
-    return found
+        address = _address(message.body, names)
+        if address:
+            found.setdefault(address.port, set()).add(address)
+    return {port: frozenset(here) for port, here in found.items()}
 
 
-def rules(sock: nl.NetlinkSocket) -> set[Rule]:
+def addresses_of(sock: nl.NetlinkSocket, link: Link) -> frozenset[PortAddress]:
+    """The addresses of one device; the kernel filters by it."""
+    found: set[PortAddress] = set()
+    names = {link.index: link.name}
+    for family in AFIS:
+        # A family at a time: a device without IPv4 ends a dump of both with ENODEV.
+        try:
+            answer = sock.dump(nl.RTM_GETADDR, _ADDRESS.pack(family, 0, 0, 0, link.index))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            continue
+        found.update(a for message in answer if (a := _address(message.body, names)))
+    return frozenset(found)
+
+
+def address_index(body: memoryview) -> int:
+    """The number of the device that an address message is about."""
+    return int(_ADDRESS.unpack_from(body)[4])
+
+
+def _address(body: memoryview, names: dict[int, str]) -> PortAddress | None:
+    family, length, _, scope, index = _ADDRESS.unpack_from(body)
+    if family not in AFIS or scope == 253 or index not in names:  # RT_SCOPE_LINK
+        return None
+    attributes = nl.attributes(body[8:])
+    packed = attributes.get(2, attributes.get(1))  # IFA_LOCAL, IFA_ADDRESS
+    if packed is None:
+        return None
+    mark = attributes.get(11)  # IFA_PROTO
+    ours = mark is not None and nl.number(mark) == PROTOCOL
+    return PortAddress(names[index], ip_interface((bytes(packed), length)), ours)
+
+
+def netconf_index(body: memoryview) -> int:
+    """The number of the device that a netconf message is about, negative for all or default."""
+    found = nl.attributes(body[4:])
+    return int.from_bytes(found[1], sys.byteorder, signed=True) if 1 in found else -1
+
+
+def rules(sock: nl.NetlinkSocket) -> dict[Rule, Rule]:
     """The rules that hold for every packet, or for those with a mark, of both families."""
-    found: set[Rule] = set()
-    for family, afi in AFIS.items():
+    found: dict[Rule, Rule] = {}
+    for family in AFIS:
         for message in sock.dump(nl.RTM_GETRULE, _RULE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
-            rule = _rule(afi, message.body)
+            rule = parse_rule(message.body)
             if rule:
-                found.add(rule)
+                found[rule] = rule
     return found
 
 
-def _rule(afi: Afi, body: memoryview) -> Rule | None:
-    _, _, _, _, short_table, _, _, action, _ = _RULE.unpack_from(body)
+def parse_rule(body: memoryview) -> Rule | None:
+    """Read a rule message; None if it has selectors besides a mark, or is of another family."""
+    family, _, _, _, short_table, _, _, action, _ = _RULE.unpack_from(body)
+    afi = AFIS.get(family)
+    if afi is None:
+        return None
     found = nl.attributes(body[12:])
     if action != 1 or _FRA_SELECTORS & found.keys():  # FR_ACT_TO_TBL
         return None
@@ -141,22 +194,54 @@ def labels(sock: nl.NetlinkSocket, names: dict[int, str]) -> dict[int, str]:
     for message in sock.dump(nl.RTM_GETROUTE, body):
         if message.body[5] != PROTOCOL:
             continue
-        attributes = nl.attributes(message.body[12:])
-        label = int.from_bytes(attributes[1], "big") >> 12  # RTA_DST
-        index = nl.number(attributes[4]) if 4 in attributes else 0  # RTA_OIF
-        found[label] = names.get(index, "")
+        index = _label_device(message.body)
+        found[label_of(message.body)] = names.get(index, "")
     return found
 
 
-def last_resorts(sock: nl.NetlinkSocket) -> set[LastResort]:
-    """Our ``unreachable`` defaults. The kernel filters by protocol and type, so this is cheap
-    in what it returns whatever the number of routes (fib_dump_filter)."""
+def label_of(body: memoryview) -> int:
+    """The incoming label that a label route is about."""
+    return int.from_bytes(nl.attributes(body[12:])[_RTA_DST], "big") >> 12
+
+
+def _label_device(body: memoryview) -> int:
+    attributes = nl.attributes(body[12:])
+    return nl.number(attributes[_RTA_OIF]) if _RTA_OIF in attributes else 0
+
+
+def label(sock: nl.NetlinkSocket, number: int, names: Callable[[int], str]) -> str | None:
+    """Where our route of one label leads; None if there is no such route of ours."""
+    body = _ROUTE.pack(AF_MPLS, 20, 0, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH)
+    body += nl.attribute(_RTA_DST, (number << 12 | 0x100).to_bytes(4, "big"))
+    answer = sock.get(nl.RTM_GETROUTE, body)
+    if answer is None or answer.body[5] != PROTOCOL or label_of(answer.body) != number:
+        return None
+    return _named(names, _label_device(answer.body))
+
+
+def last_resorts(sock: nl.NetlinkSocket, table: int = 0) -> set[LastResort]:
+    """Our ``unreachable`` defaults, of one table or of all. The kernel filters by protocol, type
+    and table, so this is cheap in what it returns whatever the number of routes
+    (fib_dump_filter)."""
     found: set[LastResort] = set()
+    only = nl.u32(_RTA_TABLE, table) if table else b""
     for family, afi in AFIS.items():
-        body = _ROUTE.pack(family, 0, 0, 0, 0, PROTOCOL, 0, RTN_UNREACHABLE, 0)
-        for message in sock.dump(nl.RTM_GETROUTE, body):
+        body = _ROUTE.pack(family, 0, 0, 0, 0, PROTOCOL, 0, RTN_UNREACHABLE, 0) + only
+        try:
+            answer = sock.dump(nl.RTM_GETROUTE, body)
+        except OSError as error:
+            if error.errno != errno.ENOENT:  # no such table, so nothing in it
+                raise
+            continue
+        for message in answer:
             attributes = nl.attributes(message.body[12:])
             metric = nl.number(attributes[6]) if 6 in attributes else 0  # RTA_PRIORITY
             if message.body[1] == 0 and metric == UNREACHABLE_METRIC:
-                found.add(LastResort(afi, nl.number(attributes[15])))  # RTA_TABLE
+                found.add(LastResort(afi, nl.number(attributes[_RTA_TABLE])))
     return found
+
+
+def route_table(body: memoryview) -> int:
+    """The table that a route message is about."""
+    found = nl.attributes(body[12:])
+    return nl.number(found[_RTA_TABLE]) if _RTA_TABLE in found else body[4]

@@ -79,7 +79,7 @@ def test_a_device_without_carrier_carries_nothing() -> None:
     seen = underlay(message(oif=3, metric=1), message(oif=2, metric=2, label=5))
     assert seen.changes(LINKS) == [told(5, 2, "core1")]
     down = {**LINKS, 2: Link(2, "core1", up=False)}
-    seen.links_changed()
+    seen.link_changed(2, gone=False)
     assert seen.changes(down) == [gone()]
 
 

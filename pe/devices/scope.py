@@ -1,0 +1,123 @@
+"""Which objects of the structure have to be read and compared: what a change touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
+
+from controlplane.model.desired import Delta, Desired
+
+Item: TypeAlias = tuple[str, str | int]
+"""One object: ("node", 0) for the rules and settings of the node, ("device", name) for a port or
+a VRF with all that belongs to it, ("label", number), ("table", number)."""
+
+NODE: Item = ("node", 0)
+
+T = TypeVar("T", str, int)
+
+
+@dataclass(slots=True)
+class Scope:
+    """A set of objects; ``everything`` stands for all that are desired and all that are there."""
+
+    everything: bool = False
+    node: bool = False
+    devices: set[str] = field(default_factory=set)
+    labels: set[int] = field(default_factory=set)
+    tables: set[int] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        named = self.devices or self.labels or self.tables
+        return self.everything or self.node or bool(named)
+
+    def add(self, more: Scope) -> None:
+        """Take in another scope."""
+        self.everything |= more.everything
+        self.node |= more.node
+        self.devices |= more.devices
+        self.labels |= more.labels
+        self.tables |= more.tables
+
+    def add_items(self, items: Iterable[Item]) -> None:
+        """Take in single objects."""
+        for item in items:
+            match item:
+                case ("device", str(name)):
+                    self.devices.add(name)
+                case ("label", int(number)):
+                    self.labels.add(number)
+                case ("table", int(number)):
+                    self.tables.add(number)
+                case _:
+                    self.node = True
+
+
+class DesiredIndex:
+    """What belongs to what in the desired state: ports by VRF and by parent, labels by VRF, VRFs
+    by table. Kept by ``follow``, so that a change of one object finds its dependents at once."""
+
+    def __init__(self, desired: Desired) -> None:
+        self._desired = desired
+        self.ports_of: dict[str, set[str]] = {}
+        self.vlans_on: dict[str, set[str]] = {}
+        self.labels_of: dict[str, set[int]] = {}
+        self.vrf_of: dict[int, str] = {}
+        self.follow(Delta(
+            vrfs=dict(desired.vrfs), ce_ports=dict(desired.ce_ports), labels=dict(desired.labels),
+        ))  # fmt: skip
+
+    def follow(self, delta: Delta) -> None:
+        """Take in a change, before it is applied to the desired state."""
+        for name, vrf in delta.vrfs.items():
+            before = self._desired.vrfs.get(name)
+            if before and self.vrf_of.get(before.table) == name:
+                del self.vrf_of[before.table]
+            if vrf:
+                self.vrf_of[vrf.table] = name
+        for name, port in delta.ce_ports.items():
+            if old := self._desired.ce_ports.get(name):
+                _discard(self.ports_of, old.vrf, name)
+                _discard(self.vlans_on, old.parent, name)
+            if port:
+                self.ports_of.setdefault(port.vrf, set()).add(name)
+                if port.parent:
+                    self.vlans_on.setdefault(port.parent, set()).add(name)
+        for number, binding in delta.labels.items():
+            if was := self._desired.labels.get(number):
+                _discard(self.labels_of, was.vrf, number)
+            if binding:
+                self.labels_of.setdefault(binding.vrf, set()).add(number)
+
+    def touched(self, delta: Delta) -> Scope:
+        """The objects that a change, not applied yet, makes it necessary to compare."""
+        scope = Scope(node=delta.node is not None)
+        for name, vrf in delta.vrfs.items():
+            before = self._desired.vrfs.get(name)
+            scope.devices.add(name)
+            scope.tables |= {each.table for each in (before, vrf) if each}
+            if before is None or vrf is None or before.table != vrf.table:
+                scope.add(self.dependents(name))
+                scope.node = True  # the rule for all VRFs, and the blackhole device
+        for name, port in delta.ce_ports.items():
+            scope.devices.add(name)
+            if port and port.parent:
+                scope.devices.add(port.parent)
+        scope.devices |= delta.core_ports.keys()
+        scope.labels |= delta.labels.keys()
+        return scope
+
+    def dependents(self, device: str) -> Scope:
+        """What has to be compared when a device has come, gone or become another one."""
+        return Scope(
+            devices=self.ports_of.get(device, set()) | self.vlans_on.get(device, set()),
+            labels=set(self.labels_of.get(device, ())),
+        )
+
+
+def _discard(sets: dict[str, set[T]], key: str, value: T) -> None:
+    found = sets.get(key)
+    if found is not None:
+        found.discard(value)
+        if not found:
+            del sets[key]
