@@ -98,8 +98,7 @@ class WorkerSlot:
         channel, changes = self._held
         async with asyncio.timeout(self._seconds + GRACE_SECONDS) as limit:
             for change in changes(query.needs):
-                if change is not None:
-                    await channel.send(change)
+                await channel.send(change)
                 await asyncio.sleep(0)  # a write to an empty socket does not wait by itself
             await channel.send(query.job)
             reply = await self._interruptible(query, channel, limit)

@@ -13,18 +13,23 @@ from dataclasses import dataclass, field, replace
 from controlplane.model.attachment import Attachment, EndpointKey
 from controlplane.model.effects import RemoteEndpoint
 from controlplane.model.workload import Endpoint, RemotePrefix, Workload
+from controlplane.policy.endpoints.followed import FollowedDict
 
 
 @dataclass(slots=True)
 class EndpointRegistry:
     """Changes are made by the director, which knows what to tell the compilers."""
 
-    attachments: dict[str, Attachment] = field(default_factory=dict)
-    claims: dict[EndpointKey, RemoteEndpoint] = field(default_factory=dict)
-    resting: dict[EndpointKey, float] = field(default_factory=dict)
+    attachments: dict[str, Attachment] = field(default_factory=FollowedDict)
+    claims: dict[EndpointKey, RemoteEndpoint] = field(default_factory=FollowedDict)
+    resting: dict[EndpointKey, float] = field(default_factory=FollowedDict)
     _owners: dict[EndpointKey, set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # Compute workers keep a copy by what changes here.
+        self.attachments = FollowedDict(self.attachments)
+        self.claims = FollowedDict(self.claims)
+        self.resting = FollowedDict(self.resting)
         for attachment in self.attachments.values():
             self._own(attachment.workload)
 

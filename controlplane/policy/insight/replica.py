@@ -1,8 +1,7 @@
 """A copy of what queries look at, kept in a process beside the node's loop.
 
-The node compares what it has with what it sent last, by identity of immutable values, and sends
-what differs in pieces; the copy applies them. So a query costs the loop a walk over references and
-the encoding of what changed since the query before.
+The node notes what changes and sends it in pieces before a query; the copy applies them. So a query
+costs the loop the encoding of what changed since the query before.
 """
 
 from __future__ import annotations
@@ -43,6 +42,7 @@ class Replica:
     """What the node sent. `enforced` and `staged` are digests, "" where there is no revision."""
 
     attachments: dict[str, dict[str, Attachment]] = field(default_factory=dict)
+    vrf_of: dict[str, str] = field(default_factory=dict)
     claims: dict[str, dict[EndpointKey, RemoteEndpoint]] = field(default_factory=dict)
     resting: dict[str, dict[EndpointKey, float]] = field(default_factory=dict)
     vrfs: frozenset[str] = frozenset()
@@ -121,16 +121,15 @@ class EndpointsChanged(ReplicaChange):
     attachments: Mapping[str, Attachment | None] = field(default_factory=dict)
     claims: Mapping[EndpointKey, RemoteEndpoint | None] = field(default_factory=dict)
     resting: Mapping[EndpointKey, float | None] = field(default_factory=dict)
-    formerly: Mapping[str, str] = field(default_factory=dict)
-    """The VRF in which a workload of `attachments` was before."""
 
     def apply_to(self, replica: Replica) -> None:
         """Put and delete."""
         for name, attachment in self.attachments.items():
-            if name in self.formerly:
-                replica.attachments[self.formerly[name]].pop(name, None)
+            before = replica.vrf_of.pop(name, None)
+            if before is not None:
+                del replica.attachments[before][name]
             if attachment is not None:
-                vrf = attachment.workload.vrf
+                vrf = replica.vrf_of[name] = attachment.workload.vrf
                 replica.attachments.setdefault(vrf, {})[name] = attachment
         for key, claim in self.claims.items():
             _put(replica.claims.setdefault(key[0], {}), key, claim)

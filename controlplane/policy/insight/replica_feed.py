@@ -1,15 +1,13 @@
-"""What brings a replica up to date: the differences since the query before, in pieces.
+"""What brings a replica up to date: what changed since the query before, in pieces.
 
-A piece takes a few milliseconds at most; between two of them the node's loop has its turn. None
-among the pieces is a pause and nothing else.
+A piece takes a few milliseconds at most; between two of them the node's loop has its turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from controlplane.model.attachment import Attachment, EndpointKey
 from controlplane.model.effects import RemoteEndpoint
@@ -17,6 +15,7 @@ from controlplane.model.history import History
 from controlplane.model.intent import NodeIntent
 from controlplane.model.observed import Flow
 from controlplane.model.revision import KeptRevision, State
+from controlplane.policy.endpoints.followed import FollowedDict, Follower
 from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.insight.flowbook import FlowBook, Seen
 from controlplane.policy.insight.lockout import routing_sessions
@@ -32,10 +31,10 @@ from controlplane.policy.insight.replica import (
 )
 from controlplane.policy.language.revision import Ledger
 
-COMPARED, ENCODED = 5_000, 500
-"""Rows of a piece: to compare by identity, and to encode."""
-ATTEMPTS = 3
-"""How often endpoints are compared anew where they change meanwhile."""
+ENCODED = 500
+"""Rows of a piece."""
+PASSES = 3
+"""How often the feed looks again for endpoints that changed while it sent the others."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -55,7 +54,6 @@ class PolicyStateView(Protocol):
 
     population: EndpointRegistry
     ledger: Ledger
-    version: int
 
     @property
     def vrfs(self) -> Mapping[str, int]:
@@ -101,8 +99,7 @@ class Needs:
     baseline: str = ""
 
 
-Piece = ReplicaChange | None
-Changes = Callable[[Needs], Iterator[Piece]]
+Changes = Callable[[Needs], Iterator[ReplicaChange]]
 
 
 @dataclass(slots=True)
@@ -111,17 +108,21 @@ class ReplicaFeed:
 
     source: Source
     node: str
-    _attachments: dict[str, Attachment] = field(default_factory=dict)
-    _claims: dict[EndpointKey, RemoteEndpoint] = field(default_factory=dict)
-    _resting: dict[EndpointKey, float] = field(default_factory=dict)
-    _version: int | None = None
+    _following: (
+        tuple[
+            Follower[str, Attachment],
+            Follower[EndpointKey, RemoteEndpoint],
+            Follower[EndpointKey, float],
+        ]
+        | None
+    ) = None
     _settings: tuple[object, ...] = ()
     _revisions: set[str] = field(default_factory=set)
     _baselines: set[str] = field(default_factory=set)
     _touched: int = 0
     _history: int = 0
 
-    def changes(self, needs: Needs) -> Iterator[Piece]:
+    def changes(self, needs: Needs) -> Iterator[ReplicaChange]:
         """The pieces for a query. Use each iterator to its end before the next."""
         yield from self._in_force(needs)
         yield from self._endpoints()
@@ -133,7 +134,7 @@ class ReplicaFeed:
         if needs.flows:
             yield from self._flows()
 
-    def _in_force(self, needs: Needs) -> Iterator[Piece]:
+    def _in_force(self, needs: Needs) -> Iterator[ReplicaChange]:
         """Revisions before the settings that name them."""
         director, ledger = self.source.director, self.source.director.ledger
         found = (ledger.in_state(state) for state in (State.ENFORCED, State.STAGED))
@@ -166,30 +167,25 @@ class ReplicaFeed:
                 started=self.source.started,
             )
 
-    def _endpoints(self) -> Iterator[Piece]:
-        director = self.source.director
-        for _ in range(ATTEMPTS):
-            if self._version == director.version:
-                return
-            self._version = director.version
-            population = director.population
-            for changed in _differing(population.attachments, self._attachments):
-                # Keep the VRF of the one before: the replica holds workloads by VRF.
-                former = {
-                    name: before.workload.vrf
-                    for name in changed
-                    if (before := self._attachments.get(name)) is not None
-                }
-                _remember(changed, self._attachments)
-                yield EndpointsChanged(attachments=changed, formerly=former) if changed else None
-            for claims in _differing(population.claims, self._claims):
-                _remember(claims, self._claims)
-                yield EndpointsChanged(claims=claims) if claims else None
-            for resting in _differing(population.resting, self._resting):
-                _remember(resting, self._resting)
-                yield EndpointsChanged(resting=resting) if resting else None
+    def _endpoints(self) -> Iterator[ReplicaChange]:
+        """What changed, and then what changed meanwhile."""
+        population = self.source.director.population
+        if self._following is None:
+            self._following = (
+                _follow(population.attachments),
+                _follow(population.claims),
+                _follow(population.resting),
+            )
+        attachments, claims, resting = self._following
+        for _ in range(PASSES):
+            for _ in range(0, len(attachments.changed), ENCODED):
+                yield EndpointsChanged(attachments=attachments.take(ENCODED))
+            for _ in range(0, len(claims.changed), ENCODED):
+                yield EndpointsChanged(claims=claims.take(ENCODED))
+            for _ in range(0, len(resting.changed), ENCODED):
+                yield EndpointsChanged(resting=resting.take(ENCODED))
 
-    def _lines(self) -> Iterator[Piece]:
+    def _lines(self) -> Iterator[ReplicaChange]:
         history = self.source.history
         lines, self._history = history.added_since(self._history), history.added
         trail = self.source.director.ledger.trail
@@ -197,7 +193,7 @@ class ReplicaFeed:
             piece = tuple(lines[first : first + ENCODED])
             yield HistoryChanged(trail if first == 0 else (), piece)
 
-    def _flows(self) -> Iterator[Piece]:
+    def _flows(self) -> Iterator[ReplicaChange]:
         book = self.source.book
         changed = book.touched_since(self._touched)
         self._touched = max((seen.touched for seen in changed), default=self._touched)
@@ -206,29 +202,8 @@ class ReplicaFeed:
             yield FlowsChanged(rows, book.lost, book.last_lost, self.source.now())
 
 
-def _differing(now: Mapping[_K, _V], sent: Mapping[_K, _V]) -> Iterator[dict[_K, _V | None]]:
-    """What is other than it was sent, in pieces; None for what is gone."""
-    rows, names = iter(list(now.items())), iter(list(sent))
-    while piece := list(islice(rows, COMPARED)):
-        yield from _small({key: row for key, row in piece if sent.get(key) is not row})
-    while keys := list(islice(names, COMPARED)):
-        gone: dict[_K, _V | None] = {key: None for key in keys if key not in now}
-        yield from _small(gone)
-
-
-def _small(found: Mapping[_K, _V | None]) -> Iterator[dict[_K, _V | None]]:
-    rows = iter(found.items())
-    while piece := dict(islice(rows, ENCODED)):
-        yield piece
-    yield {}
-
-
-def _remember(changed: Mapping[_K, _V | None], sent: dict[_K, _V]) -> None:
-    for key, row in changed.items():
-        if row is None:
-            sent.pop(key, None)
-        else:
-            sent[key] = row
+def _follow(rows: dict[_K, _V]) -> Follower[_K, _V]:
+    return cast(FollowedDict[_K, _V], rows).follow()
 
 
 def _row(seen: Seen) -> FlowRow:

@@ -53,7 +53,7 @@ PORTS = tuple(
 )
 
 
-def segment_intent(folder: Path, **more: Any) -> NodeIntent:
+def segment_intent(folder: Path, second: str = "blue", **more: Any) -> NodeIntent:
     import msgspec
 
     from controlplane.model.rd import parse_rd
@@ -65,8 +65,9 @@ def segment_intent(folder: Path, **more: Any) -> NodeIntent:
         neighbors=neighbors,
     )  # fmt: skip
     blue = msgspec.structs.replace(
-        red, name="blue", rd=parse_rd("65000:2"), neighbors=(),
-        ports=(CePortIntent(name="q1", vrf="blue", addresses=()),),
+        red, name=second, rd=parse_rd("65000:2"),
+        neighbors=() if second == "blue" else (ce_peer(second, "172.31.0.2", port="q1"),),
+        ports=(CePortIntent(name="q1", vrf=second, addresses=()),),
     )  # fmt: skip
     return node_intent(folder, vrfs=(red, blue), **more)
 
@@ -109,10 +110,15 @@ class Desk:
 
 @contextmanager
 def segment_desk(
-    folder: Path, others: AddServices = lambda _server: (), **more: Any
+    folder: Path,
+    others: AddServices = lambda _server: (),
+    second: str = "blue",
+    node: FakeNode | None = None,
+    **more: Any,
 ) -> Iterator[Desk]:
-    """A served node; ``others`` adds services to those of microsegmentation."""
-    intent, kernel, told = segment_intent(folder, **more), FakeKernel(), list[Event]()
+    """A served node with VRFs red and ``second``, which has a neighbour where it is not blue;
+    ``others`` adds services to those of microsegmentation."""
+    intent, kernel, told = segment_intent(folder, second, **more), FakeKernel(), list[Event]()
     made: list[PolicyController] = []
     stores = []
     pools: list[ComputePool] = []
@@ -131,7 +137,7 @@ def segment_desk(
         )
         made.append(conductor)
         conductor.open()
-        conductor.layout({"red": 1, "blue": 2})
+        conductor.layout({"red": 1, second: 2})
         conductor.begin()
         pools.append(inline_pool(conductor))
         pools[0].start()
@@ -143,7 +149,7 @@ def segment_desk(
         await made[0].stop()
         stores[0].close()
 
-    with serving(intent, FakeNode(), start) as running, running.client() as client:
+    with serving(intent, node or FakeNode(), start) as running, running.client() as client:
         try:
             yield Desk(running, made[0], kernel, client.segment, told)
         finally:
