@@ -94,7 +94,6 @@ async def _run(
     manager = service_manager.from_environment(log)
     async with AsyncExitStack() as around:
         around.enter_context(to_journal(journal))
-        around.callback(manager.close)
         supervisor = Supervisor(log, on_turn=manager.turn_completed)
         await around.enter_async_context(supervisor)
         ending = await around.enter_async_context(AsyncExitStack())
@@ -146,7 +145,10 @@ async def _start(
     await segments.start()
     ending.push_async_callback(segments.stop)
     selftest = Selftest(router, actor, reloader, inbox.put, log, supervisor.part("selftest"))
-    pool = policy_pool(segments.conductor, node=intent.name, user=intent.speaker_user, log=log)
+    pool = policy_pool(
+        segments.conductor, node=intent.name, user=intent.speaker_user, log=log,
+        part=supervisor.part("queries"),
+    )  # fmt: skip
     pool.start()
     ending.push_async_callback(pool.stop)
     services = segment_services(segments.conductor, view, pool)

@@ -79,6 +79,10 @@ PARTS = (
         "the connection or the call ends",
     ),
     PartPolicy(
+        "queries", "the compute workers' tasks", Response.RESTART,
+        "the query is answered with INTERNAL and its worker starts anew",
+    ),
+    PartPolicy(
         "metrics", "the metrics listener and its connections", Response.DROP,
         "the connection ends",
     ),

@@ -19,7 +19,7 @@ FEEDS = 4
 
 
 class ServiceManager:
-    """One notification socket. ``address`` "" is none: then nothing is sent."""
+    """The notification socket. ``address`` "" is none: then nothing is sent."""
 
     def __init__(
         self, address: str, log: Log, *, watchdog: float = 0.0,
@@ -31,8 +31,6 @@ class ServiceManager:
         self._status, self._failed = "", False
         self.is_ready = False
         """True once READY=1 was sent."""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._socket.setblocking(False)
 
     @property
     def is_there(self) -> bool:
@@ -74,15 +72,12 @@ class ServiceManager:
         more = "" if self.is_ready else f"\nEXTEND_TIMEOUT_USEC={int(self._watchdog * 1e6)}"
         self._send(f"WATCHDOG=1{more}")
 
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
-
     def _send(self, text: str) -> None:
         if not self._address:
             return
         try:
-            self._socket.sendto(text.encode(), self._address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as once:
+                once.sendto(text.encode(), self._address)
         except OSError as error:
             if not self._failed:
                 reason = f"{error.strerror or error}"

@@ -13,6 +13,7 @@ from controlplane.api.compute.channel import ProcessChannel
 from controlplane.api.compute.frames import Job
 from controlplane.api.compute.queue import Query, Queue
 from controlplane.api.compute.slots import Log, Open, WorkerSlot
+from controlplane.model.supervision import Part, Task
 from controlplane.policy.insight.replica_feed import Needs, ReplicaFeed, Source
 
 WORKERS = 2
@@ -24,17 +25,18 @@ class ComputePool:
     """Queries go in, encoded answers come out; workers are started when there is work for them."""
 
     def __init__(
-        self, open_worker: Open, log: Log, *, workers: int = WORKERS, seconds: float = SECONDS
-    ) -> None:
+        self, open_worker: Open, log: Log, part: Part, *, workers: int = WORKERS,
+        seconds: float = SECONDS,
+    ) -> None:  # fmt: skip
+        self._part = part
         self._queue = Queue()
         self._workers = [WorkerSlot(self._queue, open_worker, log, seconds) for _ in range(workers)]
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[Task] = []
 
     def start(self) -> None:
         """Serve queries from now on; the first worker is started at once, so that it is warm."""
         self._workers[0].open()
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(worker.serve()) for worker in self._workers]
+        self._tasks = [self._part.start(worker.serve) for worker in self._workers]
 
     async def stop(self) -> None:
         """End all workers."""
@@ -55,6 +57,6 @@ class ComputePool:
             self._queue.leave(query)
 
 
-def policy_pool(source: Source, *, node: str, user: str, log: Log) -> ComputePool:
+def policy_pool(source: Source, *, node: str, user: str, log: Log, part: Part) -> ComputePool:
     """The pool for one node's policy; its workers run as ``user`` where the node is root."""
-    return ComputePool(lambda: (ProcessChannel(user), ReplicaFeed(source, node).changes), log)
+    return ComputePool(lambda: (ProcessChannel(user), ReplicaFeed(source, node).changes), log, part)

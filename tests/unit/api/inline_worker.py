@@ -11,6 +11,7 @@ from controlplane.api.compute.pool import ComputePool
 from controlplane.api.compute.worker import answer
 from controlplane.policy.insight.replica import Replica
 from controlplane.policy.insight.replica_feed import ReplicaFeed, Source
+from tests.parts import LonePart
 
 
 class InlineWorker:
@@ -49,7 +50,10 @@ class InlineWorker:
 def inline_pool(source: Source, **more: Any) -> ComputePool:
     """A pool whose workers are in this process."""
     return ComputePool(
-        lambda: (InlineWorker(), ReplicaFeed(source, "pe1").changes), lambda *_: None, **more
+        lambda: (InlineWorker(), ReplicaFeed(source, "pe1").changes),
+        lambda *_: None,
+        LonePart(),
+        **more,
     )
 
 

@@ -25,6 +25,7 @@ from controlplane.api.compute.worker import answer
 from controlplane.model.intent import ApiRole
 from controlplane.policy.insight.replica import Replica
 from controlplane.policy.insight.replica_feed import Changes, Needs
+from tests.parts import LonePart
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 NOBODY = "nobody" if os.geteuid() == 0 else ME
@@ -92,7 +93,7 @@ class Stubs:
 
 @asynccontextmanager
 async def pool_of(stubs: Stubs, **more: Any) -> AsyncIterator[ComputePool]:
-    pool = ComputePool(stubs.open, stubs.log, **more)
+    pool = ComputePool(stubs.open, stubs.log, LonePart(), **more)
     pool.start()
     try:
         yield pool
@@ -235,7 +236,7 @@ def test_a_killed_process_is_replaced_and_an_interrupted_one_goes_on() -> None:
         return channels[-1], no_changes
 
     async def test(stubs: Stubs) -> None:
-        pool = ComputePool(opened, stubs.log, workers=1)
+        pool = ComputePool(opened, stubs.log, LonePart(), workers=1)
         pool.start()
         try:
             (answered,) = await pool.run("ListGroups", RED, Needs(), b"", "")
@@ -284,7 +285,7 @@ def test_a_query_whose_caller_goes_away_is_interrupted_and_the_process_answers_t
     channel = ProcessChannel(NOBODY)
 
     async def test(stubs: Stubs) -> None:
-        pool = ComputePool(lambda: (channel, no_changes), stubs.log, workers=1)
+        pool = ComputePool(lambda: (channel, no_changes), stubs.log, LonePart(), workers=1)
         pool.start()
         try:
             assert await pool.run("ListGroups", RED, Needs(), b"", "") == (b"",)

@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 
 from controlplane.model.intent import NodeIntent
+from controlplane.policy.carrier import SETTLE_SECONDS as CARRY_SECONDS
+from pe.node import SETTLE_SECONDS
 from pe.process.privileges import NEEDED
 from tests.attack.confined import Unit
 
 FILE = Path(__file__).resolve().parents[3] / "packaging/systemd/bulkhead.service"
 MOST_EXPOSED = 35
 """Tenths: a root with CAP_NET_ADMIN that must see the host's network does not get far below 3."""
+LONGEST_TURN = SETTLE_SECONDS + CARRY_SECONDS
+"""What a router's turn may wait for at most."""
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="no systemd-analyze here"
 )
@@ -52,6 +56,21 @@ def test_nothing_takes_away_what_the_node_works_with(unit: Unit) -> None:
     assert unit.words("ProcSubset") == [], "pid would hide /proc/sys"
     families = set(unit.words("RestrictAddressFamilies"))
     assert families == {"AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"}
+
+
+def test_the_service_manager_learns_how_the_node_is(unit: Unit) -> None:
+    assert unit.words("Type") == ["notify"]
+    assert unit.words("NotifyAccess") == ["main"]
+    assert unit.words("Restart") == ["always"]
+    (watchdog,), (start,) = unit.words("WatchdogSec"), unit.words("TimeoutStartSec")
+    assert float(watchdog) > LONGEST_TURN, "a turn that waits for the kernel must not be its end"
+    assert float(start) > LONGEST_TURN
+
+
+def test_no_bound_throttles_bgp(unit: Unit) -> None:
+    """MemoryHigh=2G once did from 75 VRFs on, each with a BGP process of 25 MB."""
+    assert unit.words("MemoryHigh") == unit.words("MemoryMax") == []
+    assert unit.words("TasksMax") == ["infinity"]
 
 
 @needs_systemd
