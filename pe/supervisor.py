@@ -140,7 +140,10 @@ class SupervisedPart:
             try:
                 await make()
             except Exception as error:
-                await asyncio.sleep(self.failed(error))
+                delay = self.failed(error)
+                if self._supervisor.ended:
+                    return
+                await asyncio.sleep(delay)
             else:
                 return
 
