@@ -125,7 +125,6 @@ async def _start(
         emit=inbox.put,
         log=log,
         part=supervisor.part("speaker"),
-        restart_time=intent.restart_time,
         is_full=inbox.is_full,
     )
     segments = Segmentation(

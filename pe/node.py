@@ -61,7 +61,7 @@ class Actor(Protocol):
 class Speakers(Protocol):
     """The BGP processes (``controlplane.speaker.SpeakerPool``)."""
 
-    def configure(self, peers: tuple[PeerIntent, ...]) -> None:
+    def configure(self, peers: tuple[PeerIntent, ...], restart_time: int = 0) -> None:
         """Have these sessions and no others."""
 
     def perform(self, actions: Sequence[Effect]) -> None:
@@ -156,7 +156,7 @@ class Node:
                 await self._settle()
         if configured:
             self._sessions = {p.peer: p for p in configured[-1].peers}
-            self.speakers.configure(configured[-1].peers)
+            self.speakers.configure(configured[-1].peers, configured[-1].restart_time)
         done = (*first, ConfigureSpeakers, RemoteEndpointsChanged)
         self.speakers.perform([a for a in actions if not isinstance(a, done)])
         if effects.in_sync and not self._told_in_sync:

@@ -28,6 +28,7 @@ class PeerState:
         self.families: frozenset[Family] = frozenset()
         self.last_error = ""
         self.restart_time = 0
+        self.restart_families: frozenset[Family] = frozenset()
         self.forwarding: frozenset[Family] = frozenset()
         self.route_refresh = True
         self.source = self._source("")
@@ -36,6 +37,7 @@ class PeerState:
         self.own_restart = False  # it was our speaker that died, not the peer
         self.stale_since: float | None = None
         self.stale_until: float | None = None
+        self.held_since = 0.0
         self.held_until: float | None = None
         self.refused: Counter[str] = Counter()
         self.warned: set[Family] = set()
@@ -49,6 +51,7 @@ class PeerState:
         """Take over what was negotiated."""
         self.up, self.since, self.heard, self.families = True, now, now, families
         self.restart_time, self.forwarding = event.restart_time, event.forwarding
+        self.restart_families = event.restart_families
         self.route_refresh = event.route_refresh
         self.source = self._source(event.router_id)
         self.eor_received, self.eor_owed = set(), set(families)

@@ -55,9 +55,13 @@ class ResetSession(msgspec.Struct, frozen=True):
 
 
 class ConfigureSpeakers(msgspec.Struct, frozen=True):
-    """The sessions that should exist, all of them; one that is missing here is shut down."""
+    """The sessions that should exist, all of them; one that is missing here is shut down.
+
+    ``restart_time`` is offered to every peer for graceful restart, in seconds; 0 for none.
+    """
 
     peers: tuple[PeerIntent, ...]
+    restart_time: int = 0
 
 
 class SaveLabels(msgspec.Struct, frozen=True):

@@ -21,13 +21,15 @@ class IntentChanged(msgspec.Struct, frozen=True):
 
 class SessionUp(msgspec.Struct, frozen=True, kw_only=True):
     """BGP session established. ``restart_time`` is the peer's graceful restart time in seconds
-    (RFC 4724), 0 where it did not offer it; ``forwarding`` the families it kept forwarding for."""
+    (RFC 4724), 0 where it did not offer it; ``restart_families`` are those that its routes may
+    outlive it in, ``forwarding`` those of them that it kept forwarding for."""
 
     peer: PeerId
     families: frozenset[Family]
     router_id: str = ""
     hold_time: int = 0
     restart_time: int = 0
+    restart_families: frozenset[Family] = frozenset()
     forwarding: frozenset[Family] = frozenset()
     route_refresh: bool = True
 

@@ -20,6 +20,7 @@ TOO_MANY = "maximum number of prefixes reached"
 ASK_EVERY = 60.0
 
 Lose = Callable[[PeerState, str], None]
+Limits = tuple[tuple[Family, PrefixLimit], ...]
 
 
 class PrefixLimits:
@@ -48,10 +49,29 @@ class PrefixLimits:
         state, name = self._state, peer.intent.peer
         self._lose(peer, f"{TOO_MANY} ({count})")
         hold = limit.idle_hold
-        peer.held_until = state.now.monotonic + hold if hold else float("inf")
+        peer.held_since = state.now.monotonic
+        peer.held_until = end_of_hold(peer, limit)
         state.notice("error", "prefix_limit_exceeded", peer=str(name), count=count, idle_hold=hold)
         state.act(ResetSession(name, MAX_PREFIX_REACHED, TOO_MANY))
         state.configure_speakers()
+
+    def changed(self, peer: PeerState, before: Limits) -> None:
+        """Apply limits that a reload has changed, to a peer in its pause too; the reload
+        configures the speakers afterwards.
+
+        Another maximum lets it try again: whether it exceeds that one is seen then.
+        """
+        peer.warned.clear()
+        after = peer.intent.prefix_limits
+        if peer.held_until is None:
+            for family in peer.adj_in.families:
+                self.check(peer, family)
+        elif maxima(before) != maxima(after):
+            self._let_go(peer)
+        else:
+            peer.held_until = max(end_of_hold(peer, limit) for _, limit in after)
+            if peer.held_until <= self._state.now.monotonic:
+                self._let_go(peer)
 
     def release_due(self) -> None:
         """Let peers try again whose pause is over."""
@@ -61,13 +81,26 @@ class PrefixLimits:
 
     def release(self, peer: PeerState) -> None:
         """Let a peer try again."""
+        self._let_go(peer)
+        self._state.configure_speakers()
+
+    def _let_go(self, peer: PeerState) -> None:
         peer.held_until = None
         self._state.notice("info", "idle_hold_over", peer=str(peer.intent.peer))
-        self._state.configure_speakers()
 
     def deadlines(self) -> Iterator[float]:
         """When something will be due."""
         return (p.held_until for p in self._state.peers.values() if p.held_until is not None)
+
+
+def maxima(limits: Limits) -> dict[Family, int]:
+    """Return how many prefixes a peer may announce of each family."""
+    return {family: limit.maximum for family, limit in limits}
+
+
+def end_of_hold(peer: PeerState, limit: PrefixLimit) -> float:
+    """Return when a peer that exceeded this limit may try again."""
+    return peer.held_since + limit.idle_hold if limit.idle_hold else float("inf")
 
 
 class RouteLimits:

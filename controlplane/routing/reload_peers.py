@@ -55,9 +55,7 @@ class PeerReload:
             self._state.intake.reconsider(peer)
             self._state.ask_again(peer)
         if limits != wish.prefix_limits:
-            peer.warned.clear()
-            for family in peer.adj_in.families:
-                self._sessions.limits.check(peer, family)
+            self._sessions.limits.changed(peer, limits)
 
     def _change_ce_out(self, wish: PeerIntent) -> None:
         vrf = self._state.vrfs[wish.peer.vrf]

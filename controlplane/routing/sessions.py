@@ -84,6 +84,9 @@ class Sessions:
     def _peer_restarts(self, peer: PeerState, reason: str) -> None:
         self._close(peer, reason)
         for family in peer.adj_in.families:
+            if family not in peer.restart_families:
+                self._purge(peer, family)
+                continue
             # What it had not repeated since its last restart goes (RFC 4724 section 4.2).
             self._state.intake.discard(peer.adj_in.take_stale(family))
             peer.adj_in.mark_stale(family)
@@ -136,7 +139,8 @@ class Sessions:
         """End a session, drop its routes, and keep it down for a while."""
         name, state = peer.intent.peer, self._state
         self._end(peer, f"held down: its events cannot be processed ({reason})")
-        peer.held_until = state.now.monotonic + seconds
+        peer.held_since = state.now.monotonic
+        peer.held_until = peer.held_since + seconds
         state.notice("error", "session_held_down", peer=str(name), seconds=int(seconds))
         state.act(ResetSession(name, OUT_OF_RESOURCES, "held down"))
         state.configure_speakers()

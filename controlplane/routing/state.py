@@ -87,7 +87,8 @@ class RouterState:
 
     def configure_speakers(self) -> None:
         """Say which sessions should exist, if that is news."""
-        wanted = ConfigureSpeakers(tuple(p.intent for p in self.peers.values() if not p.disabled))
+        peers = tuple(p.intent for p in self.peers.values() if not p.disabled)
+        wanted = ConfigureSpeakers(peers, self.intent.restart_time if self.intent else 0)
         if wanted != self._configured:
             self._configured = wanted
             self.act(wanted)

@@ -33,10 +33,9 @@ class SpeakerPool:
     Lives in the node's asyncio loop and never blocks it. ``emit`` is given events in their order;
     ``log`` a level, an event name in snake_case, and fields without secrets.
 
-    ``restart_time`` (seconds) is offered for graceful restart, 0 for none. ``device_of`` gives the
-    VRF device for a VRF's name (None: sessions are bound to no device at all). ``clock`` counts
-    seconds. ``queue_limit`` bounds the routes that wait for one worker; ``is_full`` says of a VRF
-    that so many of its events wait that its worker is not read from for now.
+    ``device_of`` gives the VRF device for a VRF's name (None: sessions are bound to no device at
+    all). ``clock`` counts seconds. ``queue_limit`` bounds the routes that wait for one worker;
+    ``is_full`` says of a VRF that so many of its events wait that its worker is not read from.
     """
 
     def __init__(
@@ -48,7 +47,6 @@ class SpeakerPool:
         emit: Callable[[list[Event]], None],
         log: Log,
         part: Part,
-        restart_time: int = 120,
         device_of: Callable[[str], str] | None = lambda vrf: vrf,
         listen_port: int = BGP_PORT,
         clock: Callable[[], float] = time.monotonic,
@@ -63,7 +61,6 @@ class SpeakerPool:
             log=log,
             part=part,
             clock=clock,
-            restart_time=restart_time,
             listen_port=listen_port,
             queue_limit=queue_limit,
             device_of=device_of or (lambda vrf: ""),  # noqa: ARG005
@@ -72,10 +69,11 @@ class SpeakerPool:
         self._processes: dict[str, SpeakerProcess] = {}
         self._part, self._stopping = part, set[Task]()
 
-    def configure(self, peers: tuple[PeerIntent, ...]) -> None:
-        """The sessions that should exist, all of them. Those that do not change stay up.
+    def configure(self, peers: tuple[PeerIntent, ...], restart_time: int = 0) -> None:
+        """Have exactly these sessions. Those that do not change stay up.
 
-        One that is missing is ended with Cease 6/3, and told as SessionDown at once.
+        One that is missing is ended with Cease 6/3, and reported as SessionDown at once.
+        ``restart_time`` (seconds) is offered for graceful restart, 0 for none.
         """
         by_vrf: dict[str, list[PeerIntent]] = {}
         for peer in peers:
@@ -85,7 +83,7 @@ class SpeakerPool:
         for vrf, wanted in by_vrf.items():
             if vrf not in self._processes:
                 self._processes[vrf] = SpeakerProcess(vrf, self._around)
-            self._processes[vrf].configure(tuple(wanted))
+            self._processes[vrf].configure(tuple(wanted), restart_time)
 
     def perform(self, actions: Iterable[Effect]) -> None:
         """Queue what concerns BGP sessions, in its order; the rest is not ours and is skipped.

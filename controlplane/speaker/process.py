@@ -46,7 +46,6 @@ class SpeakerSettings:
     log: Log
     part: Part
     clock: Callable[[], float]
-    restart_time: int
     listen_port: int
     queue_limit: int
     device_of: Callable[[str], str]
@@ -62,6 +61,7 @@ class SpeakerProcess:
         self._around = around
         self._queue = CommandQueue(around.queue_limit)
         self._pending = b""
+        self._restart_time = 0
         self._applied: wire.Configure | None = None
         self._worker: Launched | None = None
         self._splitter = LineSplitter()
@@ -76,13 +76,17 @@ class SpeakerProcess:
 
     # What the pool asks
 
-    def configure(self, peers: tuple[PeerIntent, ...]) -> None:
-        """Have exactly these sessions; those that stay as they are do not notice."""
+    def configure(self, peers: tuple[PeerIntent, ...], restart_time: int = 0) -> None:
+        """Have exactly these sessions; those that stay as they are do not notice.
+
+        Another ``restart_time`` is in every OPEN: it opens all of them anew.
+        """
         wanted = {str(peer.peer.address): peer for peer in peers}
         changed = {a: p for a, p in wanted.items() if self._intent(a) != p}
         gone = [address for address in self.sessions if address not in wanted]
-        if not changed and not gone:
+        if not changed and not gone and restart_time == self._restart_time:
             return
+        self._restart_time = restart_time
         self._remove(gone)
         now = self._around.clock()
         for address, intent in changed.items():
@@ -162,7 +166,7 @@ class SpeakerProcess:
         return render(
             [session.intent for session in self.sessions.values()],
             router_id=around.router_id,
-            restart_time=around.restart_time,
+            restart_time=self._restart_time,
             device=around.device_of(self.vrf),
             listen_port=around.listen_port,
         )

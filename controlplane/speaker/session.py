@@ -71,6 +71,7 @@ class Session:
             router_id=report.router_id,
             hold_time=report.hold_time,
             restart_time=report.restart_time,
+            restart_families=known_families(report.restart_families),
             forwarding=known_families(report.forwarding),
             route_refresh=report.route_refresh,
         )

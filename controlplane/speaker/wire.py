@@ -66,6 +66,7 @@ class Up(msgspec.Struct, tag_field="t", tag="up"):
     router_id: str
     hold_time: int
     restart_time: int = 0
+    restart_families: list[str] = []
     forwarding: list[str] = []
     route_refresh: bool = False
 

@@ -57,7 +57,7 @@ class Speaker:
         restart_time: int = 120,
         queue_limit: int = 2_000_000,
     ) -> None:
-        self.namespace = namespace
+        self.namespace, self.restart_time = namespace, restart_time
         self.events: list[Event] = []
         self.log: list[tuple[str, str, dict[str, str | int]]] = []
         self.pool = SpeakerPool(
@@ -68,14 +68,13 @@ class Speaker:
             log=lambda level, event, fields: self.log.append((level, event, fields)),
             part=LonePart(),
             device_of=(lambda vrf: vrf) if in_vrfs else None,
-            restart_time=restart_time,
             queue_limit=queue_limit,
         )
 
     def configure(self, *peers: PeerIntent) -> None:
         """As the pool's, with workers that are started in this speaker's namespace."""
         with inside(self.namespace):
-            self.pool.configure(peers)
+            self.pool.configure(peers, self.restart_time)
 
     def told(self, kind: type[Event], vrf: str | None = None) -> list[Event]:
         """The events of a kind, of one VRF if it is named."""

@@ -225,6 +225,7 @@ def up_report(neighbor: Any, negotiated: Any, session: int) -> wire.Up:
     """What the two OPENs say."""
     opened = negotiated.received_open
     graceful = opened.capabilities.get(Capability.CODE.GRACEFUL_RESTART)
+    restarting = list(graceful) if graceful is not None else []
     kept = [f for f, flags in graceful.items() if flags & 0x80] if graceful is not None else []
     return wire.Up(
         peer=str(neighbor["peer-address"]),
@@ -233,6 +234,7 @@ def up_report(neighbor: Any, negotiated: Any, session: int) -> wire.Up:
         router_id=str(opened.router_id),
         hold_time=int(negotiated.holdtime),
         restart_time=graceful.restart_time if graceful is not None else 0,
+        restart_families=family_names(restarting),
         forwarding=family_names(kept),
         route_refresh=negotiated.refresh != REFRESH.ABSENT,
     )

@@ -149,6 +149,7 @@ class Rig:
         self.told[peer] = {}
         spoken = families or ((VPN4, VPN6) if peer.is_core else (V4,))
         more.setdefault("router_id", str(peer.address))
+        more.setdefault("restart_families", frozenset(spoken if more.get("restart_time") else ()))
         return self.do(SessionUp(peer=peer, families=frozenset(spoken), **more))
 
     def down(self, peer: PeerId = PE2, *, graceful: bool = False) -> Effects:

@@ -11,6 +11,7 @@ from controlplane.model.effects import ConfigureSpeakers, RequestRefresh, ResetS
 from controlplane.model.events import PeerCleared, RoutesReceived, SessionUp
 from controlplane.model.intent import PrefixLimit
 from controlplane.model.peer import PeerId
+from controlplane.model.prefix import Family
 from controlplane.routing.limits import ASK_EVERY, MAX_PREFIX_REACHED
 from tests.unit.controlplane.rig import (
     PE2,
@@ -101,6 +102,53 @@ def test_without_an_idle_hold_only_an_operator_helps() -> None:
     rig.do(PeerCleared(CE))
     assert len(rig.actions(ConfigureSpeakers)) == 1
     assert not rig.router.peers[CE].disabled
+
+
+@pytest.mark.parametrize("idle_hold", [0, 300])
+@pytest.mark.parametrize("limits", [((V4, PrefixLimit(20)),), ()], ids=["raised", "removed"])
+def test_a_limit_that_is_raised_lets_a_held_peer_try_again(
+    idle_hold: int, limits: tuple[tuple[Family, PrefixLimit], ...]
+) -> None:
+    rig = limited(idle_hold=idle_hold)
+    rig.ce(CE, *nets(11))
+    assert rig.router.peers[CE].disabled
+    assert rig.router.intent is not None
+    rig.reload(with_peer(rig.router.intent, CE, prefix_limits=limits))
+    assert not rig.router.peers[CE].disabled
+    (speakers,) = rig.actions(ConfigureSpeakers)
+    assert CE in [p.peer for p in speakers.peers]
+
+
+def test_a_reload_without_another_limit_leaves_a_held_peer_held() -> None:
+    rig = limited(idle_hold=0)
+    rig.ce(CE, *nets(11))
+    assert rig.router.intent is not None
+    rig.reload(with_peer(rig.router.intent, CE, description="new"))
+    assert rig.router.peers[CE].disabled
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "left"), [(300, 100, 90), (0, 100, 90), (300, 0, None), (300, 5, 0)]
+)
+def test_an_idle_hold_that_is_changed_counts_from_its_beginning(
+    before: int, after: int, left: int | None
+) -> None:
+    rig = limited(idle_hold=before).started()
+    rig.ce(CE, *nets(11))
+    rig.down(CE)
+    rig.wait(10)
+    assert rig.router.intent is not None
+    limit = (V4, PrefixLimit(10, idle_hold=after))
+    rig.reload(with_peer(rig.router.intent, CE, prefix_limits=(limit,)))
+    assert rig.router.peers[CE].disabled is (left != 0)
+    if left:
+        rig.wait(left - 1)
+        assert rig.router.peers[CE].disabled
+        rig.wait(1)
+        assert not rig.router.peers[CE].disabled
+    elif left is None:
+        rig.wait(100_000)
+        assert rig.router.peers[CE].disabled
 
 
 def test_a_limit_that_is_lowered_counts_at_once() -> None:

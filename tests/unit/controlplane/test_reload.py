@@ -231,6 +231,13 @@ def test_a_session_that_goes_takes_its_routes() -> None:
     assert not rig.router.peers[CE].up
 
 
+def test_another_restart_time_reaches_the_speakers() -> None:
+    rig, intent = busy()
+    rig.reload(msgspec.structs.replace(intent, restart_time=intent.restart_time + 1))
+    (speakers,) = rig.actions(ConfigureSpeakers)
+    assert speakers.restart_time == intent.restart_time + 1
+
+
 def test_a_core_session_that_goes_takes_its_routes() -> None:
     rig, intent = busy()
     rig.reload(msgspec.structs.replace(intent, peers=()))

@@ -55,6 +55,24 @@ def test_a_peer_that_restarts_keeps_its_routes_until_end_of_rib() -> None:
     assert rig.router.peers[PE2].stale_until is None
 
 
+@pytest.mark.parametrize(
+    ("restart_families", "kept"),
+    [(frozenset(), set()), (frozenset({VPN6}), set()), (frozenset({VPN4}), {"10.1.0.0/24"})],
+)
+def test_only_families_of_the_capability_are_kept(
+    restart_families: frozenset[Family], kept: set[str]
+) -> None:
+    """RFC 4724 section 4.2; FRR's helper mode offers graceful restart for no family at all."""
+    rig = Rig(vrf("red", 1, neighbors=(ce_peer("red", "192.0.2.2"),)))
+    rig.underlay("10.0.0.2")
+    rig.up(PE2, restart_time=120, restart_families=restart_families)
+    rig.vpn("10.1.0.0/24")
+    assert set(rig.table("red")) == {"10.1.0.0/24"}
+    rig.down(graceful=True)
+    assert set(rig.table("red")) == kept
+    assert (rig.router.peers[PE2].stale_until is not None) is bool(kept)
+
+
 def test_without_graceful_restart_a_lost_transport_is_an_end() -> None:
     rig = rig_with_routes(restart_time=0)
     rig.down(graceful=True)

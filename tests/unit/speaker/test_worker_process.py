@@ -20,7 +20,7 @@ from controlplane.model.prefix import Family
 from controlplane.speaker import SpeakerPool, launch, process
 from tests.parts import LonePart
 
-TURNS = 20
+TURNS = 12
 OWN = "127.0.9.9"
 CLOSED_PORT = 1
 """Nothing listens there: a connection fails, which the worker reports."""
@@ -105,16 +105,28 @@ def test_reloads_in_a_row_are_taken_whole() -> None:
 
     async def scenario() -> None:
         async with bench() as node:
-            crowd = [peer(f"127.0.1.{n}") for n in range(1, 60)]
+            crowd = [peer(f"127.0.1.{n}") for n in range(1, 30)]
             for turn in range(40):
                 node.pool.configure(
-                    (*crowd[: 59 - turn % 2], peer("127.0.2.1", hold_time=90 + turn))
+                    (*crowd[: 29 - turn % 2], peer("127.0.2.1", hold_time=90 + turn))
                 )
                 await asyncio.sleep(0.003 * (turn % 5))
             node.pool.configure((peer("127.0.3.1"),))
             await node.until(lambda: node.tried("127.0.3.1"))
             assert node.events == []
             assert node.pool.restarts() == {"": 0}
+
+    asyncio.run(scenario())
+
+
+def test_another_restart_time_alone_reaches_the_worker() -> None:
+    async def scenario() -> None:
+        async with bench() as node:
+            for seconds, offered in ((120, "120"), (77, "77"), (0, "disable")):
+                node.pool.configure((peer("127.0.3.1"),), seconds)
+                applied = node.process()._applied
+                assert applied is not None
+                assert f"graceful-restart {offered};" in applied.text
 
     asyncio.run(scenario())
 
