@@ -105,6 +105,7 @@ class ReportReader:
                 events.append(RefreshRequested(session.peer, named_family(report.family)))
             case wire.ConnectFailed():
                 session.last_error = report.reason
+                self._say("info", "connect_failed", {"peer": report.peer, "reason": report.reason})
 
     def _update(self, session: Session, report: wire.Update, events: list[Event]) -> None:
         session.updates_received += 1

@@ -18,6 +18,7 @@ import msgspec
 
 from controlplane.speaker import wire
 from controlplane.speaker.worker.attributes import rendered
+from controlplane.speaker.worker.notifications import down_report
 from controlplane.speaker.worker.refreshes import Refreshes
 from controlplane.speaker.worker.surface import (
     AFI,
@@ -27,15 +28,11 @@ from controlplane.speaker.worker.surface import (
     Action,
     Capability,
     Message,
-    NetworkError,
-    Notification,
-    Notify,
 )
 from controlplane.speaker.worker.updates import is_packed
 
 FLUSH_AT = 65536
 READ_SIZE = 262144
-MOST_TEXT = 200
 SERVICE = "node"
 encode = msgspec.json.Encoder().encode
 
@@ -238,20 +235,3 @@ def up_report(neighbor: Any, negotiated: Any, session: int) -> wire.Up:
         forwarding=family_names(kept),
         route_refresh=negotiated.refresh != REFRESH.ABSENT,
     )
-
-
-def down_report(peer: str, error: Any, reason: str) -> wire.Down:
-    """What ended a connection, by the kind of the exception."""
-    if isinstance(error, Notify):
-        return wire.Down(peer, "sent", error.code, error.subcode, said(error))
-    if isinstance(error, Notification):
-        return wire.Down(peer, "received", error.code, error.subcode, said(error))
-    if isinstance(error, NetworkError):
-        return wire.Down(peer, "lost", text=str(error)[:MOST_TEXT])
-    return wire.Down(peer, "ended", text=reason[:MOST_TEXT])
-
-
-def said(notification: Any) -> str:
-    """What a NOTIFICATION says beyond its codes, as far as it is text."""
-    text = bytes(notification.data).decode(errors="replace")
-    return "".join(c if c.isprintable() else " " for c in text).strip()[:MOST_TEXT]

@@ -11,6 +11,7 @@ from controlplane.speaker import wire
 from controlplane.speaker.worker import (
     listening,
     logs,
+    notifications,
     opens,
     outgoing,
     refreshes,
@@ -66,6 +67,7 @@ def install(link: Link, device: str) -> None:
     updates.install(logs.throttled(link))
     opens.install(link.tell)
     refreshes.install()
+    notifications.install()
     update_batching.install()
     outgoing.install()
     sessions.install(link)

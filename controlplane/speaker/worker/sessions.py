@@ -29,6 +29,9 @@ from controlplane.speaker.worker.surface import (
 )
 
 BURST = 64
+SILENCE_SECONDS = 15.0
+NO_ANSWER = "no answer: is the address right, and does a filter drop TCP port 179?"
+NO_ANSWER_MD5 = f"{NO_ANSWER} Or the MD5 keys of the two ends differ."
 READ_SIZE = 131072
 RETRY_SECONDS, COURTESY_SECONDS = 1.0, 1.5
 PEER_UNCONFIGURED, CONNECTION_REJECTED, COLLISION, OUT_OF_RESOURCES = 3, 5, 7, 8
@@ -105,6 +108,18 @@ class BackoffOutgoing(Outgoing):  # type: ignore[misc]
         first = lower(self.local, self.peer)
         self._next = time.monotonic() + (COURTESY_SECONDS if first else 0)
         self._told = ""
+
+    def establish(self) -> Iterator[bool]:
+        """Try until there is a connection; say so once if nothing answers for a while.
+
+        Where the keys of TCP MD5 differ, both ends drop each other's segments without a word.
+        """
+        begun = time.monotonic()
+        for connected in super().establish():
+            if not connected and not self._told and time.monotonic() - begun > SILENCE_SECONDS:
+                self._told = NO_ANSWER_MD5 if self.md5 else NO_ANSWER
+                self.report(wire.ConnectFailed(self.peer, self._told))
+            yield connected
 
     def _setup(self) -> Any:
         try:
