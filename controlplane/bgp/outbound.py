@@ -54,9 +54,11 @@ def ce_attributes(peer: PeerIntent, attributes: Attributes) -> Attributes:
     """
     inside = not peer.is_ebgp
     preference, own = attributes.local_pref, peer.local_as
+    # The members of a confederation are nobody's business outside (RFC 5065 section 5.2).
+    path = tuple(s for s in attributes.as_path if s.kind != "confed-sequence")
     return Attributes(
         origin=attributes.origin,
-        as_path=attributes.as_path if inside else _ebgp_path(peer, attributes.as_path),
+        as_path=path if inside else _ebgp_path(peer, path),
         med=attributes.med if inside else None,
         local_pref=(DEFAULT_LOCAL_PREF if preference is None else preference) if inside else None,
         atomic_aggregate=attributes.atomic_aggregate,

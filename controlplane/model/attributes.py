@@ -23,7 +23,7 @@ class Origin(enum.IntEnum):
 
 
 class AsSegment(msgspec.Struct, frozen=True):
-    """One AS_PATH segment; ``kind`` is ``sequence`` or ``set``."""
+    """One AS_PATH segment; ``kind`` is ``sequence``, ``set`` or ``confed-sequence`` (RFC 5065)."""
 
     kind: str
     asns: tuple[int, ...]
@@ -52,8 +52,10 @@ class Attributes(msgspec.Struct, frozen=True, cache_hash=True):
 
     @property
     def as_path_length(self) -> int:
-        """AS_PATH length for the tie-break: a set counts as one (RFC 4271 section 9.1.2.2 a)."""
-        return sum(len(s.asns) if s.kind == "sequence" else 1 for s in self.as_path)
+        """AS_PATH length for the tie-break: a set counts as one (RFC 4271 section 9.1.2.2 a), the
+        members of a confederation not at all (RFC 5065 section 5.3)."""
+        weights = {"set": 1, "confed-sequence": 0}
+        return sum(weights.get(s.kind, len(s.asns)) for s in self.as_path)
 
     @property
     def asns(self) -> tuple[int, ...]:
@@ -62,8 +64,11 @@ class Attributes(msgspec.Struct, frozen=True, cache_hash=True):
 
     @property
     def neighbor_as(self) -> int | None:
-        """The AS that the path came from, for comparing MEDs; None for a local path."""
-        first = self.as_path[0] if self.as_path else None
+        """The AS that the path came from, for comparing MEDs; None for a local path.
+
+        Members of a confederation are no neighbours (RFC 5065 section 5.3).
+        """
+        first = next((s for s in self.as_path if s.kind != "confed-sequence"), None)
         return first.asns[0] if first and first.kind == "sequence" and first.asns else None
 
 

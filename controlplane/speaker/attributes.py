@@ -15,6 +15,8 @@ from controlplane.speaker.wire import PathAttributes
 MOST_KNOWN = 8192
 ROUTE_TARGET, SITE_OF_ORIGIN = 0x02, 0x03
 HEX_DIGITS = 16
+SEGMENT_KINDS = {1: "set", 2: "sequence", 3: "confed-sequence"}
+SEGMENT_TYPES = {kind: number for number, kind in SEGMENT_KINDS.items()}
 
 _BY_ASN2, _BY_ADMIN4 = Struct("!BBHI"), Struct("!BBIH")
 
@@ -43,12 +45,12 @@ class AttributeReader:
 
 
 def from_wire(given: PathAttributes) -> Attributes:
-    """Attributes of the model; ValueError for an unknown origin, OverflowError for a community
-    of more than eight octets."""
+    """Return attributes of the model; ValueError for an unknown origin or type of segment,
+    OverflowError for a community of more than eight octets."""
     targets, sites, others = _sort_extended(given.extended)
     return Attributes(
         origin=Origin(given.origin),
-        as_path=tuple(AsSegment("set" if s else "sequence", asns) for s, asns in given.as_path),
+        as_path=tuple(_segment(kind, asns) for kind, asns in given.as_path),
         med=given.med,
         local_pref=given.local_pref,
         atomic_aggregate=given.atomic_aggregate,
@@ -61,6 +63,13 @@ def from_wire(given: PathAttributes) -> Attributes:
         originator_id=given.originator_id,
         cluster_list=given.cluster_list,
     )
+
+
+def _segment(number: int, asns: tuple[int, ...]) -> AsSegment:
+    kind = SEGMENT_KINDS.get(number)
+    if kind is None:
+        raise ValueError(f"AS_PATH segment of type {number}")
+    return AsSegment(kind, asns)
 
 
 def _sort_extended(
@@ -91,7 +100,7 @@ def to_wire(attributes: Attributes) -> PathAttributes:
     """
     return PathAttributes(
         origin=int(attributes.origin),
-        as_path=tuple((s.kind == "set", s.asns) for s in attributes.as_path),
+        as_path=tuple((SEGMENT_TYPES[s.kind], s.asns) for s in attributes.as_path),
         med=attributes.med,
         local_pref=attributes.local_pref,
         atomic_aggregate=attributes.atomic_aggregate,

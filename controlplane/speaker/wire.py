@@ -17,12 +17,12 @@ Level = Literal["warning", "error"]
 class PathAttributes(msgspec.Struct, omit_defaults=True):
     """The path attributes that Bulkhead reads and writes, in either direction.
 
-    ``as_path`` holds segments as (is a set, ASNs); ``extended`` the eight octets of each extended
-    community as a number; ``aggregator`` is ASN:ADDRESS.
+    ``as_path`` holds segments as (type of RFC 4271 section 4.3 or RFC 5065, ASNs); ``extended``
+    the eight octets of each extended community as a number; ``aggregator`` is ASN:ADDRESS.
     """
 
     origin: int = 0
-    as_path: tuple[tuple[bool, tuple[int, ...]], ...] = ()
+    as_path: tuple[tuple[int, tuple[int, ...]], ...] = ()
     med: int | None = None
     local_pref: int | None = None
     atomic_aggregate: bool = False

@@ -127,6 +127,10 @@ def _native_attributes() -> Iterator[Case]:
         ("path-empty-segment", ORIGIN + bgp.attribute(2, b"\x02\0") + hop, W, "7.2"),
         ("path-confederation", ORIGIN + bgp.attribute(2, bgp.as_path(AS, kind=3)) + hop, W,
          "RFC 5065 5"),
+        ("path-confederation-set", ORIGIN + bgp.attribute(2, bgp.as_path(AS, kind=4)) + hop, W,
+         "RFC 9774 3"),
+        ("path-set", ORIGIN + bgp.attribute(2, bgp.as_path(AS) + bgp.as_path(1, 2, kind=1)) + hop,
+         W, "RFC 9774 3"),
         ("path-flags", ORIGIN + bgp.attribute(2, bgp.as_path(AS), 0x80) + hop, W, "3 c"),
         ("hop-length-3", ORIGIN + PATH + bgp.attribute(3, CE4.next_hop[:3]), W, "7.3"),
         ("hop-length-5", ORIGIN + PATH + bgp.attribute(3, CE4.next_hop + b"\0"), W, "7.3"),
@@ -277,6 +281,16 @@ def _vpn(ground: Ground) -> Iterator[Case]:
         ("reserved-label", ground.reach(ground.nlri(label=3)) + ground.basis, W, "RFC 3032 2.1"),
         ("local-pref-missing", reach + ORIGIN + path + TARGET, W, "3 d"),
         ("local-pref-length", reach + ORIGIN + path + bgp.attribute(5, b"\0") + TARGET, W, "7.5"),
+        ("path-of-a-confederation", reach + ORIGIN + bgp.attribute(
+            2, bgp.as_path(65010, 65011, kind=3) + bgp.as_path(65200)) + PREFERENCE + TARGET, T,
+         "RFC 5065 5"),
+        ("path-of-a-confederation-alone", reach + ORIGIN + bgp.attribute(
+            2, bgp.as_path(65010, kind=3)) + PREFERENCE + TARGET, T, "RFC 5065 5"),
+        ("path-confederation-set", reach + ORIGIN + bgp.attribute(
+            2, bgp.as_path(65010, kind=4)) + PREFERENCE + TARGET, W, "RFC 9774 3"),
+        ("path-set", reach + ORIGIN + bgp.attribute(
+            2, bgp.as_path(65200) + bgp.as_path(1, 2, kind=1)) + PREFERENCE + TARGET, W,
+         "RFC 9774 3"),
         ("originator-length", good + bgp.attribute(9, b"\0\0"), W, "7.9"),
         ("cluster-list-length", good + bgp.attribute(10, bytes(5)), W, "7.10"),
         ("cluster-list-length-0", good + bgp.attribute(10, b""), W, "7.10"),

@@ -93,6 +93,8 @@ def _next_hop(path: Path) -> str:
 
 def _segment(segment: AsSegment) -> str:
     text = " ".join(map(str, segment.asns))
+    if segment.kind == "confed-sequence":
+        return f"({text})"
     return text if segment.kind == "sequence" else f"{{{text.replace(' ', ',')}}}"
 
 

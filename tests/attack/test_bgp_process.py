@@ -105,7 +105,7 @@ def test_bgp_13_a_worker_that_was_taken_over(net: Net) -> None:
 
 def test_bgp_13_control_a_line_is_read(net: Net) -> None:
     """What the worker says of its own peers does count: the pipe is the right one."""
-    line = b'{"t":"update","peer":"192.168.1.2","attributes":{"as_path":[[false,[65101]]]},'
+    line = b'{"t":"update","peer":"192.168.1.2","attributes":{"as_path":[[2,[65101]]]},'
     line += b'"announce":[["ipv4 unicast","192.168.1.2","GAplBw=="]]}'
     with to_pe() as session:
         with mouth_of(workers(net)["red"]) as mouth:

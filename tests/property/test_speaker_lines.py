@@ -21,6 +21,7 @@ ADDRESS = "10.0.0.2"
 UP = b'{"t":"up","peer":"10.0.0.2","session":1,"families":[],"router_id":"","hold_time":9}'
 PIECES = [
     b'{"t":"update"', b'"peer":"10.0.0.2"', b'"attributes":{"origin":1}', b'"announce":[[',
+    b'"attributes":{"as_path":[[7,[1]]]}',
     b'"ipv4 mpls-vpn"', b'"aAASwQAA/egAAAABCgE="', b'"10.0.0.1"', b"]]", b"}", b",", b"{", b"null",
     b'"withdraw":[["ipv4 unicast","GAoBAg=="]]', b'{"t":"down"', b'"reason":"x"', b'{"t":"up"',
     b"\xff", b"9" * 40, b'"session":1', b'"\\ud800"', b'{"t":"log","level":"error","text":"y"}',
@@ -101,7 +102,7 @@ ATTRIBUTES = st.builds(
     as_path=st.lists(
         st.builds(
             AsSegment,
-            st.sampled_from(("sequence", "set")),
+            st.sampled_from(("sequence", "set", "confed-sequence")),
             st.lists(U32, min_size=1, max_size=5).map(tuple),
         ),
         max_size=3,

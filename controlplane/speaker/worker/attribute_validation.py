@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from struct import pack
 from typing import Any
 
-from controlplane.speaker.worker.surface import CONFED_SEQUENCE, CONFED_SET, Attribute
+from controlplane.speaker.worker.surface import CONFED_SEQUENCE, CONFED_SET, SET, Attribute
 
 CODE = Attribute.CODE
 OPTIONAL, TRANSITIVE, EXTENDED = 0x80, 0x40, 0x10
@@ -137,13 +137,16 @@ def missing(validated: ValidatedAttributes, negotiated: Any, *, native: bool) ->
     return f"{' and '.join(lacking)} missing (RFC 7606 section 3 d)" if lacking else ""
 
 
-def unfit_path(attributes: Any) -> str:
-    """What is wrong with the AS_PATH that ExaBGP has parsed; "" if nothing is."""
+def unfit_path(attributes: Any, negotiated: Any) -> str:
+    """Return what is wrong with the AS_PATH that ExaBGP has parsed; "" if nothing is."""
     if CODE.INTERNAL_TREAT_AS_WITHDRAW in attributes:
         return "malformed AS_PATH (RFC 7606 section 7.2)"
     path = attributes.get(CODE.AS_PATH)
     segments = path.aspath if path is not None else ()
-    if any(isinstance(segment, CONFED_SEQUENCE | CONFED_SET) for segment in segments):
+    if any(isinstance(segment, SET | CONFED_SET) for segment in segments):
+        return "an AS_SET in the AS_PATH (RFC 9774 section 3)"
+    confederation = any(isinstance(segment, CONFED_SEQUENCE) for segment in segments)
+    if confederation and external(negotiated):
         return "confederation segments from outside (RFC 5065 section 5)"
     if not all(segments):
         return "an AS_PATH segment without an AS (RFC 7606 section 7.2)"

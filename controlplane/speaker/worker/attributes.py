@@ -10,6 +10,7 @@ import msgspec
 from controlplane.speaker.wire import PathAttributes
 from controlplane.speaker.worker.surface import (
     ASN,
+    CONFED_SEQUENCE,
     MED,
     SEQUENCE,
     SET,
@@ -33,6 +34,7 @@ from controlplane.speaker.worker.surface import (
 )
 
 CODE = Attribute.CODE
+SEGMENTS = {kind.ID: kind for kind in (SET, SEQUENCE, CONFED_SEQUENCE)}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -53,7 +55,7 @@ def read(attributes: Any) -> PathAttributes:
     segments = path.aspath if path is not None else ()
     return PathAttributes(
         origin=attributes[CODE.ORIGIN].origin,
-        as_path=tuple((isinstance(s, SET), tuple(map(int, s))) for s in segments),
+        as_path=tuple((s.ID, tuple(map(int, s))) for s in segments),
         med=None if med is None else int(med.med),
         local_pref=None if local_pref is None else int(local_pref.localpref),
         atomic_aggregate=CODE.ATOMIC_AGGREGATE in attributes,
@@ -71,7 +73,7 @@ def build(sent: PathAttributes) -> Any:
     attributes = Attributes()
     attributes.add(Origin(sent.origin))
     if sent.as_path:
-        kinds = [(SET if is_set else SEQUENCE, asns) for is_set, asns in sent.as_path]
+        kinds = [(SEGMENTS[kind], asns) for kind, asns in sent.as_path]
         attributes.add(ASPath([kind([ASN(asn) for asn in asns]) for kind, asns in kinds]))
     if sent.med is not None:
         attributes.add(MED(sent.med))

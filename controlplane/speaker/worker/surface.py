@@ -280,6 +280,10 @@ OBJECTS: tuple[Use, ...] = (
     ),
     Keys(neighbor_module.Neighbor.Capability, "defaults", "what is offered", "route-refresh"),
     Assigned(ASPath, "aspath", "segments"),
+    Value(SET, "ID", "a segment's type", 1),
+    Value(SEQUENCE, "ID", "a segment's type", 2),
+    Value(CONFED_SEQUENCE, "ID", "a segment's type", 3),
+    Value(CONFED_SET, "ID", "a segment's type", 4),
     Assigned(RouteRefresh, "afi safi reserved", "what a peer asks for"),
     Assigned(EOR, "nlris attributes", "the family of an End-of-RIB"),
 )

@@ -205,9 +205,11 @@ def _parsed(rest: bytes, direction: Any, negotiated: Any) -> Parsed:
     validated = validate_attributes(rest, negotiated)
     try:
         attributes = Attributes().parse(validated.octets, direction, negotiated)
-        fault = unfit_path(attributes)
+        fault = unfit_path(attributes, negotiated)
         if not fault:
             attributes.reconcile_four_octet_as()
+            # Of a speaker with two-octet numbers the path is known only now (RFC 6793).
+            fault = unfit_path(attributes, negotiated)
     except Exception as error:
         # The routes are located without ExaBGP: what its parser trips over cannot hide any.
         attributes, fault = Attributes(), f"unreadable: {type(error).__name__}: {error}"

@@ -72,6 +72,12 @@ STEPS = {
     "an AS_SET counts as one": [
         a(as_path=(*seq(1), AsSegment("set", (2, 3, 4)))), a(as_path=seq(1, 2, 3))
     ],
+    "members of a confederation do not count": [
+        a(as_path=(AsSegment("confed-sequence", (1, 2, 3)), *seq(7))), a(as_path=seq(7, 8))
+    ],
+    "MED of one AS behind a confederation": [
+        a(as_path=(AsSegment("confed-sequence", (1,)), *seq(7)), med=5), a(as_path=seq(7), med=6)
+    ],
     "lowest ORIGIN": [a(origin=Origin.IGP), a(origin=Origin.EGP), a(origin=Origin.INCOMPLETE)],
     "lowest MED of one neighbouring AS": [a(as_path=seq(7), med=5), a(as_path=seq(7), med=6)],
     "no MED is the lowest": [a(as_path=seq(7)), a(as_path=seq(7), med=1)],

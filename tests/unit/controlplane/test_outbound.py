@@ -47,6 +47,20 @@ def test_as_path_to_a_ce(options: Any, before: tuple[int, ...], after: tuple[int
     assert ce_attributes(peer, Attributes(as_path=path_of(*before))).as_path == path_of(*after)
 
 
+@pytest.mark.parametrize("asn", [65000, 65101], ids=["internal", "external"])
+def test_no_ce_sees_the_members_of_a_confederation(asn: int) -> None:
+    peer = ce_peer("red", "192.0.2.2", asn)
+    path = (AsSegment("confed-sequence", (64600, 64601)), *path_of(7))
+    told = ce_attributes(peer, Attributes(as_path=path)).as_path
+    assert told == (path_of(65000, 7) if peer.is_ebgp else path_of(7))
+
+
+def test_overriding_a_full_segment() -> None:
+    peer = ce_peer("red", "192.0.2.2", 65101, as_override=True)
+    told = ce_attributes(peer, Attributes(as_path=path_of(*[65101] * 255))).as_path
+    assert told == (*path_of(65000), *path_of(*[65000] * 255))
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

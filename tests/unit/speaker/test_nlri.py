@@ -5,7 +5,7 @@ import pytest
 from controlplane.model.attributes import Nlri
 from controlplane.model.prefix import Family, parse_prefix
 from controlplane.model.rd import RouteDistinguisher, parse_rd
-from controlplane.speaker.nlri import pack_nlri, unpack_nlri
+from controlplane.speaker.nlri import pack_nlri, pack_rd, unpack_nlri
 
 RED = parse_rd("65000:1")
 CASES = [
@@ -97,3 +97,20 @@ def test_what_is_no_route_is_refused(family: Family, octets: str) -> None:
 def test_a_vpn_route_needs_its_distinguisher_and_one_label(route: Nlri) -> None:
     with pytest.raises(ValueError, match="has"):
         pack_nlri(Family.IPV4_VPN, [route])
+
+
+@pytest.mark.parametrize("label", ["000000", "800000", "04e201", "ffffff"])
+def test_the_label_of_a_withdrawal_is_of_no_account(label: str) -> None:
+    """RFC 8277 section 2.4."""
+    data = b"\x70" + bytes.fromhex(label) + pack_rd(RED) + b"\x0a\1\2"
+    found = unpack_nlri(Family.IPV4_VPN, data, withdraw=True)
+    assert found == [Nlri(parse_prefix("10.1.2.0/24"), RED)]
+
+
+def test_as_many_routes_of_several_distinguishers_as_an_update_holds() -> None:
+    rds = [parse_rd(text) for text in ("65000:1", "10.0.0.1:2", "4200000000:3")]
+    routes = [
+        Nlri(parse_prefix(f"10.{n >> 8}.{n & 255}.0/24"), rds[n % 3], (16 + n,)) for n in range(260)
+    ]
+    packed = pack_nlri(Family.IPV4_VPN, routes)
+    assert unpack_nlri(Family.IPV4_VPN, packed) == routes
