@@ -115,7 +115,12 @@ class _Document:
         found: dict[str, tuple[Service, ...]] = {}
 
         def read(_name: str, item: Value, path: str) -> tuple[Service, ...]:
-            return self._service_list(item, path, {})
+            before = len(self._fields.problems)
+            services = self._service_list(item, path, {})
+            if not services and len(self._fields.problems) == before:
+                # A rule on it would have no services, which does not read back as a rule.
+                self._fields.fault(path, "names no service", "add one, such as tcp/443")
+            return services
 
         found.update(self._named(value, "services", read))
         return found

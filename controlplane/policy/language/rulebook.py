@@ -183,14 +183,18 @@ class RuleReader:
         return found
 
     def _endpoints(self, terms: tuple[Term, ...], path: str) -> tuple[RuleEndpoint, ...]:
-        return sorted_endpoints(self._endpoint(term, path) for term in terms)
+        implicit: dict[str, Group] = {}
+        found = sorted_endpoints(self._endpoint(term, path, implicit) for term in terms)
+        # Those that `any` swallowed are not in the canonical form, and would come and go with it.
+        self.implicit |= {e.name: implicit[e.name] for e in found if e.name in implicit}
+        return found
 
-    def _endpoint(self, term: Term, path: str) -> RuleEndpoint:
+    def _endpoint(self, term: Term, path: str, implicit: dict[str, Group]) -> RuleEndpoint:
         if not isinstance(term, str):
             text = text_of(term)
             name = self._by_selector.get(text, text)
-            if name == text and text not in self.implicit:
-                self.implicit[text] = Group(text, derived_group_id(text), term, implicit=True)
+            if name == text:
+                implicit[text] = Group(text, derived_group_id(text), term, implicit=True)
             return RuleEndpoint(RuleEndpointKind.GROUP, name)
         if term in ("any", "workloads", "outside"):
             return RuleEndpoint(RuleEndpointKind(term))

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from controlplane.policy.language.problem import MalformedError
 from controlplane.policy.language.syntax import ENDPOINT_WORDS, KEYWORDS, Cursor, is_name
 
 MAX_DEPTH = 40
@@ -137,8 +138,37 @@ def parse_selector(text: str) -> Selector:
     return selector
 
 
-def read_selector(cursor: Cursor, depth: int = 0) -> Selector:
+def read_selector(cursor: Cursor) -> Selector:
     """Read the longest selector that starts at the cursor (a sentence goes on after it)."""
+    selector = _disjunction(cursor, 0)
+    # The canonical text has parentheses that the written one may leave out (`a and b or c`), and
+    # it has to be read again.
+    if _levels(selector) > MAX_DEPTH:
+        raise _too_deep(cursor)
+    return selector
+
+
+def _levels(selector: Selector) -> int:
+    """Return how deeply the canonical text of a selector is nested."""
+    match selector:
+        case Not(Among()):
+            return 0
+        case Not(item):
+            return 1 + _grouped_levels(item)
+        case Every(items) | Either(items):
+            return max(map(_grouped_levels, items))
+    return 0
+
+
+def _grouped_levels(selector: Selector) -> int:
+    return _levels(selector) + isinstance(selector, Every | Either)
+
+
+def _too_deep(cursor: Cursor) -> MalformedError:
+    return cursor.fault("too deeply nested", f"at most {MAX_DEPTH} levels; name parts as groups")
+
+
+def _disjunction(cursor: Cursor, depth: int) -> Selector:
     return either(_list(cursor, "or", lambda: _conjunction(cursor, depth)))
 
 
@@ -155,11 +185,11 @@ def _list(cursor: Cursor, word: str, item: Callable[[], Selector]) -> list[Selec
 
 def _term(cursor: Cursor, depth: int) -> Selector:
     if depth > MAX_DEPTH:
-        raise cursor.fault("too deeply nested", f"at most {MAX_DEPTH} levels; name parts as groups")
+        raise _too_deep(cursor)
     if cursor.accept("not"):
         return negated(_term(cursor, depth + 1))
     if cursor.accept("("):
-        inner = read_selector(cursor, depth + 1)
+        inner = _disjunction(cursor, depth + 1)
         cursor.expect(")", "close the parenthesis")
         return inner
     if cursor.accept("has"):
