@@ -98,6 +98,12 @@ class PolicyController:
     def open(self) -> None:
         """Tell the router of the workloads that the store knows, and listen to flows."""
         self._enforcer.watch(self._on_flows)
+        for revision in self.director.unreadable():
+            self._log("error", "policy_unreadable", {
+                "revision": revision.digest[:12], "name": revision.name,
+                "state": revision.state.value, "problem": revision.problem,
+                "cure": "stage and promote a revision that this program accepts",
+            })  # fmt: skip
         self._carrier.carry(self.director.routes())
         self._keep(self._part.start(self._expire))
 

@@ -24,6 +24,7 @@ from controlplane.policy.compile.incremental import IncrementalCompiler
 from controlplane.policy.endpoints.registry import EndpointRegistry, places
 from controlplane.policy.endpoints.source_bindings import BindingTable
 from controlplane.policy.language.affected_vrfs import concerns
+from controlplane.policy.language.outline import groups_in, may_concern
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.revision import Ledger, Revision
 from controlplane.policy.orders import (
@@ -55,7 +56,8 @@ class PolicyState:
         self._books = IdAllocators()
         self._compilers: dict[Slot, IncrementalCompiler] = {}
         self._homes = BindingTable(population)
-        self.begun = False  # whether orders go to the kernel
+        self.begun = False  # whether enough is known to judge packets
+        self._ordering = False  # whether orders go to the kernel
         self._ids_by_tags: dict[frozenset[tuple[str, str]], frozenset[int]] = {}
         self._sent: dict[str, frozenset[int]] = {}  # what the router was told last
 
@@ -72,9 +74,23 @@ class PolicyState:
         return self._zones
 
     def policy(self, slot: Slot) -> Policy | None:
-        """What a slot evaluates; without any enforced revision that is a policy without rules."""
+        """Return what a slot evaluates: a policy without rules while no revision is enforced, None
+        where none is staged or the revision is unreadable."""
         revision = self.ledger.in_state(_STATES[slot])
-        return revision.policy if revision else Policy() if slot is Slot.ENFORCED else None
+        if revision is None:
+            return Policy() if slot is Slot.ENFORCED else None
+        return None if revision.problem else revision.policy
+
+    def unreadable(self) -> list[Revision]:
+        """Return the revisions in force whose text this program does not accept."""
+        found = (self.ledger.in_state(state) for state in (State.ENFORCED, State.STAGED))
+        return [revision for revision in found if revision is not None and revision.problem]
+
+    @property
+    def is_frozen(self) -> bool:
+        """True while the enforced revision is unreadable: the kernel keeps judging by the tables
+        that it has, and no order goes to it before a readable revision is promoted."""
+        return any(revision.state is State.ENFORCED for revision in self.unreadable())
 
     def compiler(self, slot: Slot) -> IncrementalCompiler | None:
         """The tables of a slot as the kernel should hold them; None before `begin`."""
@@ -120,12 +136,20 @@ class PolicyState:
         tags = frozenset(workload.tags.items())
         found = self._ids_by_tags.get(tags)
         if found is None:
-            policies = filter(None, map(self.policy, Slot))
+            policies = (self._groups(state) for state in (State.ENFORCED, State.STAGED))
             found = frozenset().union(*(group_ids(policy, workload) for policy in policies))
             if len(self._ids_by_tags) >= MOST_REMEMBERED:
                 self._ids_by_tags.clear()
             self._ids_by_tags[tags] = found
         return found
+
+    def _groups(self, state: State) -> Policy:
+        """Return a policy with the groups of a revision, as far as they can be read: other PEs
+        judge by them, whether this one can or not."""
+        revision = self.ledger.in_state(state)
+        if revision is None:
+            return Policy()
+        return Policy(groups_in(revision.document)) if revision.problem else revision.policy
 
     def lost_with(self, name: str) -> list[EndpointKey]:
         """Return the places that go into hold-down if a workload leaves now."""
@@ -144,6 +168,13 @@ class PolicyState:
     def begin(self) -> list[Order]:
         """From now on orders go to the kernel: all that it should hold."""
         self.begun = True
+        return self._begin_orders()
+
+    def _begin_orders(self) -> list[Order]:
+        """Order all that the kernel should hold, unless that is not known."""
+        self._ordering = not self.is_frozen
+        if not self._ordering:
+            return []
         # A former process may have left something staged.
         nothing = [] if self.policy(Slot.STAGED) else [SetTables(Slot.STAGED, None)]
         return [SetSourceBindings(self._homes.homes.copy()), *nothing, *self._rebuild()]
@@ -220,6 +251,8 @@ class PolicyState:
         orders = self._rezone()
         if orders is None:
             orders = self._recompile()
+        if self.begun and not self._ordering:
+            orders = self._begin_orders()
         self.version += 1
         anew = [a for n, a in self.population.attachments.items()
                 if self.groups_to_send(a.workload) != self._sent.get(n)]  # fmt: skip
@@ -230,7 +263,7 @@ class PolicyState:
     def _move(self, concerned: Iterable[EndpointKey]) -> list[Order]:
         """These places may have another home now."""
         delta = self._homes.settle(concerned)
-        return [ChangeSourceBindings(delta)] if delta and self.begun else []
+        return [ChangeSourceBindings(delta)] if delta and self._ordering else []
 
     def _rest(self, lost: Iterable[EndpointKey], now: float) -> list[Endpoint]:
         orphans = self.population.orphans(lost)
@@ -258,20 +291,23 @@ class PolicyState:
         """Compile everything anew if other VRFs are under policy now; None if they are not."""
         lived_in = self.population.vrfs()
         policies = [policy for policy in map(self.policy, Slot) if policy]
+        kept = [r.document for r in self.unreadable() if r.state is State.ENFORCED]
         wanted = {
             vrf: zone
             for vrf, zone in self._vrfs.items()
-            if vrf in lived_in or any(concerns(policy, vrf) for policy in policies)
+            if vrf in lived_in
+            or any(concerns(policy, vrf) for policy in policies)
+            or any(may_concern(document, vrf) for document in kept)
         }
         if wanted == self._zones:
             return None
         self._zones = wanted
-        return self._rebuild() if self.begun else []
+        return self._rebuild() if self._ordering else []
 
     def _rebuild(self) -> list[Order]:
         self.version += 1
         former, self._compilers = self._compilers, {}
-        if not self.begun:
+        if not self._ordering:
             return []
         orders = self._recompile()
         # Closed last, so that what both have keeps its number.
@@ -282,7 +318,7 @@ class PolicyState:
 
     def _recompile(self) -> list[Order]:
         """Bring each slot to its revision; one that was compiled for the other slot is moved."""
-        if not self.begun:
+        if not self._ordering:
             return []
         before, known = self._compilers, self.known_groups()
         ready = {id(compiler.policy): compiler for compiler in before.values()}

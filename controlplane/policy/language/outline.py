@@ -1,4 +1,4 @@
-"""Find the name and the group ids in a canonical document without reading it as a policy.
+"""Make out what a canonical document says without reading it as a policy.
 
 Other PEs announce the ids of a revision for as long as they enforce it; they have to be known
 here even where this program does not accept the text of that revision any more.
@@ -6,11 +6,15 @@ here even where this program does not accept the text of that revision any more.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from controlplane.policy.language.policy import MAX_GROUP_ID, derived_group_id
+from controlplane.policy.language.policy import MAX_GROUP_ID, Group, Mode, derived_group_id
+from controlplane.policy.language.problem import MalformedError
+from controlplane.policy.language.rule import Action
+from controlplane.policy.language.selector import parse_selector
 from controlplane.policy.language.syntax import ENDPOINT_WORDS
 
 
@@ -19,12 +23,7 @@ def group_ids_in(document: str) -> frozenset[int]:
 
     What is not of the expected form is left out: a text of another version may be anything.
     """
-    try:
-        value = json.loads(document)
-    except ValueError:
-        return frozenset()
-    if not isinstance(value, dict):
-        return frozenset()
+    value = _load(document)
     groups, networks = _mapping(value.get("groups")), _mapping(value.get("networks"))
     declared = {
         number
@@ -39,10 +38,7 @@ def group_ids_in(document: str) -> frozenset[int]:
 
 def name_in(document: str) -> str:
     """Return the name that a document gives itself, "" if there is none."""
-    try:
-        name = _mapping(json.loads(document)).get("name")
-    except ValueError:
-        return ""
+    name = _load(document).get("name")
     return name if isinstance(name, str) else ""
 
 
@@ -56,16 +52,65 @@ class Outline(NamedTuple):
 
 def outline_of(document: str) -> Outline:
     """Count rules and declared groups, without reading the document as a policy."""
-    try:
-        value = _mapping(json.loads(document))
-    except ValueError:
-        return Outline("", 0, 0)
+    value = _load(document)
     name, rules = value.get("name"), value.get("rules")
     return Outline(
         name if isinstance(name, str) else "",
         len(rules) if isinstance(rules, list) else 0,
         len(_mapping(value.get("groups"))),
     )
+
+
+def groups_in(document: str) -> dict[str, Group]:
+    """Return the groups, declared and implicit, whose selectors can be read."""
+    value = _load(document)
+    entries = {name: _mapping(group) for name, group in _mapping(value.get("groups")).items()}
+    texts = {name: (entry.get("id"), entry.get("selector")) for name, entry in entries.items()}
+    named = {*texts, *_mapping(value.get("networks")), *ENDPOINT_WORDS}
+    implicit = {text for text in _endpoints(value.get("rules")) if text not in named}
+    texts |= {text: (derived_group_id(text), text) for text in implicit}
+    found: dict[str, Group] = {}
+    for name, (number, selector) in texts.items():
+        if not isinstance(number, int) or not isinstance(selector, str):
+            continue
+        with contextlib.suppress(MalformedError):
+            found[name] = Group(name, number, parse_selector(selector), name in implicit)
+    return found
+
+
+def may_concern(document: str, vrf: str) -> bool:
+    """Return whether the policy that a document was may have concerned a VRF without workloads.
+
+    As ``affected_vrfs.concerns`` on what can be made out; True for what cannot.
+    """
+    value = _load(document)
+    modes = _mapping(value.get("modes"))
+    setting = _mapping(modes.get("vrfs")).get(vrf, modes.get("default"))
+    if _mapping(setting).get("mode") != Mode.VISIBILITY:
+        return True
+    beyond = {"any", "outside", *_mapping(value.get("networks"))}
+    rules = value.get("rules")
+    return not isinstance(rules, list) or any(
+        _may_act_outside(_mapping(rule), vrf, beyond) for rule in rules
+    )
+
+
+def _may_act_outside(rule: dict[str, Any], vrf: str, beyond: set[str]) -> bool:
+    vrfs, action = rule.get("vrfs"), rule.get("action")
+    if action in (Action.ALLOW, Action.PASS) or (isinstance(vrfs, list) and vrf not in vrfs):
+        return False
+    sides = (rule.get("from"), rule.get("to"))
+    return all(
+        not isinstance(side, list) or any(isinstance(e, str) and e in beyond for e in side)
+        for side in sides
+    )
+
+
+def _load(document: str) -> dict[str, Any]:
+    try:
+        return _mapping(json.loads(document))
+    except (ValueError, RecursionError):
+        return {}
 
 
 def _endpoints(rules: Any) -> Iterator[str]:

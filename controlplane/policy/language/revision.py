@@ -43,13 +43,16 @@ class UnreadableError(MoveError):
 class _Reading:
     """The policy of a text, parsed on first use and shared by copies of a revision."""
 
-    __slots__ = ("document", "policy", "problem")
+    __slots__ = ("digest", "document", "policy", "problem")
 
-    def __init__(self, document: str, policy: Policy | None = None) -> None:
-        self.document, self.policy, self.problem = document, policy, ""
+    def __init__(self, digest: str, document: str, policy: Policy | None = None) -> None:
+        self.digest, self.document, self.policy, self.problem = digest, document, policy, ""
 
     def parse(self) -> None:
         if self.policy is not None or self.problem:
+            return
+        if digest_of(self.document) != self.digest:
+            self.problem = "its text was changed since it was kept"
             return
         try:
             self.policy = policy_from_value(json.loads(self.document))
@@ -75,13 +78,14 @@ class Revision:
         """Make the revision of a policy."""
         text = canonical_text(policy)
         ids = frozenset(group.id for group in policy.groups.values())
-        return cls(digest_of(text), state, ids, _Reading(text, policy))
+        name = digest_of(text)
+        return cls(name, state, ids, _Reading(name, text, policy))
 
     @classmethod
     def kept(cls, kept: KeptRevision) -> Revision:
         """Take a revision from the store, without parsing its document."""
         ids = group_ids_in(kept.document) if kept.groups is None else kept.groups
-        return cls(kept.digest, kept.state, ids, _Reading(kept.document))
+        return cls(kept.digest, kept.state, ids, _Reading(kept.digest, kept.document))
 
     @property
     def document(self) -> str:
