@@ -1,4 +1,4 @@
-"""Where the boxes of one VRF stand: callers left, called right, in columns.
+"""Place the boxes of one VRF: callers left, called right, in columns.
 
 An arrow that leads further than to the next column has a place of its own in each column between
 (a dummy, as in Sugiyama, Tagawa and Toda 1981), so it never runs through a box. Arrows back are
@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pe.draw.ranks import Pair, ranks_of
+
 BOX_WIDTH, BOX_HEIGHT = 150, 58
 SLOT = 20
 """Between two arrows at one side of a box: a line of text fits."""
@@ -19,8 +21,6 @@ GAP, EDGES = 30, 18
 """Between two boxes of a column; and the part of a box's side that is left free."""
 SWEEPS = 8
 MOST_COLUMNS = 4
-
-Pair = tuple[str, str]
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class Layout:
 def place(names: list[str], arrows: Iterable[Pair]) -> Layout:
     """Lay out unique names and the arrows that join them."""
     pairs = list(dict.fromkeys(arrows))
-    ranks = _compact(_ranks(names, sorted({(a, b) for a, b in pairs if a != b})))
+    ranks = _compact(ranks_of(names, pairs))
     boxes = {name: Item(ranks[name], name) for name in names}
     columns: list[list[Item]] = [[] for _ in range(max(ranks.values(), default=-1) + 1)]
     for name in sorted(names):
@@ -138,26 +138,3 @@ def _compact(ranks: Mapping[str, int]) -> dict[str, int]:
     most = max(MOST_COLUMNS, math.ceil(math.sqrt(len(ranks))))
     share = min(1.0, most / len(order)) if order else 1.0
     return {name: int(order[rank] * share) for name, rank in ranks.items()}
-
-
-def _ranks(names: list[str], pairs: list[Pair]) -> dict[str, int]:
-    """The longest way from somebody whom nobody calls; loops are cut where they close."""
-    callers: dict[str, list[str]] = {name: [] for name in names}
-    for source, destination in pairs:
-        callers[destination].append(source)
-    ranks: dict[str, int] = {}
-
-    def rank(name: str, way: frozenset[str]) -> int:
-        if name not in ranks:
-            above = [rank(c, way | {name}) for c in callers[name] if c not in way | {name}]
-            found = 1 + max(above, default=-1)
-            if way and any(c in way for c in callers[name]):
-                return found  # inside a loop: what is found depends on where it was entered
-            ranks[name] = found
-        return ranks[name]
-
-    # Those who call most and are called least come first, so that loops open behind them.
-    calls = {name: sum(a == name for a, _ in pairs) - len(callers[name]) for name in names}
-    for name in sorted(names, key=lambda n: (-calls[n], n)):
-        ranks[name] = rank(name, frozenset())
-    return ranks

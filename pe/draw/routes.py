@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pe.draw.layout import BOX_WIDTH, SLOT, Item, Layout, Pair
+from pe.draw.layout import BOX_WIDTH, SLOT, Item, Layout
+from pe.draw.ranks import Pair
 
 CURVE = 80
 CHARACTER = 6.2
