@@ -241,13 +241,16 @@ class Supervisor:
         """Cancel every task. Raises what ended the block, or PartFailedError."""
         for task in tuple(self._tasks):
             task.cancel()
+        failure = None
         try:
             await self._group.__aexit__(kind, error, trace)
         except BaseExceptionGroup as group:
             raise _first(group) from None
         finally:
             if not self._end.cancel():
-                self._end.exception()  # it is told above, or the block ended for another reason
+                failure = self._end.exception()
+        if failure is not None:  # the block ended before the task that waits for it had its turn
+            raise failure
 
     def own(self, work: Work, name: str) -> asyncio.Task[None]:
         """Run a coroutine in a task of the group. Raises RuntimeError while the process ends."""

@@ -25,13 +25,13 @@ class NodeHealth:
     @property
     def in_sync(self) -> bool:
         """True while the kernel holds all that it should and nothing that it should not."""
-        keeper = self._segments.keeper
+        keeper, parts = self._segments.keeper, self.serving()
         return (
-            self.serving()[WHOLE]
+            parts[WHOLE]
+            and parts["policy"]
             and self._actor.is_settled
             and not self._actor.failures()
             and keeper.is_settled
-            and not keeper.refusal
         )
 
     @property

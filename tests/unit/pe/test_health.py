@@ -1,0 +1,140 @@
+"""What health and ``in_sync`` say in each state of the parts."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from pe.supervisor import Supervisor
+from pe.view.health import NodeHealth
+
+
+@dataclass
+class Parts:
+    """As they are when all is well; a test changes one thing."""
+
+    in_sync: bool = True
+    is_settled: bool = True
+    failing: tuple[Any, ...] = ()
+    lost_speakers: frozenset[str] = frozenset()
+    keeper: Any = None
+    peers: dict[str, Any] = field(default_factory=dict)
+    vrfs: dict[str, Any] = field(default_factory=dict)
+
+    def failures(self) -> tuple[Any, ...]:
+        return self.failing
+
+    def lost(self) -> frozenset[str]:
+        return self.lost_speakers
+
+
+@dataclass
+class Keeper:
+    is_settled: bool = True
+    refusal: str = ""
+
+
+@dataclass
+class Failed:
+    kind: str = "route"
+    key: str = "7 10.0.0.0/8"
+
+
+class Desk:
+    def __init__(self) -> None:
+        self.supervisor = Supervisor(lambda *_: None)
+        parts: Any = Parts(keeper=Keeper())
+        self.parts = cast(Any, parts)
+        self.health = NodeHealth(self.supervisor, *[self.parts] * 4)
+
+    def turn(self, *names: str) -> Desk:
+        for name in names or ("router", "dataplane", "policy"):
+            self.supervisor.part(name).completed()
+        return self
+
+    @property
+    def bad(self) -> set[str]:
+        return {name or "whole" for name, well in self.health.serving().items() if not well}
+
+
+def test_a_node_that_works() -> None:
+    desk = Desk().turn()
+    assert desk.bad == set()
+    assert desk.health.in_sync
+    assert desk.health.is_open
+    assert desk.health.sentence == "In sync: 0 VRFs, 0 of 0 BGP sessions up"
+
+
+def test_before_the_first_turns_nothing_serves() -> None:
+    desk = Desk()
+    assert desk.bad == {"whole", "router", "dataplane", "policy"}
+    assert not desk.health.in_sync
+
+
+def test_until_the_initial_sync_is_over_the_node_does_not_serve() -> None:
+    desk = Desk().turn()
+    desk.parts.in_sync = False
+    assert desk.bad == {"whole", "router"}
+    assert not desk.health.in_sync
+    assert not desk.health.is_open
+    assert desk.health.sentence.startswith("Initial sync")
+
+
+@pytest.mark.parametrize(
+    ("part", "bad"),
+    [("dataplane", {"whole", "dataplane"}), ("policy", {"policy"})],
+)
+def test_a_part_that_fails_until_its_next_turn(part: str, bad: set[str]) -> None:
+    desk = Desk().turn()
+    desk.supervisor.part(part).failed(KeyError("x"))
+    assert desk.bad == bad
+    assert not desk.health.in_sync
+    if "whole" in bad:
+        assert desk.health.sentence == "Not working: dataplane"
+    desk.turn(part)
+    assert desk.bad == set()
+    assert desk.health.in_sync
+
+
+def test_one_vrf_s_trouble_is_not_the_node_s() -> None:
+    desk = Desk().turn()
+    desk.parts.lost_speakers = frozenset({"red"})
+    assert desk.bad == {"speaker"}
+    desk.parts.lost_speakers = frozenset()
+    desk.parts.keeper.refusal = "no memory"
+    assert desk.bad == {"policy"}
+    assert not desk.health.in_sync
+
+
+@pytest.mark.parametrize("what", ["is_settled", "failing", "keeper"])
+def test_in_sync_is_the_moment(what: str) -> None:
+    desk = Desk().turn()
+    given = {"is_settled": False, "failing": (Failed(),), "keeper": Keeper(is_settled=False)}
+    setattr(desk.parts, what, given[what])
+    assert not desk.health.in_sync
+    assert desk.bad == set()
+
+
+def test_a_refused_object_is_named() -> None:
+    desk = Desk().turn()
+    desk.parts.failing = (Failed(),)
+    assert desk.health.sentence == "The kernel refuses 1 objects, first route 7 10.0.0.0/8"
+
+
+def test_a_node_that_ends_serves_nothing() -> None:
+    desk = Desk()
+
+    async def story() -> None:
+        async with desk.supervisor:
+            desk.turn()
+            assert desk.bad == set()
+            desk.supervisor.end("dataplane", KeyError("x"))
+            assert desk.bad == {"whole", "router", "dataplane", "policy", "speaker"}
+            assert not desk.health.in_sync
+            assert desk.health.sentence == "Ending: dataplane: KeyError: 'x'"
+
+    with pytest.raises(Exception, match="dataplane failed for good"):
+        asyncio.run(story())
