@@ -105,7 +105,7 @@ def test_cpp_03_sessions_routes_and_the_rest(desk: Management, net: Net) -> None
     labels = [label.state == label.STATE_IN_USE for label in net.pe1.show_labels()]
     assert value(text, "bulkhead_labels", state="in-use") == sum(labels), "others may rest"
     assert value(text, "bulkhead_port_up", port="ce-red-1") == 1
-    assert value(text, "bulkhead_in_sync") == 1
+    assert until(lambda: value(scrape(desk), "bulkhead_in_sync") == 1, 10.0)
     assert value(text, "bulkhead_conntrack_limit", vrf="red") == plan.CONNTRACK_LIMIT
     assert value(text, "bulkhead_next_hops", state="reachable") >= 2
     assert value(text, "process_resident_memory_bytes") > 10 << 20

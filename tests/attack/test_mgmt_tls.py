@@ -231,7 +231,7 @@ def test_mgmt_09_clock_skew(desk: Management, net: Net, skew: dt.timedelta) -> N
     with certificates of the node's time) all is well again without a restart."""
     pid = net.lab.pid("pe1", "pe")
     assert desk.answer(desk.authority.issue("x", ADMIN, age=skew)) is UNAVAILABLE
-    assert net.pe1.status().in_sync
+    assert until(lambda: net.pe1.status().in_sync, 10.0)
     net.sentinel(circuit("red", 1))
     assert desk.answer(desk.authority.issue("x", ADMIN)) is None
     assert net.lab.pid("pe1", "pe") == pid

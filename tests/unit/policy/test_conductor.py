@@ -13,13 +13,17 @@ from controlplane.model.events import Event, WorkloadAttached, WorkloadDetached
 from controlplane.model.intent import NodeIntent, WorkloadIntent
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.revision import Signature, State
+from controlplane.model.supervision import Part
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Workload
+from controlplane.policy import controller
 from controlplane.policy.controller import PolicyController, StartingError
 from controlplane.policy.endpoints.placement import RefusedError
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.revision import Ledger
+from controlplane.policy.orders import Order
 from controlplane.store import open_store
+from pe import supervisor
 from pe.process.clock import boot_now
 from tests.parts import LonePart
 from tests.unit.api.segment_serving import segment_intent
@@ -29,7 +33,7 @@ WEB = parse_prefix("10.0.0.1")
 
 
 class Desk:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, part: Part | None = None) -> None:
         self.intent = segment_intent(folder)
         self.store = open_store(folder)
         self.kernel, self.told, self.seen = FakeKernel(), list[Event](), list[bool]()
@@ -39,7 +43,7 @@ class Desk:
             self.intent,
             emit=self.hear,
             log=lambda *_: None,
-            part=LonePart(),
+            part=part or LonePart(),
             boot=boot_now,
         )
 
@@ -135,3 +139,31 @@ def test_nothing_is_promoted_before_the_kernel_follows(tmp_path: Path) -> None:
         assert desk.conductor.director.ledger.in_state(State.ENFORCED)
 
     run(tmp_path, story)
+
+
+def test_expiry_goes_on_after_an_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One exception once ended it for good: addresses of workloads that left stayed denied."""
+    monkeypatch.setattr(controller, "EXPIRE_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor, "FIRST_DELAY", 0.0)
+
+    async def whole() -> None:
+        async with asyncio.timeout(10), supervisor.Supervisor(lambda *_: None) as owner:
+            part = owner.part("policy")
+            desk = Desk(tmp_path, part)
+            stock, calls, again = desk.conductor.director.expire, [0], asyncio.Event()
+
+            def expire(now: float) -> list[Order]:
+                calls[0] += 1
+                if calls[0] == 1:
+                    raise KeyError("a place that nobody holds")
+                again.set()
+                return [*stock(now)]
+
+            monkeypatch.setattr(desk.conductor.director, "expire", expire)
+            desk.begin()
+            await again.wait()
+            assert part.failures == 1
+            await desk.conductor.stop()
+            desk.store.close()
+
+    asyncio.run(whole())

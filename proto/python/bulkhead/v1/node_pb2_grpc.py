@@ -160,7 +160,8 @@ class NodeServicer:
 
     def Reload(self, request, context):
         """Reads the configuration file again and applies the difference, or refuses it whole:
-        INVALID_ARGUMENT with every error, one a line, in the status message.
+        INVALID_ARGUMENT with every error, one a line, in the status message. INTERNAL if it is in
+        force but for what the message names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
