@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import errno
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from controlplane.model.prefix import Prefix
+from controlplane.model.prefix import Afi, Prefix
 from pe.devices import ops
+from pe.devices.scope import Scope
 from pe.fib.next_hop_wire import Content, Group, Member
-from pe.model.state import Link, PortAddress, Structure
+from pe.model.state import LastResort, Link, PortAddress, Structure
 from pe.netlink.ownership import PORT_ALIAS, PROTOCOL, VOID_ALIAS, VRF_ALIAS
 
 
@@ -87,6 +91,74 @@ class FakeStructure:
         self.state.addresses.pop(name, None)
         # Label routes go with the device that they lead to.
         self.state.labels = {n: vrf for n, vrf in self.state.labels.items() if vrf != name}
+
+
+class FakeStructureKernel:
+    """A ``StructureKernel`` over a ``FakeStructure``, whose ``told`` gets what notifications name:
+    devices, labels and tables. Counts what is read and done."""
+
+    def __init__(self, world: FakeStructure) -> None:
+        self.world = world
+        self.reads: Counter[str] = Counter()
+        self.ops: list[ops.Op] = []
+        self.told = Scope()
+
+    async def read_all(self, settings: Callable[[Iterable[str]], Iterable[str]]) -> Structure:
+        self.reads["all"] += 1
+        seen = copy.deepcopy(self.world.state)
+        self.read_settings(seen, settings(seen.links))
+        return seen
+
+    def read_device(self, seen: Structure, name: str) -> None:
+        self.reads["device"] += 1
+        link = self.world.state.links.get(name)
+        seen.drop_link(name)
+        seen.addresses.pop(name, None)
+        if link:
+            seen.put_link(link)
+            seen.addresses[name] = self.world.state.addresses.get(name, frozenset())
+
+    def read_table(self, seen: Structure, table: int) -> None:
+        self.reads["table"] += 1
+        both = {LastResort(afi, table) for afi in Afi}
+        seen.last_resorts = seen.last_resorts - both | self.world.state.last_resorts & both
+
+    def read_label(self, seen: Structure, label: int) -> None:
+        self.reads["label"] += 1
+        seen.labels.pop(label, None)
+        if label in self.world.state.labels:
+            seen.labels[label] = self.world.state.labels[label]
+
+    def read_settings(self, seen: Structure, paths: Iterable[str]) -> None:
+        for path in paths:
+            self.reads["setting"] += 1
+            seen.sysctls[path] = self.world.state.sysctls.get(path)
+
+    async def perform(self, op: ops.Op) -> None:
+        self.ops.append(op)
+        before = copy.copy(self.world.state.labels)
+        self.world.perform(op)
+        for name in (getattr(op, "name", ""), getattr(op, "port", "")):
+            if name:
+                self.told.devices.add(name)
+        self.told.labels |= before.keys() ^ self.world.state.labels.keys()
+
+
+class FakeFilters:
+    """Filters that are in force at once; counts how often they are brought."""
+
+    def __init__(self) -> None:
+        self.brought = 0
+
+    def has_chain(self, _family: str, _chain: str) -> bool:
+        return True
+
+    def doubt(self) -> None:
+        pass
+
+    async def bring(self, _wanted: object, *, keep: bool = False) -> bool:
+        self.brought += 1
+        return not keep
 
 
 class FakeNextHops:

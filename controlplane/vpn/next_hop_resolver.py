@@ -6,6 +6,7 @@ and labels are taken over and the VPN label goes underneath.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import TypeAlias
@@ -13,7 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from controlplane.model.events import UnderlayPath
-from controlplane.model.prefix import Afi, IPAddress, Prefix, afi_of, host_prefix, mask
+from controlplane.model.prefix import Afi, IPAddress, Prefix, afi_of, mask
 
 
 class Resolution(msgspec.Struct, frozen=True):
@@ -35,6 +36,8 @@ class NextHopResolver:
         self._via_default = via_default
         self._routes: dict[Afi, dict[int, dict[bytes, Resolution]]] = {a: {} for a in Afi}
         self._watched: dict[IPAddress, Resolution | None] = {}
+        # The same addresses in order, by family: those inside a prefix lie side by side.
+        self._ordered: dict[Afi, list[bytes]] = {a: [] for a in Afi}
 
     def watch(self, address: IPAddress) -> Resolution | None:
         """Resolve an address and go on doing so."""
@@ -42,12 +45,15 @@ class NextHopResolver:
             return self._watched[address]
         except KeyError:
             found = self._watched[address] = self._look_up(address)
+            insort(self._ordered[afi_of(address)], address.packed)
             return found
 
     def watch_only(self, addresses: set[IPAddress]) -> None:
         """Stop following every other address."""
         for address in self._watched.keys() - addresses:
             del self._watched[address]
+        for afi, ordered in self._ordered.items():
+            ordered[:] = sorted(a.packed for a in self._watched if afi_of(a) is afi)
 
     @property
     def watched(self) -> dict[IPAddress, Resolution | None]:
@@ -72,10 +78,12 @@ class NextHopResolver:
         return self._renew(self._watched)
 
     def _inside(self, prefix: Prefix) -> list[IPAddress]:
-        if prefix.length == prefix.afi.bits:
-            address = ip_address(prefix.packed)
-            return [address] if address in self._watched else []
-        return [a for a in self._watched if prefix.contains(host_prefix(a))]
+        ordered = self._ordered[prefix.afi]
+        host_bits = (1 << (prefix.afi.bits - prefix.length)) - 1
+        last = int.from_bytes(prefix.packed, "big") | host_bits
+        first = bisect_left(ordered, prefix.packed)
+        end = bisect_right(ordered, last.to_bytes(len(prefix.packed), "big"))
+        return [ip_address(packed) for packed in ordered[first:end]]
 
     def _renew(self, addresses: Iterable[IPAddress]) -> Turns:
         turns = {a: (self._watched[a], self._look_up(a)) for a in addresses}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import yaml
+from yaml.composer import Composer
 
 from pe.config.errors import Complaint, KeyPath
 
@@ -57,9 +58,31 @@ def parse_document(text: str) -> Document:
     return document
 
 
+class _Loader(Composer, yaml.CSafeLoader):
+    """libyaml's parser for the events, several times as fast as PyYAML's own, under PyYAML's
+    composer, whose recursion has a limit."""
+
+    def __init__(self, stream: str) -> None:
+        yaml.CSafeLoader.__init__(self, stream)
+        Composer.__init__(self)
+
+
 def _compose(text: str) -> yaml.Node | None:
     try:
-        node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        return _root(text, _Loader)
+    except (yaml.YAMLError, RecursionError, ValueError, IndexError, OverflowError):
+        return _compose_slowly(text)
+
+
+def _root(text: str, loader: Any) -> yaml.Node | None:
+    node: yaml.Node | None = yaml.compose(text, Loader=loader)
+    return node
+
+
+def _compose_slowly(text: str) -> yaml.Node | None:
+    """Parse a text that libyaml refuses with PyYAML's own parser, whose errors say more."""
+    try:
+        node = _root(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         raise _translate(error) from None
     except yaml.reader.ReaderError as error:

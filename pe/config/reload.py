@@ -54,6 +54,8 @@ class Reloader:
         self.followers: dict[str, Apply] = {}
         """What else takes over an accepted configuration, by name."""
         self.digest = _digest(path)
+        # Of two at once the one that read the older file could be applied last.
+        self._one_at_a_time = asyncio.Lock()
         self.path = path
         self.intent = intent
         self.loaded = time.time()
@@ -67,15 +69,17 @@ class Reloader:
     async def reload(self) -> ReloadReport:
         """Apply the file as a difference. Raises ReloadRefusedError with every error, and
         ReloadIncompleteError if a part of the node did not take it."""
-        self._manager.reloading()
-        try:
-            return await self._reload()
-        finally:
-            self._manager.ready()
+        async with self._one_at_a_time:
+            self._manager.reloading()
+            try:
+                return await self._reload()
+            finally:
+                self._manager.ready()
 
     async def _reload(self) -> ReloadReport:
         try:
-            found = read_config(self.path)
+            # In a thread: a file with 1,000 ports takes longer than the loop may stand still.
+            found = await asyncio.to_thread(read_config, self.path)
         except ConfigErrors as errors:
             raise ReloadRefusedError(tuple(str(error) for error in errors.errors)) from None
         self._refuse_identity_change(found.intent)

@@ -7,8 +7,8 @@ import asyncio
 import errno
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import Protocol, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from controlplane.model.desired import Delta, Desired
 from controlplane.model.prefix import Afi, IPAddress
@@ -27,9 +27,22 @@ from pe.netlink.ownership import PROTOCOL, VOID, VRF_ALIAS
 from pe.nft.text_model import name as nft_name
 
 Log = Callable[[str, str, dict[str, str | int]], None]
-Planned: TypeAlias = dict[Item, list[Step]]
 STUBBORN = 4
 """As often may the same step be needed in a row; then it counts as failed, and waits."""
+
+
+@dataclass(slots=True)
+class Planned:
+    """The steps of each object, and all of them as they were planned: of two objects in one phase
+    the order is that of the plan."""
+
+    items: dict[Item, list[Step]] = field(default_factory=dict)
+    steps: list[tuple[Step, Item]] = field(default_factory=list)
+
+    def add(self, item: Item, steps: list[Step]) -> None:
+        """Append the steps of an object."""
+        self.items.setdefault(item, []).extend(steps)
+        self.steps.extend((step, item) for step in steps)
 
 
 class StructureKernel(Protocol):
@@ -251,6 +264,8 @@ class DeviceManager:
         if _identity(before) == _identity(after):
             return
         self.dirty.add(self._index.dependents(name))
+        # The kernel adds the rule for all VRFs with the first one, and never again.
+        self.dirty.node |= after is not None and after.kind == "vrf"
         if self._is_filtered(name):
             self._changes.ports.add(name)
             if before is not None:
@@ -302,10 +317,10 @@ class DeviceManager:
 
     async def _plan(self, scope: Scope, *, sweep: bool) -> Planned:
         planner = Planner(self._desired, self._index, self.seen, scope, self._disabled, sweep=sweep)
-        planned: Planned = {}
+        planned = Planned()
         pacer = Pacer()
         for item, steps in planner.items():
-            planned.setdefault(item, []).extend(steps)
+            planned.add(item, steps)
             await pacer.pause()
         return planned
 
@@ -328,10 +343,10 @@ class DeviceManager:
         """Tell drift from change; forget failures of what needs nothing any more."""
         if self._all_expected and whole:
             self._all_expected = False
-            self._expected |= planned.keys()
-        gone = self._failing.keys() - planned.keys() if whole else set[Item]()
-        for item in [*gone, *planned]:
-            steps = planned.get(item, [])
+            self._expected |= planned.items.keys()
+        gone = self._failing.keys() - planned.items.keys() if whole else set[Item]()
+        for item in [*gone, *planned.items]:
+            steps = planned.items.get(item, [])
             self._clear(item, {step.subject for step in steps})
             if any(step.phase > Phase.PERMIT for step in steps):
                 self._leftovers.add_items([item])
@@ -340,9 +355,8 @@ class DeviceManager:
                 self._repeats.pop(item, None)
             elif item not in self._expected and not self._failing.get(item):
                 self._note_drift(steps)
-        for item, counts in self._repeats.items():
-            if item in planned:
-                self._repeats[item] = Counter({s: counts[s] for s in planned[item]})
+            if counts := self._repeats.get(item):
+                self._repeats[item] = Counter({step: counts[step] for step in steps})
 
     def _clear(self, item: Item, wanted: set[tuple[str, str]]) -> None:
         failing = self._failing.get(item)
@@ -364,17 +378,20 @@ class DeviceManager:
         self, planned: Planned, chosen: Callable[[Phase], bool], now: float
     ) -> set[Item]:
         """Carry out the steps of these phases; gives the objects that something was done to."""
-        steps = [(s, item) for item, steps in planned.items() for s in steps if chosen(s.phase)]
+        steps = [each for each in planned.steps if chosen(each[0].phase)]
         steps.sort(key=lambda each: each[0].phase)
         done: set[Item] = set()
         broken: set[tuple[str, str]] = set()
         pacer = Pacer()
         for step, item in steps:
             await pacer.pause()
-            if step.subject in broken or self._failures.waiting(*step.subject, now):
-                continue
             if not self._is_allowed(step):
+                # It waits for its guard. A failure that is due and not retried would have the
+                # object planned again at once, for ever.
+                self._clear(item, set())
                 self._unguarded.add(item)
+                continue
+            if step.subject in broken or self._failures.waiting(*step.subject, now):
                 continue
             try:
                 await self._try(step, item)

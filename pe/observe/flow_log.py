@@ -40,6 +40,8 @@ PATIENCE_SECONDS = 1.0
 """How long a flow waits for its staged verdict; then it is told without."""
 READS = 64
 """Buffers read in one callback, so that other work of the loop gets its turn."""
+READ_SECONDS = 0.01
+"""The longest that reading may hold the loop: a buffer has some 500 flows, and 64 took 0.4 s."""
 RETRY_SECONDS = 5.0
 """Between attempts to have the groups, while another process has one of them."""
 FOREIGN_LOG_SECONDS = 60.0
@@ -137,7 +139,10 @@ class FlowLog:
 
     def _on_readable(self) -> None:
         found: list[FlowRecord] = []
+        until = time.monotonic() + READ_SECONDS
         for _ in range(READS):
+            if time.monotonic() >= until:
+                break  # what waits is read in the loop's next iteration
             data = self._receive() if self._socket is not None else None
             if data is None:
                 break
