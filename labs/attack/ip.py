@@ -1,14 +1,18 @@
-"""IPv4 and IPv6 packets and what they carry, right to the last checksum unless asked otherwise.
+"""IPv4 and IPv6 packets and what they carry, built by scapy, right to the last checksum.
 
-Bytes rather than a packet library: on the lab kernel such a library takes seconds to import, and
-an attack wants the malformed as easily as the well-formed.
+An attack gets bytes, so that it can cut, patch and repeat them: a flood of a thousand frames that
+differ in one field is one build and a thousand patches.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+
+from scapy.layers import inet, inet6
+from scapy.packet import Packet, Raw
+from scapy.utils import checksum as scapy_checksum
 
 ICMP, TCP, UDP, GRE, ESP, AH, ICMPV6, SCTP, OSPF = 1, 6, 17, 47, 50, 51, 58, 132, 89
 HOP_BY_HOP, FRAGMENT, DESTINATION = 0, 44, 60
@@ -38,57 +42,50 @@ PLAIN = Header()
 
 
 def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    data += b"\0" * (len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    """Return the Internet checksum (RFC 1071)."""
+    return int(scapy_checksum(data))
 
 
 def packet(source: str, target: str, protocol: int, body: bytes, header: Header = PLAIN) -> bytes:
-    """A whole packet of the family of its addresses."""
-    src, dst = ipaddress.ip_address(source), ipaddress.ip_address(target)
-    if src.version == 4:
-        return _ipv4(src.packed, dst.packed, protocol, body, header)
-    return _ipv6(src.packed, dst.packed, protocol, body, header)
+    """Build a whole packet of the family of its addresses."""
+    if version(source) == 4:
+        return _ipv4(source, target, protocol, body, header)
+    return _ipv6(source, target, protocol, body, header)
 
 
-def _ipv4(src: bytes, dst: bytes, protocol: int, body: bytes, h: Header) -> bytes:
-    options = h.options + b"\0" * (-len(h.options) % 4)
-    flags = h.dont_fragment << 14 | h.more << 13 | h.offset
-    words = 5 + len(options) // 4
-    fixed = (0x40 | words, h.tos, words * 4 + len(body), h.ident, flags, h.ttl, protocol)
-    bare = struct.pack("!BBHHHBBH", *fixed, 0) + src + dst + options
-    return struct.pack("!BBHHHBBH", *fixed, checksum(bare)) + src + dst + options + body
+def _ipv4(source: str, target: str, protocol: int, body: bytes, h: Header) -> bytes:
+    head = inet.IP(
+        src=source, dst=target, proto=protocol, ttl=h.ttl, tos=h.tos, id=h.ident, frag=h.offset,
+        flags=h.dont_fragment << 1 | h.more,
+        options=[inet.IPOption(h.options)] if h.options else [],
+    )  # fmt: skip
+    return bytes(head / Raw(body))
 
 
-def _ipv6(src: bytes, dst: bytes, protocol: int, body: bytes, h: Header) -> bytes:
+def _ipv6(source: str, target: str, protocol: int, body: bytes, h: Header) -> bytes:
+    extensions = h.extensions
     if h.more or h.offset:
-        rest = struct.pack("!BHI", 0, h.offset << 3 | h.more, h.ident)
-        extensions = (*h.extensions, (FRAGMENT, rest))
-    else:
-        extensions = h.extensions
+        piece = inet6.IPv6ExtHdrFragment(nh=0, offset=h.offset, m=int(h.more), id=h.ident)
+        extensions = (*extensions, (FRAGMENT, bytes(piece)[1:]))
     following = protocol
     for number, rest in reversed(extensions):
         body = bytes([following]) + rest + body
         following = number
-    first = 6 << 28 | h.tos << 20 | h.flow
-    return struct.pack("!IHBB", first, len(body), following, h.ttl) + src + dst + body
+    head = inet6.IPv6(src=source, dst=target, tc=h.tos, fl=h.flow, hlim=h.ttl, nh=following)
+    return bytes(head / Raw(body))
 
 
-def _pseudo(source: str, target: str, protocol: int, length: int) -> bytes:
-    src, dst = ipaddress.ip_address(source), ipaddress.ip_address(target)
-    if src.version == 4:
-        return src.packed + dst.packed + struct.pack("!HH", protocol, length)
-    return src.packed + dst.packed + struct.pack("!II", length, protocol)
+def carried(source: str, target: str, layer: Packet) -> bytes:
+    """Build what an IP header carries; its checksum covers the addresses."""
+    if version(source) == 4:
+        return bytes(inet.IP(src=source, dst=target) / layer)[20:]
+    return bytes(inet6.IPv6(src=source, dst=target) / layer)[40:]
 
 
-def udp_body(source: str, target: str, ports: tuple[int, int], payload: bytes) -> bytes:
-    """A UDP datagram; ``ports`` are source and destination."""
-    head = struct.pack("!HHHH", *ports, 8 + len(payload), 0)
-    total = checksum(_pseudo(source, target, UDP, 8 + len(payload)) + head + payload)
-    return head[:6] + struct.pack("!H", total or 0xFFFF) + payload
+def udpcarried(source: str, target: str, ports: tuple[int, int], payload: bytes) -> bytes:
+    """Build a UDP datagram; ``ports`` are source and destination."""
+    sport, dport = ports
+    return carried(source, target, inet.UDP(sport=sport, dport=dport) / Raw(payload))
 
 
 def udp(
@@ -99,8 +96,8 @@ def udp(
     header: Header = PLAIN,
     sport: int = 40000,
 ) -> bytes:
-    """A packet with UDP."""
-    return packet(source, target, UDP, udp_body(source, target, (sport, port), payload), header)
+    """Build a packet with UDP."""
+    return packet(source, target, UDP, udpcarried(source, target, (sport, port), payload), header)
 
 
 def tcp(
@@ -115,12 +112,9 @@ def tcp(
     ack: int = 0,
     payload: bytes = b"",
 ) -> bytes:
-    """A packet with a TCP segment without options."""
-    fixed = struct.pack("!HHIIBBH", sport, port, seq, ack, 5 << 4, flags, 8192)
-    bare = fixed + b"\0\0\0\0" + payload
-    total = checksum(_pseudo(source, target, TCP, len(bare)) + bare)
-    body = fixed + struct.pack("!HH", total, 0) + payload
-    return packet(source, target, TCP, body, header)
+    """Build a packet with a TCP segment without options."""
+    segment = inet.TCP(sport=sport, dport=port, seq=seq, ack=ack, flags=flags)
+    return packet(source, target, TCP, carried(source, target, segment / Raw(payload)), header)
 
 
 def echo(
@@ -132,46 +126,59 @@ def echo(
     ident: int = 1,
     seq: int = 1,
 ) -> bytes:
-    """An echo request of either family."""
-    if ":" not in source:
-        bare = struct.pack("!BBHHH", 8, 0, 0, ident, seq) + payload
-        total = checksum(bare)
-        return packet(source, target, ICMP, bare[:2] + struct.pack("!H", total) + bare[4:], header)
-    return icmpv6(source, target, 128, struct.pack("!HH", ident, seq) + payload, header)
+    """Build an echo request of either family."""
+    if version(source) == 4:
+        body = bytes(inet.ICMP(type=8, id=ident, seq=seq) / Raw(payload))
+        return packet(source, target, ICMP, body, header)
+    request = inet6.ICMPv6EchoRequest(id=ident, seq=seq, data=payload)
+    return packet(source, target, ICMPV6, carried(source, target, request), header)
 
 
 def icmpv6(
     source: str, target: str, kind: int, body: bytes, header: Header = PLAIN, code: int = 0
 ) -> bytes:
-    """An ICMPv6 message; ``body`` is what follows its checksum."""
-    bare = struct.pack("!BBH", kind, code, 0) + body
-    total = checksum(_pseudo(source, target, ICMPV6, len(bare)) + bare)
-    return packet(source, target, ICMPV6, bare[:2] + struct.pack("!H", total) + body, header)
+    """Build an ICMPv6 message; ``body`` is what follows its checksum."""
+    message = inet6.ICMPv6Unknown(type=kind, code=code, msgbody=body)
+    return packet(source, target, ICMPV6, carried(source, target, message), header)
 
 
 def version(address: str) -> int:
-    """4 or 6."""
+    """Return 4 or 6."""
     return 6 if ":" in address else 4
 
 
 def fragments(whole: bytes, size: int, ident: int) -> list[bytes]:
-    """An IPv4 or IPv6 packet without options in pieces of ``size`` payload bytes (a multiple of
-    eight)."""
-    four = whole[0] >> 4 == 4
-    head, body = (whole[:20], whole[20:]) if four else (whole[:40], whole[40:])
-    found = []
+    """Cut a packet without options into pieces of ``size`` payload bytes (a multiple of eight)."""
+    if whole[0] >> 4 == 4:
+        packet4 = inet.IP(whole)
+        packet4.id = ident
+        return [bytes(piece) for piece in inet.fragment(packet4, fragsize=size)]
+    packet6 = inet6.IPv6(whole)
+    body, pieces = whole[40:], []
     for start in range(0, len(body), size):
-        h = Header(
-            ttl=head[8] if four else head[7],
-            ident=ident,
-            offset=start // 8,
-            more=start + size < len(body),
-        )
+        more = start + size < len(body)
+        h = Header(packet6.hlim, ident=ident, offset=start // 8, more=more)
+        rest = bytes(inet6.IPv6ExtHdrFragment(nh=0, offset=h.offset, m=int(more), id=ident))[1:]
+        one = Header(packet6.hlim, extensions=((FRAGMENT, rest),))
         piece = body[start : start + size]
-        if four:
-            found.append(_ipv4(head[12:16], head[16:20], head[9], piece, h))
-        else:
-            rest = struct.pack("!BHI", 0, h.offset << 3 | h.more, ident)
-            one = Header(ttl=head[7], extensions=((FRAGMENT, rest),))
-            found.append(_ipv6(head[8:24], head[24:40], head[6], piece, one))
-    return found
+        pieces.append(_ipv6(packet6.src, packet6.dst, packet6.nh, piece, one))
+    return pieces
+
+
+def varied(packet: bytes, at: int, values: Iterable[int], *checksums: int) -> Iterator[bytes]:
+    """Yield a packet once for each value of the 16-bit field at an offset, for floods.
+
+    ``checksums`` are the offsets of those that cover the field; they are updated, not computed
+    anew (RFC 1624), which costs a hundredth of building the packet.
+    """
+    (old,) = struct.unpack_from("!H", packet, at)
+    sums = [(place, *struct.unpack_from("!H", packet, place)) for place in checksums]
+    for value in values:
+        changed = bytearray(packet)
+        struct.pack_into("!H", changed, at, value)
+        for place, former in sums:
+            total = (~former & 0xFFFF) + (~old & 0xFFFF) + value
+            total = (total & 0xFFFF) + (total >> 16)
+            total = (total & 0xFFFF) + (total >> 16)
+            struct.pack_into("!H", changed, place, ~total & 0xFFFF)
+        yield bytes(changed)

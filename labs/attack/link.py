@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-import struct
 from collections.abc import Sequence
+from functools import lru_cache
+
+from scapy.contrib import mpls
+from scapy.layers import l2
+from scapy.layers.inet6 import ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr
+from scapy.packet import Packet
 
 from labs.attack import ip
-from labs.packets import label_entry, stack
 
 ARP, IPV4, IPV6, VLAN, QINQ, MPLS, MPLS_MULTICAST = (
     0x0806, 0x0800, 0x86DD, 0x8100, 0x88A8, 0x8847, 0x8848,
@@ -19,10 +23,23 @@ Tag = int | tuple[int, int]
 def ethernet(
     target: bytes, source: bytes, kind: int, payload: bytes, tags: Sequence[Tag] = ()
 ) -> bytes:
-    """A frame. ``tags``: VIDs, outermost first, or (ethertype, VID) where it is not 0x8100."""
-    pairs = ((VLAN, tag) if isinstance(tag, int) else tag for tag in tags)
-    inserted = b"".join(struct.pack("!HH", *pair) for pair in pairs)
-    return target + source + inserted + struct.pack("!H", kind) + payload
+    """Build a frame. ``tags``: VIDs, outermost first, or (ethertype, VID) if it is not 0x8100."""
+    pairs = tuple((VLAN, tag) if isinstance(tag, int) else tag for tag in tags)
+    return _header(target, source, kind, pairs) + payload
+
+
+@lru_cache(maxsize=1024)
+def _header(target: bytes, source: bytes, kind: int, tags: tuple[tuple[int, int], ...]) -> bytes:
+    """Build what is in front of the payload, once: each frame of a flood has the same."""
+    kinds = [*(tpid for tpid, _ in tags), kind]
+    frame: Packet = l2.Ether(dst=_text(target), src=_text(source), type=kinds[0])
+    for (_, tci), following in zip(tags, kinds[1:], strict=True):
+        frame /= l2.Dot1Q(prio=tci >> 13, dei=tci >> 12 & 1, vlan=tci & 0xFFF, type=following)
+    return bytes(frame)
+
+
+def _text(mac: bytes) -> str:
+    return mac.hex(":")
 
 
 def ethertype(packet: bytes) -> int:
@@ -33,10 +50,9 @@ def ethertype(packet: bytes) -> int:
 def arp(
     operation: int, sender: bytes, sender_ip: str, target_ip: str, target: bytes = b""
 ) -> bytes:
-    """An ARP packet: 1 asks, 2 answers."""
-    ours, theirs = (ipaddress.IPv4Address(text).packed for text in (sender_ip, target_ip))
-    head = struct.pack("!HHBBH", 1, IPV4, 6, 4, operation)
-    return head + sender + ours + (target or bytes(6)) + theirs
+    """Build an ARP packet: 1 asks, 2 answers."""
+    ours, theirs = _text(sender), _text(target or bytes(6))
+    return bytes(l2.ARP(op=operation, hwsrc=ours, psrc=sender_ip, hwdst=theirs, pdst=target_ip))
 
 
 def arp_answers(frames: Sequence[bytes], address: str) -> int:
@@ -54,11 +70,11 @@ def solicited_node(address: str) -> tuple[bytes, str]:
 
 
 def solicitation(sender: bytes, source: str, target: str) -> bytes:
-    """A neighbour solicitation in its frame (RFC 4861)."""
+    """Build a neighbour solicitation in its frame (RFC 4861)."""
     mac, group = solicited_node(target)
-    body = bytes(4) + ipaddress.IPv6Address(target).packed + b"\x01\x01" + sender
-    message = ip.icmpv6(source, group, 135, body, ip.Header(ttl=255))
-    return ethernet(mac, sender, IPV6, message)
+    asked = ICMPv6ND_NS(tgt=target) / ICMPv6NDOptSrcLLAddr(lladdr=_text(sender))
+    body = ip.carried(source, group, asked)
+    return ethernet(mac, sender, IPV6, ip.packet(source, group, ip.ICMPV6, body, ip.Header(255)))
 
 
 def advertisements(frames: Sequence[bytes], address: str) -> int:
@@ -69,7 +85,9 @@ def advertisements(frames: Sequence[bytes], address: str) -> int:
 
 
 def labelled(labels: Sequence[int], inner: bytes, *, ttl: int = 64, bottom: bool = True) -> bytes:
-    """A label stack and what is under it; ``bottom=False`` leaves the S bit out (RFC 3032)."""
-    if bottom:
-        return stack(*labels, ttl=ttl) + inner
-    return b"".join(label_entry(n, bottom=False, ttl=ttl) for n in labels) + inner
+    """Build a label stack and put it on ``inner``; ``bottom=False`` sets no S bit (RFC 3032)."""
+    last = len(labels) - 1
+    entries = (
+        mpls.MPLS(label=n, s=int(bottom and i == last), ttl=ttl) for i, n in enumerate(labels)
+    )
+    return b"".join(map(bytes, entries)) + inner

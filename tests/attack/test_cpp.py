@@ -84,19 +84,23 @@ def test_cpp_01_control_without_the_ration(net: Net) -> None:
     assert came_up() <= BGP_BURST + BGP_PER_SECOND
 
 
+NUMBERS = range(5000)
+FOUR, SIX = (plan.ce(1, 4), plan.gateway(1, 4)), (plan.ce(1, 6), plan.gateway(1, 6))
 CLASSES = {
-    "ping": lambda n: ip.echo(plan.ce(1, 4), plan.gateway(1, 4), b"x", seq=n & 0xFFFF),
-    "udp": lambda n: ip.udp(plan.ce(1, 4), plan.gateway(1, 4), 1 + n % 65535, b"x"),
-    "ping-6": lambda n: ip.echo(plan.ce(1, 6), plan.gateway(1, 6), b"x", seq=n & 0xFFFF),
-    "esp": lambda n: ip.packet(plan.ce(1, 4), plan.gateway(1, 4), ip.ESP, n.to_bytes(8, "big")),
+    "ping": lambda: ip.varied(ip.echo(*FOUR, b"x"), 26, NUMBERS, 22),
+    "udp": lambda: ip.varied(ip.udp(*FOUR, 1, b"x"), 22, NUMBERS, 26),
+    "ping-6": lambda: ip.varied(ip.echo(*SIX, b"x"), 46, NUMBERS, 42),
+    "esp": lambda: ip.varied(ip.packet(*FOUR, ip.ESP, bytes(8)), 26, NUMBERS),
 }
+"""Floods whose packets differ in sequence number, port, or SPI."""
 
 
 @pytest.mark.parametrize("make", CLASSES.values(), ids=CLASSES)
 def test_cpp_01_every_class_has_its_ration(net: Net, make: object) -> None:
     before = net.dropped("ce-red-1", "CPP-1")
+    flood = [RED.frame(packet) for packet in make()]  # type: ignore[operator]
     started = time.monotonic()
-    RED.ce.flood([RED.frame(make(n)) for n in range(5000)])  # type: ignore[operator]
+    RED.ce.flood(flood)
     net.sentinel(RED)
     allowed = OTHER_BURST + OTHER_PER_SECOND * (time.monotonic() - started + 1)
     assert until(lambda: net.dropped("ce-red-1", "CPP-1") - before >= 5000 - allowed, 2.0)
@@ -192,14 +196,21 @@ def test_cpp_04_errors_for_one_vpn_while_another_asks_for_many(net: Net) -> None
     assert told == 20
 
 
+def _from_ports(source: str, target: str, ports: range) -> Iterator[bytes]:
+    packet = ip.tcp(source, target, 80)
+    sport, total = (20, 36) if ip.version(source) == 4 else (40, 56)
+    return ip.varied(packet, sport, ports, total)
+
+
 @both
 def test_cpp_05_a_dropped_flood_leaves_no_trace(net: Net, version: int) -> None:
     """No connection is tracked for what is dropped, at the port or at the PE's own door."""
     target = plan.lan(2, version)
     spoof = "10.5.0.{}" if version == 4 else "2001:db8:5::{}"
     dropped = [
-        RED.frame(ip.tcp(spoof.format(1 + n % 200), target, 80, sport=1024 + n))
-        for n in range(3000)
+        RED.frame(packet)
+        for n in range(200)
+        for packet in _from_ports(spoof.format(1 + n), target, range(1024 + n, 4024, 200))
     ]
 
     def growth(frames: list[bytes]) -> int:

@@ -154,7 +154,9 @@ def test_dos_08_fragments(net: Net, version: int) -> None:
     """
     source, target = plan.lan(1, version), plan.lan(2, version)
     whole = ip.udp(source, target, PROBE_PORT, b"x" * 240)
-    flood = [RED.frame(ip.fragments(whole, 120, ident)[0]) for ident in range(20000)]
+    first = ip.fragments(whole, 120, 0)[0]
+    ident, sums = (4, (10,)) if version == 4 else (46, ())
+    flood = [RED.frame(piece) for piece in ip.varied(first, ident, range(20000), *sums)]
     with Switch(net).off(Guard.LIMITS):
         RED.ce.flood(flood)
         assert fragmented(version) <= 5, "control: red has filled the memory"
