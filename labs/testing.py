@@ -82,7 +82,11 @@ def _modules(places: Sequence[Path]) -> list[str]:
 
 
 def _pytest(modules: Sequence[str], options: Sequence[str], *more: str) -> list[str]:
-    measured = ("--cov", "--cov-report=", "--cov-fail-under=0") if os.environ.get(COVERAGE_VARIABLE) else ()
+    measured = (
+        ("--cov", "--cov-report=", "--cov-fail-under=0")
+        if os.environ.get(COVERAGE_VARIABLE)
+        else ()
+    )
     return [sys.executable, "-m", "pytest", "-m", "lab", *measured, *more, *options, *modules]
 
 
