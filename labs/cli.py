@@ -77,7 +77,7 @@ def list_labs() -> None:
 
 @lab.command()
 def probe() -> None:
-    """Tell what the host's kernel can do and which kernel labs run on."""
+    """Print what the host's kernel can do and which kernel labs run on."""
     click.echo(choice.choose(ask=True).describe())
 
 

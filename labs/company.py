@@ -78,7 +78,7 @@ class Asker:
         self._sources = {":" in source: source for source in sources}
 
     def ask(self, what: str) -> bool:
-        """Whether somebody answers as the protocol has it."""
+        """Return True if a server answers as the protocol requires."""
         protocol, _, rest = what.partition(":")
         address, _, port = rest.rpartition(":")
         try:

@@ -191,7 +191,7 @@ def up(lab: Lab) -> RunningLab:
 
 
 def down(lab: Lab) -> None:
-    """Take down all that there is of a lab, whoever brought it up; nothing is fine, too."""
+    """Take down all that exists of a lab, also of one that another process brought up."""
     running = RunningLab(lab)
     if not running.directory.exists():
         return

@@ -34,7 +34,7 @@ def spawn(argv: Sequence[str], *, pidfile: Path, log: Path, env: Mapping[str, st
             start_new_session=True,
         )
     pidfile.write_text(f"{process.pid} {_started(process.pid)}\n")
-    # Who started it may also see it end; nobody waits for it through this object.
+    # Its parent may also see it end; this object is not waited for.
     process.returncode = 0
     return process.pid
 

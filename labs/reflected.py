@@ -1,4 +1,4 @@
-"""Three PEs that know only a route reflector of another make: the lab, whoever reflects."""
+"""Three PEs that know only a route reflector of another make: the lab, with any reflector."""
 
 from __future__ import annotations
 

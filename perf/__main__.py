@@ -85,7 +85,7 @@ def _job(part: str, scratch: str) -> list[str]:
 
 
 def _be_preferred() -> None:
-    """Have the CPU before whatever else runs, where we may: less of it gets into the figures."""
+    """Raise the priority of this process, where allowed: less of it gets into the figures."""
     with contextlib.suppress(OSError):
         os.nice(-10)
 

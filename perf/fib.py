@@ -37,7 +37,7 @@ class Fib:
         with inside(namespace):
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
             self._indices = {name: index for index, name in socket.if_nameindex()}
-        # Without it a dump is of all tables, whatever was asked for.
+        # Without it a dump is of all tables, regardless of the request.
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
         self._socket.settimeout(10)
         self._names: dict[int, str] = {index: name for name, index in self._indices.items()}
@@ -92,7 +92,7 @@ class Fib:
             raise OSError(number, f"main-table route over {port} refused")
 
     def _next_hops(self) -> dict[int, int]:
-        """Next-hop object -> device number, of a group that of its first leg."""
+        """Next-hop object -> device number, for a group that of its first member."""
         ports: dict[int, int] = {}
         first: dict[int, int] = {}
         self._send(_RTM_GETNEXTHOP, _REQUEST | _DUMP, bytes(_NHMSG_LENGTH))
@@ -102,7 +102,7 @@ class Fib:
                 ports[_number(found[_NHA_ID])] = _number(found[_NHA_OIF])
             elif _NHA_GROUP in found:  # a way in reserve, if there is one, comes last
                 first[_number(found[_NHA_ID])] = _number(found[_NHA_GROUP][:4])
-        return ports | {group: ports.get(leg, 0) for group, leg in first.items()}
+        return ports | {group: ports.get(member, 0) for group, member in first.items()}
 
     def _index(self, port: str) -> int:
         if port not in self._indices:  # a VRF device that the router has made since

@@ -51,7 +51,7 @@ def fleet(say: Say, plan: Plan) -> Fleet:
     """
     with running(lab()) as up, _node(up, "pe1") as called, _node(up, "pe2") as other:
         for node in (called, other):
-            wait("a node to have heard its peers", partial(_is_up, node), 60.0, up)
+            wait("a node to have its sessions", partial(_is_up, node), 60.0, up)
             node.segment.stage(world.document())
             node.segment.promote()
         called.segment.attach("near", VRF, CE_PORTS[NEAR], [ASKERS[NEAR]], {"role": "any"})

@@ -1,4 +1,4 @@
-"""Probe packets that tell since when a PE goes by a workload's new tag.
+"""Probe packets that show since when a PE applies a workload's new tag.
 
 In every round two are sent from each asker, each of a new flow: to the port that only the old tag
 allows, and to the one that only the new tag allows. Those of ``near`` are caught as they reach the

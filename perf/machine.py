@@ -18,7 +18,7 @@ PACE_ROUNDS = 3_000_000
 
 
 def machine(lab_kernel: str, lab_kind: str, guest_memory: str) -> Machine:
-    """Describe the host; what runs the lab is told by the caller."""
+    """Describe the host; the caller says what runs the lab."""
     cpuinfo = Path("/proc/cpuinfo").read_text()
     model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

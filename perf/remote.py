@@ -49,7 +49,7 @@ class Sender:
                 raise AwaitedError(f"{event}: {told['reason']}\n{logs(self._lab)}")
 
     def withdraw(self) -> float:
-        """Tell it to withdraw all and return when it was told."""
+        """Have it withdraw all routes; return when it has sent the withdrawals."""
         assert self._process.stdin is not None
         at = time.monotonic()
         self._process.stdin.write(b"withdraw\n")

@@ -91,8 +91,8 @@ async def _with_half(half: Half, site: Site, part: str, plan: Plan) -> SegmentRu
             rebuild = await segment_changes.rebuilds(half.keeper, site, plan.changes)
             return SegmentRun(rebuild=rebuild)
         case _:
-            told = await segment_telemetry.tellings(half.keeper, site, plan.telemetry)
-            return SegmentRun(telling=tuple(told))
+            told = await segment_telemetry.telemetry_runs(half.keeper, site, plan.telemetry)
+            return SegmentRun(telemetry=tuple(told))
 
 
 def say(text: str) -> None:

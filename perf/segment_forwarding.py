@@ -1,7 +1,7 @@
 """What a policy costs each packet, beside the same PE without one, or with a list of rules.
 
 Every configuration has a PE of its own, and all of them are there all the time: in each round
-every one of them is sent the same short burst, one right after the other, so that whatever else
+every one of them is sent the same short burst, one right after the other, so that other load
 the machine does meets them alike. What is compared are figures of the same round.
 """
 
@@ -149,7 +149,7 @@ def _beds(wanted: Sequence[Case], say: Say) -> Iterator[list[Bed]]:
 
 
 def _in_turn(beds: Sequence[Bed], number: int) -> Sequence[Bed]:
-    """There and back again: nobody is always the first, or always after the same other one."""
+    """Forward and backward: no case is always first or always after the same one."""
     return beds if number % 2 == 0 else beds[::-1]
 
 

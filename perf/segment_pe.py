@@ -57,7 +57,7 @@ class Process:
         self._signal(signal.SIGSTOP)
 
     def listen(self) -> None:
-        """Have it be told of new flows from now on."""
+        """Report new flows to it from now on."""
         with self.awake():
             assert self._process.stdin
             self._process.stdin.write("listen\n")

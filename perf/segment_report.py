@@ -18,7 +18,7 @@ from perf.segment_names import (
     policy_name,
 )
 from perf.segment_pairs import Ratio, percentile, ratio
-from perf.segment_results import Fleet, Pace, SegmentRun, Telling
+from perf.segment_results import Fleet, Pace, SegmentRun, TelemetryRun
 
 _PACES = """\
 ### Packets a second
@@ -30,7 +30,7 @@ compared are figures of the same round, and the shares are the middle of all rou
 between what nine of ten rounds lie. *p99* is what 99 % of the rounds reach. *Few*: {few:,} packets
 of 1,000 connections that are established, over and over. *New*: every packet opens a flow, to any
 of the workloads; under one rule to as many addresses as the largest policy has. *Told*: the same,
-while a process of the node is told of every flow and counts it, on the same CPU; what does not get
+while a process of the node receives a record of every flow and counts it, on the same CPU; what does not get
 through for that is left out. *Neither*: a VRF without a policy, whose guards stand, but which is
 not tracked. *{tracked}*: zones, tracking, `ct state
 established,related accept` and one rule for what is new. *{again}* is the same thing
@@ -60,7 +60,7 @@ makes everything in one transaction, while {rate:,.0f} flows a second are opened
 forbidden; the nft program loads the same table from a file.
 """
 
-_TELLING = """\
+_TELEMETRY = """\
 ### Telemetry
 
 Denied flows, so that each packet is a new one, from the kernel's packet generator ten times a
@@ -73,8 +73,8 @@ def section(run: SegmentRun | None) -> list[str]:
     if run is None:
         return []
     parts = ["## Microsegmentation\n", *_pace_parts(run.paces), *_time_parts(run)]
-    if run.telling:
-        parts += [_TELLING, _tellings(run.telling)]
+    if run.telemetry:
+        parts += [_TELEMETRY, _telemetry_runs(run.telemetry)]
     if run.failure:
         parts.append(f"### Failed\n\n```\n{run.failure}\n```\n")
     return [part for part in parts if part]
@@ -189,16 +189,16 @@ def _times(name: str, times: Sequence[float]) -> Sequence[str]:
     return (name, str(len(times)), ms(median(times)), ms(percentile(times, 0.99)), ms(max(times)))
 
 
-def _tellings(tellings: Sequence[Telling]) -> str:
+def _telemetry_runs(telemetry_runs: Sequence[TelemetryRun]) -> str:
     rows = [
         (
-            f"{telling.rate:,.0f}" + (", a revision staged" if telling.staged else ""),
-            f"{telling.sent:,}",
-            f"{telling.seen:,}",
-            f"{telling.lost:,}",
-            f"{telling.cpu / telling.seconds:.0%}",
+            f"{telemetry.rate:,.0f}" + (", a revision staged" if telemetry.staged else ""),
+            f"{telemetry.sent:,}",
+            f"{telemetry.seen:,}",
+            f"{telemetry.lost:,}",
+            f"{telemetry.cpu / telemetry.seconds:.0%}",
         )
-        for telling in tellings
+        for telemetry in telemetry_runs
     ]
     return _rows(("new flows/s", "sent", "seen", "lost", "CPU of the reader"), rows)
 

@@ -8,7 +8,7 @@ import msgspec
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """Packets a second through a PE in one configuration: one figure a round. ``flows``: few
     (a thousand connections, over and over), new (every packet opens one) or told (the same, and a
-    process of the node is told of each). ``size``: elements of
+    process of the node receives a record of each). ``size``: elements of
     the policy's maps, or rules of a list. ``sent`` and ``arrived`` are packets of all rounds."""
 
     name: str
@@ -47,8 +47,8 @@ class Rebuild(msgspec.Struct, frozen=True, kw_only=True):
     """Denied packets that came out."""
 
 
-class Telling(msgspec.Struct, frozen=True, kw_only=True):
-    """New flows that were told, at a rate asked for. ``sent`` by the packet generator, ``judged``
+class TelemetryRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Records of new flows, at a rate asked for. ``sent`` by the packet generator, ``judged``
     by the kernel's counter; ``seen`` and ``lost`` by the node's book of flows."""
 
     rate: float
@@ -95,7 +95,7 @@ class SegmentRun(msgspec.Struct, frozen=True, kw_only=True):
     paces: tuple[Pace, ...] = ()
     changes: Changes | None = None
     rebuild: Rebuild | None = None
-    telling: tuple[Telling, ...] = ()
+    telemetry: tuple[TelemetryRun, ...] = ()
     fleet: Fleet | None = None
     pace: tuple[float, ...] = ()
     failure: str = ""
@@ -106,7 +106,7 @@ class SegmentRun(msgspec.Struct, frozen=True, kw_only=True):
             paces=self.paces or other.paces,
             changes=self.changes or other.changes,
             rebuild=self.rebuild or other.rebuild,
-            telling=self.telling or other.telling,
+            telemetry=self.telemetry or other.telemetry,
             fleet=self.fleet or other.fleet,
             pace=self.pace + other.pace,
             failure=self.failure + other.failure,

@@ -8,7 +8,7 @@ from perf import segment_world as world
 from perf.segment_names import BOTH, FEW, NEW, TRACKED, policy_name
 from perf.segment_pairs import Ratio, percentile, ratio
 from perf.segment_report import ms
-from perf.segment_results import Fleet, Pace, Rebuild, SegmentRun, Telling
+from perf.segment_results import Fleet, Pace, Rebuild, SegmentRun, TelemetryRun
 from perf.targets import Verdict
 
 HERE_SECONDS, THERE_SECONDS, REBUILD_SECONDS = 0.05, 0.5, 2.0
@@ -25,7 +25,7 @@ def verdicts(run: SegmentRun | None) -> Iterator[Verdict]:
     if run.rebuild:
         yield _rebuild(run.rebuild)
     yield from _paces(run.paces)
-    yield from map(_telling, run.telling)
+    yield from map(_telemetry, run.telemetry)
 
 
 def _changes(fleet: Fleet) -> Iterator[Verdict]:
@@ -82,10 +82,10 @@ def _below_words(found: Ratio) -> str:
     return f"{abs(found.below):.1%} {side}"
 
 
-def _telling(telling: Telling) -> Verdict:
-    staged = " with a revision staged" if telling.staged else ""
+def _telemetry(telemetry: TelemetryRun) -> Verdict:
+    staged = " with a revision staged" if telemetry.staged else ""
     return Verdict(
-        f"at {telling.rate:,.0f} new flows/s{staged} every one is seen or counted as lost",
-        f"{telling.seen:,} seen and {telling.lost:,} lost of {telling.sent:,} sent",
-        telling.seen + telling.lost == telling.sent == telling.judged,
+        f"at {telemetry.rate:,.0f} new flows/s{staged} every one is seen or counted as lost",
+        f"{telemetry.seen:,} seen and {telemetry.lost:,} lost of {telemetry.sent:,} sent",
+        telemetry.seen + telemetry.lost == telemetry.sent == telemetry.judged,
     )

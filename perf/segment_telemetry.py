@@ -14,7 +14,7 @@ from controlplane.policy.insight.flowbook import FlowBook
 from pe.policy.manager import PolicyMapManager
 from perf import segment_world as world
 from perf.segment_node import CLIENT, VRF, ZONE, Site
-from perf.segment_results import Telling
+from perf.segment_results import TelemetryRun
 from perf.segment_traffic import Traffic, bursts
 
 EVERY = 0.1
@@ -31,7 +31,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 5.0
 
 
-async def tellings(keeper: PolicyMapManager, site: Site, plan: Plan) -> list[Telling]:
+async def telemetry_runs(keeper: PolicyMapManager, site: Site, plan: Plan) -> list[TelemetryRun]:
     """One after the other; the sender is the kernel, and every packet opens a flow."""
     found = []
     for staged, rates in ((False, plan.rates), (True, plan.staged_rates)):
@@ -42,13 +42,13 @@ async def tellings(keeper: PolicyMapManager, site: Site, plan: Plan) -> list[Tel
         keeper.zones({VRF: ZONE})
         await keeper.settled()
         for rate in rates:
-            found.append(await _telling(keeper, site, rate, plan.seconds, staged=staged))
+            found.append(await _telemetry(keeper, site, rate, plan.seconds, staged=staged))
     return found
 
 
-async def _telling(
+async def _telemetry(
     keeper: PolicyMapManager, site: Site, rate: int, seconds: float, *, staged: bool
-) -> Telling:
+) -> TelemetryRun:
     book = FlowBook()
 
     def take(records: Sequence[FlowRecord], lost: int) -> None:
@@ -65,7 +65,7 @@ async def _telling(
     cpu = time.process_time()
     sent, took = await asyncio.to_thread(bursts, site, traffic, seconds, EVERY)
     await asyncio.sleep(QUIET)
-    return Telling(
+    return TelemetryRun(
         rate=sent / took,
         seconds=took,
         staged=staged,

@@ -69,7 +69,7 @@ def _chunks(packed: Iterable[bytes]) -> list[bytes]:
 
 
 class Session:
-    """One session over a connected socket, in whatever state; ``pump`` does what is due."""
+    """One session over a connected socket, in any state; ``pump`` does what is due."""
 
     def __init__(self, connection: socket.socket, greeting: bytes, hold_time: int) -> None:
         self._socket = connection

@@ -1,4 +1,4 @@
-"""Waits of the bench: bounded, and telling what was awaited when the bound is reached."""
+"""Waits of the bench: bounded; the error names what was awaited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A BGP speaker for attackers: says what it is told, right or wrong, and keeps what it hears.
+"""A BGP speaker for attackers: sends what a test gives it, valid or not, and keeps what it receives.
 
 One thread, no timers: hold times in the attack lab are long, and a KEEPALIVE is sent with each
 look at what has come.
@@ -51,21 +51,21 @@ class Greeting:
 
 @dataclass(slots=True)
 class Session:
-    """A connection, with all that was heard on it: ``heard`` are (type, body)."""
+    """A connection, with all that it received: ``received`` are (type, body)."""
 
     connection: socket.socket
-    heard: list[tuple[int, bytes]] = field(default_factory=list)
+    received: list[tuple[int, bytes]] = field(default_factory=list)
     closed: bool = False
     _rest: bytes = b""
 
     def send(self, *messages: bytes) -> None:
-        """Say these; a peer that is gone is found out by ``listen``."""
+        """Send messages; ``listen`` finds out that a peer is gone."""
         with contextlib.suppress(OSError):
             for one in messages:
                 self.connection.sendall(one)
 
     def listen(self, seconds: float, enough: Callable[[], object] = lambda: False) -> None:
-        """Hear what comes for so long, or until ``enough`` or the end."""
+        """Receive for so many seconds, or until ``enough`` or the end."""
         deadline = time.monotonic() + seconds
         while not self.closed and not enough() and (left := deadline - time.monotonic()) > 0:
             ready, _, _ = select.select([self.connection], [], [], left)
@@ -85,12 +85,12 @@ class Session:
             (length,) = struct.unpack_from("!H", self._rest, 16)
             if len(self._rest) < length:
                 return
-            self.heard.append((self._rest[18], self._rest[19:length]))
+            self.received.append((self._rest[18], self._rest[19:length]))
             self._rest = self._rest[length:]
 
     def bodies(self, kind: int) -> list[bytes]:
         """The bodies of the messages of a type."""
-        return [body for heard, body in self.heard if heard == kind]
+        return [body for its_kind, body in self.received if its_kind == kind]
 
     @property
     def notification(self) -> tuple[int, int] | None:

@@ -19,15 +19,15 @@ def family(address: str) -> socket.AddressFamily:
 @contextlib.contextmanager
 def listener(node: str, address: str, port: int = PROBE_PORT) -> Iterator[Callable[[bytes], bool]]:
     """A UDP socket of a node; the function it gives says whether a token has come."""
-    with socket_in(node, family(address), socket.SOCK_DGRAM) as heard:
-        heard.bind((address, port))
-        heard.setblocking(False)
+    with socket_in(node, family(address), socket.SOCK_DGRAM) as bound:
+        bound.bind((address, port))
+        bound.setblocking(False)
         said: list[bytes] = []
 
         def came(mark: bytes) -> bool:
             with contextlib.suppress(BlockingIOError):
                 while True:
-                    said.append(heard.recv(65536))
+                    said.append(bound.recv(65536))
             return any(mark in data for data in said)
 
         yield came

@@ -112,7 +112,7 @@ class Net:
 
     def sentinel(self, origin: Circuit, *, version: int = 4) -> None:
         """Send a legitimate packet behind an attack and wait until it is through PE, core and PE:
-        whatever became of the attack, it has become of it. AssertionError if it is lost."""
+        the attack before it has then passed or been dropped. AssertionError if it is lost."""
         assert self.passes(origin, circuit(origin.vpn, 2), version), f"sentinel of {origin.ce} lost"  # noqa: S101
 
     def warm(self) -> None:

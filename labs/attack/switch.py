@@ -170,7 +170,7 @@ class Switch:
 
 
 def _as_command(line: str) -> list[str]:
-    """A line of ``ip route show`` as words that ``add`` takes: without what it only tells."""
+    """A line of ``ip route show`` as words that ``add`` takes: without the words that only inform."""
     words = line.split()
     keep = []
     while words:

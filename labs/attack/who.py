@@ -14,7 +14,7 @@ from labs.topologies.attack import HOME
 
 @dataclass(frozen=True)
 class Attacker:
-    """Somebody on a CE port: where the frames go out, to whom, under which tags, from where."""
+    """A sender on a CE port: where the frames go out, to whom, under which tags, from where."""
 
     name: str
     port: Port

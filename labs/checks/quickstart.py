@@ -117,7 +117,7 @@ def labels(lab: RunningLab) -> Iterator[Outcome]:
             f"seen (label, TTL): {stacks[:2]}; pe2's labels of red: {sorted(bound)}",
         )
         ttl = two[0][0][1] if two else None
-        yield Outcome(ttl == 255, "its outer TTL tells nothing (pipe mode)", f"TTL {ttl}")
+        yield Outcome(ttl == 255, "its outer TTL is 255 (pipe mode)", f"TTL {ttl}")
 
 
 def withdrawal(lab: RunningLab) -> Iterator[Outcome]:

@@ -152,14 +152,14 @@ def power_off() -> None:
 
 
 def main() -> None:
-    """Open the terminal, serve, power off whatever happened."""
+    """Open the terminal, serve, power off in any case."""
     terminal = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
     tty.setraw(terminal)
     try:
         Agent(terminal, Path(sys.argv[2])).serve()
     except EOFError:
         pass  # the host is gone or said so
-    except BaseException:  # PID 1 has nobody above it: its last words are all that is left
+    except BaseException:  # PID 1 has no parent that could report it
         Path("/dev/console").write_text(traceback.format_exc())
     finally:
         power_off()

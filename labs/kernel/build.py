@@ -214,7 +214,7 @@ def _note_of_size(target: Path) -> Path:
 
 
 def _make(tree: Path, log: Path, size: Path, goal: str) -> None:
-    """Run make, telling now and then how far it is against the last build's object count."""
+    """Run make and print now and then how far it is against the last build's object count."""
     last = int(size.read_text()) if size.exists() else 0
     objects = _Progress(last)
     command = ["make", "ARCH=um", f"-j{len(os.sched_getaffinity(0))}", goal]

@@ -130,8 +130,7 @@ class Guest:
 
         Output goes to the sinks as it comes (default: this process's own). ``timeout`` is
         in seconds; the command is then killed and the status is 124. Once ``hung_up`` is set
-        (which takes the place of a timeout) nobody waits for the command any more: it is told
-        to end. A status above 128 is 128 + the signal that ended it. Raises GuestDiedError.
+        (which takes the place of a timeout) the caller no longer waits for the command: it is sent SIGTERM. A status above 128 is 128 + the signal that ended it. Raises GuestDiedError.
         """
         job = _Job(
             to_stream(1) if stdout is None else stdout, to_stream(2) if stderr is None else stderr
@@ -213,7 +212,7 @@ class Guest:
                 job.status = int(payload)
                 job.ended.set()
             else:
-                # Whoever listened may be gone; the other jobs are not to suffer from it.
+                # The reader may be gone; the other jobs go on.
                 with contextlib.suppress(OSError):
                     (job.stdout if kind == frames.STDOUT else job.stderr)(payload)
 

@@ -87,7 +87,7 @@ def _socket(name: str) -> Path:
     directory.mkdir(mode=0o700, exist_ok=True)
     # In a directory that anyone may write to, someone else may have made it.
     if directory.stat().st_uid != os.getuid():
-        raise PermissionError(f"{directory} belongs to somebody else")
+        raise PermissionError(f"{directory} belongs to another user")
     return directory / f"{name}.socket"
 
 
@@ -129,7 +129,7 @@ class _Request(socketserver.StreamRequestHandler):
             self._sink(frames.EXITED, lock)(str(status).encode())
 
     def _listen(self, hung_up: threading.Event) -> None:
-        """Nothing more is said on this connection: what can be heard is its end."""
+        """Nothing more is said on this connection: only its end is received."""
         with contextlib.suppress(OSError, ValueError):
             self.rfile.read(1)
         hung_up.set()

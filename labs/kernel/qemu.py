@@ -44,7 +44,7 @@ def run(
         raise BuildError("the packages that QEMU needs could not be installed")
     image, vng = _image(), _virtme()
     # /dev/kvm may exist and still be unable to run a stock kernel: that shows only when
-    # one tries. Whether the command was reached tells it from a command that failed.
+    # one tries. A file says whether the command was reached, which a failed command alone does not.
     accelerated: tuple[list[str], ...] = ([],) if os.access("/dev/kvm", os.W_OK) else ()
     said = ""
     for flags in (*accelerated, ["--disable-kvm"]):

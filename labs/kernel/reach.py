@@ -1,5 +1,5 @@
 """Whether a user without rights can get to the project: a node's BGP speakers are such users, and
-homes are closed to others (0700 on Debian, 0750 on Ubuntu)."""
+home directories are closed to other users (0700 on Debian, 0750 on Ubuntu)."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def pe2_yaml() -> str:
 def _provider_edge(number: int, config: str, setup: tuple[Command, ...] = ()) -> Node:
     addresses = (loopback(number) + "/32", plan.LOOPBACK6[number] + "/128")
     paths = (lsp(number, 3 - number), _reflector(number), *_ways_out(number))
-    # Else one refusal a second is all that a CE hears, and tests wait for theirs in vain.
+    # Else a CE receives one refusal a second, and tests wait for theirs in vain.
     unlimited = {"net.ipv4.icmp_ratelimit": "0", "net.ipv6.icmp.ratelimit": "0"}
     return Node(f"pe{number}", "pe", addresses, unlimited, (*paths, *setup), (pe(config),))
 

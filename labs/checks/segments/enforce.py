@@ -24,7 +24,7 @@ SCAN = (
 
 
 def development(lab: RunningLab) -> Iterator[Outcome]:
-    """The development copy is locked in; nobody else notices."""
+    """The development copy is isolated; other workloads are not affected."""
     before = ask(lab, "devweb", DAILY["devweb"])
     yield Outcome(all(before.values()), "development reaches production, as yet", str(before))
     yield from _promote(lab, policies.DEVELOPMENT, "development first")

@@ -94,7 +94,7 @@ def tag(lab: RunningLab) -> Iterator[Outcome]:
 
 
 def _nobody_tags_himself(lab: RunningLab) -> Iterator[Outcome]:
-    """The office's router says that it is payroll; and it is told of no groups either."""
+    """The office's router says that it is payroll; and it receives no group communities either."""
     rows = show(lab, "pe1", "routes", "red", "--prefix", OFFICE)
     carried = [text for row in rows for text in row["large_communities"]]
     ok = ITS_OWN in carried and STOLEN not in carried
@@ -107,7 +107,9 @@ def _nobody_tags_himself(lab: RunningLab) -> Iterator[Outcome]:
     route = query(lab, "office", f"show bgp ipv4 unicast {host('db').v4}/32 json")
     told = [path.get("largeCommunity", {}) for path in route.get("paths", ())]
     ok = bool(told) and not any(told)
-    yield Outcome(ok, "and it hears of routes, not of groups", f"{host('db').v4}/32: {told}")
+    yield Outcome(
+        ok, "and it receives routes without group communities", f"{host('db').v4}/32: {told}"
+    )
 
 
 def test(lab: RunningLab) -> Iterator[Outcome]:

@@ -46,7 +46,7 @@ def move(lab: RunningLab) -> Iterator[Outcome]:
 
 
 def _impostor(lab: RunningLab) -> Iterator[Outcome]:
-    """Somebody at the cable that payroll left, whose prefixes that port still lists."""
+    """A host at the port that payroll left; the port still lists its prefixes."""
     questions, before = ["redis:{db.v4}:6379", "redis:{db.v6}:6379"], _displaced(lab, "pe1")
     ways = [*by_old_cable(host("pay"), host("db"))]
     for way in ways:
@@ -55,7 +55,7 @@ def _impostor(lab: RunningLab) -> Iterator[Outcome]:
     dropped = _displaced(lab, "pe1") - before
     for way in ways:
         lab.run("pay", "ip", *(word if word != "add" else "del" for word in way))
-    title = "from the port that it left, nobody speaks with its address"
+    title = "from the port that it left, packets with its address are dropped"
     said = f"{answered}; pe1 dropped {dropped} packets"
     yield Outcome(not any(answered.values()) and dropped > 1, title, said)
     answered = ask(lab, "pay", questions)
@@ -63,7 +63,7 @@ def _impostor(lab: RunningLab) -> Iterator[Outcome]:
 
 
 def _displaced(lab: RunningLab, node: str) -> int:
-    """Packets that came from a port with the address of somebody who lives elsewhere."""
+    """Packets whose source address is bound to another port."""
     counters = show(lab, node, "counters")
     return sum(int(c["value"]) for c in counters if c["name"] == "segment_packets_displaced")
 

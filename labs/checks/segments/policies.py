@@ -44,7 +44,7 @@ rules:
 """
 
 FORGETFUL = "name: payroll-1\n" + GROUPS + CLOSED
-"""Nobody thought of the nightly backup."""
+"""A policy without the nightly backup."""
 
 BACKUP = "allow db to vault on tcp/8000-8100"
 PAYROLL = f"name: payroll-2\n{GROUPS}{CLOSED}    - {BACKUP}\n"

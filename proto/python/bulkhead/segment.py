@@ -182,7 +182,7 @@ class Segment:
     def query_flows(
         self, filter: flows.FlowFilter | None = None, limit: int = 0  # noqa: A002
     ) -> Iterator[flows.QueryFlowsResponse]:
-        """Flows seen, in pieces; each tells of the losses too."""
+        """Return the flows seen, in pieces; each has the losses too."""
         request = flows.QueryFlowsRequest(filter=filter, limit=limit)
         return cast(
             Iterator[flows.QueryFlowsResponse],

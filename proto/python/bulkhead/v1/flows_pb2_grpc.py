@@ -77,8 +77,8 @@ class FlowsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchFlows(self, request, context):
-        """New flows as they are opened or denied. A caller who reads too slowly loses some, and is told
-        how many.
+        """New flows as they are opened or denied. A caller that reads too slowly loses some; their
+        number is in the answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

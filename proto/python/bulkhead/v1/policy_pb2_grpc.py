@@ -132,7 +132,7 @@ class PolicyServicer:
 
     def PromotePolicy(self, request, context):
         """Enforces the staged revision, in one kernel transaction, and ends the flows that it no longer
-        allows. ABORTED: the staged revision is not `expected`, somebody staged another.
+        allows. ABORTED: the staged revision is not `expected`, another caller staged another one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -87,7 +87,7 @@ class WorkloadsServicer:
 
     def TagWorkload(self, request, context):
         """Changes tags and nothing else. NOT_FOUND: no such workload. ABORTED: `expected_generation` is
-        not the workload's, somebody else was first.
+        not the workload's, another caller was first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,7 +109,7 @@ class WorkloadsServicer:
 
     def WatchWorkloads(self, request, context):
         """First every workload that matches, then every change. Ends with RESOURCE_EXHAUSTED when the
-        caller reads too slowly to be told everything; begin anew then.
+        caller reads too slowly; begin anew then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
