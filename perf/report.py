@@ -19,7 +19,8 @@ Measure = Callable[[RoutingRun], float]
 _HEAD = """\
 # How fast
 
-Written by `make bench`; the raw figures are in `results.json`. Targets are informational; missing one does not fail the benchmark.
+Written by `make bench`; the raw figures are in `results.json`. Targets are
+informational; missing one does not fail the benchmark.
 """
 
 _METHOD = """\

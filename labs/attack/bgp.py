@@ -1,4 +1,4 @@
-"""A BGP speaker for attackers: sends what a test gives it, valid or not, and keeps what it receives.
+"""A BGP speaker for attackers: sends any message, valid or not, and keeps what it receives.
 
 One thread, no timers: hold times in the attack lab are long, and a KEEPALIVE is sent with each
 look at what has come.

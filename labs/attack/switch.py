@@ -170,7 +170,7 @@ class Switch:
 
 
 def _as_command(line: str) -> list[str]:
-    """A line of ``ip route show`` as words that ``add`` takes: without the words that only inform."""
+    """A line of ``ip route show`` as words that ``add`` takes: without information."""
     words = line.split()
     keep = []
     while words:

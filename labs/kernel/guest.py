@@ -130,7 +130,8 @@ class Guest:
 
         Output goes to the sinks as it comes (default: this process's own). ``timeout`` is
         in seconds; the command is then killed and the status is 124. Once ``hung_up`` is set
-        (which takes the place of a timeout) the caller no longer waits for the command: it is sent SIGTERM. A status above 128 is 128 + the signal that ended it. Raises GuestDiedError.
+        (which takes the place of a timeout) the command is sent SIGTERM. A status above 128 is
+        128 + the signal that ended it. Raises GuestDiedError.
         """
         job = _Job(
             to_stream(1) if stdout is None else stdout, to_stream(2) if stderr is None else stderr
