@@ -30,8 +30,9 @@ compared are figures of the same round, and the shares are the middle of all rou
 between what nine of ten rounds lie. *p99* is what 99 % of the rounds reach. *Few*: {few:,} packets
 of 1,000 connections that are established, over and over. *New*: every packet opens a flow, to any
 of the workloads; under one rule to as many addresses as the largest policy has. *Told*: the same,
-while a process of the node receives and counts a record of every flow, on the same CPU; packets that
-do not get through for that are left out. *Neither*: a VRF without a policy, whose guards stand, but which is
+while a process of the node receives and counts a record of every flow, on the same CPU; packets
+that do not get through for that are left out. *Neither*: a VRF without a policy, with guards,
+which is
 not tracked. *{tracked}*: zones, tracking, `ct state
 established,related accept` and one rule for what is new. *{again}* is the same thing
 a second time: what differs there is chance. A list has a rule for each address that may be asked,

@@ -9,8 +9,8 @@
                        rr (reflector)       pay has a cable to pe2 as well: it moves
 
 Red is the company, blue another customer with the addresses 10.1.0.11 and 10.1.0.21 too. Every
-host has a port of its own. ``office`` is a network outside, behind pe2, whose router speaks BGP and claims to be
-in payroll's group.
+host has a port of its own. ``office`` is a network outside, behind pe2, whose router speaks BGP and
+claims to be in payroll's group.
 """
 
 from __future__ import annotations
