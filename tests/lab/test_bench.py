@@ -66,11 +66,11 @@ def test_a_rebuild_under_traffic_loses_and_admits_nothing(tmp_path: Path) -> Non
 
 
 def test_every_flow_that_was_sent_is_seen_or_counted_as_lost(tmp_path: Path) -> None:
-    tellings = measured("telemetry", tmp_path).telling
-    assert [telling.staged for telling in tellings] == [False, True]
-    for telling in tellings:
-        assert telling.sent == telling.judged == telling.seen + telling.lost
-        assert telling.seen > 0
+    telemetry_runs = measured("telemetry", tmp_path).telemetry
+    assert [telemetry.staged for telemetry in telemetry_runs] == [False, True]
+    for telemetry in telemetry_runs:
+        assert telemetry.sent == telemetry.judged == telemetry.seen + telemetry.lost
+        assert telemetry.seen > 0
 
 
 def test_every_configuration_lets_its_packets_through(tmp_path: Path) -> None:

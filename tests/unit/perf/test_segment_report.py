@@ -11,7 +11,15 @@ from perf import segment_plot, segment_report, segment_world
 from perf.fleet_probes import NEW, OLD, Side
 from perf.segment_names import BOTH, FEW, PLAIN, TRACKED, listed_name, policy_name
 from perf.segment_pairs import percentile, ratio
-from perf.segment_results import Changes, Fleet, FleetChange, Pace, Rebuild, SegmentRun, Telling
+from perf.segment_results import (
+    Changes,
+    Fleet,
+    FleetChange,
+    Pace,
+    Rebuild,
+    SegmentRun,
+    TelemetryRun,
+)
 from perf.segment_targets import verdicts
 
 SIZES = [policy_name(size) for size in segment_world.SIZES]
@@ -90,11 +98,11 @@ def test_a_rebuild_is_quick_and_clean(seconds: float, lost: int, admitted: int, 
     [(100, 100, 90, True), (101, 100, 90, False), (100, 100, 89, False), (100, 99, 90, False)],
 )
 def test_telemetry_is_exact_or_a_miss(sent: int, judgements: int, seen: int, met: bool) -> None:
-    telling = Telling(
+    telemetry = TelemetryRun(
         rate=1e4, seconds=1.0, staged=False, sent=sent, judged=judgements, seen=seen, lost=10,
         cpu=0.5,
     )  # fmt: skip
-    assert judged(SegmentRun(telling=(telling,))) == [met]
+    assert judged(SegmentRun(telemetry=(telemetry,))) == [met]
 
 
 def whole() -> SegmentRun:
