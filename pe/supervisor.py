@@ -119,10 +119,18 @@ class SupervisedPart:
         """True from an exception until the next completed turn."""
         self._supervisor = supervisor
         self._recent: deque[float] = deque()
+        self._started: list[asyncio.Task[None]] = []
 
     def start(self, make: Callable[[], Work]) -> asyncio.Task[None]:
         """Run ``make()`` in a task of its own; after an exception make it and run it anew."""
-        return self._supervisor.own(self._run_again(make), self.policy.name)
+        task = self._supervisor.own(self._run_again(make), self.policy.name)
+        self._started.append(task)
+        return task
+
+    @property
+    def has_ended(self) -> bool:
+        """True once a task that should run on has ended, by a stray cancellation for example."""
+        return any(task.done() for task in self._started)
 
     def spawn(self, work: Work) -> asyncio.Task[None]:
         """Run something that ends by itself; an exception is logged and counted."""

@@ -56,7 +56,7 @@ class NodeHealth:
 
     def _works(self, name: str) -> bool:
         part = self._supervisor.part(name)
-        return part.turns > 0 and not part.failing
+        return part.turns > 0 and not part.failing and not part.has_ended
 
     @property
     def sentence(self) -> str:

@@ -138,3 +138,24 @@ def test_a_node_that_ends_serves_nothing() -> None:
 
     with pytest.raises(Exception, match="dataplane failed for good"):
         asyncio.run(story())
+
+
+def test_a_part_whose_task_was_cancelled_does_not_serve() -> None:
+    """A group of tasks says nothing of one that is cancelled: only its watchers can."""
+
+    async def story() -> None:
+        desk = Desk()
+        async with desk.supervisor:
+            forever = asyncio.Event()
+
+            async def run() -> None:
+                await forever.wait()
+
+            task = desk.supervisor.part("dataplane").start(run)
+            desk.turn()
+            assert desk.bad == set()
+            task.cancel()
+            await asyncio.wait([task])
+            assert desk.bad == {"whole", "dataplane"}
+
+    asyncio.run(story())
