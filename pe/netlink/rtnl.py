@@ -192,7 +192,8 @@ def labels(sock: nl.NetlinkSocket, names: dict[int, str]) -> dict[int, str]:
     found: dict[int, str] = {}
     body = _ROUTE.pack(AF_MPLS, 0, 0, 0, 0, 0, 0, 0, 0)
     for message in sock.dump(nl.RTM_GETROUTE, body):
-        if message.body[5] != PROTOCOL:
+        # A kernel without MPLS answers with the routes of every family.
+        if message.body[0] != AF_MPLS or message.body[5] != PROTOCOL:
             continue
         index = _label_device(message.body)
         found[label_of(message.body)] = names.get(index, "")
