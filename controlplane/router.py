@@ -6,18 +6,25 @@ them, so that a flood of changes to one prefix costs one change in the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import assert_never
 
 from controlplane.bgp.peer_state import PeerState
-from controlplane.model.effects import Effects
+from controlplane.model.effects import Answer, Effects
 from controlplane.model.events import (
     EndOfRib,
     Event,
+    FlowsEnded,
+    FlowsRead,
     IntentChanged,
     PeerCleared,
+    PolicyMapsHeld,
+    PolicyMapsRefused,
     PortChanged,
     RefreshRequested,
+    Requested,
     RoutesReceived,
     RoutesWithdrawn,
     SelftestBegan,
@@ -25,19 +32,23 @@ from controlplane.model.events import (
     SessionDown,
     SessionUp,
     SpeakerLost,
+    StoreFailed,
+    StoreWritten,
     TimePassed,
     UnderlayRouteChanged,
     UnderlaySynced,
-    WorkloadAttached,
-    WorkloadDetached,
 )
 from controlplane.model.instant import Instant
 from controlplane.model.intent import NodeIntent
 from controlplane.model.label import LabelLedger
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
+from controlplane.model.records import PolicyRecords
+from controlplane.policy.controller import PolicyController
+from controlplane.policy.workload_changes import WorkloadChange
 from controlplane.routing.containment import Containment, EventFailure
 from controlplane.routing.decision_process import DecisionProcess
+from controlplane.routing.held_routes import HeldRoutes
 from controlplane.routing.initial_sync import NEVER, InitialSync
 from controlplane.routing.limits import RouteLimits
 from controlplane.routing.reload import Reload
@@ -46,15 +57,22 @@ from controlplane.routing.sessions import Sessions
 from controlplane.routing.state import RouterState
 from controlplane.vpn.next_hop_resolver import NextHopResolver
 from controlplane.vpn.next_hop_tracker import NextHopTracker
-from controlplane.vpn.plan import IntentRefusedError, plan_vrfs
+from controlplane.vpn.plan import IntentRefusedError, VrfPlan
 from controlplane.vpn.vrf import Vrf
 
 
 class Router:
-    """One node's control plane. ``ledger`` is what the store kept of the labels."""
+    """Decide for one node; ``ledger`` and ``records`` are what the store returned at ``now``."""
 
-    def __init__(self, ledger: LabelLedger | None = None) -> None:
+    def __init__(
+        self, ledger: LabelLedger | None = None, records: PolicyRecords | None = None,
+        now: Instant | None = None,
+    ) -> None:  # fmt: skip
         self.state = RouterState(ledger or LabelLedger())
+        boot, wall = (now.boot, now.wall) if now else (None, 0.0)
+        self.policy = PolicyController(self.state, records, boot, wall)
+        self._waiting: deque[Event] = deque()
+        self._held = HeldRoutes()
         self._start = InitialSync(self.state)
         self._decisions = DecisionProcess(self.state)
         self._sessions = Sessions(self.state)
@@ -66,11 +84,24 @@ class Router:
     # -- the turn -----------------------------------------------------------------------------
 
     def handle(self, events: Iterable[Event], now: Instant) -> Effects:
-        """Take in events and say what follows. An event of a peer that raises is contained, and
-        told by ``take_failures``; any other exception leaves decisions half made."""
+        """Take in events and return what follows.
+
+        An event of a peer that raises is contained, and returned by ``take_failures``; any other
+        exception leaves decisions half made.
+
+        Where the effects have anything to save, the next call brings ``StoreWritten`` or
+        ``StoreFailed``: a change counts only then, and the events behind it wait that long.
+        """
         state = self.state
         state.begin(now)
         for event in events:
+            if isinstance(event, StoreWritten | StoreFailed):
+                self._conclude(event)
+            else:
+                self._waiting.append(event)
+        self.policy.look()
+        while state.proposal is None and (state.resumed or self._waiting):
+            event = (state.resumed or self._waiting).popleft()
             try:
                 self._take(event)
             except Exception as error:  # one peer's event must not end the sessions of all
@@ -79,9 +110,44 @@ class Router:
         self._decisions.settle()
         self._limits.look()
         self._decisions.settle()  # what a VRF that has room again took from the others here
+        self._identify()
         self._tell()
         self._start.look()
+        if state.in_sync:
+            self.policy.begin()
+        self._save()
         return state.effects
+
+    def _conclude(self, event: StoreWritten | StoreFailed) -> None:
+        """Commit the change that was proposed, or refuse it."""
+        proposal, self.state.proposal = self.state.proposal, None
+        if isinstance(event, StoreFailed):
+            self.policy.saved(event.saved, event.reason)
+            if proposal:
+                proposal.refuse(event.reason)
+        else:
+            self.policy.saved(None, "")
+            if proposal:
+                proposal.commit()
+
+    def _save(self) -> None:
+        proposal = self.state.proposal
+        # What has happened already goes first: a ledger is saved as a difference from the last.
+        for save in self.policy.to_save(now=proposal is not None):
+            self.state.act(save)
+        for save in proposal.saves if proposal else ():
+            self.state.act(save)
+
+    def _identify(self) -> None:
+        """Have the kernel know remote endpoints before their routes are there."""
+        state, policy = self.state, self.policy
+        claimed = [
+            place for change in state.claimed for place in policy.remote_endpoints_changed(change)
+        ]
+        if claimed or len(self._held):
+            tables = {vrf.name: vrf.number for vrf in state.vrfs.values()}
+            maps = policy.maps
+            self._held.settle(state.effects.delta, claimed, tables, maps.number, maps.released)
 
     def _take(self, event: Event) -> None:
         match event:
@@ -111,25 +177,53 @@ class Router:
             case PortChanged():
                 self._decisions.port_turned(event.name, up=event.present and event.up)
             case IntentChanged():
-                self._intent_changed(event.intent)
-            case WorkloadAttached():
-                self.state.workloads.attach(event, self.state.vrfs)
-            case WorkloadDetached():
-                self.state.workloads.detach(event.name, self.state.vrfs)
+                self._intent_changed(event)
+            case Requested():
+                self.policy.take(event)
+            case PolicyMapsHeld() | PolicyMapsRefused() | FlowsRead() | FlowsEnded():
+                self.policy.acknowledge(event)
             case SelftestBegan():
                 self.scratch.open(event.scratch)
             case SelftestEnded():
                 self.scratch.close()
-            case TimePassed():
+            case TimePassed() | StoreWritten() | StoreFailed():
                 pass
             case _:
                 assert_never(event)
 
-    def _intent_changed(self, intent: NodeIntent) -> None:
-        first = self.state.intent is None
-        self.scratch.close()  # its labels and tables may be somebody's now
-        if self._reload.take_over(intent) and first:
-            self._start.begin(intent.sync_timeout)
+    def _intent_changed(self, event: IntentChanged) -> None:
+        try:
+            plan, saves = self._reload.plan(event.intent)
+        except IntentRefusedError as refusal:
+            self._refuse_intent(event, str(refusal))
+            return
+        changes = self.policy.plan(event.intent)
+        saves += [change.save for change in changes]
+        commit = partial(self._take_over, event, plan, changes)
+        if saves:
+            self.state.propose(saves, commit, partial(self._refuse_intent, event))
+        else:
+            commit()
+
+    def _take_over(
+        self, event: IntentChanged, plan: VrfPlan, changes: Sequence[WorkloadChange]
+    ) -> None:
+        state, first = self.state, self.state.intent is None
+        self.scratch.close()  # a VRF may have its labels and tables now
+        self._reload.take_over(event.intent, plan)
+        if first:
+            self._start.begin(event.intent.sync_timeout)
+        zones = {vrf.name: vrf.zone for vrf in state.vrfs.values()}
+        self.policy.configure(event.intent, zones, changes)
+        self._answer(event)
+
+    def _refuse_intent(self, event: IntentChanged, reason: str) -> None:
+        self.state.notice("error", "intent_refused", reason=reason)
+        self._answer(event, IntentRefusedError(reason))
+
+    def _answer(self, event: IntentChanged, error: IntentRefusedError | None = None) -> None:
+        if event.ticket:
+            self.state.act(Answer(event.ticket, error=error))
 
     def _tell(self) -> None:
         """Words for the peers, once everything is decided."""
@@ -146,18 +240,10 @@ class Router:
     @property
     def next_deadline(self) -> float | None:
         """When ``TimePassed`` should come next, on the monotonic clock; None: nothing is due."""
-        rooms = (self._sessions, self._limits, self._start, self._decisions)
+        rooms = (self._sessions, self._limits, self._start, self._decisions, self.policy)
         now = self.state.now.monotonic
         due = (t for room in rooms for t in room.deadlines() if now < t < NEVER)
         return min(due, default=None)
-
-    def why_not(self, intent: NodeIntent, now: Instant) -> str | None:
-        """Why ``IntentChanged`` with this intent would be refused; None if it would not be."""
-        try:
-            plan_vrfs(intent, self.state.ledger, now.boot)
-        except IntentRefusedError as refusal:
-            return str(refusal)
-        return None
 
     def take_failures(self) -> list[EventFailure]:
         """Return the events that raised since the last call."""

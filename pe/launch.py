@@ -6,14 +6,17 @@ import asyncio
 import fcntl
 import os
 import signal
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from controlplane.api.access.rpc_metrics import RpcMetrics
 from controlplane.api.compute.pool import policy_pool
 from controlplane.api.server import both, serve_api
+from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.api.services.policy_services import segment_services
 from controlplane.api.services.selftest_service import selftest_service
+from controlplane.api.tickets import Tickets
 from controlplane.model.intent import NodeIntent
 from controlplane.router import Router
 from controlplane.speaker.pool import SpeakerPool
@@ -21,9 +24,11 @@ from controlplane.store import StoreError, open_store
 from pe.config.reload import Reloader
 from pe.dataplane.reconciler import DataplaneReconciler
 from pe.event_queue import EventQueue
+from pe.executor import Executor, Log
 from pe.metrics.service import Metrics
-from pe.node import Log, Node
-from pe.policy_control import Segmentation
+from pe.node import Node
+from pe.policy.manager import PolicyMapManager
+from pe.policy.verdict_gate import VerdictGate
 from pe.process import clock, service_manager
 from pe.process import gc_tuning as collector
 from pe.process.exception_hooks import to_journal
@@ -110,7 +115,7 @@ async def _start(
     inbox, log = EventQueue(), line_writer(journal)
     store = open_store(Path(intent.state_dir))
     ending.callback(store.close)
-    router = Router(store.load_labels())
+    router = Router(store.load_labels(), store.load_policy(), clock.now())
     actor = DataplaneReconciler(
         emit=inbox.put,
         log=log,
@@ -127,30 +132,35 @@ async def _start(
         part=supervisor.part("speaker"),
         is_full=inbox.is_full,
     )
-    segments = Segmentation(
-        store, actor, intent, emit=inbox.put, log=log,
+    gate = VerdictGate(actor)
+    maps = PolicyMapManager(
+        log=log, require=gate.require, generations=actor.generations,
         part=supervisor.part("policy"), flows=supervisor.part("flows"),
     )  # fmt: skip
-    node = Node(router, actor, speakers, store, inbox, log, supervisor.part("router"), segments)
-    reloader = Reloader(
-        path, intent, journal, supervisor.part("reload"), manager, emit=inbox.put,
-        why_not=lambda new: router.why_not(new, clock.now()),
+    tickets = Tickets(inbox.put)
+    policy = PolicyAccess(router.policy, tickets.submit, intent)
+    executor = Executor(
+        store, actor, maps, gate, speakers, emit=inbox.put, log=log, part=supervisor.part("policy"),
+        answer=tickets.resolve, publish=policy.publish,
     )  # fmt: skip
-    tally = RpcMetrics()
-    health = NodeHealth(supervisor, router, actor, segments, speakers)
-    view = LiveView(
-        node, actor, speakers, reloader, segments, tally, journal, health, supervisor, lag
+    node = Node(router, actor, speakers, executor, inbox, supervisor.part("router"))
+    reloader = Reloader(
+        path, intent, journal, supervisor.part("reload"), manager, submit=tickets.submit
     )
-    await segments.start()
-    ending.push_async_callback(segments.stop)
+    tally = RpcMetrics()
+    health = NodeHealth(supervisor, router, actor, maps, speakers)
+    view = LiveView(node, actor, speakers, reloader, maps, tally, journal, health, supervisor, lag)
+    await maps.start()
+    ending.push_async_callback(maps.stop)
+    maps.watch(lambda records, lost: router.policy.flows_seen(records, lost, time.time()))
     selftest = Selftest(router, actor, reloader, inbox.put, log, supervisor.part("selftest"))
     pool = policy_pool(
-        segments.conductor, node=intent.name, user=intent.speaker_user, log=log,
+        policy, node=intent.name, user=intent.speaker_user, log=log,
         part=supervisor.part("queries"),
     )  # fmt: skip
     pool.start()
     ending.push_async_callback(pool.stop)
-    services = segment_services(segments.conductor, view, pool)
+    services = segment_services(policy, view, pool)
     api = await serve_api(
         view, intent, journal, config_folder=path.parent, tally=tally, part=supervisor.part("api"),
         more_services=both(services, selftest_service(selftest)),

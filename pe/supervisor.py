@@ -61,8 +61,8 @@ PARTS = (
         "the kernel is read anew and compared with what is desired", 10,
     ),
     PartPolicy(
-        "policy", "the policy map manager's turn, expiry, flow revocation", Response.RESYNC,
-        "the verdict tables are built anew in one transaction; expiry and revocation start anew",
+        "policy", "the policy map manager's turn, reading and ending of flows", Response.RESYNC,
+        "the verdict tables are built anew in one transaction; a flow revocation begins anew",
         10,
     ),
     PartPolicy(

@@ -1,17 +1,24 @@
-"""What the control plane wants done: the kernel's change, and words for the BGP peers."""
+"""What the control plane wants done: one union, carried out by one executor (``pe.executor``)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import msgspec
 
+from controlplane.model.attachment import Attachment, EndpointKey, MembershipChange
 from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.desired import Delta
+from controlplane.model.flow import LiveFlow
 from controlplane.model.instant import BootTime
 from controlplane.model.intent import PeerIntent
+from controlplane.model.observed import Baseline
 from controlplane.model.peer import PeerId
-from controlplane.model.prefix import Family, IPAddress, Prefix
+from controlplane.model.prefix import Family, IPAddress
+from controlplane.model.revision import RevisionLedger
+from controlplane.model.source_bindings import SourceBindings
+from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
 
 
 class Announce(msgspec.Struct, frozen=True):
@@ -72,26 +79,107 @@ class SaveLabels(msgspec.Struct, frozen=True):
     held_down: dict[int, tuple[BootTime, str]]
 
 
-class RemoteEndpoint(msgspec.Struct, frozen=True):
-    """What another PE (or another VRF here) says of a prefix: the group ids of its communities.
+class SaveAttachment(msgspec.Struct, frozen=True):
+    """Save a workload, end the hold-down of its addresses, add the line to its history."""
 
-    ``node`` is the next hop, "" for a VRF of this node; ``moves`` as in ``WorkloadAttached``.
-    """
-
-    groups: frozenset[int]
-    node: str = ""
-    moves: int = 0
+    attachment: Attachment
+    change: MembershipChange
 
 
-class RemoteEndpointsChanged(msgspec.Struct, frozen=True):
-    """Prefixes of a VRF whose best route carries groups now (None: does so no more).
+class ForgetAttachment(msgspec.Struct, frozen=True):
+    """Remove a workload, hold the addresses ``lost`` down from ``now`` on, add the line."""
 
-    To be in the kernel before the routes themselves: until then nobody knows whose packets
-    these are.
-    """
+    name: str
+    change: MembershipChange
+    lost: tuple[EndpointKey, ...]
+    now: BootTime
+    hold_down: float
+
+
+class SaveHistory(msgspec.Struct, frozen=True):
+    """Add lines to the history of workloads."""
+
+    changes: tuple[MembershipChange, ...]
+
+
+class SaveLedger(msgspec.Struct, frozen=True):
+    """Save the revisions and trail entries of ``after`` that are not in ``before``."""
+
+    before: RevisionLedger
+    after: RevisionLedger
+
+
+class SaveBaseline(msgspec.Struct, frozen=True):
+    """Save a baseline under a name that is not used yet."""
+
+    baseline: Baseline
+
+
+class ExpectVerdicts(msgspec.Struct, frozen=True):
+    """These VRFs are new and under policy: keep them closed until their tables are loaded."""
+
+    vrfs: frozenset[str]
+
+
+class SetZones(msgspec.Struct, frozen=True):
+    """Have these VRFs (with their conntrack zones), and no others, under policy."""
+
+    zones: Mapping[str, int]
+
+
+class SetTables(msgspec.Struct, frozen=True):
+    """Have the slot hold these tables, in one transaction; None empties it."""
+
+    slot: Slot
+    tables: Tables | None
+
+
+class ChangeTables(msgspec.Struct, frozen=True):
+    """Change a slot that holds the tables from which the delta was made."""
+
+    slot: Slot
+    delta: TablesDelta
+
+
+class SetSourceBindings(msgspec.Struct, frozen=True):
+    """Accept each of these addresses from its port only."""
+
+    bindings: SourceBindings
+
+
+class ChangeSourceBindings(msgspec.Struct, frozen=True):
+    """Change the source bindings."""
+
+    delta: TablesDelta
+
+
+class ReadFlows(msgspec.Struct, frozen=True):
+    """Read the established flows of a VRF; with ``ends``, those from or to one of them."""
 
     vrf: str
-    claims: dict[Prefix, RemoteEndpoint | None]
+    ends: tuple[IPAddress, ...]
+
+
+class EndFlows(msgspec.Struct, frozen=True):
+    """End these established flows of a VRF."""
+
+    vrf: str
+    flows: tuple[LiveFlow, ...]
+
+
+class PublishWorkload(msgspec.Struct, frozen=True):
+    """Report a change to those who watch workloads: "attached", "changed" or "detached"."""
+
+    change: str
+    attachment: Attachment
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Resolve the ticket of a request: with its result, or with what refused it."""
+
+    ticket: int
+    result: object = None
+    error: Exception | None = None
 
 
 class LogEvent(msgspec.Struct, frozen=True):
@@ -102,6 +190,15 @@ class LogEvent(msgspec.Struct, frozen=True):
     fields: dict[str, str | int]
 
 
+Save: TypeAlias = (
+    SaveLabels | SaveAttachment | ForgetAttachment | SaveHistory | SaveLedger | SaveBaseline
+)
+"""Made durable before anything follows from it: ``StoreWritten`` or ``StoreFailed`` comes back."""
+
+PolicyMaps: TypeAlias = (
+    ExpectVerdicts | SetZones | SetTables | ChangeTables | SetSourceBindings | ChangeSourceBindings
+)
+
 Effect: TypeAlias = (
     Announce
     | Withdraw
@@ -109,8 +206,12 @@ Effect: TypeAlias = (
     | RequestRefresh
     | ResetSession
     | ConfigureSpeakers
-    | SaveLabels
-    | RemoteEndpointsChanged
+    | Save
+    | PolicyMaps
+    | ReadFlows
+    | EndFlows
+    | PublishWorkload
+    | Answer
     | LogEvent
 )
 
@@ -121,3 +222,5 @@ class Effects(msgspec.Struct):
     delta: Delta = msgspec.field(default_factory=Delta)
     actions: list[Effect] = msgspec.field(default_factory=list)
     in_sync: bool = False
+    maps: int = 0
+    """The number under which the policy maps' part is acknowledged; 0: there is none."""

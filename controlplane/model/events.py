@@ -7,16 +7,64 @@ from typing import TypeAlias
 import msgspec
 
 from controlplane.model.attributes import Attributes, Nlri
+from controlplane.model.flow import LiveFlow
 from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, IPAddress, Prefix
 from controlplane.model.scratch import SelftestLayout
 
 
+class Requested(msgspec.Struct, frozen=True):
+    """A change that a caller asked for; ``Answer`` resolves the ticket (0: nothing waits)."""
+
+    ticket: int
+
+
 class IntentChanged(msgspec.Struct, frozen=True):
-    """The operator's wish, at start and at every reload that was accepted."""
+    """A new configuration, at start and at every reload; ``ticket`` as in ``Requested``."""
 
     intent: NodeIntent
+    ticket: int = 0
+
+
+class StoreWritten(msgspec.Struct, frozen=True):
+    """Everything that the last effects wanted saved is durable."""
+
+
+class StoreFailed(msgspec.Struct, frozen=True):
+    """The store took the first ``saved`` of what the last effects wanted saved, no more."""
+
+    reason: str
+    saved: int = 0
+
+
+class PolicyMapsHeld(msgspec.Struct, frozen=True):
+    """The kernel holds all policy maps up to the effects of this number."""
+
+    number: int
+
+
+class PolicyMapsRefused(msgspec.Struct, frozen=True):
+    """The kernel refuses the policy maps as of the effects of this number; it is tried again."""
+
+    number: int
+    reason: str
+
+
+class FlowsRead(msgspec.Struct, frozen=True):
+    """The established flows of a VRF (``ReadFlows``); ``error``: why they could not be read."""
+
+    vrf: str
+    flows: tuple[LiveFlow, ...]
+    error: str = ""
+
+
+class FlowsEnded(msgspec.Struct, frozen=True):
+    """So many flows of a VRF were ended (``EndFlows``); ``error``: why not all of them."""
+
+    vrf: str
+    ended: int
+    error: str = ""
 
 
 class SessionUp(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,27 +169,6 @@ class TimePassed(msgspec.Struct, frozen=True):
     """Nothing but the clock: the router looks at what was due by ``now``."""
 
 
-class WorkloadAttached(msgspec.Struct, frozen=True, kw_only=True):
-    """A workload's addresses are behind a port; told again, it replaces what was told before.
-
-    ``groups`` are the ids that travel with its routes; ``moves`` counts how often it came here
-    from another PE: the route of the latest move wins everywhere.
-    """
-
-    name: str
-    vrf: str
-    port: str
-    prefixes: tuple[Prefix, ...]
-    groups: frozenset[int]
-    moves: int = 0
-
-
-class WorkloadDetached(msgspec.Struct, frozen=True):
-    """A workload is gone from this PE; nothing follows if it was not here."""
-
-    name: str
-
-
 class SelftestBegan(msgspec.Struct, frozen=True):
     """A selftest wants this to be in the kernel, told to nobody, until it has ended."""
 
@@ -172,8 +199,13 @@ Event: TypeAlias = (
     | PortChanged
     | TimePassed
     | PeerCleared
-    | WorkloadAttached
-    | WorkloadDetached
+    | Requested
+    | StoreWritten
+    | StoreFailed
+    | PolicyMapsHeld
+    | PolicyMapsRefused
+    | FlowsRead
+    | FlowsEnded
     | SelftestBegan
     | SelftestEnded
 )

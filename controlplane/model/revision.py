@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 
 class State(enum.StrEnum):
@@ -45,3 +47,41 @@ class KeptRevision:
     state: State
     document: str
     groups: frozenset[int] | None = None
+
+
+class StoredRevision(Protocol):
+    """A revision as a store reads it."""
+
+    @property
+    def digest(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        ...
+
+    @property
+    def document(self) -> str:
+        """The canonical text."""
+        ...
+
+    @property
+    def groups(self) -> frozenset[int]:
+        """The ids of its groups."""
+        ...
+
+
+class RevisionLedger(Protocol):
+    """Revisions by digest and the trail of their moves, as a store reads them."""
+
+    @property
+    def revisions(self) -> Mapping[str, StoredRevision]:
+        """All revisions by digest."""
+        ...
+
+    @property
+    def trail(self) -> tuple[Entry, ...]:
+        """Their moves, oldest first."""
+        ...

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from controlplane.model.prefix import Prefix
 
 
@@ -70,6 +72,45 @@ class Inventory:
         """Whoever claims addresses: workloads, then remote prefixes."""
         yield from self.workloads
         yield from self.remotes
+
+
+class RemoteEndpoint(msgspec.Struct, frozen=True):
+    """The group ids that a route from another PE (or from another VRF here) carries.
+
+    ``node`` is the next hop, "" for a VRF of this node; ``moves`` as in ``WorkloadAttached``.
+    """
+
+    groups: frozenset[int]
+    node: str = ""
+    moves: int = 0
+
+
+class RemoteEndpointsChanged(msgspec.Struct, frozen=True):
+    """Prefixes of a VRF whose best route carries groups now; None: carries them no more."""
+
+    vrf: str
+    claims: dict[Prefix, RemoteEndpoint | None]
+
+
+class WorkloadAttached(msgspec.Struct, frozen=True, kw_only=True):
+    """The routes of a workload; they replace those that it had.
+
+    ``groups`` are the ids that its routes carry; ``moves`` counts how often it came here from
+    another PE: the route of the latest move wins everywhere.
+    """
+
+    name: str
+    vrf: str
+    port: str
+    prefixes: tuple[Prefix, ...]
+    groups: frozenset[int]
+    moves: int = 0
+
+
+class WorkloadDetached(msgspec.Struct, frozen=True):
+    """A workload has left this PE: its routes are withdrawn, if it had any."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

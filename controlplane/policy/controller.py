@@ -1,369 +1,269 @@
-"""Carries decisions out: store first, then the kernel, then the router; one change at a time.
+"""Decides what changes microsegmentation: requests, remote endpoints, acknowledgements and time.
 
-The store is the truth: what is in it after a crash is what the kernel is brought to. A change is
-answered for only once both hold it, and a promotion that the kernel refuses is taken back.
+A part of the router's turn. A change is durable before it counts: it is decided, proposed to the
+store, and committed by the event that the store has written it. Then the kernel's policy maps
+change, and routes and answers follow once the kernel holds them.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from typing import assert_never
 
-from controlplane.model.attachment import (
-    Attachment,
-    EndpointKey,
-    MembershipChange,
-    summary,
-    tags_text,
+from controlplane.model.attachment import EndpointKey, MembershipChange
+from controlplane.model.effects import Answer, ExpectVerdicts, Save, SaveBaseline, SaveHistory
+from controlplane.model.events import (
+    FlowsEnded,
+    FlowsRead,
+    PolicyMapsHeld,
+    PolicyMapsRefused,
+    Requested,
 )
-from controlplane.model.effects import RemoteEndpointsChanged
-from controlplane.model.events import Event
 from controlplane.model.flow import FlowRecord
 from controlplane.model.history import History
 from controlplane.model.instant import BootTime
 from controlplane.model.intent import NodeIntent
 from controlplane.model.observed import Baseline
-from controlplane.model.prefix import Prefix
-from controlplane.model.revision import Entry, Signature, State
-from controlplane.model.supervision import Part, Task, Work
+from controlplane.model.records import PolicyRecords
 from controlplane.model.verdict import DEFAULT_IDS
 from controlplane.model.verdict_tables import Slot
-from controlplane.model.workload import Workload
-from controlplane.policy.carrier import Carrier, Log
-from controlplane.policy.endpoints.placement import Fault, RefusedError, Why, refuse_misplaced
-from controlplane.policy.endpoints.registry import EndpointRegistry, latest_move
-from controlplane.policy.enforcer import Enforcer
-from controlplane.policy.flow_revocation import FlowRevoker
+from controlplane.model.workload import RemoteEndpointsChanged
+from controlplane.policy.acknowledgements import MapAcknowledgements
+from controlplane.policy.endpoints.registry import EndpointRegistry
+from controlplane.policy.flow_revocation import FlowRevocation
 from controlplane.policy.insight.flowbook import FlowBook
 from controlplane.policy.language.revision import Ledger
-from controlplane.policy.orders import Order
+from controlplane.policy.requests import (
+    BaselineRequested,
+    DetachRequested,
+    PromoteRequested,
+    RollBackRequested,
+    StageRequested,
+    StoreRefusedError,
+    TagRequested,
+    UnstageRequested,
+    WorkloadAttachRequested,
+)
+from controlplane.policy.revision_moves import RevisionMoves
 from controlplane.policy.state import REST_SECONDS, PolicyState
-from controlplane.store.protocol import Store
+from controlplane.policy.turn import Turn
+from controlplane.policy.workload_changes import WorkloadChange, WorkloadChanges
 
-CONFIGURATION = "pe.yaml"
-"""Who attaches what stands there."""
+SAVE_RETRY_SECONDS = 5.0
+"""How long what the store did not take, and what has happened already, waits for the next try."""
 
-EXPIRE_SECONDS = 5.0
-"""How often places that rest are looked at."""
-
-
-class StartingError(Exception):
-    """The node does not know its peers' routes yet: the kernel still holds what it held."""
-
-
-class KernelRefusedError(Exception):
-    """The kernel did not take a promotion; what was enforced is enforced still."""
+Acknowledgement = PolicyMapsHeld | PolicyMapsRefused | FlowsRead | FlowsEnded
 
 
 class PolicyController:
-    """Microsegmentation of one node, on the node's loop."""
+    """Microsegmentation of one node. ``boot`` is the time at which ``records`` were read."""
 
     def __init__(
-        self, store: Store, enforcer: Enforcer, intent: NodeIntent, *,
-        emit: Callable[[list[Event]], None], log: Log, part: Part, boot: Callable[[], BootTime],
-        clock: Callable[[], float] = time.time,
+        self, turn: Turn, records: PolicyRecords | None = None,
+        boot: BootTime | None = None, wall: float = 0.0,
     ) -> None:  # fmt: skip
-        self._boot = boot
-        kept = store.load_policy()
-        self.director = PolicyState(
-            EndpointRegistry(kept.attachments, {}, self._ends(kept.held_down)),
-            Ledger.kept(kept.revisions, kept.trail),
+        records, boot = records or PolicyRecords(), boot or BootTime("", 0.0)
+        held_down = _ends(records.held_down, boot)
+        self.state = PolicyState(
+            EndpointRegistry(records.attachments, {}, held_down),
+            Ledger.kept(records.revisions, records.trail),
         )
-        self.history, self.baselines = History(kept.history), kept.baselines
-        self.intent = intent
+        self.history, self.baselines = History(records.history), records.baselines
+        self.intent: NodeIntent | None = None
         self.book = FlowBook()
-        self.started = clock()
-        self.on_change: list[Callable[[str, Attachment], None]] = []
-        self._store, self._enforcer, self._log = store, enforcer, log
-        self._carrier = Carrier(enforcer, emit, log)
-        self.sweeper = FlowRevoker(
-            enforcer, self.director, settle=self._carrier.settle, spawn=self._sweep, log=log
+        self.started = wall
+        self._turn = turn
+        self.maps = MapAcknowledgements(turn)
+        self.revocation = FlowRevocation(turn, self.state, self.maps)
+        self._workloads = WorkloadChanges(
+            turn, self.state, self.maps, self.revocation, self.history
         )
-        self._clock = clock
-        self._changing = asyncio.Lock()
+        self._moves = RevisionMoves(
+            turn, self.state, self.maps, self.revocation, self._unsaved_append
+        )
+        self._unsaved: list[Save] = []
+        self._in_store = 0  # how many of them the store has been given
+        self._save_at = float("-inf")
         self._rule_names: dict[Slot, dict[int, str]] = {}
         self._named_at = -1
-        self._part, self._tasks = part, set[Task]()
 
-    def _ends(self, held_down: Mapping[EndpointKey, BootTime]) -> dict[EndpointKey, float]:
-        """Return the end of each hold-down in seconds of the boot clock."""
-        now = self._boot()
-        begin = {place: now.seconds - lost.elapsed(now) for place, lost in held_down.items()}
-        return {place: seconds + REST_SECONDS for place, seconds in begin.items()}
+    # -- requests -----------------------------------------------------------------------------
 
-    # -- the node -----------------------------------------------------------------------------
+    def take(self, event: Requested) -> None:
+        """Decide on a request."""
+        match event:
+            case WorkloadAttachRequested() | TagRequested() | DetachRequested():
+                self._workloads.take(event, self.intent)
+            case StageRequested() | UnstageRequested() | PromoteRequested() | RollBackRequested():
+                self._moves.take(event)
+            case BaselineRequested():
+                self._record(event.ticket, event.baseline)
+            case _:
+                raise TypeError(f"no request of the policy: {event!r}")
 
-    def open(self) -> None:
-        """Tell the router of the workloads that the store knows, and listen to flows."""
-        self._enforcer.watch(self._on_flows)
-        for revision in self.director.unreadable():
-            self._log("error", "policy_unreadable", {
-                "revision": revision.digest[:12], "name": revision.name,
-                "state": revision.state.value, "problem": revision.problem,
-                "cure": "stage and promote a revision that this program accepts",
-            })  # fmt: skip
-        self._carrier.carry(self.director.routes())
-        self._keep(self._part.start(self._expire))
+    def _record(self, ticket: int, baseline: Baseline) -> None:
+        known = self.baselines.get(baseline.name)
+        if known is not None:
+            self._turn.act(Answer(ticket, known))
+            return
 
-    async def _expire(self) -> None:
-        while True:
-            await asyncio.sleep(EXPIRE_SECONDS)
-            self._carrier.carry(self.director.expire(self._boot().seconds))
+        def commit() -> None:
+            self.baselines[baseline.name] = baseline
+            self._turn.act(Answer(ticket, baseline))
 
-    def layout(self, zones: dict[str, int]) -> None:
-        """The node's VRFs and their conntrack zones."""
-        self._carrier.carry(self.director.set_vrfs(zones))
+        def refuse(reason: str) -> None:
+            self._turn.act(Answer(ticket, error=StoreRefusedError(reason)))
 
-    def configure(self, intent: NodeIntent) -> None:
-        """Go by another configuration; its workloads are attached, and those that left it go."""
+        self._turn.propose([SaveBaseline(baseline)], commit, refuse)
+
+    # -- the configuration --------------------------------------------------------------------
+
+    def plan(self, intent: NodeIntent) -> list[WorkloadChange]:
+        """Decide which workloads of the configuration come, change and go."""
+        return self._workloads.configure(intent)
+
+    def configure(
+        self, intent: NodeIntent, zones: Mapping[str, int], changes: Iterable[WorkloadChange]
+    ) -> None:
+        """Take over a configuration whose workload changes are durable."""
+        if self.intent is None:
+            self._report_unreadable()
+            self.maps.carry(self.state.routes())
         self.intent = intent
-        wanted = {w.name: w for w in configured_workloads(intent)}
-        held = self.director.population.attachments
-        for name in [n for n, a in held.items() if a.configured and n not in wanted]:
-            self._carrier.carry(self._forget(name, CONFIGURATION))
-        for name, workload in wanted.items():
-            known = held.get(name)
-            if known is None or not known.configured or known.workload != workload:
-                attachment = replace(self._attachment(workload, known), configured=True)
-                change = "changed" if known else "attached"
-                self._carrier.carry(self._put(attachment, known, CONFIGURATION, change))
+        known = {name for name, zone in self.state.vrfs.items() if zones.get(name) == zone}
+        self.maps.carry(self.state.set_vrfs(zones))
+        for change in changes:
+            change.commit()
+        closed = frozenset(self.state.zones).difference(known)
+        if closed:  # such a VRF opens with its verdicts in place, or stays closed
+            self._turn.act(ExpectVerdicts(closed))
+
+    def _report_unreadable(self) -> None:
+        for revision in self.state.unreadable():
+            self._turn.notice(
+                "error", "policy_unreadable",
+                revision=revision.digest[:12], name=revision.name, state=revision.state.value,
+                problem=revision.problem,
+                cure="stage and promote a revision that this program accepts",
+            )  # fmt: skip
 
     def begin(self) -> None:
-        """Enough is known: from now on the kernel follows."""
-        if not self.director.begun:
-            self._carrier.carry(self.director.begin())
+        """Let the kernel follow: the peers have sent their routes, or their time is over."""
+        if not self.state.begun:
+            self.maps.carry(self.state.begin())
 
-    async def claims_changed(self, changes: Iterable[RemoteEndpointsChanged]) -> None:
-        """Routes of other PEs came or went; returns once the kernel knows whose they are."""
-        for change in changes:
-            orders = self.director.take_claims(change.vrf, change.claims, self._boot().seconds)
-            self._note_moves(change)
-            self._carrier.carry(orders)
-            self.sweeper.soon(change.vrf, change.claims)
-        if self.director.begun:
-            await self._carrier.settle()
+    # -- what happened ------------------------------------------------------------------------
 
-    def now(self) -> float:
-        """Unix time, as everything here is signed with it."""
-        return self._clock()
+    def acknowledge(self, event: Acknowledgement) -> None:
+        """Take in what the kernel holds, refuses, or has."""
+        match event:
+            case PolicyMapsHeld():
+                self.maps.held(event.number)
+                if not self.maps.is_waiting:
+                    self.state.confirm()
+            case PolicyMapsRefused():
+                self.maps.refused(event.number, event.reason)
+            case FlowsRead():
+                self.revocation.read(event)
+            case FlowsEnded():
+                self.revocation.ended(event)
+            case _:
+                assert_never(event)
 
-    async def stop(self) -> None:
-        """End; the kernel goes on enforcing."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    def remote_endpoints_changed(self, change: RemoteEndpointsChanged) -> list[EndpointKey]:
+        """Take in what routes of other PEs carry now.
 
-    # -- workloads ----------------------------------------------------------------------------
-
-    async def attach(self, workload: Workload, who: str) -> tuple[Attachment, bool]:
-        """Make a workload known; how it is now, and whether the kernel knows it already.
-
-        Raises RefusedError. The same workload again changes nothing, even if another PE has it
-        by now: to take it back, detach it first.
+        Returns the endpoints whose routes must wait until the kernel knows their identity.
         """
-        async with self._changing:
-            refuse_misplaced(workload, self.intent, self.director.population)
-            known = self.director.population.attachments.get(workload.name)
-            if known is not None and known.configured:
-                raise _configured(workload.name)
-            if known is not None and known.workload == workload:
-                return known, True
-            change = "changed" if known else "attached"
-            attachment = self._attachment(workload, known)
-            orders = self._put(attachment, known, who, change)
-            return attachment, await self._carrier.carry_slowly(orders)
-
-    def _attachment(self, workload: Workload, known: Attachment | None) -> Attachment:
-        moved = latest_move(self.director.population.claims, workload)
-        same_place = known is not None and known.workload.addresses == workload.addresses
-        moves = known.moves if known is not None and same_place else 0
-        if moved is not None and not same_place:
-            moves = moved + 1
-        now = self._clock()
-        if known is None:
-            return Attachment(workload, 1, now, moves)
-        return replace(known, workload=workload, generation=known.generation + 1, moves=moves)
-
-    def _put(
-        self, attachment: Attachment, known: Attachment | None, who: str, change: str
-    ) -> list[Order]:
-        workload = attachment.workload
-        before = summary(known.workload) if known else ""
-        line = MembershipChange(
-            workload.name, change, before, summary(workload), who, self._clock()
-        )
-        self._store.save_attachment(attachment, line)
-        self.history.append(line)
-        orders = self.director.attach(attachment, self._boot().seconds)
-        self.sweeper.soon(workload.vrf, (*workload.addresses, *_given_up(known, workload)))
-        self._tell("attached" if known is None else "changed", attachment)
-        return orders
-
-    async def tag(
-        self, name: str, set_: dict[str, str], unset: Sequence[str], generation: int, who: str
-    ) -> Attachment:
-        """Change tags; raises RefusedError."""
-        async with self._changing:
-            known = self._known(name)
-            if generation and generation != known.generation:
-                text = f"{name} has generation {known.generation} by now"
-                raise RefusedError(Why.OVERTAKEN, Fault("expected_generation", text))
-            tags = {k: v for k, v in known.workload.tags.items() if k not in unset} | set_
-            if tags == dict(known.workload.tags):
-                return known
-            workload = replace(known.workload, tags=tags)
-            after = replace(known, workload=workload, generation=known.generation + 1)
-            change = MembershipChange(
-                name, "tagged", tags_text(known.workload), tags_text(workload), who, self._clock()
-            )
-            self._store.save_attachment(after, change)
-            self.history.append(change)
-            self.sweeper.soon(workload.vrf, workload.addresses)
-            await self._carrier.carry_slowly(self.director.attach(after, self._boot().seconds))
-            self._tell("changed", after)
-            return after
-
-    async def detach(self, name: str, who: str) -> bool:
-        """Forget a workload; False if it was not there. Raises RefusedError."""
-        async with self._changing:
-            if name not in self.director.population.attachments:
-                return False
-            self._known(name)
-            await self._carrier.carry_slowly(self._forget(name, who))
-            return True
-
-    def _forget(self, name: str, who: str) -> list[Order]:
-        known, now = self.director.population.attachments[name], self._boot()
-        lost = self.director.lost_with(name)
-        change = MembershipChange(name, "detached", summary(known.workload), "", who, self._clock())
-        self._store.forget_attachment(name, change, lost, now, REST_SECONDS)
-        self.history.append(change)
-        orders = self.director.detach(name, now.seconds)
-        self.sweeper.soon(known.workload.vrf, known.workload.addresses)
-        self._tell("detached", known)
-        return orders
-
-    def _known(self, name: str) -> Attachment:
-        known = self.director.population.attachments.get(name)
-        if known is None:
-            raise RefusedError(Why.UNKNOWN, Fault("name", f"there is no workload {name!r}"))
-        if known.configured:
-            raise _configured(name)
-        return known
+        boot = self._turn.now.boot.seconds
+        self._note_moves(change)
+        self.maps.carry(self.state.take_claims(change.vrf, change.claims, boot))
+        self.revocation.soon(change.vrf, change.claims)
+        if not self.maps.is_waiting:
+            return []
+        return [(change.vrf, prefix) for prefix, claim in change.claims.items() if claim]
 
     def _note_moves(self, change: RemoteEndpointsChanged) -> None:
-        population = self.director.population
+        lines: list[MembershipChange] = []
         for prefix, claim in change.claims.items():
-            for name in sorted(population.owners((change.vrf, prefix))):
+            for name in sorted(self.state.population.owners((change.vrf, prefix))):
                 where = claim.node or "another VRF" if claim else "here"
-                line = MembershipChange(
-                    name, "moved", "", f"{prefix} {where}", "bgp", self._clock()
+                text, wall = f"{prefix} {where}", self._turn.now.wall
+                lines.append(MembershipChange(name, "moved", "", text, "bgp", wall))
+                self._turn.notice(
+                    "info", "workload_moved", workload=name, to=where, address=str(prefix)
                 )
-                self._store.save_changes([line])
-                self.history.append(line)
-                fields: dict[str, str | int] = {"workload": name, "to": where}
-                self._log("info", "workload_moved", {**fields, "address": str(prefix)})
+        for line in lines:
+            self.history.append(line)
+        if lines:
+            self._unsaved_append(SaveHistory(tuple(lines)))
 
-    def _tell(self, change: str, attachment: Attachment) -> None:
-        for listener in tuple(self.on_change):
-            listener(change, attachment)
+    # -- time ---------------------------------------------------------------------------------
 
-    # -- revisions ----------------------------------------------------------------------------
+    def look(self) -> None:
+        """Do what is due."""
+        self.maps.look()
+        self.maps.carry(self.state.expire(self._turn.now.boot.seconds))
+        self.revocation.look()
 
-    async def move(self, change: Callable[[Ledger], Ledger]) -> tuple[Ledger, int, float]:
-        """Move revisions: the new ledger, flows that were ended for it, seconds that it took.
+    def deadlines(self) -> Iterator[float]:
+        """Yield when something is due, on the monotonic clock."""
+        now = self._turn.now
+        expiry = self.state.next_deadline
+        if expiry is not None:
+            yield now.monotonic + expiry - now.boot.seconds
+        if self._unsaved:
+            yield self._save_at
+        yield from self.maps.deadlines()
+        yield from self.revocation.deadlines()
 
-        `change` may raise MoveError. Raises KernelRefusedError when nothing has changed, and
-        StartingError while nothing could be enforced.
-        """
-        async with self._changing:
-            started = time.perf_counter()
-            before = self.director.ledger
-            after = change(before)
-            if after == before:
-                return after, 0, 0.0
-            if not self.director.begun and _enforced(after) != _enforced(before):
-                raise StartingError
-            self._store.save_ledger(before, after)
-            try:
-                self._carrier.carry(self.director.take_ledger(after))
-                await self._enforcer.settled()
-            except Exception as error:
-                await self._take_back(before, after, error)
-                raise KernelRefusedError(str(error)) from error
-            took = time.perf_counter() - started
-            enforced_anew = before.trail != after.trail and after.trail[-1].move != "stage"
-            ended = await self.sweeper.end_forbidden(self.director.zones) if enforced_anew else 0
-            return after, ended, took
+    # -- what has happened and is to be saved, however often it takes ----------------------------
 
-    async def draft(self, change: Callable[[Ledger], Ledger]) -> None:
-        """Keep a document that is in force nowhere yet."""
-        async with self._changing:
-            before = self.director.ledger
-            after = change(before)
-            self._store.save_ledger(before, after)
-            self.director.ledger = after
+    def _unsaved_append(self, save: Save) -> None:
+        self._unsaved.append(save)
 
-    async def _take_back(self, before: Ledger, after: Ledger, error: Exception) -> None:
-        now, last = self._clock(), after.trail[-1]
-        why = f"the kernel refused it: {error}"
-        entry = Entry("revert", last.after, last.before, Signature("bulkhead", now, why))
-        restored = Ledger({**after.revisions, **before.revisions}, (*after.trail, entry))
-        self._store.save_ledger(after, restored)
-        self._log("error", "policy_refused_by_kernel", {"revision": last.after, "why": str(error)})
-        self._carrier.carry(self.director.take_ledger(restored))
-        await self._carrier.settle()
+    def to_save(self, *, now: bool = False) -> Sequence[Save]:
+        """Return what the store is to be given with this turn; ``now``: whatever time it is."""
+        if not now and self._turn.now.monotonic < self._save_at:
+            return ()
+        self._in_store = len(self._unsaved)
+        return tuple(self._unsaved)
+
+    def saved(self, count: int | None, reason: str) -> None:
+        """Forget the first ``count`` (None: all) of what the store was given and has taken."""
+        count = self._in_store if count is None else min(count, self._in_store)
+        del self._unsaved[:count]
+        if count < self._in_store:
+            if self._save_at == float("-inf"):
+                self._turn.notice("error", "history_not_saved", why=reason)
+            self._save_at = self._turn.now.monotonic + SAVE_RETRY_SECONDS
+        else:
+            self._save_at = float("-inf")
+        self._in_store = 0
 
     # -- flows --------------------------------------------------------------------------------
 
-    def record_baseline(self, baseline: Baseline) -> None:
-        """Keep a baseline under a new name."""
-        self._store.save_baseline(baseline)
-        self.baselines[baseline.name] = baseline
+    def flows_seen(self, records: Sequence[FlowRecord], lost: int, wall: float) -> None:
+        """Gather new flows under the names of the rules that judged them."""
+        self.book.take(records, lost, wall, self._namer(Slot.ENFORCED), self._namer(Slot.STAGED))
+
+    def _namer(self, slot: Slot) -> Callable[[int], str]:
+        return lambda number: self.rule_name(slot, number)
 
     def rule_name(self, slot: Slot, number: int) -> str:
-        """The id of the rule behind a number in a verdict."""
-        if self._named_at != self.director.version:
-            self._named_at = self.director.version
+        """Return the id of the rule behind a number in a verdict."""
+        if self._named_at != self.state.version:
+            self._named_at = self.state.version
             for each in Slot:
-                compiler = self.director.compiler(each)
+                compiler = self.state.compiler(each)
                 names = self._rule_names.setdefault(each, dict(DEFAULT_IDS))
                 if compiler is not None:
                     names.update(compiler.compiled().rule_ids)
         return self._rule_names.get(slot, DEFAULT_IDS).get(number) or f"number {number}"
 
-    def _on_flows(self, records: Sequence[FlowRecord], lost: int) -> None:
-        enforced = lambda number: self.rule_name(Slot.ENFORCED, number)  # noqa: E731
-        staged = lambda number: self.rule_name(Slot.STAGED, number)  # noqa: E731
-        self.book.take(records, lost, self._clock(), enforced, staged)
 
-    def _sweep(self, work: Callable[[], Work]) -> None:
-        self._keep(self._part.spawn(work()))
-
-    def _keep(self, task: Task) -> None:
-        self._tasks = {each for each in self._tasks if not each.done()} | {task}
-
-
-def _enforced(ledger: Ledger) -> str:
-    revision = ledger.in_state(State.ENFORCED)
-    return revision.digest if revision else ""
-
-
-def _given_up(known: Attachment | None, workload: Workload) -> Iterable[Prefix]:
-    """The addresses that a workload had before, in the same VRF."""
-    former = known.workload if known else workload
-    return former.addresses if former.vrf == workload.vrf else ()
-
-
-def _configured(name: str) -> RefusedError:
-    return RefusedError(Why.NOT_SO, Fault("name", f"{name} stands in pe.yaml: change it there"))
-
-
-def configured_workloads(intent: NodeIntent) -> Iterator[Workload]:
-    """The workloads that stand in the configuration."""
-    for vrf in intent.vrfs:
-        for each in vrf.workloads:
-            yield Workload(each.name, vrf.name, each.port, each.addresses, dict(each.tags))
+def _ends(held_down: Mapping[EndpointKey, BootTime], now: BootTime) -> dict[EndpointKey, float]:
+    """Return the end of each hold-down in seconds of the boot clock."""
+    return {
+        place: now.seconds - lost.elapsed(now) + REST_SECONDS for place, lost in held_down.items()
+    }

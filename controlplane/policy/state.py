@@ -11,12 +11,24 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from controlplane.model.attachment import Attachment, EndpointKey
-from controlplane.model.effects import RemoteEndpoint
-from controlplane.model.events import WorkloadAttached, WorkloadDetached
+from controlplane.model.effects import (
+    ChangeSourceBindings,
+    ChangeTables,
+    SetSourceBindings,
+    SetTables,
+    SetZones,
+)
 from controlplane.model.prefix import Prefix
 from controlplane.model.revision import State
 from controlplane.model.verdict_tables import Slot
-from controlplane.model.workload import Endpoint, Inventory, Workload
+from controlplane.model.workload import (
+    Endpoint,
+    Inventory,
+    RemoteEndpoint,
+    Workload,
+    WorkloadAttached,
+    WorkloadDetached,
+)
 from controlplane.policy.compile.directory import group_ids
 from controlplane.policy.compile.full import IdAllocators
 from controlplane.policy.compile.identity import MOST_REMEMBERED
@@ -27,16 +39,9 @@ from controlplane.policy.language.affected_vrfs import concerns
 from controlplane.policy.language.outline import groups_in, may_concern
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.revision import Ledger, Revision
-from controlplane.policy.orders import (
-    ChangeSourceBindings,
-    ChangeTables,
-    Order,
-    SetSourceBindings,
-    SetTables,
-    SetZones,
-    TellRouter,
-)
+from controlplane.policy.orders import LayRoutes, Order
 
+NEVER = float("inf")
 REST_SECONDS = 300.0
 """How long an address that lost its owner is denied unless somebody claims it."""
 
@@ -59,7 +64,8 @@ class PolicyState:
         self.begun = False  # whether enough is known to judge packets
         self._ordering = False  # whether orders go to the kernel
         self._ids_by_tags: dict[frozenset[tuple[str, str]], frozenset[int]] = {}
-        self._sent: dict[str, frozenset[int]] = {}  # what the router was told last
+        self._sent: dict[str, frozenset[int]] = {}  # what the routes carry
+        self._next_expiry = min(population.resting.values(), default=NEVER)
 
     # -- what is asked ------------------------------------------------------------------------
 
@@ -160,8 +166,8 @@ class PolicyState:
 
     @property
     def next_deadline(self) -> float | None:
-        """When `expire` has something to do (boot clock)."""
-        return min(self.population.resting.values(), default=None)
+        """When `expire` may have something to do (boot clock); None: no hold-down is running."""
+        return self._next_expiry if self._next_expiry < NEVER else None
 
     # -- what happened ------------------------------------------------------------------------
 
@@ -209,7 +215,7 @@ class PolicyState:
         self._sent.pop(name, None)
         resting = self._rest(places(workload), now)
         moved = self._move(places(workload))
-        gone = TellRouter((WorkloadDetached(name),))
+        gone = LayRoutes((WorkloadDetached(name),))
         return [gone, *moved, *self._change(resting, [workload.key])]
 
     def take_claims(
@@ -234,13 +240,16 @@ class PolicyState:
         return [*homes, *self._change(put, gone)]
 
     def expire(self, now: float) -> list[Order]:
-        """What has rested long enough is nobody's."""
+        """End the hold-downs that have lasted long enough; nothing is scanned before one has."""
+        if now < self._next_expiry:
+            return []
         resting = self.population.resting
         over = [place for place, until in resting.items() if until <= now]
-        if not over:
-            return []
         for place in over:
             del resting[place]
+        self._next_expiry = min(resting.values(), default=NEVER)
+        if not over:
+            return []
         gone = [f"route {v} {p}" for v, p in over if (v, p) not in self.population.claims]
         return self._change([], gone)
 
@@ -267,7 +276,9 @@ class PolicyState:
 
     def _rest(self, lost: Iterable[EndpointKey], now: float) -> list[Endpoint]:
         orphans = self.population.orphans(lost)
-        self.population.resting.update(dict.fromkeys(orphans, now + REST_SECONDS))
+        if orphans:
+            self.population.resting.update(dict.fromkeys(orphans, now + REST_SECONDS))
+            self._next_expiry = min(self._next_expiry, now + REST_SECONDS)
         found = map(self.population.claimant_at, orphans)
         return [claimant for claimant in found if claimant is not None]
 
@@ -361,7 +372,7 @@ class PolicyState:
 
     def _tell(self, attachments: Iterable[Attachment]) -> list[Order]:
         events = tuple(self._event(attachment) for attachment in attachments)
-        return [TellRouter(events)] if events else []
+        return [LayRoutes(events)] if events else []
 
     def _event(self, attachment: Attachment) -> WorkloadAttached:
         workload = attachment.workload

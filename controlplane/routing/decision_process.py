@@ -101,7 +101,7 @@ class DecisionProcess:
         self.leaks.carry(vrf, changes)
         claims = self._state.workloads.claims(vrf.name, changes)
         if claims is not None:
-            self._state.act(claims)
+            self._state.claimed.append(claims)
 
     def _program(self, vrf: Vrf, changes: list[BestPathChange]) -> None:
         delta, uses = self._state.effects.delta, dict[NextHopKey, int]()

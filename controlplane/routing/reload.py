@@ -1,4 +1,4 @@
-"""The operator's wish, at start and at every reload: taken over as a difference, or refused whole.
+"""Takes over a configuration as a difference, at start and at every reload.
 
 Tables are filled anew only for VRFs that something changed for. What was chosen stays until the
 new choice is made, so that only true differences leave the router.
@@ -6,7 +6,7 @@ new choice is made, so that only true differences leave the router.
 
 from __future__ import annotations
 
-from controlplane.model.effects import SaveLabels
+from controlplane.model.effects import Save, SaveLabels
 from controlplane.model.intent import NodeIntent, VrfIntent
 from controlplane.model.label import Label
 from controlplane.model.rd import RouteTarget
@@ -16,7 +16,7 @@ from controlplane.routing.reload_peers import PeerReload
 from controlplane.routing.route_import import RouteImport
 from controlplane.routing.sessions import Sessions
 from controlplane.routing.state import RouterState
-from controlplane.vpn.plan import IntentRefusedError, VrfPlan, plan_vrfs
+from controlplane.vpn.plan import VrfPlan, plan_vrfs
 from controlplane.vpn.vrf import Vrf
 
 
@@ -29,16 +29,21 @@ class Reload:
         self._peers = PeerReload(state, sessions)
         self._layout: Layout | None = None
 
-    def take_over(self, intent: NodeIntent) -> bool:
-        """Make an intent ours; False, with a notice and nothing changed, if it cannot be."""
+    def plan(self, intent: NodeIntent) -> tuple[VrfPlan, list[Save]]:
+        """Give out labels, and say what has to be saved before they count. Changes nothing.
+
+        Raises IntentRefusedError.
+        """
+        plan = plan_vrfs(intent, self._state.ledger, self._state.now.boot)
+        if plan.ledger == self._state.ledger:
+            return plan, []
+        return plan, [SaveLabels(dict(plan.ledger.held), dict(plan.ledger.held_down))]
+
+    def take_over(self, intent: NodeIntent, plan: VrfPlan) -> None:
+        """Make an intent ours whose labels are saved."""
         state = self._state
-        try:
-            plan = plan_vrfs(intent, state.ledger, state.now.boot)
-        except IntentRefusedError as refusal:
-            state.notice("error", "intent_refused", reason=str(refusal))
-            return False
         old, state.intent = state.intent, intent
-        self._keep_ledger(plan)
+        state.ledger = plan.ledger
         state.workloads.mark_with(intent.asn, intent.segment_function)
         links = {vrf.name: vrf.links for vrf in state.vrfs.values()}
         stale = self._change_vrfs(old, intent, plan.labels)
@@ -48,13 +53,6 @@ class Reload:
         self._change_core(old, intent)
         self._lay_out(intent)
         state.configure_speakers()
-        return True
-
-    def _keep_ledger(self, plan: VrfPlan) -> None:
-        state = self._state
-        if plan.ledger != state.ledger:
-            state.act(SaveLabels(dict(plan.ledger.held), dict(plan.ledger.held_down)))
-        state.ledger = plan.ledger
 
     # -- VRFs ---------------------------------------------------------------------------------
 

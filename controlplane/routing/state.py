@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from controlplane.bgp.adj_rib_out import CoreRibOut, UpdateGroupMember
 from controlplane.bgp.ce_rib_out import CeRibOut
 from controlplane.bgp.peer_state import PeerState
-from controlplane.model.effects import ConfigureSpeakers, Effect, Effects, LogEvent, RequestRefresh
+from controlplane.model.effects import (
+    ConfigureSpeakers,
+    Effect,
+    Effects,
+    LogEvent,
+    RequestRefresh,
+    Save,
+)
+from controlplane.model.events import Event
 from controlplane.model.instant import BootTime, Instant
 from controlplane.model.intent import NodeIntent
 from controlplane.model.label import LabelLedger
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
+from controlplane.model.workload import (
+    RemoteEndpointsChanged,
+    WorkloadAttached,
+    WorkloadDetached,
+)
 from controlplane.routing.route_import import RouteImport
 from controlplane.vpn.next_hop_resolver import NextHopResolver
 from controlplane.vpn.next_hop_tracker import NextHopTracker
 from controlplane.vpn.vrf import Vrf
 from controlplane.vpn.workloads import Workloads
+
+
+class Proposal(NamedTuple):
+    """A change that counts once the store has written it."""
+
+    saves: tuple[Save, ...]
+    commit: Callable[[], None]
+    refuse: Callable[[str], None]
 
 
 class RouterState:
@@ -39,12 +62,16 @@ class RouterState:
         self.in_sync = False
         self.now = Instant(float("-inf"), 0.0, BootTime("", 0.0))
         self.effects = Effects()
+        self.proposal: Proposal | None = None
+        self.resumed: deque[Event] = deque()
+        self.claimed: list[RemoteEndpointsChanged] = []  # in this turn
         self._configured: ConfigureSpeakers | None = None
 
     def begin(self, now: Instant) -> None:
         """A new turn."""
         self.now, self.effects = now, Effects()
         self.new_sessions.clear()
+        self.claimed = []
 
     def act(self, effect: Effect) -> None:
         """Have something done."""
@@ -53,6 +80,24 @@ class RouterState:
     def notice(self, level: str, event: str, **fields: str | int) -> None:
         """Have something logged."""
         self.act(LogEvent(level, event, fields))
+
+    def propose(
+        self, saves: Sequence[Save], commit: Callable[[], None], refuse: Callable[[str], None]
+    ) -> None:
+        """Have something saved, then ``commit``, or ``refuse`` it; events wait meanwhile."""
+        assert self.proposal is None  # noqa: S101 - one change at a time: events wait for it
+        self.proposal = Proposal(tuple(saves), commit, refuse)
+
+    def resume(self, events: Iterable[Event]) -> None:
+        """Take these events next."""
+        self.resumed.extend(events)
+
+    def lay(self, routes: WorkloadAttached | WorkloadDetached) -> None:
+        """Lay or withdraw the routes of a workload."""
+        if isinstance(routes, WorkloadAttached):
+            self.workloads.attach(routes, self.vrfs)
+        else:
+            self.workloads.detach(routes.name, self.vrfs)
 
     def core_peers(self) -> Iterator[PeerState]:
         """The sessions with PEs and reflectors that are up."""

@@ -13,10 +13,10 @@ from controlplane.model.instant import BootTime
 from controlplane.model.label import LabelLedger
 from controlplane.model.observed import Baseline
 from controlplane.model.prefix import parse_prefix
-from controlplane.model.revision import Entry, State
+from controlplane.model.records import PolicyRecords
+from controlplane.model.revision import Entry, RevisionLedger, State
 from controlplane.store import rows
 from controlplane.store.database import Database
-from controlplane.store.protocol import Kept, Ledger
 
 FILE = "state.db"
 
@@ -63,19 +63,19 @@ class EmbeddedStore:
 
     # -- microsegmentation ----------------------------------------------------------------------
 
-    def load_policy(self) -> Kept:
+    def load_policy(self) -> PolicyRecords:
         """Return workloads, hold-downs, revisions, history and baselines."""
         try:
             return self._policy()
         except (ValueError, LookupError, TypeError) as error:
             raise self._database.damaged(f"a row does not read: {error!r}") from error
 
-    def _policy(self) -> Kept:
+    def _policy(self) -> PolicyRecords:
         query = self._database.rows
         attachments = (
             rows.attachment_of(body) for (body,) in query("SELECT body FROM workload ORDER BY name")
         )
-        return Kept(
+        return PolicyRecords(
             {each.workload.name: each for each in attachments},
             {
                 (vrf, parse_prefix(prefix)): BootTime(boot, lost)
@@ -162,7 +162,7 @@ class EmbeddedStore:
         with self._database.transaction() as connection:
             _note(connection, changes)
 
-    def save_ledger(self, before: Ledger, after: Ledger) -> None:
+    def save_ledger(self, before: RevisionLedger, after: RevisionLedger) -> None:
         """Save what differs: revisions that are new, moved or pruned, and new trail entries."""
         changed = [r for d, r in after.revisions.items() if before.revisions.get(d) != r]
         changed.sort(key=lambda revision: _ORDER.index(revision.state))

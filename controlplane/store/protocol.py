@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from controlplane.model.attachment import Attachment, EndpointKey, MembershipChange
@@ -11,7 +10,8 @@ from controlplane.model.effects import SaveLabels
 from controlplane.model.instant import BootTime
 from controlplane.model.label import LabelLedger
 from controlplane.model.observed import Baseline
-from controlplane.model.revision import Entry, KeptRevision, State
+from controlplane.model.records import PolicyRecords
+from controlplane.model.revision import RevisionLedger
 
 
 class StoreError(Exception):
@@ -20,50 +20,6 @@ class StoreError(Exception):
 
 class StoreDamagedError(StoreError):
     """The content of the store is not what was written."""
-
-
-@dataclass(slots=True)
-class Kept:
-    """What the store holds of microsegmentation. `held_down`: addresses by their loss."""
-
-    attachments: dict[str, Attachment] = field(default_factory=dict)
-    held_down: dict[EndpointKey, BootTime] = field(default_factory=dict)
-    revisions: tuple[KeptRevision, ...] = ()
-    trail: tuple[Entry, ...] = ()
-    history: list[MembershipChange] = field(default_factory=list)
-    baselines: dict[str, Baseline] = field(default_factory=dict)
-
-
-class Revision(Protocol):
-    """A revision as a store reads it."""
-
-    @property
-    def digest(self) -> str:
-        """Its name."""
-
-    @property
-    def state(self) -> State:
-        """Where it stands."""
-
-    @property
-    def document(self) -> str:
-        """Its canonical text."""
-
-    @property
-    def groups(self) -> frozenset[int]:
-        """The ids of its groups."""
-
-
-class Ledger(Protocol):
-    """Revisions by digest and the trail of their moves, as a store reads them."""
-
-    @property
-    def revisions(self) -> Mapping[str, Revision]:
-        """Revisions by digest."""
-
-    @property
-    def trail(self) -> tuple[Entry, ...]:
-        """Their moves, oldest first."""
 
 
 class Store(Protocol):
@@ -79,7 +35,7 @@ class Store(Protocol):
     def save_labels(self, labels: SaveLabels) -> None:
         """Make this the label ledger."""
 
-    def load_policy(self) -> Kept:
+    def load_policy(self) -> PolicyRecords:
         """Return workloads, hold-downs, revisions, history and baselines."""
 
     def save_attachment(self, attachment: Attachment, change: MembershipChange | None) -> None:
@@ -101,7 +57,7 @@ class Store(Protocol):
     def save_changes(self, changes: Sequence[MembershipChange]) -> None:
         """Add lines to the history."""
 
-    def save_ledger(self, before: Ledger, after: Ledger) -> None:
+    def save_ledger(self, before: RevisionLedger, after: RevisionLedger) -> None:
         """Save what differs: revisions that are new, moved or pruned, and new trail entries."""
 
     def save_baseline(self, baseline: Baseline) -> None:

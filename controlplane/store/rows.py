@@ -9,9 +9,8 @@ from typing import Any
 from controlplane.model.attachment import Attachment, MembershipChange
 from controlplane.model.observed import Baseline, Flow
 from controlplane.model.prefix import parse_prefix
-from controlplane.model.revision import Entry, KeptRevision, Signature, State
+from controlplane.model.revision import Entry, KeptRevision, Signature, State, StoredRevision
 from controlplane.model.workload import Packet, Workload
-from controlplane.store.protocol import Revision
 
 Row = tuple[Any, ...]
 """A row of a STRICT table: each column has its declared type."""
@@ -57,7 +56,7 @@ def revision_of(row: Row) -> KeptRevision:
     return KeptRevision(digest, State(state), document, ids)
 
 
-def revision_row(revision: Revision) -> Row:
+def revision_row(revision: StoredRevision) -> Row:
     """Write digest, state, document, groups."""
     groups = json.dumps(sorted(revision.groups))
     return (revision.digest, revision.state.value, revision.document, groups)

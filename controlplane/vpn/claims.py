@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from controlplane.bgp.decision import DEFAULT_LOCAL_PREF, local_pref
 from controlplane.bgp.path import BestPathChange, Path
 from controlplane.model.attributes import Attributes, LargeCommunity, Origin
-from controlplane.model.effects import RemoteEndpoint
 from controlplane.model.prefix import Prefix
+from controlplane.model.workload import RemoteEndpoint
 
 NO_GROUP = 0
 MOST_MOVES = 1 << 24

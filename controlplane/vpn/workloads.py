@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from controlplane.bgp.path import BestPathChange, Path, Protocol, Source
 from controlplane.model.attributes import Attributes
 from controlplane.model.desired import NextHopKey
-from controlplane.model.effects import RemoteEndpointsChanged
-from controlplane.model.events import WorkloadAttached
 from controlplane.model.prefix import Prefix
+from controlplane.model.workload import RemoteEndpointsChanged, WorkloadAttached
 from controlplane.vpn.claims import Marking
 from controlplane.vpn.vrf import Vrf
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from controlplane.model.desired import Desired
-from controlplane.model.events import IntentChanged
+from controlplane.model.events import IntentChanged, StoreWritten
 from controlplane.model.instant import BootTime, Instant
 from controlplane.model.label import LabelLedger
 from controlplane.router import Router
@@ -102,7 +102,9 @@ class Switch:
         )
         intent = load_config(self._net.lab.dir(self.node) / "pe.yaml")
         desired = Desired()
-        desired.apply(Router(ledger).handle([IntentChanged(intent)], START).delta)
+        router = Router(ledger)
+        for event in (IntentChanged(intent), StoreWritten()):
+            desired.apply(router.handle([event], START).delta)
         return desired
 
     def _rulesets(self, without: frozenset[Guard]) -> tuple[Ruleset, Ruleset]:

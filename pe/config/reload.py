@@ -13,6 +13,7 @@ import msgspec
 from controlplane.model.events import Event, IntentChanged
 from controlplane.model.intent import NodeIntent
 from controlplane.model.view import ReloadIncompleteError, ReloadRefusedError, ReloadReport
+from controlplane.vpn.plan import IntentRefusedError
 from pe.config.errors import ConfigErrors
 from pe.config.reader import read_config
 from pe.process.journal import Journal
@@ -40,6 +41,8 @@ APPLY_SECONDS = 0.8
 leaves its calls: the reload may have come through that one."""
 
 Apply = Callable[[NodeIntent], Awaitable[None]]
+Submit = Callable[[Callable[[int], Event]], Awaitable[object]]
+"""Hand a request with a ticket to the router and wait for its answer."""
 
 
 class Reloader:
@@ -47,10 +50,9 @@ class Reloader:
 
     def __init__(
         self, path: Path, intent: NodeIntent, journal: Journal, part: SupervisedPart,
-        manager: ServiceManager, *, emit: Callable[[list[Event]], None],
-        why_not: Callable[[NodeIntent], str | None],
+        manager: ServiceManager, *, submit: Submit,
     ) -> None:  # fmt: skip
-        self._part, self._manager, self._emit, self._why_not = part, manager, emit, why_not
+        self._part, self._manager, self._submit = part, manager, submit
         self.followers: dict[str, Apply] = {}
         """What else takes over an accepted configuration, by name."""
         self.digest = _digest(path)
@@ -68,7 +70,29 @@ class Reloader:
 
     async def reload(self) -> ReloadReport:
         """Apply the file as a difference. Raises ReloadRefusedError with every error, and
-        ReloadIncompleteError if a part of the node did not take it."""
+        ReloadIncompleteError if a part of the node did not take it.
+
+        A caller that goes away ends only its waiting.
+        """
+        done: asyncio.Future[ReloadReport] = asyncio.get_running_loop().create_future()
+        self._part.spawn(self._answer(done))
+        return await done
+
+    async def _answer(self, done: asyncio.Future[ReloadReport]) -> None:
+        try:
+            report = await self._announced()
+        except (ReloadRefusedError, ReloadIncompleteError) as error:
+            if not done.done():
+                done.set_exception(error)
+        except BaseException as error:
+            if not done.done():
+                done.set_exception(RuntimeError(f"the reload failed: {error!r}"))
+            raise
+        else:
+            if not done.done():
+                done.set_result(report)
+
+    async def _announced(self) -> ReloadReport:
         async with self._one_at_a_time:
             self._manager.reloading()
             try:
@@ -83,13 +107,13 @@ class Reloader:
         except ConfigErrors as errors:
             raise ReloadRefusedError(tuple(str(error) for error in errors.errors)) from None
         self._refuse_identity_change(found.intent)
-        reason = self._why_not(found.intent)
-        if reason:
-            raise ReloadRefusedError((f"{self.path}: {reason}",))
-        changes = describe(self.intent, found.intent)
-        self.intent, self.loaded, self.digest = found.intent, time.time(), _digest(self.path)
+        digest, changes = _digest(self.path), describe(self.intent, found.intent)
         if changes:
-            self._emit([IntentChanged(found.intent)])
+            try:
+                await self._submit(lambda ticket: IntentChanged(found.intent, ticket))
+            except IntentRefusedError as refusal:
+                raise ReloadRefusedError((f"{self.path}: {refusal}",)) from None
+        self.intent, self.loaded, self.digest = found.intent, time.time(), digest
         self._journal.set_level(found.intent.log_level)
         failed, warnings = await self._apply(found.intent)
         self._journal.info("configuration_loaded", file=str(self.path), changes=len(changes))

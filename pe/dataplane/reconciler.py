@@ -140,10 +140,10 @@ class DataplaneReconciler:
             async with asyncio.timeout(GUARDS_SECONDS):
                 await self._structure.requirements_met.wait()
 
-    def expect_verdicts(self, vrfs: frozenset[str]) -> None:
-        """As ``require_verdicts`` for VRFs of which it is known already that they are under
-        policy: they open guarded, and stay closed until there are verdicts."""
-        self._structure.require_verdicts(vrfs, vrfs)
+    def expect_verdicts(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
+        """As ``require_verdicts``, without waiting: VRFs that are new open guarded, and stay
+        closed until there are verdicts."""
+        self._structure.require_verdicts(tracked, judged)
         self._awake()
 
     def mark_in_sync(self) -> None:

@@ -1,6 +1,6 @@
 """Microsegmentation, the acting half: verdict tables -> nftables, nflog and connection tracking.
 
-``keeper.SegmentKeeper`` implements ``controlplane.policy.enforcer.Enforcer``. By task:
+``manager.PolicyMapManager`` holds what ``pe.executor`` submits. By task:
 
 What the kernel should hold (pure, golden files)
     ``expression``: the instructions of nftables' machine; ``program``: chains and maps for some

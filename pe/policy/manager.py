@@ -46,8 +46,8 @@ async def _nothing_to_require(tracked: frozenset[str], judged: frozenset[str]) -
 
 
 class PolicyMapManager:
-    """Implements ``Enforcer``. ``require`` is told which VRFs the guards must track and check,
-    and returns once they do; without it nothing sees to that. ``flow_room`` is how many bytes of
+    """Hold the policy maps in the kernel. ``require`` has the guards track and check VRFs, and
+    returns once they do; without it nothing sees to that. ``flow_room`` is how many bytes of
     flows may wait to be told. ``generations``: of whoever else of the node changes rulesets.
     ``part`` owns the loop, ``flows`` the reader of the flow log."""
 
@@ -75,6 +75,9 @@ class PolicyMapManager:
         self._refused: OSError | None = None
         self._task: Task | None = None
         self._untold: int | None = None
+        self._mark = 0
+        self._acknowledged: tuple[int, str] = (0, "")
+        self._report: Callable[[int, str], None] = lambda _number, _reason: None
         self.repairs = 0
         """How often our table was put right after somebody else had changed it."""
 
@@ -99,7 +102,7 @@ class PolicyMapManager:
         for part in (self._nft, self._ports, self._tracking):
             part.close()
 
-    # Enforcer
+    # What is to be held
 
     def zones(self, zones: dict[str, int]) -> None:
         """Have these VRFs, and no others, under policy."""
@@ -125,6 +128,15 @@ class PolicyMapManager:
         """Change the homes. Raises KeyError if they are not what the delta was made from."""
         self._wanted.change_homes(delta)
         self._awake()
+
+    def mark(self, number: int) -> None:
+        """Acknowledge what was submitted by now under this number."""
+        self._mark = number
+        self._awake()
+
+    def on_acknowledged(self, report: Callable[[int, str], None]) -> None:
+        """Report each number once the kernel holds it (reason "") or refuses it."""
+        self._report = report
 
     async def settled(self) -> None:
         """Wait until the kernel holds what was submitted. Raises OSError, the kernel's refusal;
@@ -199,6 +211,7 @@ class PolicyMapManager:
             except TimeoutError:
                 checking = True
             self._wake.clear()
+            mark = self._mark
             try:
                 await self._turn(checking=checking)
                 self._refused = None
@@ -207,9 +220,20 @@ class PolicyMapManager:
                 self._fail(error)
             except Exception as error:  # everything is built anew, as after a refusal
                 self._fail(OSError(errno.EINVAL, repr(error)))
+                self._acknowledge(mark)
                 await asyncio.sleep(self._part.failed(error))
+            self._acknowledge(mark)
             if not self._wake.is_set():
                 self._idle.set()
+
+    def _acknowledge(self, mark: int) -> None:
+        """Report what the kernel holds, or refuses: each once, however often it is tried."""
+        if self._wanted.whole and not self._refused:
+            return  # it is to be made anew: not held yet
+        reason = str(self._refused) if self._refused else ""
+        if mark and (mark, reason) != self._acknowledged:
+            self._acknowledged = (mark, reason)
+            self._report(mark, reason)
 
     def _fail(self, error: OSError) -> None:
         if self._refused is None or str(self._refused) != str(error):

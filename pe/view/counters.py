@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from controlplane.api.access.rpc_metrics import RpcMetrics
 from controlplane.model.view import CounterView
 from controlplane.speaker.pool import SpeakerPool
-from pe.policy_control import Segmentation
+from pe.policy.manager import PolicyMapManager
 from pe.supervisor import Supervisor
 
 
@@ -33,14 +33,14 @@ def part_counters(supervisor: Supervisor) -> Iterator[CounterView]:
         yield CounterView(name="part_failures", value=part.failures, labels=labels)
 
 
-def segment_counters(segments: Segmentation) -> Iterator[CounterView]:
+def segment_counters(lost: int, maps: PolicyMapManager) -> Iterator[CounterView]:
     """Of microsegmentation: telemetry that was lost, and what policies judged, a VRF each."""
-    yield CounterView(name="flow_telemetry_lost", value=segments.conductor.book.lost)
-    flows = segments.keeper.flow_log
+    yield CounterView(name="flow_telemetry_lost", value=lost)
+    flows = maps.flow_log
     yield CounterView(name="flow_log_failures", value=flows.failures)
     yield CounterView(name="flow_log_foreign", value=flows.foreign)
-    yield CounterView(name="segment_drift_repaired", value=segments.keeper.repairs)
-    yield from judged(segments.keeper.counters(), segments.keeper.vrfs_by_zone())
+    yield CounterView(name="segment_drift_repaired", value=maps.repairs)
+    yield from judged(maps.counters(), maps.vrfs_by_zone())
 
 
 def judged(counters: Mapping[str, int], vrfs: Mapping[int, str]) -> Iterator[CounterView]:

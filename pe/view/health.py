@@ -5,7 +5,7 @@ from __future__ import annotations
 from controlplane.router import Router
 from controlplane.speaker.pool import SpeakerPool
 from pe.dataplane.reconciler import DataplaneReconciler
-from pe.policy_control import Segmentation
+from pe.policy.manager import PolicyMapManager
 from pe.supervisor import Supervisor
 
 WHOLE = ""
@@ -17,21 +17,21 @@ class NodeHealth:
 
     def __init__(
         self, supervisor: Supervisor, router: Router, actor: DataplaneReconciler,
-        segments: Segmentation, speakers: SpeakerPool,
+        maps: PolicyMapManager, speakers: SpeakerPool,
     ) -> None:  # fmt: skip
         self._supervisor, self._router, self._actor = supervisor, router, actor
-        self._segments, self._speakers = segments, speakers
+        self._maps, self._speakers = maps, speakers
 
     @property
     def in_sync(self) -> bool:
         """True while the kernel holds all that it should and nothing that it should not."""
-        keeper, parts = self._segments.keeper, self.serving()
+        parts = self.serving()
         return (
             parts[WHOLE]
             and parts["policy"]
             and self._actor.is_settled
             and not self._actor.failures()
-            and keeper.is_settled
+            and self._maps.is_settled
         )
 
     @property
@@ -49,7 +49,7 @@ class NodeHealth:
         parts = {
             "router": alive and self._works("router") and self._router.in_sync,
             "dataplane": alive and self._works("dataplane"),
-            "policy": alive and self._works("policy") and not self._segments.keeper.refusal,
+            "policy": alive and self._works("policy") and not self._maps.refusal,
             "speaker": alive and not self._speakers.lost(),
         }
         return {WHOLE: parts["router"] and parts["dataplane"], **parts}

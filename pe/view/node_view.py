@@ -29,7 +29,7 @@ from pe.dataplane.reconciler import DataplaneReconciler
 from pe.metrics.figures import ConntrackUse, Figures
 from pe.node import Node
 from pe.observe.conntrack import ConntrackCensus, table_use
-from pe.policy_control import Segmentation
+from pe.policy.manager import PolicyMapManager
 from pe.process import clock
 from pe.process.journal import Journal
 from pe.process.loop_lag import LagHistogram
@@ -63,7 +63,7 @@ class LiveView:
 
     def __init__(
         self, node: Node, actor: DataplaneReconciler, speakers: SpeakerPool, reloader: Reloader,
-        segments: Segmentation, tally: RpcMetrics, journal: Journal, health: NodeHealth,
+        maps: PolicyMapManager, tally: RpcMetrics, journal: Journal, health: NodeHealth,
         supervisor: Supervisor, lag: LagHistogram,
     ) -> None:  # fmt: skip
         self._node = node
@@ -71,7 +71,7 @@ class LiveView:
         self._actor = actor
         self._speakers = speakers
         self._reloader = reloader
-        self._segments = segments
+        self._maps = maps
         self._tally = tally
         self._journal = journal
         self._health = health
@@ -124,7 +124,7 @@ class LiveView:
         """What the node counts about itself."""
         yield from self._actor.counters()
         yield from speaker_counters(self._speakers)
-        yield from segment_counters(self._segments)
+        yield from segment_counters(self._router.policy.book.lost, self._maps)
         yield from api_counters(self._tally)
         yield from part_counters(self._supervisor)
         yield CounterView(name="journal_lines_dropped", value=self._journal.dropped)

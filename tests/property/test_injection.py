@@ -19,6 +19,7 @@ from pe.config.reader import parse_config
 from pe.filters.context import RenderContext
 from pe.filters.ruleset import ruleset
 from pe.nft.text_diff import transaction
+from tests.turns import decide
 
 PLACES = ("vrf", "port", "core", "vrf-text", "port-text", "neighbour-text", "workload", "tag",
           "value")  # fmt: skip
@@ -61,7 +62,7 @@ def loaded(words: dict[str, str]) -> str:
     """What nft is given. Raises ConfigErrors."""
     intent = parse_config(document(words), "pe.yaml", Path("/nonexistent")).intent
     desired = Desired()
-    desired.apply(Router().handle([IntentChanged(intent)], START).delta)
+    desired.apply(decide(Router(), [IntentChanged(intent)], START).delta)
     return transaction({}, ruleset(RenderContext(desired, {words["port"], words["core"], "lo"})))
 
 

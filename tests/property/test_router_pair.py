@@ -31,6 +31,7 @@ from controlplane.model.prefix import host_prefix
 from controlplane.model.rd import RouteTarget, parse_rd
 from controlplane.router import Router
 from tests.property import router_worlds as worlds
+from tests.turns import decide
 from tests.unit.controlplane.rig import V4, VPN4, VPN6, ce_peer, node, pe_peer, static, vrf
 
 Vpns = list[tuple[frozenset[RouteTarget], frozenset[RouteTarget]]]  # import, export
@@ -66,7 +67,7 @@ class Side:
         )  # fmt: skip
 
     def do(self, *events: Event) -> None:
-        self.hear(self.router.handle(events, Instant(0.0, 0.0, BootTime("lab", 0.0))))
+        self.hear(decide(self.router, events, Instant(0.0, 0.0, BootTime("lab", 0.0))))
 
     def hear(self, effects: Effects) -> None:
         self.kernel.apply(effects.delta)

@@ -136,7 +136,7 @@ def status(channel: grpc.Channel, method: str, request: bytes) -> grpc.StatusCod
 
 def broken(desk: Desk) -> Iterator[str]:
     """What is not as it must be, whatever was asked."""
-    director = desk.conductor.director
+    director = desk.policy.state
     states = [s for r in director.ledger.revisions if (s := _state(desk, r))]
     for state in (State.ENFORCED, State.STAGED):
         if states.count(state) > 1:
@@ -154,7 +154,7 @@ def broken(desk: Desk) -> Iterator[str]:
 
 
 def _state(desk: Desk, digest: str) -> State | None:
-    ledger = desk.conductor.director.ledger
+    ledger = desk.policy.state.ledger
     both = (State.ENFORCED, State.STAGED)
     return next((s for s in both if (r := ledger.in_state(s)) and r.digest == digest), None)
 

@@ -6,12 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.model.attachment import Attachment
-from controlplane.model.effects import RemoteEndpoint
 from controlplane.model.prefix import Prefix, parse_prefix
 from controlplane.model.revision import Signature
 from controlplane.model.source_bindings import ELSEWHERE
 from controlplane.model.verdict_tables import Slot
-from controlplane.model.workload import Packet, Workload
+from controlplane.model.workload import Packet, RemoteEndpoint, Workload
 from controlplane.policy.compile.full import compile_policy
 from controlplane.policy.compile.reader import Reader
 from controlplane.policy.endpoints.registry import EndpointRegistry

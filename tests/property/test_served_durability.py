@@ -1,4 +1,4 @@
-"""The API, the conductor and the store of a node, killed at random moments again and again."""
+"""The API, the policy and the store of a node, killed at random moments again and again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import sys, time
 from pathlib import Path
 from tests.unit.api.segment_serving import segment_desk
 with segment_desk(Path(sys.argv[1])) as desk:
-    print(desk.running.api.socket, desk.conductor.intent.state_dir, flush=True)
+    print(desk.running.api.socket, desk.policy.intent.state_dir, flush=True)
     time.sleep(600)
 """
 

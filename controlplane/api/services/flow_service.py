@@ -15,9 +15,9 @@ from controlplane.api.access.details import field_refusal
 from controlplane.api.access.status import StatusError
 from controlplane.api.answers import policy_messages as messages
 from controlplane.api.services.flow_watcher import FlowWatcher
+from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.api.services.queries import Encoded, Queries
 from controlplane.model.observed import Baseline
-from controlplane.policy.controller import PolicyController
 from controlplane.policy.insight.replica_feed import Needs
 from controlplane.policy.language.syntax import is_name
 
@@ -27,7 +27,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class FlowService(flows_pb2_grpc.FlowsServicer):
     """Serves one node's flows."""
 
-    def __init__(self, conductor: PolicyController, queries: Queries) -> None:
+    def __init__(self, conductor: PolicyAccess, queries: Queries) -> None:
         self._conductor = conductor
         self._queries = queries
 
@@ -76,8 +76,8 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
             since = max(since, conductor.started)
             flows = tuple(seen.observed() for seen in conductor.book.seen(since, until))
             who = CALLER.get().identity
-            known = Baseline(request.name, since, until, who, conductor.book.lost, flows)
-            conductor.record_baseline(known)
+            recorded = Baseline(request.name, since, until, who, conductor.book.lost, flows)
+            known = await conductor.record_baseline(recorded)
             CHANGE.get().after = f"{len(flows)} flows"
         elif not _same_span(request, known):
             text = f"the baseline {request.name!r} covers another span of time"

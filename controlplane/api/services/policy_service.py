@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable
 from typing import Any, cast
 
 import grpc
@@ -16,15 +16,17 @@ from controlplane.api.access.status import StatusError, not_found
 from controlplane.api.answers import policy_messages as messages
 from controlplane.api.compute.frames import loads
 from controlplane.api.services.packet_routes import add_route
+from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.api.services.queries import Encoded, Queries
 from controlplane.model.prefix import parse_address
 from controlplane.model.revision import Signature, State
 from controlplane.model.view import NodeView
-from controlplane.policy.controller import KernelRefusedError, PolicyController, StartingError
 from controlplane.policy.insight.replica_feed import Needs
 from controlplane.policy.language.outline import Outline, outline_of
 from controlplane.policy.language.policy import Policy
-from controlplane.policy.language.revision import Ledger, MoveError, Revision
+from controlplane.policy.language.revision import MoveError, Revision
+from controlplane.policy.requests import KernelRefusedError, Moved, OvertakenError, StartingError
+from controlplane.policy.revision_moves import names
 
 LONGEST_REASON = 500
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -33,7 +35,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class PolicyService(policy_pb2_grpc.PolicyServicer):
     """Serves one node's policy."""
 
-    def __init__(self, conductor: PolicyController, queries: Queries, view: NodeView) -> None:
+    def __init__(self, conductor: PolicyAccess, queries: Queries, view: NodeView) -> None:
         self._conductor = conductor
         self._queries = queries
         self._view = view
@@ -83,12 +85,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         response = pb.StagePolicyResponse.FromString(parts[0])
         # In a thread: ten thousand rules take a second to make, or to read.
         staged = await asyncio.to_thread(self._to_stage, named, parts)
-
-        def stage(ledger: Ledger) -> Ledger:
-            after, revision = ledger.with_draft(staged)
-            return after.stage(revision.digest, signed)
-
-        await self._move(stage)
+        await self._move(self._conductor.stage(staged, signed))
         revision = self._conductor.director.ledger.revisions[staged.digest]
         response.revision.CopyFrom(await self._message(revision))
         return response
@@ -102,52 +99,36 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         self, request: pb.UnstagePolicyRequest, context: Context
     ) -> pb.UnstagePolicyResponse:
         """Stop evaluating the staged revision."""
-        signed = self._sign(request.reason)
-
-        def unstage(ledger: Ledger) -> Ledger:
-            return ledger if ledger.in_state(State.STAGED) is None else ledger.unstage(signed)
-
-        await self._move(unstage)
+        await self._move(self._conductor.unstage(self._sign(request.reason)))
         return pb.UnstagePolicyResponse()
 
     async def PromotePolicy(
         self, request: pb.PromotePolicyRequest, context: Context
     ) -> pb.PromotePolicyResponse:
         """Enforce the staged revision; again is OK if it is the one that is enforced already."""
-        signed = self._sign(request.reason)
-        await self._refuse_lockouts(self._conductor.director.ledger.in_state(State.STAGED))
-
-        def promote(ledger: Ledger) -> Ledger:
-            staged, enforced = ledger.in_state(State.STAGED), ledger.in_state(State.ENFORCED)
-            if request.expected and (staged is None or not _names(request.expected, staged)):
-                if staged is None and enforced and _names(request.expected, enforced):
-                    return ledger
-                found = staged.digest[:12] if staged else "nothing"
-                raise StatusError(grpc.StatusCode.ABORTED, f"staged is {found}: look at it first")
-            return ledger.promote(signed)
-
-        ended, took = await self._move(promote)
+        expected, signed = request.expected, self._sign(request.reason)
+        staged = self._conductor.director.ledger.in_state(State.STAGED)
+        await self._refuse_lockouts(staged)
+        if staged is not None and (not expected or names(expected, staged)):
+            expected = staged.digest  # the one that was checked, and no other staged meanwhile
+        moved = await self._move(self._conductor.promote(expected, signed))
         return pb.PromotePolicyResponse(
             enforced=await self._enforced(),
-            ended_flows=ended,
-            enforced_after_microseconds=int(took * 1e6),
+            ended_flows=moved.ended,
+            enforced_after_microseconds=int(moved.seconds * 1e6),
         )
 
     async def RollBackPolicy(
         self, request: pb.RollBackPolicyRequest, context: Context
     ) -> pb.RollBackPolicyResponse:
         """Enforce an earlier revision again."""
-        signed = self._sign(request.reason)
-        await self._refuse_lockouts(self._returning(signed, request.revision))
-
-        def roll_back(ledger: Ledger) -> Ledger:
-            enforced = ledger.in_state(State.ENFORCED)
-            if request.revision and enforced and _names(request.revision, enforced):
-                return ledger
-            return ledger.roll_back(signed, request.revision)
-
-        ended, _ = await self._move(roll_back)
-        return pb.RollBackPolicyResponse(enforced=await self._enforced(), ended_flows=ended)
+        signed, revision = self._sign(request.reason), request.revision
+        returning = self._returning(signed, revision)
+        await self._refuse_lockouts(returning)
+        if returning is not None:
+            revision = returning.digest  # the one that was checked
+        moved = await self._move(self._conductor.roll_back(revision, signed))
+        return pb.RollBackPolicyResponse(enforced=await self._enforced(), ended_flows=moved.ended)
 
     # -- history ------------------------------------------------------------------------------
 
@@ -182,20 +163,22 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
 
     # -- parts --------------------------------------------------------------------------------
 
-    async def _move(self, change: Callable[[Ledger], Ledger]) -> tuple[int, float]:
+    async def _move(self, asked: Awaitable[Moved]) -> Moved:
         CHANGE.get().before = self._standing()
         try:
-            _, ended, took = await self._conductor.move(change)
+            moved = await asked
         except MoveError as error:
             raise StatusError(grpc.StatusCode.FAILED_PRECONDITION, str(error)) from None
+        except OvertakenError as error:
+            raise StatusError(grpc.StatusCode.ABORTED, str(error)) from None
         except StartingError:
-            text = "the node has just started and hears its peers first: try again in a moment"
+            text = "initial sync is still running; retry in a few seconds"
             raise StatusError(grpc.StatusCode.UNAVAILABLE, text) from None
         except KernelRefusedError as error:
             text = f"the kernel refused it, nothing has changed: {error}"
             raise StatusError(grpc.StatusCode.INTERNAL, text[:500]) from None
         CHANGE.get().after = self._standing()
-        return ended, took
+        return moved
 
     def _standing(self) -> str:
         ledger = self._conductor.director.ledger
@@ -257,7 +240,3 @@ def _read(revision: Revision) -> Revision:
     """Parse a document that the store kept as text, so that a move need not."""
     _ = revision.problem
     return revision
-
-
-def _names(prefix: str, revision: Revision) -> bool:
-    return len(prefix) >= 4 and revision.digest.startswith(prefix)

@@ -22,15 +22,15 @@ from controlplane.api.compute.pool import ComputePool
 from controlplane.api.services.evidence_service import EvidenceService
 from controlplane.api.services.flow_service import FlowService
 from controlplane.api.services.group_service import GroupService
+from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.api.services.policy_service import PolicyService
 from controlplane.api.services.queries import Queries
 from controlplane.api.services.workload_service import WorkloadService
 from controlplane.model.view import NodeView
-from controlplane.policy.controller import PolicyController
 
 
 def segment_services(
-    conductor: PolicyController, view: NodeView, pool: ComputePool
+    conductor: PolicyAccess, view: NodeView, pool: ComputePool
 ) -> Callable[[grpc.aio.Server], Iterable[str]]:
     """What adds the services to a server and gives their full names."""
     queries = Queries(pool, conductor)

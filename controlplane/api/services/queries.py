@@ -9,8 +9,8 @@ from google.protobuf.message import Message
 from controlplane.api.access.caller import CALLER
 from controlplane.api.access.status import not_found
 from controlplane.api.compute.pool import ComputePool
+from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.model.revision import State
-from controlplane.policy.controller import PolicyController
 from controlplane.policy.insight.replica_feed import Needs
 from controlplane.policy.language.revision import MoveError, Revision
 
@@ -26,7 +26,7 @@ class Queries:
     """The pool for one node's policy."""
 
     pool: ComputePool
-    controller: PolicyController
+    controller: PolicyAccess
 
     async def parts(
         self, name: str, request: Message, *arguments: object, needs: Needs = NOTHING_MORE

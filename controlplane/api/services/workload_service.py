@@ -16,12 +16,12 @@ from controlplane.api.access.details import refusal
 from controlplane.api.access.status import denied, exhausted, not_found
 from controlplane.api.answers import policy_messages as messages
 from controlplane.api.answers.selectors import read_selector
+from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.api.services.queries import Encoded, Queries
 from controlplane.model.attachment import Attachment, summary
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Workload
-from controlplane.policy.controller import PolicyController
 from controlplane.policy.endpoints.placement import (
     Fault,
     RefusedError,
@@ -46,7 +46,7 @@ _EVENTS = {
 class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
     """Attaches, tags and lists; every method runs with ``CALLER`` set by admission."""
 
-    def __init__(self, conductor: PolicyController, queries: Queries) -> None:
+    def __init__(self, conductor: PolicyAccess, queries: Queries) -> None:
         self._conductor = conductor
         self._queries = queries
 
@@ -98,7 +98,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
             attachment = await self._conductor.tag(
                 request.name,
                 set_,
-                request.unset,
+                tuple(request.unset),
                 request.expected_generation,
                 CALLER.get().identity,
             )

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from controlplane.model.attachment import Attachment, EndpointKey
-from controlplane.model.effects import RemoteEndpoint
-from controlplane.model.workload import Endpoint, RemotePrefix, Workload
+from controlplane.model.workload import Endpoint, RemoteEndpoint, RemotePrefix, Workload
 from controlplane.policy.endpoints.followed import FollowedDict
 
 

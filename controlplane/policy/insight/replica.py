@@ -14,11 +14,11 @@ from ipaddress import ip_address
 from typing import ClassVar, TypeVar
 
 from controlplane.model.attachment import Attachment, EndpointKey, MembershipChange
-from controlplane.model.effects import RemoteEndpoint
 from controlplane.model.history import History
 from controlplane.model.observed import Flow
 from controlplane.model.prefix import IPAddress
 from controlplane.model.revision import Entry, KeptRevision
+from controlplane.model.workload import RemoteEndpoint
 from controlplane.policy.insight.flowbook import ROOM, FlowVerdict, Seen
 from controlplane.policy.insight.lockout import RoutingSession
 from controlplane.policy.insight.view import View, by_vrf

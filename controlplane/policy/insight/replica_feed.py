@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar, cast
 
 from controlplane.model.attachment import Attachment, EndpointKey
-from controlplane.model.effects import RemoteEndpoint
 from controlplane.model.history import History
 from controlplane.model.intent import NodeIntent
 from controlplane.model.observed import Flow
 from controlplane.model.revision import KeptRevision, State
+from controlplane.model.workload import RemoteEndpoint
 from controlplane.policy.endpoints.followed import FollowedDict, Follower
 from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.insight.flowbook import FlowBook, Seen
@@ -66,17 +66,32 @@ class PolicyStateView(Protocol):
 
 
 class Source(Protocol):
-    """What the feed reads of the node (`PolicyController`)."""
+    """What the feed reads of the node (`PolicyAccess`)."""
 
     @property
     def director(self) -> PolicyStateView:
         """The policy state."""
         ...
 
-    intent: NodeIntent
-    book: FlowBook
-    started: float
-    history: History
+    @property
+    def intent(self) -> NodeIntent:
+        """The configuration."""
+        ...
+
+    @property
+    def book(self) -> FlowBook:
+        """The flows that were seen."""
+        ...
+
+    @property
+    def started(self) -> float:
+        """Unix time of the start."""
+        ...
+
+    @property
+    def history(self) -> History:
+        """The history of memberships."""
+        ...
 
     @property
     def baselines(self) -> Mapping[str, Recorded]:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from controlplane.model.attachment import Attachment, EndpointKey
-from controlplane.model.effects import RemoteEndpoint
-from controlplane.model.workload import Inventory, Workload
+from controlplane.model.workload import Inventory, RemoteEndpoint, Workload
 from controlplane.policy.compile.directory import Directory
 from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.insight.queries import PolicyQueries

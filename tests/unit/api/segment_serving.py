@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,25 @@ from bulkhead.segment import Segment
 from controlplane.api.compute.pool import ComputePool
 from controlplane.api.server import AddServices
 from controlplane.api.services.policy_services import segment_services
-from controlplane.model.events import Event
 from controlplane.model.flow import FlowRecord
 from controlplane.model.intent import CePortIntent, NodeIntent, VrfIntent
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.verdict_tables import Slot
-from controlplane.model.workload import Packet
+from controlplane.model.workload import (
+    Packet,
+    RemoteEndpointsChanged,
+    WorkloadAttached,
+    WorkloadDetached,
+)
 from controlplane.policy.compile.reader import Reader
 from controlplane.policy.controller import PolicyController
-from controlplane.store import open_store
-from pe.process.clock import boot_now
-from tests.parts import LonePart
+from pe.process import clock
 from tests.unit.api.fake_node import FakeNode
 from tests.unit.api.inline_worker import inline_pool
 from tests.unit.api.serving import Serving, node_intent, serving
 from tests.unit.controlplane.rig import ce_peer, targets
 from tests.unit.policy.kernel import FakeKernel
+from tests.unit.policy.node import PolicyNode
 
 WEB, PAY, PARTNER = "10.0.0.1", "10.0.0.2", "203.0.113.9"
 POLICY = """
@@ -74,13 +77,24 @@ def segment_intent(folder: Path, second: str = "blue", **more: Any) -> NodeInten
 
 @dataclass
 class Desk:
-    """A served node; `told` is what the router heard."""
+    """A served node."""
 
     running: Serving
-    conductor: PolicyController
-    kernel: FakeKernel
+    pe: PolicyNode
     segment: Segment
-    told: list[Event] = field(default_factory=list)
+
+    @property
+    def kernel(self) -> FakeKernel:
+        return self.pe.kernel
+
+    @property
+    def policy(self) -> PolicyController:
+        return self.pe.policy
+
+    @property
+    def told(self) -> list[WorkloadAttached | WorkloadDetached]:
+        """The workload routes that were laid and withdrawn."""
+        return self.pe.told
 
     def flow(
         self, source: str, destination: str, port: int = 443, vrf: str = "red", count: int = 1
@@ -104,6 +118,17 @@ class Desk:
 
         self.running.call(tell())
 
+    def claim(self, change: RemoteEndpointsChanged) -> None:
+        """A route of another PE carries groups, as if it had become the best one."""
+
+        async def identify() -> None:
+            state = self.pe.router.state
+            state.begin(clock.now())
+            self.policy.remote_endpoints_changed(change)
+            await self.pe.executor.perform(state.effects)
+
+        self.running.call(identify())
+
     def attach(self, name: str, address: str, **tags: str) -> None:
         self.segment.attach(name, "red", "p1", [address], tags)
 
@@ -118,40 +143,26 @@ def segment_desk(
 ) -> Iterator[Desk]:
     """A served node with VRFs red and ``second``, which has a neighbour where it is not blue;
     ``others`` adds services to those of microsegmentation."""
-    intent, kernel, told = segment_intent(folder, second, **more), FakeKernel(), list[Event]()
-    made: list[PolicyController] = []
-    stores = []
+    intent = segment_intent(folder, second, **more)
+    made: list[PolicyNode] = []
     pools: list[ComputePool] = []
 
     async def start(node: FakeNode) -> AddServices:
-        store = open_store(Path(intent.state_dir))
-        stores.append(store)
-        conductor = PolicyController(
-            store,
-            kernel,
-            intent,
-            emit=told.extend,
-            log=lambda *_: None,
-            part=LonePart(),
-            boot=boot_now,
-        )
-        made.append(conductor)
-        conductor.open()
-        conductor.layout({"red": 1, second: 2})
-        conductor.begin()
-        pools.append(inline_pool(conductor))
+        made.append(PolicyNode(intent))
+        await made[0].begin()
+        pools.append(inline_pool(made[0].access))
         pools[0].start()
-        services = segment_services(conductor, node, pools[0])
+        services = segment_services(made[0].access, node, pools[0])
         return lambda server: (*services(server), *others(server))
 
     async def end() -> None:
         await pools[0].stop()
         await made[0].stop()
-        stores[0].close()
+        made[0].store.close()
 
     with serving(intent, node or FakeNode(), start) as running, running.client() as client:
         try:
-            yield Desk(running, made[0], kernel, client.segment, told)
+            yield Desk(running, made[0], client.segment)
         finally:
             running.call(end())
 

@@ -45,16 +45,16 @@ def test_a_policy_against_the_nodes_own_sessions_is_refused(company: Desk) -> No
 
 
 def test_nor_is_it_rolled_back_to(company: Desk) -> None:
-    intent = company.conductor.intent
+    intent = company.pe.intent
     alone = tuple(msgspec.structs.replace(vrf, neighbors=()) for vrf in intent.vrfs)
-    company.conductor.intent = msgspec.structs.replace(intent, vrfs=alone)
+    company.policy.intent = msgspec.structs.replace(intent, vrfs=alone)
     enforce(company, "rules: [deny any to any on tcp/179]")
     now = enforce(company)
-    company.conductor.intent = intent
+    company.policy.intent = intent
     with refused(grpc.StatusCode.FAILED_PRECONDITION):
         company.segment.roll_back()
     assert company.segment.revisions()[0].digest == now
-    company.conductor.intent = msgspec.structs.replace(intent, vrfs=alone)
+    company.policy.intent = msgspec.structs.replace(intent, vrfs=alone)
     assert company.segment.roll_back().enforced.digest != now
 
 
@@ -124,7 +124,7 @@ def test_a_tag_that_goes_ends_the_flows_that_it_allowed(company: Desk) -> None:
     flow = LiveFlow("red", *ends, 6, 4000, 443, -1, 1, 5, 500)
     assert company.kernel.verdict(WEB, PAY, 443).allowed, "control"
     company.kernel.flows["red"] = [flow]
-    assert until(lambda: not company.conductor.sweeper.has_work, 5.0)
+    assert until(lambda: not company.policy.revocation.has_work, 5.0)
     company.kernel.asked.clear()
     company.segment.tag("web", {"tier": "cache"})
     assert until(lambda: company.kernel.ended == [flow], 5.0)

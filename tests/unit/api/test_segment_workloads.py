@@ -11,12 +11,16 @@ from bulkhead.v1 import flows_pb2, workloads_pb2
 
 from controlplane.api import server
 from controlplane.api.access.caller import Caller
-from controlplane.model.effects import RemoteEndpoint, RemoteEndpointsChanged
-from controlplane.model.events import WorkloadAttached, WorkloadDetached
 from controlplane.model.intent import ApiRole
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.verdict import BY_PENDING
 from controlplane.model.verdict_tables import Slot
+from controlplane.model.workload import (
+    RemoteEndpoint,
+    RemoteEndpointsChanged,
+    WorkloadAttached,
+    WorkloadDetached,
+)
 from tests.unit.api.segment_serving import (
     PAY,
     POLICY,
@@ -172,7 +176,7 @@ def test_groups_count_members_here_and_elsewhere(company: Desk) -> None:
     claim = RemoteEndpointsChanged(
         "red", {parse_prefix("10.0.0.77"): RemoteEndpoint(frozenset({101}), "10.255.0.2")}
     )
-    company.running.call(company.conductor.claims_changed([claim]))
+    company.claim(claim)
     rows = {g.name: (g.id, g.mode, g.local_members, g.remote_members)
             for g in company.segment.list_groups()}  # fmt: skip
     assert rows == {

@@ -27,9 +27,9 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 def test_a_vrf_has_no_more_workloads_than_its_limit(desk: Desk) -> None:
     """Those that are there may still change, another VRF has its own share, and who makes room
     gets room."""
-    intent = desk.conductor.intent
+    intent = desk.pe.intent
     limited = tuple(replace(vrf, workload_limit=2) for vrf in intent.vrfs)
-    desk.conductor.intent = replace(intent, vrfs=limited)
+    desk.policy.intent = replace(intent, vrfs=limited)
     desk.attach("w1", "10.0.0.1")
     desk.attach("w2", "10.0.0.2")
     with pytest.raises(grpc.RpcError, match="as many as it may") as error:

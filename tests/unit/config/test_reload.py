@@ -13,6 +13,7 @@ import pytest
 from controlplane.model.events import Event, IntentChanged
 from controlplane.model.intent import NodeIntent
 from controlplane.model.view import ReloadIncompleteError, ReloadRefusedError
+from controlplane.vpn.plan import IntentRefusedError
 from pe.config import load_config
 from pe.config import reload as reloading
 from pe.config.reload import Reloader
@@ -42,6 +43,12 @@ class Desk:
         self.sent: list[str] = []
         """What systemd got."""
 
+    async def submit(self, request: Callable[[int], Event]) -> None:
+        """The router: it takes the configuration, or objects to it."""
+        if self.objection:
+            raise IntentRefusedError(self.objection)
+        self.events.append(request(1))
+
     def log(self, level: str, event: str, fields: dict[str, str | int]) -> None:
         self.journal.log(journal.LEVELS[level], event, **fields)
 
@@ -68,7 +75,7 @@ def told(folder: Path, story: Story) -> Desk:
         async with asyncio.timeout(10), Supervisor(desk.log) as supervisor:
             reloader = Reloader(
                 desk.file, load_config(desk.file), desk.journal, supervisor.part("reload"),
-                desk.manager, emit=desk.events.extend, why_not=lambda _: desk.objection,
+                desk.manager, submit=desk.submit,
             )  # fmt: skip
             await story(desk, reloader)
 
@@ -100,7 +107,7 @@ def test_a_change_reaches_the_router_and_the_followers(tmp_path: Path) -> None:
         report = await reloader.reload()
         assert len(report.changes) == 1
         assert report.warnings == ()
-        assert desk.events == [IntentChanged(reloader.intent)]
+        assert desk.events == [IntentChanged(reloader.intent, 1)]
         assert followed == [reloader.intent]
 
     assert told(tmp_path, story).sent == ["RELOADING=1", "READY=1"]
@@ -115,7 +122,7 @@ def test_a_follower_that_raises_is_reported_and_logged(tmp_path: Path) -> None:
         with pytest.raises(ReloadIncompleteError) as error:
             await reloader.reload()
         assert error.value.errors == ("API: [Errno 98] Address already in use",)
-        assert desk.events == [IntentChanged(reloader.intent)], "the rest is in force"
+        assert desk.events == [IntentChanged(reloader.intent, 1)], "the rest is in force"
 
     desk = told(tmp_path, story)
     lines = desk.lines()

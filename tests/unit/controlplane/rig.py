@@ -39,7 +39,9 @@ from controlplane.model.label import LabelBlock, LabelLedger
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, IPAddress, Prefix, parse_prefix
 from controlplane.model.rd import RouteTarget, parse_rd, parse_rt
+from controlplane.model.workload import WorkloadAttached, WorkloadDetached
 from controlplane.router import Router
+from tests.turns import decide
 
 V4, V6 = Family.IPV4_UNICAST, Family.IPV6_UNICAST
 VPN4, VPN6 = Family.IPV4_VPN, Family.IPV6_VPN
@@ -125,8 +127,8 @@ class Rig:
 
     # -- events -------------------------------------------------------------------------------
 
-    def do(self, *events: Event) -> Effects:
-        self.last = self.router.handle(events, self.instant)
+    def do(self, *events: Event | WorkloadAttached | WorkloadDetached) -> Effects:
+        self.last = decide(self.router, self._laid(events), self.instant)
         self.kernel.apply(self.last.delta)
         for action in self.last.actions:
             self._hear(action)
@@ -135,6 +137,13 @@ class Rig:
     @property
     def instant(self) -> Instant:
         return Instant(self.now, self.wall, self.boot)
+
+    def _laid(self, events: tuple[Event | WorkloadAttached | WorkloadDetached, ...]) -> list[Event]:
+        """Lay workload routes, as the policy does; the other events are the router's."""
+        for event in events:
+            if isinstance(event, WorkloadAttached | WorkloadDetached):
+                self.router.state.lay(event)
+        return [e for e in events if not isinstance(e, WorkloadAttached | WorkloadDetached)]
 
     def wait(self, seconds: float) -> Effects:
         self.now += seconds

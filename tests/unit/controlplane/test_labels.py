@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.model.effects import SaveLabels
+from controlplane.model.effects import Answer, SaveLabels
+from controlplane.model.events import IntentChanged
 from controlplane.model.instant import BootTime
 from controlplane.model.label import LabelBlock, LabelLedger
 from controlplane.model.rd import parse_rd
@@ -137,12 +138,14 @@ def test_an_impossible_intent_is_refused_whole(intent: object, reason: str) -> N
     statics = (static("10.1.0.0/24"),)
     rig = Rig(vrf("a", 1, static_routes=statics), label_block=SMALL).ready()
     before = (rig.router.intent, rig.table("a"), rig.router.ledger, rig.router.next_deadline)
-    why = rig.router.why_not(intent, rig.instant)  # type: ignore[arg-type]
-    rig.reload(intent)  # type: ignore[arg-type]
-    (notice,) = rig.last.actions
-    assert (notice.event, notice.fields) == ("intent_refused", {"reason": why})  # type: ignore[union-attr]
-    assert why is not None
+    rig.do(IntentChanged(intent, ticket=7))  # type: ignore[arg-type]
+    notice, answer = rig.last.actions
+    assert notice.event == "intent_refused"  # type: ignore[union-attr]
+    why = notice.fields["reason"]  # type: ignore[union-attr]
+    assert isinstance(why, str)
     assert reason in why
+    assert isinstance(answer, Answer)
+    assert (answer.ticket, str(answer.error)) == (7, why)
     assert not rig.last.delta
     assert before == (
         rig.router.intent,
@@ -158,7 +161,6 @@ def test_a_first_intent_that_is_refused_leaves_nothing() -> None:
     assert rig.router.intent is None
     assert rig.notices() == ["intent_refused"]
     rig.reload(node(vrf("a", 1)))
-    assert rig.router.why_not(node(vrf("a", 1)), rig.instant) is None
     assert list(rig.kernel.vrfs) == ["a"]
 
 

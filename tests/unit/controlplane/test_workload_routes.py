@@ -7,9 +7,12 @@ from ipaddress import ip_address
 import pytest
 
 from controlplane.bgp.path import Path
-from controlplane.model.effects import RemoteEndpoint, RemoteEndpointsChanged
-from controlplane.model.events import WorkloadAttached, WorkloadDetached
 from controlplane.model.peer import PeerId
+from controlplane.model.workload import (
+    RemoteEndpoint,
+    WorkloadAttached,
+    WorkloadDetached,
+)
 from controlplane.vpn.claims import Marking
 from tests.unit.controlplane.rig import (
     PE2,
@@ -39,9 +42,7 @@ def red() -> Rig:
 
 
 def claims(rig: Rig) -> dict[str, RemoteEndpoint | None]:
-    return {
-        str(p): c for told in rig.actions(RemoteEndpointsChanged) for p, c in told.claims.items()
-    }
+    return {str(p): c for told in rig.router.state.claimed for p, c in told.claims.items()}
 
 
 def test_a_workload_is_announced_with_a_community_per_group() -> None:
@@ -145,7 +146,7 @@ def test_leaks_carry_the_groups() -> None:
     blue = vrf("blue", 2, import_targets=vrf("red", 1).export_targets)
     rig = Rig(vrf("red", 1), blue).ready()
     rig.do(attached(101))
-    told = [c for c in rig.actions(RemoteEndpointsChanged) if c.vrf == "blue"]
+    told = [c for c in rig.router.state.claimed if c.vrf == "blue"]
     assert told[0].claims[prefix(WEB)] == RemoteEndpoint(frozenset({101}))
 
 

@@ -48,7 +48,7 @@ class Desk:
         self.supervisor = Supervisor(lambda *_: None)
         parts: Any = Parts(keeper=Keeper())
         self.parts = cast(Any, parts)
-        self.health = NodeHealth(self.supervisor, *[self.parts] * 4)
+        self.health = NodeHealth(self.supervisor, parts, parts, parts.keeper, parts)
 
     def turn(self, *names: str) -> Desk:
         for name in names or ("router", "dataplane", "policy"):
@@ -112,8 +112,10 @@ def test_one_vrf_s_trouble_is_not_the_node_s() -> None:
 @pytest.mark.parametrize("what", ["is_settled", "failing", "keeper"])
 def test_in_sync_is_the_moment(what: str) -> None:
     desk = Desk().turn()
-    given = {"is_settled": False, "failing": (Failed(),), "keeper": Keeper(is_settled=False)}
-    setattr(desk.parts, what, given[what])
+    if what == "keeper":
+        desk.parts.keeper.is_settled = False
+    else:
+        setattr(desk.parts, what, (Failed(),) if what == "failing" else False)
     assert not desk.health.in_sync
     assert desk.bad == set()
 

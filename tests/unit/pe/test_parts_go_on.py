@@ -18,6 +18,7 @@ from controlplane.router import Router
 from pe import supervisor as supervision
 from pe.dataplane.reconciler import DataplaneReconciler
 from pe.event_queue import EventQueue
+from pe.executor import Executor
 from pe.node import Node
 from pe.policy.manager import PolicyMapManager
 from pe.supervisor import PartFailedError, Supervisor
@@ -186,7 +187,11 @@ def test_the_router_s_turn_that_raises_ends_the_process_and_says_over_what(tmp_p
         async with asyncio.timeout(10), supervisor:
             part, inbox = supervisor.part("router"), EventQueue()
             nothing: Any = Nothing()
-            node = Node(router, nothing, nothing, nothing, inbox, lines.log, part)
+            executor = Executor(
+                nothing, nothing, nothing, nothing, nothing, emit=inbox.put, log=lines.log,
+                part=part, answer=lambda _: None, publish=lambda *_: None,
+            )  # fmt: skip
+            node = Node(router, nothing, nothing, executor, inbox, part)
             part.start(lambda: node.run(node_intent(tmp_path)))
             await turned.wait()  # the control: an ordinary turn completes
             assert not supervisor.ended

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+from controlplane.model.effects import (
+    ChangeSourceBindings,
+    ChangeTables,
+    SetSourceBindings,
+    SetTables,
+    SetZones,
+)
 from controlplane.model.flow import LiveFlow, OnFlows
 from controlplane.model.prefix import IPAddress
 from controlplane.model.source_bindings import SourceBindings
@@ -13,19 +20,15 @@ from controlplane.model.verdict import Verdict
 from controlplane.model.verdict_tables import Slot, Tables, TablesDelta, apply
 from controlplane.model.workload import Packet
 from controlplane.policy.compile.reader import Reader
-from controlplane.policy.orders import (
-    ChangeSourceBindings,
-    ChangeTables,
-    Order,
-    SetSourceBindings,
-    SetTables,
-    SetZones,
-)
+from controlplane.policy.orders import Order
 
 
 @dataclass
 class FakeKernel:
-    """`Enforcer`, in memory. `refuse` is raised by `settled`."""
+    """Policy maps in memory: what is submitted is held, and acknowledged at once.
+
+    `refuse` is why it is refused instead; while it is `slow`, nothing is acknowledged.
+    """
 
     held: dict[Slot, Tables] = field(default_factory=dict)
     homes: SourceBindings = field(default_factory=SourceBindings)
@@ -36,6 +39,12 @@ class FakeKernel:
     """Of whom the flows were asked for each time; of nobody in particular: of all."""
     refuse: Exception | None = None
     on_flows: OnFlows | None = None
+    slow: bool = False
+    marked: int = 0
+    report: Callable[[int, str], None] = lambda _number, _reason: None
+    closed: frozenset[str] = frozenset()
+    failures: list[OSError | None] = field(default_factory=list)
+    """What the next calls of `live` and `end` raise, None for nothing."""
     submitted: list[str] = field(default_factory=list)
 
     def zones(self, zones: dict[str, int]) -> None:
@@ -59,12 +68,32 @@ class FakeKernel:
     def submit_homes_delta(self, delta: TablesDelta) -> None:
         apply(delta, self.homes)
 
-    async def settled(self) -> None:
-        if self.refuse:
-            raise self.refuse
+    def mark(self, number: int) -> None:
+        self.marked = number
+        if not self.slow:
+            self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Report that everything submitted by now is held, or refused."""
+        self.report(self.marked, str(self.refuse or ""))
+
+    def on_acknowledged(self, report: Callable[[int, str], None]) -> None:
+        self.report = report
+
+    def close(self, vrfs: frozenset[str]) -> None:
+        self.closed |= vrfs
+
+    def keep(self, vrfs: Collection[str]) -> None:
+        self.closed &= frozenset(vrfs)
+
+    def _fail(self) -> None:
+        error = self.failures.pop(0) if self.failures else None
+        if error is not None:
+            raise error
 
     async def live(self, vrf: str, ends: Collection[IPAddress] = ()) -> Sequence[LiveFlow]:
         self.asked.append(frozenset(map(str, ends)))
+        self._fail()
         return [
             flow
             for flow in self.flows.get(vrf, ())
@@ -72,6 +101,7 @@ class FakeKernel:
         ]
 
     async def end(self, flows: Sequence[LiveFlow]) -> int:
+        self._fail()
         self.ended += flows
         return len(flows)
 

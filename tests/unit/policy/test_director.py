@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from controlplane.model.attachment import Attachment
-from controlplane.model.effects import RemoteEndpoint
-from controlplane.model.events import WorkloadAttached, WorkloadDetached
+from controlplane.model.effects import ChangeSourceBindings, ChangeTables, SetTables
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.revision import Signature
 from controlplane.model.source_bindings import ELSEWHERE
 from controlplane.model.verdict import BY_PENDING, BY_VISIBILITY
 from controlplane.model.verdict_tables import Slot
-from controlplane.model.workload import Workload
+from controlplane.model.workload import RemoteEndpoint, Workload, WorkloadAttached, WorkloadDetached
 from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.revision import Ledger
-from controlplane.policy.orders import (
-    ChangeSourceBindings,
-    ChangeTables,
-    Order,
-    SetTables,
-    TellRouter,
-)
+from controlplane.policy.orders import LayRoutes, Order
 from controlplane.policy.state import REST_SECONDS, PolicyState
 from tests.unit.policy.kernel import FakeKernel
 
@@ -58,7 +51,7 @@ class Desk:
 
     def do(self, orders: list[Order]) -> list[Order]:
         self.kernel.take(orders)
-        self.told += [e for o in orders if isinstance(o, TellRouter) for e in o.events]
+        self.told += [e for o in orders if isinstance(o, LayRoutes) for e in o.routes]
         return orders
 
     def attach(self, *args: str, **tags: str) -> list[Order]:
@@ -96,11 +89,11 @@ def test_the_kernel_knows_a_workload_before_its_route_is_told() -> None:
     desk = Desk()
     desk.attach("web", WEB, tier="web")
     orders = desk.attach("pay", PAY, app="payroll")
-    assert [type(o) for o in orders] == [ChangeSourceBindings, ChangeTables, TellRouter]
+    assert [type(o) for o in orders] == [ChangeSourceBindings, ChangeTables, LayRoutes]
     assert desk.allowed(WEB, PAY)
     assert not desk.allowed(WEB, PAY, 22)
     orders = desk.detach("pay")
-    assert [type(o) for o in orders] == [TellRouter, ChangeSourceBindings, ChangeTables]
+    assert [type(o) for o in orders] == [LayRoutes, ChangeSourceBindings, ChangeTables]
     assert desk.told[-1] == WorkloadDetached("pay")
 
 
@@ -187,7 +180,7 @@ def test_nothing_reaches_the_kernel_before_it_may() -> None:
     director = PolicyState(EndpointRegistry(), Ledger())
     assert director.set_vrfs({"red": 1}) == []
     orders = director.attach(workload("web", WEB, tier="web"), 1.0)
-    assert [type(o) for o in orders] == [TellRouter]
+    assert [type(o) for o in orders] == [LayRoutes]
     assert [type(o).__name__ for o in director.begin()] == [
         "SetSourceBindings",
         "SetTables",

@@ -12,12 +12,13 @@ from controlplane.model.attachment import Attachment, MembershipChange
 from controlplane.model.instant import BootTime
 from controlplane.model.observed import Baseline, Flow
 from controlplane.model.prefix import parse_prefix
+from controlplane.model.records import PolicyRecords
 from controlplane.model.revision import Signature
 from controlplane.model.workload import Packet, Workload
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.revision import Ledger
-from controlplane.store import Kept, Store, StoreError, open_store
+from controlplane.store import Store, StoreError, open_store
 from tests.unit.policy.company import policy_text
 
 WORKLOAD = Workload(
@@ -41,7 +42,7 @@ def promote(store: Store, ledger: Ledger, number: int) -> Ledger:
     return promoted
 
 
-def reopened(folder: Path) -> Kept:
+def reopened(folder: Path) -> PolicyRecords:
     store = open_store(folder)
     try:
         return store.load_policy()
@@ -107,5 +108,5 @@ def reopened_ledger(store: Store) -> Ledger:
     return ledger_of(store.load_policy())
 
 
-def ledger_of(kept: Kept) -> Ledger:
+def ledger_of(kept: PolicyRecords) -> Ledger:
     return Ledger.kept(kept.revisions, kept.trail)

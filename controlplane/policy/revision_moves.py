@@ -1,0 +1,150 @@
+"""Moves revisions: one move at a time, durable before the kernel, taken back if it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from controlplane.model.effects import Answer, SaveLedger
+from controlplane.model.revision import Entry, Signature, State
+from controlplane.policy.acknowledgements import MapAcknowledgements
+from controlplane.policy.compile.numbers import IdsExhaustedError
+from controlplane.policy.flow_revocation import FlowRevocation
+from controlplane.policy.language.revision import Ledger, MoveError, Revision
+from controlplane.policy.requests import (
+    KernelRefusedError,
+    Moved,
+    MoveRequest,
+    OvertakenError,
+    PromoteRequested,
+    RollBackRequested,
+    StageRequested,
+    StartingError,
+    StoreRefusedError,
+    UnstageRequested,
+)
+from controlplane.policy.state import PolicyState
+from controlplane.policy.turn import Turn
+
+
+class RevisionMoves:
+    """``keep`` has something saved that has happened already, however often it takes."""
+
+    def __init__(
+        self, turn: Turn, state: PolicyState, maps: MapAcknowledgements,
+        revocation: FlowRevocation, keep: Callable[[SaveLedger], None],
+    ) -> None:  # fmt: skip
+        self._turn, self._state, self._maps = turn, state, maps
+        self._revocation, self._keep = revocation, keep
+        self._is_moving = False
+        self._waiting: list[MoveRequest] = []
+
+    def take(self, event: MoveRequest) -> None:
+        """Decide on a move; it waits while another one is under way."""
+        if self._is_moving:
+            self._waiting.append(event)
+            return
+        before = self._state.ledger
+        try:
+            after = _move(before, event)
+        except (MoveError, OvertakenError) as error:
+            self._turn.act(Answer(event.ticket, error=error))
+            return
+        if after == before:
+            self._turn.act(Answer(event.ticket, Moved(after)))
+        elif not self._state.begun and _enforced(after) != _enforced(before):
+            self._turn.act(Answer(event.ticket, error=StartingError()))
+        else:
+            self._is_moving = True
+            self._turn.propose(
+                [SaveLedger(before, after)],
+                partial(self._commit, event, before, after),
+                partial(self._refuse, event),
+            )
+
+    def _refuse(self, event: MoveRequest, reason: str) -> None:
+        self._turn.act(Answer(event.ticket, error=StoreRefusedError(reason)))
+        self._next()
+
+    def _commit(self, event: MoveRequest, before: Ledger, after: Ledger) -> None:
+        began = self._turn.now.monotonic
+        try:
+            orders = self._state.take_ledger(after)
+        except IdsExhaustedError as error:
+            self._take_back(event, before, after, str(error))
+            return
+        self._maps.carry(orders)
+        self._maps.then_settled(partial(self._settled, event, before, after, began))
+
+    def _settled(
+        self, event: MoveRequest, before: Ledger, after: Ledger, began: float, why: str
+    ) -> None:
+        if why:
+            self._take_back(event, before, after, why)
+            return
+        moved = Moved(after, 0, self._turn.now.monotonic - began)
+        if isinstance(event, PromoteRequested | RollBackRequested):
+            answer = partial(self._answer, event, moved)
+            self._revocation.everything(answer)
+        else:
+            self._answer(event, moved, 0)
+        self._next()
+
+    def _answer(self, event: MoveRequest, moved: Moved, ended: int) -> None:
+        self._turn.act(Answer(event.ticket, moved._replace(ended=ended)))
+
+    def _take_back(self, event: MoveRequest, before: Ledger, after: Ledger, why: str) -> None:
+        """Restore the ledger, whether or not the caller still waits."""
+        last = after.trail[-1]
+        signed = Signature("bulkhead", self._turn.now.wall, f"the kernel refused it: {why}")
+        entry = Entry("revert", last.after, last.before, signed)
+        restored = Ledger({**after.revisions, **before.revisions}, (*after.trail, entry))
+        self._turn.notice("error", "policy_refused_by_kernel", revision=last.after, why=why)
+        self._keep(SaveLedger(after, restored))
+        self._maps.carry(self._state.take_ledger(restored))
+        self._turn.act(Answer(event.ticket, error=KernelRefusedError(why)))
+        self._next()
+
+    def _next(self) -> None:
+        self._is_moving = False
+        waiting, self._waiting = self._waiting, []
+        self._turn.resume(waiting)
+
+
+def _move(ledger: Ledger, event: MoveRequest) -> Ledger:
+    """Return the ledger after a move. Raises MoveError, OvertakenError."""
+    match event:
+        case StageRequested():
+            drafted, revision = ledger.with_draft(event.revision)
+            return drafted.stage(revision.digest, event.signed)
+        case UnstageRequested():
+            is_staged = ledger.in_state(State.STAGED) is not None
+            return ledger.unstage(event.signed) if is_staged else ledger
+        case PromoteRequested():
+            return _promote(ledger, event)
+        case RollBackRequested():
+            enforced = ledger.in_state(State.ENFORCED)
+            if event.revision and names(event.revision, enforced):
+                return ledger
+            return ledger.roll_back(event.signed, event.revision)
+
+
+def _promote(ledger: Ledger, event: PromoteRequested) -> Ledger:
+    """Enforce the staged revision; once more is fine if it is the enforced one already."""
+    staged = ledger.in_state(State.STAGED)
+    if event.expected and not names(event.expected, staged):
+        if staged is None and names(event.expected, ledger.in_state(State.ENFORCED)):
+            return ledger
+        found = staged.digest[:12] if staged else "nothing"
+        raise OvertakenError(f"staged is {found}: look at it first")
+    return ledger.promote(event.signed)
+
+
+def names(prefix: str, revision: Revision | None) -> bool:
+    """Return whether a beginning of a digest, of 4 letters or more, means this revision."""
+    return revision is not None and len(prefix) >= 4 and revision.digest.startswith(prefix)
+
+
+def _enforced(ledger: Ledger) -> str:
+    revision = ledger.in_state(State.ENFORCED)
+    return revision.digest if revision else ""
