@@ -69,7 +69,7 @@ class QueryNode:
     def attach(self, vrf: int, number: int) -> None:
         """One workload more."""
         prefix = parse_prefix(f"10.0.{number >> 8}.{number & 255}")
-        tags = {"tier": ("web", "db")[number % 2]}
+        tags = {"tier": ("web", "db")[number % 2], "app": f"a{number % 20}"}
         workload = Workload(f"w{vrf}-{number}", vrf_of(vrf), "p", (prefix,), tags)
         self.director.attach(Attachment(workload, 1, 0.0), 0.0)
 

@@ -37,7 +37,7 @@ from controlplane.policy.insight.replica import Replica
 from controlplane.policy.language.revision import UnreadableError
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
-NICE = 10
+NICE = 5
 MOST_MEMORY = 4 << 30
 """Bytes: a job that needs more ends with MemoryError, not with the machine's out-of-memory killer.
 """

@@ -50,6 +50,7 @@ class Directory:
             for prefix in prefixes_of(claimant):
                 self._claims.setdefault((claimant.vrf, prefix), []).append(claimant)
         self._lengths = sorted({prefix.length for _, prefix in self._claims}, reverse=True)
+        self._tagged: dict[frozenset[tuple[str, str]], frozenset[str]] = {}
         self.members: dict[str, int] = dict.fromkeys(policy.groups, 0)
         for claimant in inventory.claimants():
             for name in self.groups_of(claimant) or ():
@@ -70,12 +71,20 @@ class Directory:
     def groups_of(self, claimant: Endpoint) -> frozenset[str] | None:
         """All groups of a claimant, used by a rule or not; None while they are not known."""
         if isinstance(claimant, Workload):
-            groups = self._policy.groups.values()
-            return frozenset(g.name for g in groups if matches(g.selector, claimant.tags))
+            return self._by_tags(claimant)
         ids = claimant.groups
         if ids is None or any(i not in self._names and i not in self._known for i in ids):
             return None
         return frozenset(self._names[number] for number in ids if number in self._names)
+
+    def _by_tags(self, workload: Workload) -> frozenset[str]:
+        tags = frozenset(workload.tags.items())
+        found = self._tagged.get(tags)
+        if found is None:
+            groups = self._policy.groups.values()
+            named = (g.name for g in groups if matches(g.selector, workload.tags))
+            found = self._tagged[tags] = frozenset(named)
+        return found
 
     def _claimants(self, zone: str, address: IPAddress) -> list[Endpoint]:
         packed = address.packed

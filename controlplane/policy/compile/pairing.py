@@ -6,7 +6,7 @@ Each identity is reduced once to its sides: which rules mean it as source, which
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -61,11 +61,11 @@ class _Masks:
 
     @classmethod
     def of(cls, sides: Iterable[tuple[RuleEndpoint, ...]]) -> _Masks:
-        found: dict[RuleEndpoint, int] = {}
+        found: dict[RuleEndpoint, list[int]] = {}
         for bit, endpoints in enumerate(sides):
             for endpoint in endpoints:
-                found[endpoint] = found.get(endpoint, 0) | 1 << bit
-        return cls(found)
+                found.setdefault(endpoint, []).append(bit)
+        return cls({endpoint: _mask(bits) for endpoint, bits in found.items()})
 
     def meaning(self, membership: Membership) -> int:
         """The rules of this side that mean a membership."""
@@ -99,7 +99,12 @@ class Pairing:
         self._memo: dict[tuple[int, Default], int] = {}
         self._contracts: dict[int, Contract] = {}
         self._memoized: dict[int, list[tuple[int, Default]]] = {}
-        self._zones: dict[str, int] = {}
+        self._everywhere = _mask(b for b, rule in enumerate(policy.rules) if not rule.vrfs)
+        by_zone: dict[str, list[int]] = {}
+        for bit, rule in enumerate(policy.rules):
+            for zone in rule.vrfs:
+                by_zone.setdefault(zone, []).append(bit)
+        self._zones = {zone: _mask(bits) for zone, bits in by_zone.items()}
 
     def side(self, identity: Identity) -> CompiledSide:
         """How rules and modes see an identity."""
@@ -167,14 +172,31 @@ class Pairing:
         self._texts = []
 
     def _chosen(self, mask: int) -> list[NumberedRule]:
-        return [rule for bit, rule in enumerate(self.rules) if mask >> bit & 1]
+        return [self.rules[bit] for bit in _bits(mask)]
 
     def _rules_in(self, zone: str) -> int:
-        found = self._zones.get(zone)
-        if found is None:
-            bits = (1 << bit for bit, (_, rule) in enumerate(self.rules) if rule.applies_in(zone))
-            found = self._zones[zone] = sum(bits)
-        return found
+        return self._everywhere | self._zones.get(zone, 0)
+
+
+def _mask(bits: Iterable[int]) -> int:
+    """The number with these bits set, without a number of ten thousand bits for each of them."""
+    found = bytearray()
+    for bit in bits:
+        place = bit >> 3
+        if place >= len(found):
+            found.extend(bytes(place + 1 - len(found)))
+        found[place] |= 1 << (bit & 7)
+    return int.from_bytes(found, "little")
+
+
+def _bits(mask: int) -> Iterator[int]:
+    """The places of the bits that are set: a pair is meant by few of ten thousand rules, and
+    shifting a mask of so many bits once for each rule took most of a compilation."""
+    digits = bin(mask)[:1:-1]
+    place = digits.find("1")
+    while place >= 0:
+        yield place
+        place = digits.find("1", place + 1)
 
 
 def _default(source: CompiledSide, destination: CompiledSide) -> Default:

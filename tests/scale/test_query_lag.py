@@ -1,0 +1,112 @@
+"""MGMT-4: a caller that asks what-ifs in a loop delays no other caller's cheap query.
+
+Measured as CPU time of the loop's thread in one iteration, which the load of the machine does not
+change; the budget is that of ``bulkhead_loop_lag_seconds``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import random
+import time
+
+from bulkhead.v1 import groups_pb2, policy_pb2
+
+from controlplane.api.access.caller import Caller
+from controlplane.api.compute.channel import ProcessChannel
+from controlplane.api.compute.pool import ComputePool
+from controlplane.model.intent import ApiRole
+from controlplane.model.revision import Signature
+from controlplane.policy.insight.replica_feed import Needs, ReplicaFeed
+from controlplane.policy.language.document import parse_policy
+from tests.parts import LonePart
+from tests.scale.worlds_of_queries import QueryNode
+
+BUDGET = 0.05
+RULES, GROUPS, VRFS, WORKLOADS, FLOWS = 3_000, 200, 10, 500, 500
+BUSY, CALM = (Caller(name, ApiRole.VIEWER) for name in ("busy", "calm"))
+EVERYTHING = Needs(flows=True)
+
+
+class MeasuredLoop(asyncio.SelectorEventLoop):
+    """Knows the CPU time of its longest iteration."""
+
+    longest = 0.0
+
+    def _run_once(self) -> None:
+        began = time.thread_time()
+        super()._run_once()  # type: ignore[misc]
+        self.longest = max(self.longest, time.thread_time() - began)
+
+
+def document(seed: int, mode: str = "visibility") -> str:
+    """Three thousand rules between two hundred groups."""
+    rng = random.Random(seed)  # noqa: S311 - a seeded world
+    lines = [f"modes: {{default: {mode}}}", "groups:"]
+    lines += [f"  g{n}: {{id: {n + 1}, selector: app=a{n}}}" for n in range(GROUPS)]
+    lines += ["rules:"]
+    lines += [
+        f"  - allow g{rng.randrange(GROUPS)} to g{rng.randrange(GROUPS)} on tcp/{1000 + n % 3000}"
+        for n in range(RULES)
+    ]
+    return "\n".join(lines)
+
+
+def node() -> QueryNode:
+    """Three thousand rules in force, five thousand workloads, five thousand flows."""
+    made = QueryNode(VRFS, WORKLOADS, FLOWS)
+    signed = Signature("scale", 0.0, "")
+    ledger, revision = made.director.ledger.draft(parse_policy(document(1)))
+    made.director.ledger = ledger.stage(revision.digest, signed).promote(signed)
+    return made
+
+
+def test_what_ifs_in_a_loop_delay_no_cheap_query() -> None:
+    made = node()
+    user = pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() else "nobody"
+    logged: list[str] = []
+    pool: list[ComputePool] = []
+    request = policy_pb2.WhatIfRequest(document=document(2, "full")).SerializeToString()
+    cheap = groups_pb2.TrySelectorRequest(selector="tier=web", vrf="vrf0").SerializeToString()
+
+    finished = 0
+
+    async def busy() -> None:
+        nonlocal finished
+        while True:
+            (answer,) = await pool[0].run("WhatIf", BUSY, EVERYTHING, request, "")
+            assert policy_pb2.WhatIfResponse.FromString(answer).pairs
+            finished += 1
+
+    async def measured() -> tuple[float, int]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, MeasuredLoop)
+        pool.append(
+            ComputePool(
+                lambda: (ProcessChannel(user), ReplicaFeed(made, "pe1").changes),
+                lambda _level, event, fields: logged.append(f"{event} {fields}"),
+                LonePart(),
+                seconds=600,
+            )
+        )
+        pool[0].start()
+        task, answered = loop.create_task(busy()), 0
+        try:
+            while finished < 2 or answered < 20:
+                assert await pool[0].run("TrySelector", CALM, Needs(), cheap)
+                made.attach(0, 600 + answered % 50)
+                answered += 1
+                assert not task.done()
+            return loop.longest, answered
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await pool[0].stop()
+
+    with asyncio.Runner(loop_factory=MeasuredLoop) as runner:
+        longest, answered = runner.run(measured())
+    assert logged == []
+    assert longest < BUDGET, f"an iteration took {longest * 1000:.0f} ms"
+    assert answered >= 3 * finished, "the calm caller waited for the busy one"
