@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from statistics import median
 
-from perf import segment_report, segment_targets
+from perf import loop_results, segment_report, segment_targets
 from perf.results import Results, RoutingRun
-from perf.targets import REFERENCE, Verdict, megabytes, verdicts
+from perf.targets import REFERENCE, Verdict, looped, megabytes, verdicts
 
 PLOT = "routing.svg"
 STEADY = 1.3
@@ -49,7 +49,7 @@ main table.
 def render(results: Results, destinations: int) -> str:
     """The whole page, in Markdown."""
     runs = results.routing
-    found = [*verdicts(runs), *segment_targets.verdicts(results.segment)]
+    found = [*verdicts(runs), *looped(results.loop), *segment_targets.verdicts(results.segment)]
     parts = [_HEAD, _facts(results), _steadiness(_paces(results)), _targets(found)]
     if runs:
         first = runs[0]
@@ -59,6 +59,7 @@ def render(results: Results, destinations: int) -> str:
             _paths(runs),
             _METHOD.format(routes=first.routes, vrfs=first.vrfs, destinations=destinations),
         ]
+    parts += loop_results.section(results.loop)
     parts += segment_report.section(results.segment)
     return "\n".join([*parts, *_failures(runs)])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from perf.loop_results import LoopRun
 from perf.segment_results import SegmentRun
 
 
@@ -78,6 +79,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     versions: dict[str, str]
     routing: tuple[RoutingRun, ...] = ()
+    loop: LoopRun | None = None
     segment: SegmentRun | None = None
 
     @property
@@ -85,4 +87,5 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
         """True if something that was to be measured was not."""
         failed = any(run.failure for run in self.routing)
         failed = failed or bool(self.segment and self.segment.failure)
-        return failed or not (self.routing or self.segment)
+        failed = failed or bool(self.loop and self.loop.failure)
+        return failed or not (self.routing or self.loop or self.segment)

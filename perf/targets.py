@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from perf.loop_results import BUDGET_SECONDS, LoopRun
 from perf.results import RoutingRun
 
 REFERENCE, OURS = "FRR", "Bulkhead"
@@ -53,6 +54,18 @@ def _moved(run: RoutingRun) -> Verdict:
     slowest = max(change.moved for change in run.path_changes)
     target = f"core path changed under {run.routes} routes in less than 50 ms, the slowest"
     return Verdict(target, f"{slowest * 1000:.0f} ms", slowest < PATH_CHANGE_SECONDS)
+
+
+def looped(run: LoopRun | None) -> Iterator[Verdict]:
+    """The budget of the event loop, for all that was measured."""
+    if run and run.lags:
+        worst = max(run.lags, key=lambda lag: lag.longest)
+        budget = f"no iteration over {BUDGET_SECONDS * 1000:.0f} ms"
+        yield Verdict(
+            f"event loop with {run.ports:,} ports: {budget}",
+            f"{worst.longest * 1000:.0f} ms ({worst.what})",
+            worst.longest <= BUDGET_SECONDS,
+        )
 
 
 def megabytes(run: RoutingRun) -> str:

@@ -1,0 +1,203 @@
+"""The event loop's lag in a large node: idle, and for one change of each kind.
+
+    python -m perf.loop DIRECTORY [--vrfs N]    writes loop.json there
+
+Every iteration of the loop is timed. It runs on the host, over stand-ins
+for the kernel: what the kernel itself takes for a request is not in the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import selectors
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter, thread_time
+
+import msgspec
+
+from controlplane.model.attributes import Nlri
+from controlplane.model.desired import Delta
+from controlplane.model.events import IntentChanged, RoutesWithdrawn, SessionDown, SessionUp
+from controlplane.model.peer import PeerId
+from controlplane.model.prefix import Family
+from controlplane.model.rd import parse_rd
+from pe.process.gc_tuning import freeze_heap
+from pe.supervisor import Supervisor
+from perf.loop_results import FILE, Lag, LoopRun
+from perf.loop_world import Plan, World, route
+from tests.unit.controlplane.rig import PE2, ce_peer
+
+IDLE_SECONDS = 9.0
+REPEATS = 20
+PAUSE_SECONDS = 0.2
+
+
+class Recorder(selectors.DefaultSelector):
+    """A selector that notes how long each iteration of the loop took, and its CPU time: on a
+    machine with other work the two differ, and the second one is ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._seconds: list[float] = []
+        self._cpu: list[float] = []
+        self._since = perf_counter(), thread_time()
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait as ever."""
+        wall, cpu = self._since
+        self._seconds.append(perf_counter() - wall)
+        self._cpu.append(thread_time() - cpu)
+        found = super().select(timeout)
+        self._since = perf_counter(), thread_time()
+        return found
+
+    def taken(self, what: str) -> Lag:
+        """The figures since the last time."""
+        found, cpu = sorted(self._seconds), sorted(self._cpu)
+        self.clear()
+        return Lag(
+            what=what,
+            iterations=len(found),
+            p50=found[len(found) // 2],
+            p99=found[len(found) * 99 // 100],
+            longest=found[-1],
+            cpu_p99=cpu[len(cpu) * 99 // 100],
+            cpu_longest=cpu[-1],
+        )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Build the node, measure, write."""
+    parser = argparse.ArgumentParser(prog="python -m perf.loop")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--vrfs", type=int, default=Plan().vrfs)
+    options = parser.parse_args(argv)
+    n = options.vrfs
+    plan = Plan(vrfs=n, routes=n * 100, rules=n * 10, workloads=n * 5, flows=n * 200)
+    recorder = Recorder()
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(recorder)) as runner:
+        found = runner.run(measured(plan, recorder))
+    (options.directory / FILE).write_bytes(msgspec.json.encode(found))
+    for lag in found.lags:
+        print(
+            f"{lag.what:36} p50 {lag.p50 * 1000:7.2f}  p99 {lag.p99 * 1000:7.2f}"
+            f"  max {lag.longest * 1000:7.1f}  CPU p99 {lag.cpu_p99 * 1000:7.2f}"
+            f"  max {lag.cpu_longest * 1000:7.1f} ms  ({lag.iterations} iterations)"
+        )
+    return 0
+
+
+async def measured(plan: Plan, recorder: Recorder) -> LoopRun:
+    """All figures."""
+    lags: list[Lag] = []
+    async with Supervisor(lambda *_: None) as supervisor:
+        world = World(plan, supervisor)
+        await world.dataplane.start()
+        turns = asyncio.create_task(world.turns())
+        recorder.clear()
+        began = perf_counter()
+        world.emit(IntentChanged(world.intent))
+        world.fill()
+        await _rest(world, turns)
+        start, lag = perf_counter() - began, recorder.taken("start: sessions, ports, routes")
+        lags.append(lag)
+        world.dataplane.mark_in_sync()
+        await _rest(world, turns)
+        for first in range(0, plan.flows, 5000):
+            world.book.take(world.flows(first, 5000), 0, 0.0, str, str)
+            await asyncio.sleep(0)
+        with freeze_heap():
+            recorder.clear()
+            await asyncio.sleep(IDLE_SECONDS)
+            lags.append(recorder.taken("idle"))
+            for what, change in changes(world):
+                for number in range(REPEATS):
+                    change(number)
+                    await asyncio.sleep(PAUSE_SECONDS)
+                await _rest(world, turns)
+                lags.append(recorder.taken(what))
+        turns.cancel()
+        await world.dataplane.stop()
+    return LoopRun(
+        ports=plan.vrfs, vrfs=plan.vrfs, routes=plan.routes, rules=plan.rules,
+        workloads=plan.workloads, flows=plan.flows, start=start, lags=tuple(lags),
+    )  # fmt: skip
+
+
+async def _rest(world: World, turns: asyncio.Task[None]) -> None:
+    """Wait until the node has nothing left to do."""
+    quiet = 0
+    while quiet < 3:
+        if turns.done():
+            turns.result()
+        await asyncio.sleep(0.1)
+        world.dataplane.notified()
+        await world.dataplane.settled()
+        quiet = quiet + 1 if not len(world.queue) else 0
+
+
+def changes(world: World) -> Iterator[tuple[str, Callable[[int], None]]]:
+    """One change of each kind, as a function of how often it was made."""
+    dataplane, ports = world.dataplane, world.plan.vrfs
+    state = dataplane.kernel.world.state
+
+    def port(number: int) -> None:
+        old = dataplane._desired.ce_ports[f"v{number % ports}-ce"]
+        changed = msgspec.structs.replace(old, mtu=1400 + number)
+        dataplane.submit(Delta(ce_ports={changed.name: changed}))
+
+    def reload(number: int) -> None:
+        vrfs = list(world.intent.vrfs)
+        old = vrfs[number % ports]
+        changed = tuple(msgspec.structs.replace(p, mtu=1300 + number) for p in old.ports)
+        vrfs[number % ports] = msgspec.structs.replace(old, ports=changed)
+        world.intent = msgspec.structs.replace(world.intent, vrfs=tuple(vrfs))
+        world.emit(IntentChanged(world.intent))
+
+    def one_route(number: int) -> None:
+        if number % 2:
+            nlri = [Nlri(route(500), parse_rd(f"65000:{number}"), (300,))]
+            world.emit(RoutesWithdrawn(PE2, Family.IPV4_VPN, nlri))
+        else:
+            world.learn((route(500),), number)
+
+    def link(number: int) -> None:
+        old = state.links[f"v{number // 2 % ports}-ce"]
+        changed = replace(old, carrier=bool(number % 2))
+        state.put_link(changed)
+        dataplane._structure.touch(changed.name)
+        dataplane._structure.link_seen(changed)
+        dataplane.notified()
+
+    def session(number: int) -> None:
+        peer: PeerId = ce_peer(f"v{number // 2 % ports}", "192.0.2.2").peer
+        if number % 2:
+            world.emit(SessionDown(peer=peer, reason="bench"))
+        else:
+            world.emit(SessionUp(peer=peer, families=frozenset({Family.IPV4_UNICAST})))
+
+    def tag(number: int) -> None:
+        world.compiler.put(world.workload(number * 17 % world.plan.workloads, number))
+
+    def flows(number: int) -> None:
+        world.book.take(world.flows(1 << 20 | number * 500, 500), 0, 0.0, str, str)
+
+    yield "a port", port
+    yield "a reload that changes one port", reload
+    yield "a route", one_route
+    yield "a port's carrier", link
+    yield "a neighbour's session", session
+    yield "a workload's tag (compiled)", tag
+    yield "500 new flows (booked)", flows
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,229 @@
+"""A node of the size that the loop's budget is for, over stand-ins for the kernel.
+
+The router, the reconciler, the event queue, the compiler of policies and the flow book are the
+node's own; the kernel's side is played by the stand-ins of the tests. Settings are read from real
+files of /proc/sys/net, because that is most of what an idle node does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from ipaddress import IPv4Address, ip_address
+from typing import Any, cast
+
+import msgspec
+
+from controlplane.model.attributes import Nlri
+from controlplane.model.events import (
+    Event,
+    RoutesReceived,
+    SessionUp,
+    TimePassed,
+    UnderlayPath,
+    UnderlayRouteChanged,
+    UnderlaySynced,
+)
+from controlplane.model.flow import FlowRecord
+from controlplane.model.intent import VrfIntent
+from controlplane.model.label import LabelBlock
+from controlplane.model.prefix import Family, Prefix, parse_prefix
+from controlplane.model.rd import parse_rd
+from controlplane.model.workload import Workload
+from controlplane.policy.compile.full import IdAllocators
+from controlplane.policy.compile.incremental import IncrementalCompiler
+from controlplane.policy.insight.flowbook import FlowBook
+from controlplane.policy.language.document import parse_policy
+from controlplane.router import Router
+from pe.dataplane.netlink_events import NetlinkEventHandler
+from pe.dataplane.reconciler import DataplaneReconciler
+from pe.devices.manager import DeviceManager
+from pe.devices.scope import Scope
+from pe.event_queue import EventQueue
+from pe.fib.manager import FibManager
+from pe.filters.manager import FilterManager
+from pe.model.state import Link, Structure
+from pe.netlink.main_routes import MainRoute
+from pe.process import clock
+from pe.supervisor import Supervisor
+from perf import segment_world
+from tests.pe_fakes import (
+    FakeFilters,
+    FakeNextHops,
+    FakeRoutes,
+    FakeStructure,
+    FakeStructureKernel,
+)
+from tests.unit.controlplane.rig import PE2, ce_peer, node, port, vpn_attributes, vrf
+
+TIERS = 50
+PROBED = b"/proc/sys/net/ipv4/conf/lo/rp_filter"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How large the node is."""
+
+    vrfs: int = 1000
+    routes: int = 100_000
+    rules: int = 10_000
+    workloads: int = 5000
+    flows: int = 200_000
+
+
+class Kernel(FakeStructureKernel):
+    """The stand-in, with the time that reading real files takes."""
+
+    def read_settings(self, seen: Structure, paths: Iterable[str]) -> None:
+        """Open and read a file for each."""
+        for path in paths:
+            file = os.open(PROBED, os.O_RDONLY | os.O_CLOEXEC)
+            os.read(file, 64)
+            os.close(file)
+            seen.sysctls[path] = self.world.state.sysctls.get(path)
+
+
+class Reconciler(DataplaneReconciler):
+    """The node's reconciler over stand-ins."""
+
+    kernel: Kernel
+
+    async def start(self) -> None:
+        """As the real one, without sockets."""
+        self._open()
+        await self._structure.read(Scope(everything=True))
+        self._emit([UnderlaySynced()])
+        self._task = self._part.start(self._run)
+
+    def _open(self) -> None:
+        links = {name: Link(i, name, up=True, carrier=True, mtu=1500)
+                 for i, name in enumerate(("lo", "trunk", "core0"), 1)}  # fmt: skip
+        self.kernel = Kernel(FakeStructure(Structure(links)))
+        self._kernel = cast(Any, self.kernel)
+        self._guards = cast(FilterManager, _Filters())
+        spare, neighbours = self._options
+        self._structure = DeviceManager(
+            self._desired, self.kernel, self._guards, self._failures, self._log,
+            disabled=self._disabled, spare_ports=spare, neighbours=neighbours,
+        )  # fmt: skip
+        self._next_hops = cast(Any, _NextHops())
+        self._forwarding = fib(self)
+        self._watch = NetlinkEventHandler(
+            self._structure, self._forwarding, self._is_configured, self._failures, self._log
+        )
+        self._watch.underlay.stale = False
+
+    def _main_routes(self, _device: int) -> list[MainRoute]:
+        return []
+
+    def notified(self) -> None:
+        """Take in what a notification has named."""
+        self._structure.dirty.add(self.kernel.told)
+        self._tell()
+        self._awake()
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task:
+            self._task.cancel()
+
+
+def fib(reconciler: Reconciler) -> FibManager:
+    """The FIB manager over stand-ins."""
+    parts = (reconciler._desired, reconciler._next_hops, FakeRoutes(), reconciler._failures)
+    return FibManager(*parts)
+
+
+class _Filters(FakeFilters):
+    def drifted(self) -> bool:
+        return False
+
+
+class _NextHops(FakeNextHops):
+    def dump(self) -> dict[int, tuple[int, Any]]:
+        return {i: (198, content) for i, content in self.objects.items()}
+
+
+class World:
+    """The node, and the one task that carries its events."""
+
+    def __init__(self, plan: Plan, supervisor: Supervisor) -> None:
+        self.plan, self.queue, self.router = plan, EventQueue(), Router()
+        self.dataplane = Reconciler(
+            emit=self.queue.put, log=lambda *_: None, part=supervisor.part("dataplane")
+        )
+        self.intent = node(
+            *(_vrf(n) for n in range(plan.vrfs)), label_block=LabelBlock(16000, 31999)
+        )
+        self.book = FlowBook()
+        self.compiler = IncrementalCompiler(
+            parse_policy(_document(plan.rules)),
+            segment_world.inventory(plan.workloads, TIERS),
+            IdAllocators(),
+        )
+
+    async def turns(self) -> None:
+        """Take events, decide, submit: as the node does, without speakers and store."""
+        while True:
+            events = await self.queue.take(None)
+            effects = self.router.handle(events or [TimePassed()], clock.now())
+            if effects.delta:
+                self.dataplane.submit(effects.delta)
+            if effects.in_sync:
+                self.dataplane.mark_in_sync()
+            await asyncio.sleep(0)
+
+    def emit(self, *events: Event) -> None:
+        """Put events into the queue."""
+        self.queue.put([*events])
+
+    def learn(self, prefixes: Iterable[Prefix], number: int) -> None:
+        """The remote PE advertises these in a VRF."""
+        nlri = [Nlri(prefix, parse_rd(f"65000:{number + 1}"), (300,)) for prefix in prefixes]
+        attributes = vpn_attributes(f"65000:{number + 1}")
+        self.emit(RoutesReceived(PE2, Family.IPV4_VPN, PE2.address, attributes, nlri))
+
+    def fill(self) -> None:
+        """The sessions and routes of the node, and its flows."""
+        path = UnderlayPath(ip_address("10.0.1.2"), "core0", (18,))
+        self.emit(UnderlayRouteChanged(parse_prefix("10.255.0.2/32"), (path,), 10))
+        self.emit(SessionUp(peer=PE2, families=frozenset({Family.IPV4_VPN})))
+        each = self.plan.routes // self.plan.vrfs
+        for n in range(self.plan.vrfs):
+            self.learn((route(m) for m in range(each)), n)
+
+    def flows(self, first: int, count: int) -> list[FlowRecord]:
+        """New flows, as one read of the log finds them."""
+        return [
+            FlowRecord(
+                0.0, "vrf0", IPv4Address(0x0A000000 + n), IPv4Address(0x0B000000 + n), 6, 40000,
+                443, -1, (n & 1) << 30 | 1, None,
+            )
+            for n in range(first, first + count)
+        ]  # fmt: skip
+
+    def workload(self, number: int, tier: int) -> Workload:
+        """A workload with another tag."""
+        return segment_world.workload(number, tier % TIERS)
+
+
+def route(number: int) -> Prefix:
+    """One of the remote site's prefixes, the same in every VRF."""
+    return Prefix((0x14000000 + (number << 8)).to_bytes(4, "big"), 24)
+
+
+def _vrf(n: int) -> VrfIntent:
+    name = f"v{n}"
+    plain = port(f"{name}-ce", name, "192.0.2.1/30")
+    tagged = msgspec.structs.replace(plain, parent="trunk", vlan=n % 4000 + 1)
+    return vrf(name, n + 1, ports=(tagged,), neighbors=(ce_peer(name, "192.0.2.2"),))
+
+
+def _document(rules: int) -> str:
+    pairs = ((a, b) for a in range(TIERS) for b in range(TIERS))
+    lines = ["modes: {default: full}", "rules:"]
+    lines += [
+        f"  - allow tier=t{a} to tier=t{b} on tcp/{2000 + port}"
+        for port, (a, b) in ((p, pair) for pair in pairs for p in range(4))
+    ]
+    return "\n".join(lines[: rules + 2]) + "\n"
