@@ -10,11 +10,13 @@ import msgspec
 
 from controlplane.model.attributes import AsSegment, Attributes, Origin
 from controlplane.model.rd import AdminKind, RouteTarget, SiteOfOrigin
+from controlplane.speaker.octet_cache import OctetCache
 from controlplane.speaker.wire import PathAttributes
 
-MOST_KNOWN = 8192
 ROUTE_TARGET, SITE_OF_ORIGIN = 0x02, 0x03
 HEX_DIGITS = 16
+CACHE_OCTETS = 1 << 20
+"""As JSON, which takes three times as much as on the wire."""
 SEGMENT_KINDS = {1: "set", 2: "sequence", 3: "confed-sequence"}
 SEGMENT_TYPES = {kind: number for number, kind in SEGMENT_KINDS.items()}
 
@@ -28,7 +30,7 @@ class AttributeReader:
 
     def __init__(self) -> None:
         self._decode = msgspec.json.Decoder(PathAttributes).decode
-        self._known: dict[bytes, Attributes] = {}
+        self._known: OctetCache[bytes, Attributes] = OctetCache(CACHE_OCTETS)
 
     def read(self, raw: msgspec.Raw) -> Attributes:
         """The attributes of a report; equal text gives the very same object.
@@ -38,9 +40,7 @@ class AttributeReader:
         text = bytes(raw)
         known = self._known.get(text)
         if known is None:
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            known = self._known[text] = from_wire(self._decode(text))
+            known = self._known.put(text, from_wire(self._decode(text)), len(text))
         return known
 
 

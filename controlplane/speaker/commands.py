@@ -17,11 +17,11 @@ from controlplane.model.effects import (
 )
 from controlplane.model.prefix import Afi, Family, IPAddress
 from controlplane.speaker import wire
-from controlplane.speaker.attributes import to_wire
+from controlplane.speaker.attributes import CACHE_OCTETS, to_wire
 from controlplane.speaker.nlri import family_numbers, pack_nlri
+from controlplane.speaker.octet_cache import OctetCache
 
 ROUTES_PER_LINE = 1000
-MOST_KNOWN = 4096
 Action = Announce | Withdraw | SendEndOfRib | RequestRefresh | ResetSession
 
 _encode = msgspec.json.Encoder().encode
@@ -39,7 +39,7 @@ class CommandQueue:
         self._limit = limit
         self._waiting: deque[tuple[int, Action] | bytes] = deque()
         self._lines: deque[bytes] = deque()
-        self._known: dict[Attributes, msgspec.Raw] = {}
+        self._known: OctetCache[Attributes, msgspec.Raw] = OctetCache(CACHE_OCTETS)
         self.routes = 0
         self.problems: list[str] = []
 
@@ -126,9 +126,8 @@ class CommandQueue:
     def _attributes(self, attributes: Attributes) -> msgspec.Raw:
         known = self._known.get(attributes)
         if known is None:
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            known = self._known[attributes] = msgspec.Raw(_encode(to_wire(attributes)))
+            text = _encode(to_wire(attributes))
+            known = self._known.put(attributes, msgspec.Raw(text), len(text))
         return known
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from struct import pack
 
+import msgspec
 import pytest
 from exabgp.bgp.message.action import Action
 from exabgp.bgp.message.direction import Direction
@@ -15,9 +16,9 @@ from exabgp.protocol.family import AFI, SAFI
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controlplane.speaker import wire
 from controlplane.speaker.worker import updates
 from controlplane.speaker.worker.attribute_validation import walk
-from controlplane.speaker.worker.attributes import rendered
 from controlplane.speaker.worker.link import route
 from controlplane.speaker.worker.packed_nlri import pieces
 
@@ -90,7 +91,7 @@ def decoded(data: bytes) -> object:
         told = [route(nlri) for nlri in message.nlris]
         if any(n.action == Action.ANNOUNCE for n in message.nlris):
             assert told
-            rendered(message.attributes)
+            msgspec.json.decode(message.attributes.text, type=wire.PathAttributes)
     return message
 
 

@@ -1,11 +1,9 @@
-"""Path attributes: ExaBGP's objects <-> what travels between the worker and the node."""
+"""Path attributes to send, as the node gives them -> ExaBGP's objects, which pack them."""
 
 from __future__ import annotations
 
-from struct import pack, unpack
+from struct import pack
 from typing import Any
-
-import msgspec
 
 from controlplane.speaker.wire import PathAttributes
 from controlplane.speaker.worker.surface import (
@@ -17,7 +15,6 @@ from controlplane.speaker.worker.surface import (
     Aggregator,
     ASPath,
     AtomicAggregate,
-    Attribute,
     Attributes,
     ClusterID,
     ClusterList,
@@ -33,39 +30,7 @@ from controlplane.speaker.worker.surface import (
     RouterID,
 )
 
-CODE = Attribute.CODE
 SEGMENTS = {kind.ID: kind for kind in (SET, SEQUENCE, CONFED_SEQUENCE)}
-_encode = msgspec.json.Encoder().encode
-
-
-def rendered(attributes: Any) -> bytes:
-    """The JSON of a received set, made once."""
-    text: bytes | None = attributes.__dict__.get("bulkhead_json")
-    if text is None:
-        text = attributes.bulkhead_json = _encode(read(attributes))
-    return text
-
-
-def read(attributes: Any) -> PathAttributes:
-    """What the node wants to know of a received set that was found fit."""
-    get = attributes.get
-    path, clusters, originator = get(CODE.AS_PATH), get(CODE.CLUSTER_LIST), get(CODE.ORIGINATOR_ID)
-    aggregator = get(CODE.AGGREGATOR, get(CODE.AS4_AGGREGATOR))
-    med, local_pref = get(CODE.MED), get(CODE.LOCAL_PREF)
-    segments = path.aspath if path is not None else ()
-    return PathAttributes(
-        origin=attributes[CODE.ORIGIN].origin,
-        as_path=tuple((s.ID, tuple(map(int, s))) for s in segments),
-        med=None if med is None else int(med.med),
-        local_pref=None if local_pref is None else int(local_pref.localpref),
-        atomic_aggregate=CODE.ATOMIC_AGGREGATE in attributes,
-        aggregator=None if aggregator is None else str(aggregator),
-        communities=tuple(unpack("!HH", c.community) for c in get(CODE.COMMUNITY, ())),
-        extended=tuple(int.from_bytes(c.community) for c in get(CODE.EXTENDED_COMMUNITY, ())),
-        large=tuple(unpack("!LLL", c.large_community) for c in get(CODE.LARGE_COMMUNITY, ())),
-        originator_id=None if originator is None else str(originator),
-        cluster_list=tuple(map(str, clusters.clusters)) if clusters is not None else (),
-    )
 
 
 def build(sent: PathAttributes) -> Any:

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from controlplane.speaker import wire
+from controlplane.speaker.attributes import CACHE_OCTETS
+from controlplane.speaker.octet_cache import OctetCache
 from controlplane.speaker.worker.attributes import build
 from controlplane.speaker.worker.outgoing import NATIVE, Announcement, Marker, Withdrawal
 from controlplane.speaker.worker.surface import FSM, REFRESH, NextHop, RouteRefresh
-
-CACHE_SIZE = 4096
 
 
 class Commands:
@@ -22,7 +22,7 @@ class Commands:
         self._reactor = reactor
         self._decode = msgspec.json.Decoder(wire.Command).decode
         self._sent = msgspec.json.Decoder(wire.PathAttributes).decode
-        self._attributes: dict[bytes, Any] = {}
+        self._attributes: OctetCache[bytes, Any] = OctetCache(CACHE_OCTETS)
         self._names: dict[str, str] = {}
 
     def index(self, peers: dict[str, Any]) -> None:
@@ -82,9 +82,7 @@ class Commands:
         key = raw + command.next_hop if command.family == NATIVE else raw
         attributes = self._attributes.get(key)
         if attributes is None:
-            if len(self._attributes) >= CACHE_SIZE:
-                self._attributes.clear()
-            attributes = self._attributes[key] = build(self._sent(raw))
+            attributes = self._attributes.put(key, build(self._sent(raw)), len(key))
             if command.family == NATIVE:
                 hop = str(ipaddress.IPv4Address(command.next_hop))
                 attributes.add(NextHop(hop, command.next_hop))

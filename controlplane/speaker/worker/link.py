@@ -17,7 +17,6 @@ from typing import Any
 import msgspec
 
 from controlplane.speaker import wire
-from controlplane.speaker.worker.attributes import rendered
 from controlplane.speaker.worker.notifications import down_report
 from controlplane.speaker.worker.refreshes import Refreshes
 from controlplane.speaker.worker.surface import (
@@ -165,7 +164,7 @@ class Link:
         withdraw = ",".join(route(n) for n in message.nlris if n.action == Action.WITHDRAW)
         line = f'{{"t":"update","peer":"{peer}"'
         if announce:
-            attributes = rendered(message.attributes).decode()
+            attributes = message.attributes.text.decode()
             line += f',"attributes":{attributes},"announce":[{announce}]'
         if withdraw:
             line += f',"withdraw":[{withdraw}]'

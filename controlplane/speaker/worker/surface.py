@@ -27,7 +27,6 @@ from exabgp.bgp.message.refresh import RouteRefresh
 from exabgp.bgp.message.update import EOR, Update
 from exabgp.bgp.message.update.attribute import (
     CONFED_SEQUENCE,
-    CONFED_SET,
     MED,
     SEQUENCE,
     SET,
@@ -90,7 +89,6 @@ __all__ = [
     "AFI",
     "ASN",
     "CONFED_SEQUENCE",
-    "CONFED_SET",
     "EOR",
     "FSM",
     "GTSM_SENDING_TTL",
@@ -260,7 +258,6 @@ OBJECTS: tuple[Use, ...] = (
         "what the two OPENs agree on; ``families`` is written where the peer has no multiprotocol",
     ),
     Extensible(Negotiated, "bulkhead_attributes", "the session's cache of parsed attributes"),
-    Extensible(Attributes, "bulkhead_json", "the text of a set, made once"),
     Extensible(Connection, "bulkhead_held", "octets that are read and not yet taken"),
     Assigned(Connection, "afi peer local io msg_size", "the socket and its ends"),
     Assigned(Open, "version asn hold_time router_id capabilities", "the peer's OPEN"),
@@ -279,19 +276,15 @@ OBJECTS: tuple[Use, ...] = (
         "peer-address local-address local-as peer-as incoming-ttl md5-password",
     ),
     Keys(neighbor_module.Neighbor.Capability, "defaults", "what is offered", "route-refresh"),
-    Assigned(ASPath, "aspath", "segments"),
     Value(SET, "ID", "a segment's type", 1),
     Value(SEQUENCE, "ID", "a segment's type", 2),
     Value(CONFED_SEQUENCE, "ID", "a segment's type", 3),
-    Value(CONFED_SET, "ID", "a segment's type", 4),
     Assigned(RouteRefresh, "afi safi reserved", "what a peer asks for"),
     Assigned(EOR, "nlris attributes", "the family of an End-of-RIB"),
 )
 """What the worker reads and writes on objects that ExaBGP makes."""
 
 CALLED: tuple[Use, ...] = (
-    Function(Attributes, "parse", "attribute classes", "self data direction negotiated"),
-    Function(Attributes, "reconcile_four_octet_as", "RFC 6793", "self"),
     Function(Attributes, "pack", "attributes of an UPDATE", "self negotiated with_default"),
     Function(Attributes, "add", "attributes of an UPDATE", "self attribute _"),
     Function(Capability, "unpack", "capabilities that are needed", "capability capabilities data"),
@@ -312,7 +305,6 @@ CALLED: tuple[Use, ...] = (
     Value(ACTION, "NOW", "whether a peer has more to do", 3),
     Value(FSM, "ESTABLISHED", "whether a session is up", 0x20),
     Value(FSM, "OPENSENT", "collisions", 0x08),
-    Value(Attribute.CODE, "INTERNAL_TREAT_AS_WITHDRAW", "what the AS_PATH parser finds"),
     Value(socket_errors, "block", "errno values that mean: not now"),
 )
 """What the worker calls and compares with."""

@@ -13,30 +13,31 @@ from dataclasses import dataclass
 from struct import pack
 from typing import Any
 
+import msgspec
+
 from controlplane.speaker import wire
+from controlplane.speaker.octet_cache import OctetCache
 from controlplane.speaker.worker import surface
 from controlplane.speaker.worker.attribute_validation import (
     ValidatedAttributes,
+    external,
     missing,
-    unfit_path,
     validate_attributes,
 )
-from controlplane.speaker.worker.attributes import rendered
+from controlplane.speaker.worker.codes import Code
 from controlplane.speaker.worker.packed_nlri import VPN_SAFI, PackedNlri, check, without_stacks
+from controlplane.speaker.worker.received import read
 from controlplane.speaker.worker.surface import (
     EOR,
     Action,
-    Attribute,
-    Attributes,
     Notify,
     Update,
 )
 from controlplane.speaker.worker.update_parts import Parts, separate
 
-CODE = Attribute.CODE
-CACHE_SIZE = 4096
 HEADER = b"\xff" * 16
 HEADER_LEN, UPDATE = 19, 2
+_encode = msgspec.json.Encoder().encode
 NATIVE = (1, 1)
 
 STACKS = "more than one label (RFC 8277 section 2.1)"
@@ -62,15 +63,15 @@ def _decoded(data: bytes, direction: Any, negotiated: Any) -> Any:
     parts = separate(data)
     if parts.marker:
         return _end_of_rib(parts.marker, direction, negotiated)
-    parsed = parse(parts.rest, direction, negotiated)
-    update = Update(list(_routes(parts, parsed.attributes, negotiated)), parsed.attributes)
+    parsed = parse(parts.rest, negotiated)
+    routes = list(_routes(parts, parsed.attributes.next_hop, negotiated))
+    update = Update(routes, parsed.attributes)
     fault = parts.fault or parsed.fault
     if fault and not parts.locates_routes:
         # RFC 7606 section 5.2: the routes may be in what could not be read.
         raise Notify(3, 1, f"no routes, and {fault}")
     if not fault and any(nlri.action == Action.ANNOUNCE for nlri in update.nlris):
-        native = bool(parts.announced)
-        fault = missing(parsed.validated, negotiated, native=native) or _unreadable(parsed)
+        fault = missing(parsed.validated, negotiated, native=bool(parts.announced))
     if fault and update.nlris:
         for nlri in update.nlris:
             nlri.action = Action.WITHDRAW
@@ -85,11 +86,11 @@ def _decoded(data: bytes, direction: Any, negotiated: Any) -> Any:
 def _end_of_rib(family: bytes, direction: Any, negotiated: Any) -> Any:
     """Return the End-of-RIB; an UPDATE without content for a family that was not negotiated."""
     if (int.from_bytes(family[:2]), family[2]) not in negotiated.families:
-        return Update([], Attributes())
+        return Update([], Received())
     return EOR.unpack_message(EOR.NLRI.PREFIX + family, direction, negotiated)
 
 
-def _routes(parts: Parts, attributes: Any, negotiated: Any) -> Iterator[PackedNlri]:
+def _routes(parts: Parts, next_hop: str, negotiated: Any) -> Iterator[PackedNlri]:
     """Yield the routes, withdrawals first; Notify 3/9 or 3/10 if they cannot be located."""
     if parts.withdrawn and _is_native(parts, negotiated):
         check(*NATIVE, parts.withdrawn)
@@ -100,8 +101,7 @@ def _routes(parts: Parts, attributes: Any, negotiated: Any) -> Iterator[PackedNl
         yield from _reachable(parts, parts.reach, negotiated)
     if parts.announced and _is_native(parts, negotiated):
         check(*NATIVE, parts.announced)
-        hop = str(attributes.get(CODE.NEXT_HOP, ""))
-        yield PackedNlri(*NATIVE, Action.ANNOUNCE, parts.announced, hop)
+        yield PackedNlri(*NATIVE, Action.ANNOUNCE, parts.announced, next_hop)
 
 
 def _is_native(parts: Parts, negotiated: Any) -> bool:
@@ -178,51 +178,45 @@ def _next_hop(parts: Parts, data: bytes, safi: int) -> str:
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
+class Received(dict[int, object]):
+    """Stands where ExaBGP has its attributes, in which its loop looks for marks of its own."""
+
+    def __init__(self, text: bytes = b"{}", next_hop: str = "") -> None:
+        super().__init__()
+        self.text, self.next_hop = text, next_hop
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """ExaBGP's attribute objects; ``fault`` is why routes with them are withdrawn."""
+    """The attributes as the node reads them; ``fault`` is why routes with them are withdrawn."""
 
-    attributes: Any
+    attributes: Received
     validated: ValidatedAttributes
     fault: str
 
 
-def parse(rest: bytes, direction: Any, negotiated: Any) -> Parsed:
+def parse(rest: bytes, negotiated: Any) -> Parsed:
     """Return the attributes of these octets and their fault, from this session's cache.
 
     The cache is the session's: what the octets mean depends on what it negotiated (RFC 6793).
     """
-    cache: dict[bytes, Parsed] = negotiated.__dict__.setdefault("bulkhead_attributes", {})
+    cache: OctetCache[bytes, Parsed] | None = negotiated.__dict__.get("bulkhead_attributes")
+    if cache is None:
+        cache = negotiated.bulkhead_attributes = OctetCache()
     known = cache.get(rest)
-    if known is None:
-        if len(cache) >= CACHE_SIZE:
-            cache.clear()
-        known = cache[rest] = _parsed(rest, direction, negotiated)
-    return known
+    return known or cache.put(rest, _parsed(rest, negotiated), len(rest))
 
 
-def _parsed(rest: bytes, direction: Any, negotiated: Any) -> Parsed:
+def _parsed(rest: bytes, negotiated: Any) -> Parsed:
     validated = validate_attributes(rest, negotiated)
+    values = validated.values
     try:
-        attributes = Attributes().parse(validated.octets, direction, negotiated)
-        fault = unfit_path(attributes, negotiated)
-        if not fault:
-            attributes.reconcile_four_octet_as()
-            # Of a speaker with two-octet numbers the path is known only now (RFC 6793).
-            fault = unfit_path(attributes, negotiated)
-    except Exception as error:
-        # The routes are located without ExaBGP: what its parser trips over cannot hide any.
-        attributes, fault = Attributes(), f"unreadable: {type(error).__name__}: {error}"
-    return Parsed(attributes, validated, validated.fault or fault)
-
-
-def _unreadable(parsed: Parsed) -> str:
-    """Return why a set of attributes cannot be reported to the node; "" if it can."""
-    try:
-        rendered(parsed.attributes)
-    except Exception as error:
-        return f"unreadable: {type(error).__name__}: {error}"
-    return ""
+        found = read(values, four_octets=negotiated.asn4, external=external(negotiated))
+    except ValueError as error:
+        return Parsed(Received(), validated, validated.fault or str(error))
+    hop = values.get(Code.NEXT_HOP)
+    received = Received(_encode(found), socket.inet_ntoa(hop) if hop else "")
+    return Parsed(received, validated, validated.fault)
 
 
 def _report(
