@@ -36,6 +36,9 @@ ANSWER_SECONDS = 20.0
 FLOWS_AT_ONCE = 1_000
 """Flows compared with the tables in one iteration."""
 
+PASSES_AT_ONCE = 4
+"""VRFs whose flows are read at the same time: each read walks the kernel's whole table."""
+
 ENDS_AT_MOST = 16
 """Flows of up to this many addresses are read one by one; of more, those of the whole VRF."""
 
@@ -160,7 +163,8 @@ class FlowRevocation:
     def look(self) -> None:
         """Begin the passes that are due, and compare one batch of flows."""
         now = self._turn.now.monotonic
-        for vrf in [v for v, work in self._ready() if work.due <= now]:
+        due = [v for v, work in self._ready() if work.due <= now]
+        for vrf in due[: PASSES_AT_ONCE - len(self._passes)]:
             self._begin(vrf, self._queued.pop(vrf))
         ready = next((v for v, each in self._passes.items() if not each.is_waiting), None)
         if ready is not None:
@@ -171,6 +175,8 @@ class FlowRevocation:
 
     def _ready(self) -> Iterator[tuple[str, _Work]]:
         """Yield what only time keeps waiting."""
+        if len(self._passes) >= PASSES_AT_ONCE:
+            return
         for vrf, work in self._queued.items():
             if work.needs <= self._maps.released and vrf not in self._passes:
                 yield vrf, work
