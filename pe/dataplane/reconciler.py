@@ -71,6 +71,7 @@ class DataplaneReconciler:
         self._desired, self._failures = Desired(), Failures()
         self._in_sync = False
         self._resync = False
+        self._gone_tables: set[int] = set()
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
         self._task: Task | None = None
 
@@ -121,8 +122,11 @@ class DataplaneReconciler:
         """Take over a change of what should be. Cheap; the last word on a key wins."""
         tables = {self._desired.vrfs[n].table for n in delta.vrfs if n in self._desired.vrfs}
         self._structure.changing(delta)
+        self._gone_tables |= tables
         self._desired.apply(delta)
-        tables |= {vrf.table for vrf in delta.vrfs.values() if vrf}
+        kept = {vrf.table for vrf in delta.vrfs.values() if vrf}
+        self._gone_tables -= kept
+        tables |= kept
         self._forwarding.next_hops_changed(delta.next_hops)
         for table, routes in delta.routes.items():
             self._forwarding.routes.changed(table, routes)
@@ -302,6 +306,8 @@ class DataplaneReconciler:
             self._forwarding.urgent(self._devices(), now)
             if self._structure.dirty:
                 return
+        gone = self._gone_tables
+        self._gone_tables = {table for table in gone if not self._forwarding.release_table(table)}
 
     def _devices(self) -> dict[str, int]:
         return self._structure.seen.indexes

@@ -188,6 +188,13 @@ class FibManager:
             self.routes.users_changed(fresh)
         return bool(fresh)
 
+    def release_table(self, table: int) -> bool:
+        """Release what is kept for a table whose VRF is gone; False while it has routes."""
+        if table in self.routes.actual:
+            return False
+        self._routes_kernel.forget(table)
+        return True
+
     def sweep(self) -> None:
         """Everything left by a former run that is not desired goes."""
         self.routes.sweep()
