@@ -16,10 +16,12 @@ from typing import Any, cast
 import msgspec
 
 from controlplane.model.attributes import Nlri
+from controlplane.model.effects import Save
 from controlplane.model.events import (
     Event,
     RoutesReceived,
     SessionUp,
+    StoreWritten,
     TimePassed,
     UnderlayPath,
     UnderlayRouteChanged,
@@ -164,9 +166,11 @@ class World:
 
     async def turns(self) -> None:
         """Take events, decide, submit: as the node does, without speakers and store."""
+        durable: list[Event] = []
         while True:
-            events = await self.queue.take(None)
+            events = durable or await self.queue.take(None)
             effects = self.router.handle(events or [TimePassed()], clock.now())
+            durable = [StoreWritten()] if any(isinstance(a, Save) for a in effects.actions) else []
             if effects.delta:
                 self.dataplane.submit(effects.delta)
             if effects.in_sync:
