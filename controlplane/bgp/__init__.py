@@ -1,1 +1,1 @@
-"""BGP as this node decides by it: Adj-RIBs, best path, what a peer may send and is told."""
+"""BGP: Adj-RIBs, the decision process, import and export checks."""

@@ -26,8 +26,8 @@ class AdjRibIn:
     ) -> tuple[list[Prefix], list[tuple[Prefix, Path]]]:
         """Store a path for prefixes; gives those for which it is news, and what it replaced.
 
-        A path that only says again what was known is not taken over: whatever holds on to the
-        old one stays right. A stale route that is told again is fresh.
+        A path equal to the known one does not replace it, so references to the old one stay
+        valid. A stale route that is announced again is fresh.
         """
         routes = self._routes.setdefault(family, {}).setdefault(rd, {})
         before = len(routes)
@@ -76,7 +76,7 @@ class AdjRibIn:
         return [family for family, count in self._counts.items() if count]
 
     def mark_stale(self, family: Family) -> None:
-        """Hold what is there until it is told again or End-of-RIB comes (RFC 4724 section 4.2)."""
+        """Mark routes stale until announced again or until End-of-RIB (RFC 4724 section 4.2)."""
         held = self._routes.get(family, {})
         self._stale[family] = {rd: dict.fromkeys(prefixes) for rd, prefixes in held.items()}
 
@@ -104,7 +104,7 @@ class AdjRibIn:
 
     @property
     def has_stale(self) -> bool:
-        """True while anything waits to be told again."""
+        """Return True while routes are stale."""
         return any(self.stale_count(family) for family in self._stale)
 
     def _freshen(self, family: Family, rd: Rd, prefixes: Iterable[Prefix]) -> None:

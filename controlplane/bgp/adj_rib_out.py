@@ -1,4 +1,4 @@
-"""What PEs and reflectors have been told: the site routes of every VRF (RFC 4364 section 4.3)."""
+"""Adj-RIB-Out of the core peers: the site routes of every VRF (RFC 4364 section 4.3)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ExportMark(msgspec.Struct, frozen=True):
 
 
 class VrfExport:
-    """What one VRF has to tell."""
+    """The routes of one VRF that are to be announced."""
 
     def __init__(self, mark: ExportMark) -> None:
         self.mark = mark
@@ -72,14 +72,14 @@ class VrfExport:
 
 
 class CoreRibOut:
-    """The same for all core peers: every one is told everything of its families."""
+    """One Adj-RIB-Out for all core peers: each receives all routes of its families."""
 
     def __init__(self) -> None:
         self._exports: dict[str, VrfExport] = {}
         self._orphans: list[Nlri] = []
 
     def mark(self, vrf: str, mark: ExportMark) -> None:
-        """How a VRF's routes are told from now on; what was told otherwise is told anew.
+        """Set how a VRF's routes are announced; routes announced otherwise are announced again.
 
         Another label or other targets replace what peers have, without a gap (RFC 4271 section
         3.1); under another RD it is another route, and the old one is withdrawn.
@@ -99,13 +99,13 @@ class CoreRibOut:
                 export.sent.renew()
 
     def forget(self, vrf: str) -> None:
-        """Withdraw all of a VRF, under the RD that it was told with."""
+        """Withdraw all routes of a VRF, under the RD that they were announced with."""
         export = self._exports.pop(vrf, None)
         if export is not None:
             self._orphans += [Nlri(prefix, export.mark.rd) for prefix in export.sent.known()]
 
     def renew(self) -> None:
-        """Tell everything once more, as when the node's own address became another."""
+        """Announce everything again, as after a change of the node's own address."""
         for export in self._exports.values():
             export.sent.renew()
 

@@ -1,4 +1,4 @@
-"""What one CE has been told of its VRF, by the policy of its session."""
+"""Adj-RIB-Out of one CE: routes of its VRF, by the policy of its session."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CeRibOut:
         return len(self.sent)
 
     def count(self, family: Family) -> int:
-        """How many routes of a family have been told."""
+        """Return the number of routes of a family that were sent."""
         return sum(UNICAST[prefix.afi] is family for prefix in self.sent.paths)
 
     @property
@@ -40,18 +40,18 @@ class CeRibOut:
         return bool(self._families)
 
     def open(self, families: frozenset[Family], best: dict[Prefix, Path]) -> None:
-        """The session is up: tell the whole VRF."""
+        """Announce the whole VRF: the session is up."""
         self.reset()
         self._families = families
         self.change((prefix, None, path) for prefix, path in best.items())
 
     def reset(self) -> None:
-        """The session is gone, and with it all that was told."""
+        """Forget everything sent: the session is gone."""
         self.sent.clear()
         self._families = frozenset()
 
     def renew(self, families: frozenset[Family]) -> None:
-        """Tell everything of these families once more (RFC 2918)."""
+        """Announce everything of these families again (RFC 2918)."""
         self.sent.renew({family.afi for family in families})
 
     def reconfigure(
@@ -104,7 +104,7 @@ class CeRibOut:
 
 
 def _manner(peer: PeerIntent) -> object:
-    """What of a session's intent shows in the attributes that it is told."""
+    """The part of a session's intent that changes the attributes sent to it."""
     return (peer.asn, peer.local_as, peer.as_override, peer.remove_private_as)
 
 

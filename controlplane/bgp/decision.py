@@ -1,7 +1,7 @@
 """The decision process of RFC 4271 section 9.1.2.2, with the tie-breaks of RFC 4456 section 9.
 
 Every step keeps a subset and none looks at the order of the candidates, so that the choice is the
-same whatever came first. Link Bandwidth and other extended communities have no say in it.
+same in any order of arrival. Link Bandwidth and other extended communities do not count.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Prefixes that are nobody's (RFC 6890): this network, loopback, link-local, multicast, beyond.
+"""Prefixes that no customer may announce (RFC 6890): loopback, link-local, multicast and the like.
 
-And those that are everybody's: private, shared and otherwise not unique in the Internet.
+And prefixes that are not globally unique: private, shared and the like.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from controlplane.model.prefix import Prefix, mask, parse_prefix
 
 
 class PrefixCover:
-    """Tells quickly whether a prefix lies in one of a few."""
+    """Look up whether a prefix lies in one of a few."""
 
     def __init__(self, prefixes: Iterable[Prefix]) -> None:
         self._lengths: dict[int, set[tuple[int, bytes]]] = {}

@@ -1,4 +1,4 @@
-"""What a peer is told: the attributes of a route as they leave this node."""
+"""The attributes of a route as this node sends them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def to_core(path: Path, export_targets: frozenset[RouteTarget]) -> Attributes:
 
 
 def may_leave(path: Path) -> bool:
-    """False for what no peer at all may hear (NO_ADVERTISE, RFC 1997)."""
+    """Return False for a route that may be sent to no peer (NO_ADVERTISE, RFC 1997)."""
     return NO_ADVERTISE not in path.attributes.communities
 
 
 def may_go_to_ce(peer: PeerIntent, path: Path) -> bool:
-    """Whether a CE may hear of a path, whatever the prefix.
+    """Return whether a path may be sent to a CE, for any prefix.
 
     Not back to where it came from, not to a site with the same site of origin (RFC 4364 section
     8), not out of the AS against RFC 1997.
@@ -54,7 +54,7 @@ def ce_attributes(peer: PeerIntent, attributes: Attributes) -> Attributes:
     """
     inside = not peer.is_ebgp
     preference, own = attributes.local_pref, peer.local_as
-    # The members of a confederation are nobody's business outside (RFC 5065 section 5.2).
+    # Confederation segments are removed outside the confederation (RFC 5065 section 5.2).
     path = tuple(s for s in attributes.as_path if s.kind != "confed-sequence")
     return Attributes(
         origin=attributes.origin,

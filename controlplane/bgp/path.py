@@ -31,7 +31,7 @@ class Protocol(enum.IntEnum):
 class Source(msgspec.Struct, frozen=True):
     """``vrf`` is the VRF that a local or CE path was learned in, "" for a path from the core.
 
-    ``via`` tells sources apart that have no peer: the link of a local route, or the VRF that a
+    ``via`` distinguishes sources that have no peer: the link of a local route, or the VRF that a
     leaked route comes from.
     """
 

@@ -24,7 +24,7 @@ class PeerState:
         self.adj_in = AdjRibIn()
         self.up = False
         self.since = 0.0
-        self.heard = 0.0
+        self.received_at = 0.0
         self.families: frozenset[Family] = frozenset()
         self.last_error = ""
         self.restart_time = 0
@@ -49,7 +49,7 @@ class PeerState:
 
     def came_up(self, event: SessionUp, families: frozenset[Family], now: float) -> None:
         """Take over what was negotiated."""
-        self.up, self.since, self.heard, self.families = True, now, now, families
+        self.up, self.since, self.received_at, self.families = True, now, now, families
         self.restart_time, self.forwarding = event.restart_time, event.forwarding
         self.restart_families = event.restart_families
         self.route_refresh = event.route_refresh
@@ -77,7 +77,7 @@ class PeerState:
     @property
     def quiet_at(self) -> float:
         """When the peer will have been silent for long enough."""
-        return self.heard + QUIET
+        return self.received_at + QUIET
 
     def told_all(self, now: float) -> bool:
         """True once the peer has sent its whole table, as far as that can be known."""

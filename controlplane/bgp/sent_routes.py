@@ -1,4 +1,4 @@
-"""Prefix -> path as a peer has been told, and what is to be told still: the last word wins."""
+"""Prefix -> path as sent to a peer, and pending changes: the latest one wins."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SentRoutes:
         self.paths, self._pending = {}, {}
 
     def known(self) -> list[Prefix]:
-        """The prefixes that the peer has been told, whatever is pending."""
+        """The prefixes sent to the peer, without pending changes."""
         unsaid = {prefix for prefix, told in self._pending.items() if not told}
         gone = [prefix for prefix, told in self._pending.items() if told]
         return list(dict.fromkeys([*gone, *(p for p in self.paths if p not in unsaid)]))

@@ -63,7 +63,7 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class NextHopKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
-    """The name under which routes share a next hop, whatever its path is at the moment.
+    """The key under which routes share a next hop, independent of its present path.
 
     ``address`` is the remote PE or the CE, None for a link or a discard; ``label`` the VPN label
     (-1: none); ``device`` is set for CE next hops only; ``afi`` that of the routes that use it.

@@ -1,5 +1,5 @@
 """What the operator wants of one node: pe.yaml, checked and typed. Plain data, no defaults hidden
-elsewhere: whoever makes a ``NodeIntent`` (the configuration reader, a test) makes a whole one."""
+elsewhere: the maker of a ``NodeIntent`` (the configuration reader, a test) makes a complete one."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ PORT_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
 
 
 def highest_point(protocol: int) -> int:
-    """Return the largest value that tells packets of `protocol` apart: port, ICMP type, or 0."""
+    """Return the largest value that distinguishes packets of `protocol`: port, ICMP type, or 0."""
     if protocol in PORT_PROTOCOLS:
         return 65535
     return 255 if protocol in (ICMP, ICMP6) else 0

@@ -1,4 +1,4 @@
-"""What a selftest wants beside the configuration for as long as it runs: VRFs that carry nobody's
+"""VRFs of a selftest, beside the configured ones for as long as it runs: they carry no customer's
 packets but its own. The configuration's own types, so that nothing about them is special."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Verdict tables: the elements of the kernel's maps, as plain dictionaries.
 
-The path of a packet that opens a flow, each step one lookup whatever the number of workloads
+The path of a packet that opens a flow, each step one lookup independent of the number of workloads
 and rules:
 
 1. source and destination address -> identity: `addresses4/6` (hash), else `ranges4/6`
@@ -11,7 +11,7 @@ and rules:
    `contracts` -> verdict. Every contract has an element in `contracts`.
 
 Contract numbers have bit 31 set, identities are below 2^15: a packet mark can hold
-`source << 16 | destination` and then the contract, and tell which of the two it is.
+`source << 16 | destination` and then the contract; bit 31 says which of the two it is.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def diff(old: Tables, new: Tables) -> TablesDelta:
 
 
 def apply(delta: TablesDelta, tables: object) -> None:
-    """Change `tables` (whatever has such maps) in place; raises KeyError if they are not what the
+    """Change `tables` (anything with such maps) in place; raises KeyError if they are not what the
     delta was made from."""
     for name, change in delta.items():
         elements = getattr(tables, name)

@@ -146,7 +146,7 @@ class RouteFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelView:
-    """One label of the block that is in use, or that rests for ``rest`` more seconds."""
+    """One label of the block: in use, or in hold-down for ``rest`` more seconds."""
 
     label: int
     vrf: str
@@ -238,7 +238,7 @@ class Verdict(enum.Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialView:
     """One requirement, one kind of packet. ``counter`` is that of the guard, with its packets
-    before and after; "" where no counter tells. ``evidence`` is for people."""
+    before and after; "" where there is no counter. ``evidence`` is for people."""
 
     requirement: str
     sent: str
@@ -281,7 +281,7 @@ class SelftestRunner(Protocol):
     """Who makes selftests (``pe.selftest``)."""
 
     async def run(self) -> SelftestReport:
-        """Make one. Raises SelftestUnavailableError. Whatever happens, nothing of it stays."""
+        """Run one and remove all of it afterwards. Raises SelftestUnavailableError."""
         ...
 
 
@@ -325,7 +325,7 @@ class NodeView(Protocol):
         ...
 
     def labels(self) -> Iterable[LabelView]:
-        """Every label in use or resting."""
+        """Return every label in use or in hold-down."""
         ...
 
     def next_hops(self) -> Iterable[NextHopView]:

@@ -162,7 +162,7 @@ class Sessions:
         peer = self._state.peers.get(event.peer)
         if peer is None or not peer.up:
             return
-        peer.heard = now = self._state.now.monotonic
+        peer.received_at = now = self._state.now.monotonic
         self._state.intake.receive(peer, event, now)
         if peer.stale_until is not None and not peer.ends_its_rib:
             self._keep_stale(peer, peer.quiet_at - now)
@@ -172,7 +172,7 @@ class Sessions:
         """An UPDATE's withdrawals."""
         peer = self._state.peers.get(event.peer)
         if peer is not None and peer.up:
-            peer.heard = self._state.now.monotonic
+            peer.received_at = self._state.now.monotonic
             self._state.intake.withdraw(peer, event.family, event.nlri)
 
     def end_of_rib(self, event: EndOfRib) -> None:

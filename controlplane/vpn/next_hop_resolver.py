@@ -1,6 +1,6 @@
 """BGP next hops resolved through the kernel's main table (RFC 4364 section 4.3.2, 5).
 
-Whatever put the route to a remote loopback there (LDP, SR, static, or an adjacent link), its path
+For a route to a remote loopback of any origin (LDP, SR, static, or an adjacent link), its path
 and labels are taken over and the VPN label goes underneath.
 """
 
@@ -30,7 +30,7 @@ Turns: TypeAlias = dict[IPAddress, tuple[Resolution | None, Resolution | None]]
 
 
 class NextHopResolver:
-    """The main table as far as it was told, and the next hops that are watched in it."""
+    """The main table as reported, and the next hops that are tracked in it."""
 
     def __init__(self, *, via_default: bool = False) -> None:
         self._via_default = via_default

@@ -1,7 +1,7 @@
 """Next hops in use: counted, resolved, and turned into the kernel's next-hop objects.
 
 Routes of the same remote PE, VRF label and family share one object, so that a change of the core
-path is one message to the kernel whatever the number of routes.
+path is one message to the kernel independent of the number of routes.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class NextHopTracker:
         if hop.device:
             return NextHop(hop, (NextHopPath(hop.address, hop.device),))
         found = self._underlay.watch(hop.address) if hop.address else None
-        legs = found.paths if found else ()
-        return NextHop(hop, tuple(_labelled(hop, leg) for leg in legs))
+        members = found.paths if found else ()
+        return NextHop(hop, tuple(_labelled(hop, member) for member in members))
 
     @property
     def uses(self) -> dict[NextHopKey, int]:
@@ -93,7 +93,7 @@ class NextHopTracker:
         return self._uses
 
 
-def _labelled(hop: NextHopKey, leg: UnderlayPath) -> NextHopPath:
+def _labelled(hop: NextHopKey, member: UnderlayPath) -> NextHopPath:
     """The VPN label goes under the labels of the way (RFC 3032 section 2.1)."""
-    gateway = leg.gateway if leg.gateway is not None else hop.address
-    return NextHopPath(gateway, leg.device, (*leg.labels, hop.label), leg.weight)
+    gateway = member.gateway if member.gateway is not None else hop.address
+    return NextHopPath(gateway, member.device, (*member.labels, hop.label), member.weight)

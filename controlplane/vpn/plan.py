@@ -26,7 +26,7 @@ class VrfPlan(msgspec.Struct, frozen=True):
 def plan_vrfs(intent: NodeIntent, ledger: LabelLedger, now: BootTime) -> VrfPlan:
     """Give out labels on a copy of the ledger; IntentRefusedError if that cannot be done.
 
-    Two VRFs with one name, RD or kernel table would be one VPN to somebody.
+    Two VRFs with one name, RD or kernel table would be one VPN to a peer or to the kernel.
     """
     _refuse_twins("VRF name", ((v.name, v.name) for v in intent.vrfs))
     _refuse_twins("route distinguisher", ((v.name, v.rd) for v in intent.vrfs))
