@@ -47,7 +47,7 @@ AddServices = Callable[[grpc.aio.Server], Iterable[str]]
 
 
 class Journal(Protocol):
-    """Where the server tells what befell it: one line an event."""
+    """Where the server reports: one line per event."""
 
     def info(self, event: str, **fields: object) -> object:
         """Something that is as it should be."""
@@ -59,15 +59,15 @@ class Journal(Protocol):
 
 
 @dataclass(slots=True)
-class _Door:
-    """One gRPC server behind one gate."""
+class _Endpoint:
+    """One gRPC server behind one proxy."""
 
-    gate: AcceptProxy
+    proxy: AcceptProxy
     server: grpc.aio.Server
 
     async def close(self) -> None:
         await self.server.stop(GRACE_SECONDS)
-        await self.gate.close()
+        await self.proxy.close()
 
 
 @dataclass(slots=True)
@@ -85,8 +85,8 @@ class ApiServer:
     _rate: RateLimit = field(default_factory=RateLimit)
     _at_once: AtOnce = field(default_factory=lambda: AtOnce(MAX_RPCS_PER_CALLER, MAX_RPCS))
     _grants: tuple[ApiGrant, ...] = ()
-    _local: _Door | None = None
-    _remote: _Door | None = None
+    _local: _Endpoint | None = None
+    _remote: _Endpoint | None = None
     _listening: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
@@ -101,12 +101,12 @@ class ApiServer:
         """Listen. Raises OSError if the Unix socket cannot be had."""
         self._make_folders()
         inner = self._inner_folder / "local.sock"
-        gate = AcceptProxy(inner, self.part)
-        server = await self._build(lambda context: _local(gate, context))
+        proxy = AcceptProxy(inner, self.part)
+        server = await self._build(lambda context: _local(proxy, context))
         server.add_insecure_port(f"unix:{inner}")
         await server.start()
-        await gate.listen(unix_listener(self.socket, self.intent.socket_mode))
-        self._local = _Door(gate, server)
+        await proxy.listen(unix_listener(self.socket, self.intent.socket_mode))
+        self._local = _Endpoint(proxy, server)
         self.journal.info("api_listening", socket=str(self.socket))
         try:
             await self._start_remote(self.intent.tcp_api)
@@ -130,9 +130,9 @@ class ApiServer:
 
     async def stop(self) -> None:
         """Let running calls end (a second), then close every connection."""
-        for door in (self._remote, self._local):
-            if door:
-                await door.close()
+        for endpoint in (self._remote, self._local):
+            if endpoint:
+                await endpoint.close()
         self.socket.unlink(missing_ok=True)
         shutil.rmtree(self._inner_folder, ignore_errors=True)
 
@@ -141,7 +141,7 @@ class ApiServer:
         return Path(self.intent.run_dir) / _INNER
 
     def _make_folders(self) -> None:
-        """Whoever could reach gRPC's own sockets would pass by the gate: nobody may."""
+        """Keep gRPC's own sockets where this user alone enters: the proxy is the way in."""
         Path(self.intent.run_dir).mkdir(parents=True, exist_ok=True)
         Path(self.intent.state_dir).mkdir(parents=True, exist_ok=True)
         shutil.rmtree(self._inner_folder, ignore_errors=True)
@@ -173,7 +173,7 @@ class ApiServer:
         self._grants = tcp.grants
         inner = self._inner_folder / "remote.sock"
         inner.unlink(missing_ok=True)
-        gate = AcceptProxy(inner, self.part)
+        proxy = AcceptProxy(inner, self.part)
         certificates = Certificates(tcp, self.config_folder, self._report)
         credentials, listener = certificates.credentials(), tcp_listener(tcp)
         crl = self.config_folder / tcp.client_crl if tcp.client_crl else None
@@ -181,12 +181,12 @@ class ApiServer:
         server = await self._build(lambda context: self._certified(context, revocation))
         server.add_secure_port(f"unix:{inner}", credentials)
         await server.start()
-        await gate.listen(listener)
-        self._remote, self._listening = _Door(gate, server), _listener(tcp)
+        await proxy.listen(listener)
+        self._remote, self._listening = _Endpoint(proxy, server), _listener(tcp)
         self.journal.info("api_listening", address=str(tcp.address), port=tcp.port)
 
     def _certified(self, context: Context, revocation: Revocation) -> Caller | None:
-        """Whom the certificate names. Raises Refusal if it is not to be believed any more."""
+        """The caller that the certificate names. Raises StatusError if it is revoked."""
         auth = context.auth_context()
         if list(auth.get("transport_security_type", ())) != [b"ssl"]:
             return None
@@ -246,6 +246,6 @@ def _listener(tcp: TcpApiIntent | None) -> tuple[object, ...]:
     return (tcp.address, tcp.port, tcp.bind_device, *files)
 
 
-def _local(gate: AcceptProxy, context: Context) -> Caller | None:
-    peer = gate.peer(context.peer())
+def _local(proxy: AcceptProxy, context: Context) -> Caller | None:
+    peer = proxy.peer(context.peer())
     return local_caller(peer) if isinstance(peer, UnixPeer) else None

@@ -123,7 +123,7 @@ def _arrow(edge: pb.MapEdge, way: Way) -> str:
 
 
 def _story(edge: pb.MapEdge) -> str:
-    """All that is known of an arrow, for whoever points at it."""
+    """All that is known of an arrow, shown where the mouse points at it."""
     parts = [
         f"{edge.source} to {edge.destination}: {', '.join(edge.services)}",
         f"{edge.allowed} allowed, {edge.denied} denied",

@@ -1,8 +1,8 @@
 """Rank boxes from left to right: a caller before those whom it calls.
 
 The graph algorithms are networkx's. Layout libraries were measured with 60 groups and 400 arrows:
-fast-sugiyama took more than a minute, grandalf six seconds, and igraph no longer tells where an
-arrow bends; each of them gives such a graph sixty columns, where a page has room for eight.
+fast-sugiyama took more than a minute, grandalf six seconds, and igraph no longer gives the bends
+of an arrow; each of them gives such a graph sixty columns, where a page has room for eight.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _LONGEST_REQUEST = 4096
 
 @dataclass(slots=True)
 class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in stubs only
-    """Wraps each RPC's handler; a method without a rule is refused whoever asks."""
+    """Wraps each RPC's handler; a method without a rule is refused to every caller."""
 
     identify: Identify
     audit: AuditLog
@@ -92,8 +92,8 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
     ) -> AsyncIterator[Any]:
         """All that stands around one call; yields its request.
 
-        Not a byte of it is parsed before the caller is known. Whatever ends the call is told
-        after it is written down.
+        Not a byte of it is parsed before the caller is known. The caller gets its
+        end after the audit log has it.
         """
         try:
             caller = self._known(context)
@@ -117,7 +117,7 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
             await context.abort(refusal.code, refusal.text, refusal.trailer)
 
     def _refusal(self, method: str, error: Exception) -> StatusError:
-        """What the caller is told of an error."""
+        """The status that the caller gets for an error."""
         if isinstance(error, StatusError):
             return error
         if isinstance(error, TooManyRequests):
@@ -126,7 +126,9 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
             text = f"over {MAX_SECONDS:.0f} s"
             return StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, text)
         if isinstance(error, NotImplementedError):  # a method that gRPC's own services leave out
-            return StatusError(grpc.StatusCode.UNIMPLEMENTED, "nobody serves this method")
+            return StatusError(
+                grpc.StatusCode.UNIMPLEMENTED, "this node does not serve this method"
+            )
         self.report(f"{method}: {error!r}")  # the text may say more than a caller should know
         return StatusError(grpc.StatusCode.INTERNAL, "internal error, see the node's log")
 
@@ -137,8 +139,8 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         return caller
 
     async def _in_turn(self, caller: Caller) -> None:
-        """Whoever asks in a hurry is served at his pace, not refused: a loop of calls just works.
-        Raises Refusal if too many wait already."""
+        """Delay a caller that is faster than its rate, so that a loop of calls just works.
+        Raises StatusError if too many wait already."""
         if caller.unpaced:
             return
         wait = self.rate.turn(caller.identity)
@@ -155,7 +157,7 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
     async def _permit(self, method: str, caller: Caller, request: Any) -> Rule:
         rule, name = RULES.get(method), method.rpartition("/")[2]
         if rule is None:
-            raise denied(f"{name} is open to nobody")
+            raise denied(f"{name} has no role that may call it")
         if allows(rule, caller.role, limited=bool(caller.vrfs)):
             return rule
         if rule.changes:
@@ -216,7 +218,7 @@ def _as_text(request: Any) -> str:
 
 
 def _parsed(handler: Any, raw: Any) -> Any:
-    """The request of a call, or the stream of its requests. Raises Refusal."""
+    """The request of a call, or the stream of its requests. Raises StatusError."""
     if handler.request_streaming:
         return _parsed_each(handler, raw)
     try:

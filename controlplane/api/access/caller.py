@@ -40,7 +40,7 @@ CALLER: ContextVar[Caller] = ContextVar("bulkhead_api_caller")
 
 def local_caller(peer: UnixPeer) -> Caller:
     """Root and our own user are admins, and could do worse to the node than to call it often;
-    whoever else the socket's mode lets in may look."""
+    every other user whom the socket's mode lets in is a viewer."""
     mine = peer.uid in (0, os.geteuid())
     role = ApiRole.ADMIN if mine else ApiRole.VIEWER
     return Caller(f"uid:{peer.uid}", role, unpaced=mine)

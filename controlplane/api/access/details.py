@@ -19,7 +19,7 @@ from controlplane.policy.language.problem import Problem
 
 KEY = "grpc-status-details-bin"
 MOST = 20
-"""Faults told in a trailer, which clients limit to 8 KiB; the text says how many there are."""
+"""Faults listed in a trailer, which clients limit to 8 KiB; the text says how many there are."""
 _LONGEST = 1500
 
 _CODES = {

@@ -75,7 +75,7 @@ class AtOnce:
 
     @contextmanager
     def hold(self, key: str) -> Iterator[None]:
-        """Count one while the block runs. Raises Crowded."""
+        """Count one while the block runs. Raises TooManyRequests."""
         if self._open[key] >= self.each or self._open.total() >= self.total:
             raise TooManyRequests(key)
         self._open[key] += 1

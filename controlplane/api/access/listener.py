@@ -1,9 +1,9 @@
-"""The door: accepts connections, notes who is at the other end, and passes bytes on to gRPC.
+"""Accept connections, note the peer of each, and pass bytes on to gRPC.
 
-gRPC for Python can neither tell the credentials of a Unix peer nor bind a listener to a device.
-So it listens on a socket in a folder that only we may enter, and the gate stands before it. Each
+gRPC for Python neither reads the credentials of a Unix peer nor binds a listener to a device.
+So it listens on a socket in a folder that only this user enters, behind a proxy. Each
 connection inwards comes from an abstract address of its own, which gRPC reports as the peer: by
-this name the gate's note on the caller is found again.
+this name the proxy's note on the caller is found again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class AcceptProxy:
     _tasks: set[Task] = field(default_factory=set)
 
     async def listen(self, listener: socket.socket) -> None:
-        """Take connections from a socket that is bound; the gate owns it from here on."""
+        """Take connections from a bound socket, which the proxy owns from here on."""
         listener.setblocking(False)
         self._server = await asyncio.start_server(self._accept, sock=listener, limit=_CHUNK)
 

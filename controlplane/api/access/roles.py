@@ -40,7 +40,7 @@ RULES: dict[str, Rule] = {
     "/bulkhead.v1.Node/ShowCounters": Rule(ApiRole.VIEWER, whole_node=True),
     "/bulkhead.v1.Node/ClearNeighbor": Rule(ApiRole.OPERATOR, changes=True),
     "/bulkhead.v1.Node/Reload": Rule(ApiRole.ADMIN, changes=True, whole_node=True),
-    # Tags decide what a policy means for a workload: whoever sets them edits policy.
+    # Tags decide what a policy means for a workload: setting them is editing policy.
     "/bulkhead.v1.Workloads/AttachWorkload": _TAG,
     "/bulkhead.v1.Workloads/DetachWorkload": _TAG,
     "/bulkhead.v1.Workloads/TagWorkload": _TAG,

@@ -10,7 +10,7 @@ import grpc
 from controlplane.api.access.roles import RULES
 
 OTHER = "other"
-"""Stands for methods that nobody serves: a caller does not make up names of ours."""
+"""Stands for methods that are not served: callers do not make up label values."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""How a service says no: admission writes it down first, then tells the caller."""
+"""The status with which a service refuses a call; the audit log has it before the caller."""
 
 from __future__ import annotations
 

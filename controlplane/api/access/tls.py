@@ -20,7 +20,7 @@ _Stamp = tuple[tuple[int, int, int], ...]
 
 @dataclass(slots=True)
 class Certificates:
-    """The files of one TCP listener; ``report`` is told of a set that could not be taken."""
+    """The files of one TCP listener; ``report`` gets the reason where a set could not be loaded."""
 
     intent: TcpApiIntent
     folder: Path

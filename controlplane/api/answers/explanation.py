@@ -37,7 +37,7 @@ def explain_packet(replica: Replica, request: bytes) -> Iterator[bytes]:
     packet = _packet(service, source.version)
 
     def of(whole: Policy, part: Policy) -> Explanation:
-        """Decided by the whole policy, told by the part that the caller may see."""
+        """Decide by the whole policy, list the steps of the part that the caller may see."""
         what = (view.inventory, vrf, source, destination, packet)
         return _visible(explain(whole, *what), explain(part, *what), part)
 

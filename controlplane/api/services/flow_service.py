@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,10 +18,12 @@ from controlplane.api.answers import policy_messages as messages
 from controlplane.api.services.flow_watcher import FlowWatcher
 from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.api.services.queries import Encoded, Queries
-from controlplane.model.observed import Baseline
+from controlplane.model.observed import Baseline, Flow
+from controlplane.policy.insight.flowbook import Seen
 from controlplane.policy.insight.replica_feed import Needs
 from controlplane.policy.language.syntax import is_name
 
+OBSERVED_AT_ONCE = 2_000
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -74,7 +77,7 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
         known = conductor.baselines.get(request.name)
         if known is None:
             since = max(since, conductor.started)
-            flows = tuple(seen.observed() for seen in conductor.book.seen(since, until))
+            flows = await _observed(list(conductor.book.seen(since, until)))
             who = CALLER.get().identity
             recorded = Baseline(request.name, since, until, who, conductor.book.lost, flows)
             known = await conductor.record_baseline(recorded)
@@ -95,6 +98,15 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
         """Rules for the flows of a baseline, or for all that were seen."""
         needs = Needs(flows=not request.baseline, baseline=self._queries.baseline(request.baseline))
         return await self._queries.answer("Recommend", request, needs=needs)
+
+
+async def _observed(seen: list[Seen]) -> tuple[Flow, ...]:
+    """The flows of a baseline; of two hundred thousand the loop makes some at a time."""
+    found: list[Flow] = []
+    for start in range(0, len(seen), OBSERVED_AT_ONCE):
+        found += [each.observed() for each in seen[start : start + OBSERVED_AT_ONCE]]
+        await asyncio.sleep(0)
+    return tuple(found)
 
 
 def _same_span(request: pb.RecordBaselineRequest, known: Baseline) -> bool:

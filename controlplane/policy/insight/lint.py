@@ -29,7 +29,7 @@ def _idle_rules(compiled: Compiled) -> Iterator[Problem]:
         if number >= FIRST_RULE and number not in used:
             rule = rules[name]
             if rule.action is not Action.PASS:
-                cure = "earlier rules decide first, or nobody matches it"
+                cure = "earlier rules decide first, or no address matches it"
                 yield Problem(f"rules.{name}", f"never takes effect: {rule}", cure)
 
 
