@@ -8,6 +8,7 @@ MEANINGS = {
     "kernel_next_hop_changes": "Changes of next-hop objects, each for all routes that use it.",
     "kernel_drift_repaired": "What somebody else had changed in the kernel and was put right.",
     "kernel_failures": "Requests that the kernel refused.",
+    "bgp_updates_malformed": "Malformed UPDATEs of a neighbour, handled as RFC 7606 has it.",
     "speaker_restarts": "Times that a VRF's BGP process was lost.",
     "api_calls": "Calls of the API, by how they ended.",
     "part_failures": "Unexpected exceptions, by the part of the node that raised them.",

@@ -18,6 +18,9 @@ def speaker_counters(speakers: SpeakerPool) -> Iterator[CounterView]:
     """Of the BGP processes; the VRF "" is the core."""
     for vrf, restarts in sorted(speakers.restarts().items()):
         yield CounterView(name="speaker_restarts", value=restarts, labels={"vrf": vrf})
+    for session in speakers.snapshot():
+        labels = {"vrf": session.peer.vrf, "neighbor": str(session.peer.address)}
+        yield CounterView(name="bgp_updates_malformed", value=session.malformed, labels=labels)
 
 
 def api_counters(tally: RpcMetrics) -> Iterator[CounterView]:
