@@ -33,7 +33,7 @@ class AttributeReader:
         self._known: OctetCache[bytes, Attributes] = OctetCache(CACHE_OCTETS)
 
     def read(self, raw: msgspec.Raw) -> Attributes:
-        """The attributes of a report; equal text gives the very same object.
+        """Return the attributes of a report; equal text gives the very same object.
 
         ValueError (msgspec's errors are such) or OverflowError if it is not what a worker writes.
         """

@@ -31,8 +31,8 @@ _MAPPED = bytes(10) + b"\xff\xff"
 class CommandQueue:
     """What waits for one worker, oldest first; bounded by ``limit`` routes.
 
-    Each action is kept with the number of the session that it was meant for, so that what was said
-    to a session that is over never reaches the next one.
+    Each action is kept with the number of the session that it was meant for, so that what was meant
+    for a session that is over never reaches the next one.
     """
 
     def __init__(self, limit: int) -> None:
@@ -60,8 +60,7 @@ class CommandQueue:
         self._waiting.append(_encode(command) + b"\n")
 
     def drop(self, address: str) -> int:
-        """Forget what waits for a peer, but not that its session ends and why; how many routes
-        that were."""
+        """Drop what waits for a peer, except the end of its session; return how many routes."""
         before = self.routes
         kept = [e for e in self._waiting if not _is_for(e, address) or _ends(e)]
         self._waiting = deque(kept)
@@ -69,9 +68,9 @@ class CommandQueue:
         return before - self.routes
 
     def take(self, size: int) -> bytes:
-        """The next lines, about ``size`` octets of them.
+        """Return the next lines, about ``size`` octets of them.
 
-        An action that cannot be put into words is told in ``problems``, and is gone.
+        An action that cannot be encoded is dropped, and named in ``problems``.
         """
         taken, total = [], 0
         while total < size and (self._lines or self._waiting):
@@ -132,7 +131,7 @@ class CommandQueue:
 
 
 def packed_next_hop(family: Family, address: IPAddress) -> bytes:
-    """A next hop in the octets that the family wants: ::ffff:a.b.c.d in IPv6 (RFC 4659).
+    """Return a next hop in the octets of the family: ::ffff:a.b.c.d in IPv6 (RFC 4659).
 
     ValueError for an IPv6 next hop of an IPv4 family (RFC 8950 is not spoken).
     """

@@ -15,7 +15,7 @@ class LineSplitter:
         self.dropped = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that ``data`` completes, without their ends."""
+        """Return the lines that ``data`` completes, without their ends."""
         *lines, rest = data.split(b"\n")
         if lines:
             lines[0] = self._partial + lines[0]

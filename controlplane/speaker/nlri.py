@@ -21,12 +21,12 @@ SAFI_UNICAST, SAFI_VPN = 1, 128
 
 
 def family_numbers(family: Family) -> tuple[int, int]:
-    """AFI and SAFI of a family."""
+    """Return AFI and SAFI of a family."""
     return int(family.afi), SAFI_VPN if family.is_vpn else SAFI_UNICAST
 
 
 def unpack_rd(data: bytes) -> RouteDistinguisher:
-    """Eight octets; those of a type that RFC 4364 does not know are kept apart just as well."""
+    """Read eight octets; those of a type that RFC 4364 does not define are kept apart as well."""
     known = _known_rd.get(data)
     if known is not None:
         return known
@@ -39,13 +39,13 @@ def unpack_rd(data: bytes) -> RouteDistinguisher:
 
 
 def pack_rd(rd: RouteDistinguisher) -> bytes:
-    """The eight octets of a route distinguisher."""
+    """Return the eight octets of a route distinguisher."""
     layout = _BY_ASN2 if rd.kind == AdminKind.AS2 else _BY_ADMIN4
     return layout.pack(rd.kind, rd.admin, rd.number)
 
 
 def unpack_nlri(family: Family, data: bytes, *, withdraw: bool = False) -> list[Nlri]:
-    """All routes of a block; ValueError if a length is out of bounds or the block is cut short.
+    """Return the routes of packed NLRI; ValueError if one is out of bounds or cut short.
 
     A VPN route has one label, whatever its bottom-of-stack bit says: several would have to be
     negotiated (RFC 8277 section 2.1). A withdrawn one has none: what stands there is to be ignored.
@@ -95,7 +95,7 @@ def _prefix(address: bytes, length: int, width: int) -> Prefix:
 
 
 def pack_nlri(family: Family, routes: Iterable[Nlri], *, withdraw: bool = False) -> bytes:
-    """A block of these routes; ValueError if one lacks what the family demands."""
+    """Pack these routes; ValueError if one lacks what the family demands."""
     if not family.is_vpn:
         return b"".join(_packed(route.prefix, b"") for route in routes)
     return b"".join(_packed(route.prefix, _vpn_head(route, withdraw)) for route in routes)

@@ -30,7 +30,7 @@ QUEUE_LIMIT = 2_000_000
 class SpeakerPool:
     """BGP sessions, kept in one worker process per VRF and one for the core.
 
-    Lives in the node's asyncio loop and never blocks it. ``emit`` is given events in their order;
+    Runs in the node's asyncio loop and never blocks it. ``emit`` is given events in their order;
     ``log`` a level, an event name in snake_case, and fields without secrets.
 
     ``device_of`` gives the VRF device for a VRF's name (None: sessions are bound to no device at
@@ -86,9 +86,9 @@ class SpeakerPool:
             self._processes[vrf].configure(tuple(wanted), restart_time)
 
     def perform(self, actions: Iterable[Effect]) -> None:
-        """Queue what concerns BGP sessions, in its order; the rest is not ours and is skipped.
+        """Queue what concerns BGP sessions, in its order; skip the rest.
 
-        For a session that is not up nothing is kept: what it should hear is said when it is.
+        Nothing is kept for a session that is not up: it gets its routes when it is.
         """
         for action in actions:
             if isinstance(
@@ -99,7 +99,7 @@ class SpeakerPool:
                     process.perform(action)
 
     def snapshot(self) -> tuple[SessionSnapshot, ...]:
-        """Every configured session, the core's first."""
+        """Return every configured session, the core's first."""
         return tuple(
             session.snapshot()
             for vrf in sorted(self._processes)
@@ -107,7 +107,7 @@ class SpeakerPool:
         )
 
     def restarts(self) -> dict[str, int]:
-        """How often the worker of each VRF ("" is the core) was lost."""
+        """Return how often the worker of each VRF ("" is the core) was lost."""
         return {vrf: process.restarts for vrf, process in self._processes.items()}
 
     def lost(self) -> frozenset[str]:

@@ -51,11 +51,11 @@ class ReportReader:
 
     @property
     def withheld(self) -> int:
-        """Log lines that were not written because there were too many."""
+        """Return how many log lines were not written because there were too many."""
         return self._limit.withheld
 
     def read(self, lines: Iterable[bytes]) -> list[Event]:
-        """The events that these lines tell, in their order."""
+        """Return the events of these lines, in their order."""
         events: list[Event] = []
         for line in lines:
             try:
@@ -80,7 +80,7 @@ class ReportReader:
         elif isinstance(report, wire.Malformed):
             if session is not None:
                 session.malformed += 1 + report.missed
-            self._say("warning", "update_malformed", told(report), report.missed)
+            self._say("warning", "update_malformed", malformed_fields(report), report.missed)
         elif isinstance(report, wire.CapabilityIgnored):
             ignored: dict[str, str | int] = {"peer": report.peer, "capability": report.code}
             self._say("warning", "capability_ignored", {**ignored, "reason": report.reason})
@@ -171,8 +171,8 @@ class ReportReader:
         self._say(report.level, "exabgp", {"text": text}, report.missed)
 
 
-def told(report: wire.Malformed) -> dict[str, str | int]:
-    """A malformed UPDATE for the log: the routes involved and the message, in hexadecimal."""
+def malformed_fields(report: wire.Malformed) -> dict[str, str | int]:
+    """Return a malformed UPDATE for the log: its routes, and the message in hexadecimal."""
     named = []
     for numbers, packed in report.routes[:MOST_ROUTES]:
         family = next((f for f in Family if family_numbers(f) == numbers), None)
@@ -189,7 +189,7 @@ def told(report: wire.Malformed) -> dict[str, str | int]:
 
 
 def named_family(name: str) -> Family:
-    """The family of that name; ValueError for one that was never negotiated."""
+    """Return the family of that name; ValueError for one that was never negotiated."""
     family = _FAMILIES.get(name)
     if family is None:
         raise ValueError(f"family {name!r}")
@@ -197,7 +197,7 @@ def named_family(name: str) -> Family:
 
 
 def read_next_hop(text: str) -> IPAddress:
-    """A next hop; ``::ffff:a.b.c.d`` is the IPv4 address that it stands for (RFC 4659)."""
+    """Return a next hop; ``::ffff:a.b.c.d`` is the IPv4 address that it stands for (RFC 4659)."""
     address = parse_address(text)
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped

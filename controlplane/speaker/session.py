@@ -54,7 +54,7 @@ class Session:
 
     @property
     def peer(self) -> PeerId:
-        """Who the session is with."""
+        """Return the peer of the session."""
         return self.intent.peer
 
     def come_up(self, report: Up, now: float) -> SessionUp:
@@ -90,7 +90,7 @@ class Session:
         return SessionDown(peer=self.peer, reason=self.last_error, graceful=graceful)
 
     def snapshot(self) -> SessionSnapshot:
-        """The facts for the operator."""
+        """Return the facts for the operator."""
         waiting = "connecting" if self.running else "idle"
         return SessionSnapshot(
             peer=self.peer,
@@ -109,6 +109,6 @@ class Session:
 
 
 def known_families(names: list[str]) -> frozenset[Family]:
-    """The families that Bulkhead knows, of those named."""
+    """Return those of the named families that Bulkhead knows."""
     known = {family.value: family for family in Family}
     return frozenset(known[name] for name in names if name in known)

@@ -56,7 +56,7 @@ class ValidatedAttributes:
 
 
 def walk(octets: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Flags, code and value of each attribute, in octets whose framing is sound."""
+    """Yield flags, code and value of each attribute, in octets whose framing is sound."""
     position = 0
     while position < len(octets):
         head = position + (4 if octets[position] & EXTENDED else 3)
@@ -94,7 +94,7 @@ def validate_attributes(octets: bytes, negotiated: Any) -> ValidatedAttributes:
 
 
 def _fault(code: int, value: bytes) -> str:
-    """Why the routes are treated as withdrawn (RFC 7606 sections 7.1 to 7.14, RFC 8092)."""
+    """Return why the routes are treated as withdrawn (RFC 7606 sections 7.1 to 7.14, RFC 8092)."""
     size, unit = SIZES.get(code), UNITS.get(code)
     if size is not None and len(value) != size:
         return f"{Code(code).name} of {len(value)} octets"
@@ -106,7 +106,7 @@ def _fault(code: int, value: bytes) -> str:
 
 
 def _to_discard(code: int, value: bytes, four_octets: bool) -> str:
-    """Why an attribute is left out, and the routes stay (RFC 7606 7.6, 7.7, RFC 6793 section 6)."""
+    """Return why an attribute alone is left out (RFC 7606 7.6, 7.7, RFC 6793 section 6)."""
     if code == Code.ATOMIC_AGGREGATE and value:
         return f"ATOMIC_AGGREGATE of {len(value)} octets"
     size = 8 if four_octets or code == Code.AS4_AGGREGATOR else 6
@@ -123,7 +123,7 @@ def _to_discard(code: int, value: bytes, four_octets: bool) -> str:
 
 
 def missing(validated: ValidatedAttributes, negotiated: Any, *, native: bool) -> str:
-    """The mandatory attribute that routes do without (RFC 7606 section 3 d); "" if none."""
+    """Return the mandatory attributes that are missing (RFC 7606 section 3 d); "" if none."""
     wanted = [Code.ORIGIN, Code.AS_PATH]
     wanted += [] if external(negotiated) else [Code.LOCAL_PREF]
     wanted += [Code.NEXT_HOP] if native else []
@@ -132,5 +132,5 @@ def missing(validated: ValidatedAttributes, negotiated: Any, *, native: bool) ->
 
 
 def external(negotiated: Any) -> bool:
-    """True on an eBGP session."""
+    """Return True on an eBGP session."""
     return bool(negotiated.local_as != negotiated.peer_as)

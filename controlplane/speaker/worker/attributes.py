@@ -34,7 +34,7 @@ SEGMENTS = {kind.ID: kind for kind in (SET, SEQUENCE, CONFED_SEQUENCE)}
 
 
 def build(sent: PathAttributes) -> Any:
-    """ExaBGP's attribute objects; an absent AS_PATH becomes its default for the session."""
+    """Return ExaBGP's attribute objects; an absent AS_PATH becomes its default for the session."""
     attributes = Attributes()
     attributes.add(Origin(sent.origin))
     if sent.as_path:

@@ -53,7 +53,7 @@ class Commands:
             self._refuse(command.peer, f"{type(command).__name__}: {error}")
 
     def _peer(self, command: Any) -> Any:
-        """The peer that is meant; None if its session is over, which the node will learn."""
+        """Return the peer that is meant; None if its session is over, which the node will learn."""
         name = self._names.get(command.peer, "")
         peer = self._reactor._peers.get(name)
         if peer is None or peer.fsm != FSM.ESTABLISHED:
@@ -89,4 +89,4 @@ class Commands:
         return attributes
 
     def _refuse(self, peer: str, reason: str) -> None:
-        self._reactor.processes.tell(wire.Refused(peer, reason))
+        self._reactor.processes.report(wire.Refused(peer, reason))

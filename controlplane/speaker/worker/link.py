@@ -63,7 +63,7 @@ class Link:
         if self._waiting > FLUSH_AT:
             self.flush()
 
-    def tell(self, report: wire.Report) -> None:
+    def report(self, report: wire.Report) -> None:
         """Queue a report, and send at once what waits."""
         self.put(encode(report))
         self.flush()
@@ -92,7 +92,7 @@ class Link:
         return line
 
     def received(self) -> Iterator[tuple[str, bytes]]:
-        """The commands that have arrived; ends the process when the node is gone."""
+        """Yield the commands that have arrived; ends the process when the node is gone."""
         self.flush()
         *lines, self._partial = (self._partial + self._read()).split(b"\n")
         for line in lines:
@@ -110,15 +110,15 @@ class Link:
     # Events of ExaBGP
 
     def up(self, neighbor: Any) -> None:
-        """Established: from here on commands must carry this session's number."""
+        """Number a session that is established: from here on commands must quote the number."""
         name = neighbor.name()
         self.sessions[name] = self.sessions.get(name, 0) + 1
         neighbor.rib.reset()
         neighbor.eor.clear()
-        self.tell(up_report(neighbor, self._negotiated[name], self.sessions[name]))
+        self.report(up_report(neighbor, self._negotiated[name], self.sessions[name]))
 
     def negotiated(self, neighbor: Any, negotiated: Any) -> None:
-        """Both OPENs are known."""
+        """Keep what both OPENs agree on."""
         capabilities = negotiated.received_open.capabilities
         if not capabilities.announced(Capability.CODE.MULTIPROTOCOL):
             # RFC 4760 section 8: without the capability a peer speaks IPv4 unicast.
@@ -136,17 +136,17 @@ class Link:
             self._error = None
 
     def down(self, neighbor: Any, reason: str) -> None:
-        """A connection ended; ExaBGP's ``reason`` is a text, which decides nothing."""
+        """Report the end of a connection; ExaBGP's ``reason`` is a text, which decides nothing."""
         self.refreshes.forget(neighbor)
-        self.tell(down_report(str(neighbor["peer-address"]), self._error, reason))
+        self.report(down_report(str(neighbor["peer-address"]), self._error, reason))
 
     def refresh(self, neighbor: Any, now: float) -> None:
-        """Tell of what a peer has asked for again, if it is time; ``now`` in seconds."""
+        """Report what a peer has asked for again, if it is time; ``now`` in seconds."""
         for afi, safi in self.refreshes.due(neighbor, now):
-            self.tell(wire.RefreshReport(str(neighbor["peer-address"]), family_name(afi, safi)))
+            self.report(wire.RefreshReport(str(neighbor["peer-address"]), family_name(afi, safi)))
 
     def message(self, kind: int, neighbor: Any, direction: str, message: Any, *_: object) -> None:
-        """A message was received."""
+        """Report a message that was received."""
         if direction != "receive":
             return
         peer = str(neighbor["peer-address"])
@@ -172,17 +172,17 @@ class Link:
             self.put(f"{line}}}".encode())
 
     def connected(self, neighbor: Any) -> None:
-        """A TCP connection is there; OPEN follows."""
+        """Report nothing of a TCP connection that is there: OPEN follows."""
 
     fsm = signal = packets = notification = answer_error = answer_done = connected
 
     # The rest of what ExaBGP asks of its processes
 
     def start(self, configuration: object, restart: bool = False) -> None:
-        """Nothing to start: the node started us."""
+        """Start nothing: the node has started this process."""
 
     def broken(self, neighbor: object) -> bool:  # noqa: ARG002
-        """True once the node has closed its end."""
+        """Return True once the node has closed its end."""
         return not self._open
 
     def terminate(self) -> None:
@@ -191,7 +191,7 @@ class Link:
 
 
 def route(nlri: Any) -> str:
-    """A block, or one of ExaBGP's own NLRI, as a JSON array."""
+    """Return packed routes, or one of ExaBGP's own NLRI, as a JSON array."""
     if is_packed(nlri):
         data, hop = nlri.data, nlri.next_hop
     else:
@@ -208,17 +208,17 @@ NAMES |= {(1, 128): "ipv4 mpls-vpn", (2, 128): "ipv6 mpls-vpn"}
 
 
 def family_name(afi: int, safi: int) -> str:
-    """The family as the model writes it; another one as numbers."""
+    """Return the family as the model writes it; another one as numbers."""
     return NAMES.get((afi, safi)) or f"{int(afi)} {int(safi)}"
 
 
 def family_names(families: Iterable[tuple[int, int]]) -> list[str]:
-    """Several of them."""
+    """Return several of them."""
     return [family_name(afi, safi) for afi, safi in families]
 
 
 def up_report(neighbor: Any, negotiated: Any, session: int) -> wire.Up:
-    """What the two OPENs say."""
+    """Return what the two OPENs agree on."""
     opened = negotiated.received_open
     graceful = opened.capabilities.get(Capability.CODE.GRACEFUL_RESTART)
     restarting = list(graceful) if graceful is not None else []

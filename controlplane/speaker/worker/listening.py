@@ -58,7 +58,7 @@ class BoundListener(Listener):  # type: ignore[misc]
         except (NetworkError, OSError) as problem:
             if key not in self._missing:
                 text = f"not listening yet on {local_addr} port {port}: {problem}"
-                self._reactor.processes.tell(wire.LogLine("warning", text))
+                self._reactor.processes.report(wire.LogLine("warning", text))
             self._missing[key] = wanted
         return True
 

@@ -29,7 +29,7 @@ def install(link: Link) -> None:
                 return
             text = condensed(str(message() if callable(message) else message))
             text = f"{source}: {text}" if source else text
-            link.tell(wire.LogLine(severity, text, missed=limit.missed()))
+            link.report(wire.LogLine(severity, text, missed=limit.missed()))
 
         return line
 
@@ -47,7 +47,7 @@ def throttled(link: Link) -> Callable[[wire.Malformed], None]:
     def report(malformed: wire.Malformed) -> None:
         if limit.admits(malformed.peer):
             malformed.missed = limit.missed(malformed.peer)
-            link.tell(malformed)
+            link.report(malformed)
 
     return report
 

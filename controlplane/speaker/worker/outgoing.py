@@ -38,7 +38,7 @@ class Announcement:
         self.family, self.next_hop, self.attributes, self.nlri = family, next_hop, attributes, nlri
 
     def messages(self, negotiated: Any, include_withdraw: bool = True) -> Iterator[bytes]:  # noqa: ARG002
-        """The UPDATEs, each as large as the session allows."""
+        """Yield the UPDATEs, each as large as the session allows."""
         if self.family not in negotiated.families:
             return
         common = self.attributes.pack(negotiated)
@@ -55,7 +55,7 @@ class Announcement:
             yield update(b"", reach + common, nlri if native else b"")
 
     def head(self) -> bytes:
-        """MP_REACH_NLRI up to its routes (RFC 4760 section 3, RFC 4364 section 4.3.2)."""
+        """Return MP_REACH_NLRI up to its routes (RFC 4760 section 3, RFC 4364 section 4.3.2)."""
         afi, safi = self.family
         hop = bytes(8) + self.next_hop if safi == VPN_SAFI else self.next_hop
         return pack("!HBB", afi, safi, len(hop)) + hop + b"\0"
@@ -70,7 +70,7 @@ class Withdrawal:
         self.family, self.nlri = family, nlri
 
     def messages(self, negotiated: Any, include_withdraw: bool = True) -> Iterator[bytes]:  # noqa: ARG002
-        """The UPDATEs; no other attribute is needed (RFC 4760 section 4)."""
+        """Yield the UPDATEs; no other attribute is needed (RFC 4760 section 4)."""
         if self.family not in negotiated.families:
             return
         for nlri in pieces(self.nlri, negotiated.msg_size - Message.HEADER_LEN - 11):
@@ -89,24 +89,24 @@ class Marker:
         self.family = family
 
     def messages(self, negotiated: Any, include_withdraw: bool = True) -> Iterator[bytes]:  # noqa: ARG002
-        """One message, if the family was negotiated."""
+        """Yield one message, if the family was negotiated."""
         if self.family in negotiated.families:
             yield EOR(AFI.create(self.family[0]), SAFI.create(self.family[1])).message()
 
 
 def attribute(code: int, value: bytes) -> bytes:
-    """An optional non-transitive attribute with an extended length."""
+    """Return an optional non-transitive attribute with an extended length."""
     return pack("!BBH", 0x90, code, len(value)) + value
 
 
 def update(withdrawn: bytes, attributes: bytes, nlri: bytes) -> bytes:
-    """A whole UPDATE message (RFC 4271 section 4.3)."""
+    """Return a whole UPDATE message (RFC 4271 section 4.3)."""
     body = pack("!H", len(withdrawn)) + withdrawn + pack("!H", len(attributes)) + attributes + nlri
     return MARKER + pack("!HB", Message.HEADER_LEN + len(body), 2) + body
 
 
 def size_of(item: Announcement | Withdrawal | Marker) -> int:
-    """About how many octets of memory an item takes."""
+    """Return about how many octets of memory an item takes."""
     return ITEM_OCTETS + (0 if isinstance(item, Marker) else len(item.nlri))
 
 
@@ -127,7 +127,7 @@ class Queue:
         self._octets += size_of(item)
 
     def stuck(self, now: float) -> str:
-        """Why this peer is not to be waited for any longer; "" if it is."""
+        """Return why this peer is not waited for any longer; "" if it is."""
         if self._octets > MOST_OCTETS:
             return "the peer reads too slowly"
         if self._waiting and now - self._moved > SEND_HOLD_SECONDS:
@@ -135,7 +135,7 @@ class Queue:
         return ""
 
     def pending(self) -> bool:
-        """True if something waits."""
+        """Return True if something waits."""
         return bool(self._waiting)
 
     def updates(self, grouped: bool = True) -> Iterator[Announcement | Withdrawal | Marker]:  # noqa: ARG002
@@ -147,20 +147,20 @@ class Queue:
             yield item
 
     def reset(self) -> None:
-        """Forget all: the session is gone, and the node will tell the next one anew."""
+        """Drop all: the session is gone, and the node advertises anew to the next one."""
         self._waiting.clear()
         self._octets = 0
 
     clear = reset
 
     def cached_changes(self, *_: object) -> Iterator[object]:
-        """Nothing: no route is kept once it is sent."""
+        """Return nothing: no route is kept once it is sent."""
         return iter(())
 
     queued_changes = cached_changes
 
     def resend(self, *_: object) -> None:
-        """Nothing: the node answers a ROUTE-REFRESH itself."""
+        """Do nothing: the node answers a ROUTE-REFRESH itself."""
 
     replace_restart = replace_reload = withdraw = resend
 
@@ -171,10 +171,10 @@ class Incoming:
     families: Iterable[Any] = ()
 
     def clear(self) -> None:
-        """Nothing to clear."""
+        """Clear nothing."""
 
     def update_cache(self, change: object) -> None:
-        """Nothing to keep."""
+        """Keep nothing."""
 
 
 class Rib:
@@ -189,13 +189,13 @@ class Rib:
         self.outgoing: Queue = known.__dict__.get("outgoing", Queue())
 
     def reset(self) -> None:
-        """The session is gone."""
+        """Drop what a session that is gone was to be sent."""
         self.outgoing.reset()
 
     clear = reset
 
     def uncache(self) -> None:
-        """The neighbour is gone."""
+        """Drop a neighbour that is gone."""
         self._known.pop(self.name, None)
 
 

@@ -65,7 +65,7 @@ def install(link: Link, device: str) -> None:
     surface.replace(surface.loop_module, "Processes", lambda: link)
     logs.install(link)
     updates.install(logs.throttled(link))
-    opens.install(link.tell)
+    opens.install(link.report)
     refreshes.install()
     notifications.install()
     update_batching.install()

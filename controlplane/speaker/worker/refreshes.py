@@ -1,4 +1,4 @@
-"""ROUTE-REFRESH of a peer (RFC 2918): each makes the node tell a whole table again.
+"""ROUTE-REFRESH of a peer (RFC 2918): each makes the node advertise a whole table again.
 
 A peer that asks faster than it reads would fill our memory. So the node is asked for a family once
 a second at most, and not before the peer has taken what waits for it.
@@ -17,22 +17,22 @@ SIZE = 4
 
 
 class Refreshes:
-    """What peers have asked for and the node has not been told yet; by the neighbour's name."""
+    """What peers have asked for and was not reported yet, by the neighbour's name."""
 
     def __init__(self) -> None:
         self._asked: dict[str, dict[tuple[int, int], None]] = {}
         self._next: dict[str, float] = {}
 
     def ask(self, neighbor: Any, family: tuple[int, int]) -> None:
-        """A peer wants a family again; asking twice is asking once."""
+        """Note that a peer wants a family again; asking twice is asking once."""
         self._asked.setdefault(neighbor.name(), {})[family] = None
 
     def forget(self, neighbor: Any) -> None:
-        """The session is over, and with it what was asked for."""
+        """Drop what was asked for in a session that is over."""
         self._asked.pop(neighbor.name(), None)
 
     def due(self, neighbor: Any, now: float) -> Iterator[tuple[int, int]]:
-        """The families that the node should now be told of; ``now`` in seconds."""
+        """Yield the families to report now; ``now`` in seconds."""
         if not self._asked:
             return
         name = neighbor.name()

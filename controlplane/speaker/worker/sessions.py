@@ -39,7 +39,7 @@ MOST_CONNECTIONS, CONNECTIONS_PER_SECOND = 30, 1.0
 
 
 def reader(self: Any) -> Iterator[tuple[int, int, bytes, bytes, Any]]:
-    """One message out of what has been read; empty ones while there is none.
+    """Yield one message out of what has been read; empty ones while there is none.
 
     Stands in for ``Connection.reader``, which makes four system calls for each message.
     """
@@ -64,7 +64,7 @@ def reader(self: Any) -> Iterator[tuple[int, int, bytes, bytes, Any]]:
 
 
 def header_fault(header: bytes, length: int, kind: int, most: int) -> Any:
-    """What is wrong with a message header (RFC 4271 section 6.1), None if nothing is."""
+    """Return what is wrong with a message header (RFC 4271 section 6.1), None if nothing is."""
     if not header.startswith(Message.MARKER):
         return NotifyError(1, 1, "The packet received does not contain a BGP marker")
     valid = Message.Length.get(kind, lambda size: size >= Message.HEADER_LEN)
@@ -74,7 +74,7 @@ def header_fault(header: bytes, length: int, kind: int, most: int) -> Any:
 
 
 def receive(connection: Any) -> bytes:
-    """What the socket has to give, nothing if it would block; LostConnection at its end."""
+    """Read the socket: nothing if it would block, LostConnection at its end."""
     if not connection.io:
         raise NotConnected("Trying to read on a closed TCP connection")
     try:
@@ -107,7 +107,7 @@ class BackoffOutgoing(Outgoing):  # type: ignore[misc]
         # Two that call each other at the same moment lose both calls: the lower address waits.
         first = lower(self.local, self.peer)
         self._next = time.monotonic() + (COURTESY_SECONDS if first else 0)
-        self._told = ""
+        self._reported = ""
 
     def establish(self) -> Iterator[bool]:
         """Try until there is a connection; say so once if nothing answers for a while.
@@ -116,9 +116,9 @@ class BackoffOutgoing(Outgoing):  # type: ignore[misc]
         """
         begun = time.monotonic()
         for connected in super().establish():
-            if not connected and not self._told and time.monotonic() - begun > SILENCE_SECONDS:
-                self._told = NO_ANSWER_MD5 if self.md5 else NO_ANSWER
-                self.report(wire.ConnectFailed(self.peer, self._told))
+            if not connected and not self._reported and time.monotonic() - begun > SILENCE_SECONDS:
+                self._reported = NO_ANSWER_MD5 if self.md5 else NO_ANSWER
+                self.report(wire.ConnectFailed(self.peer, self._reported))
             yield connected
 
     def _setup(self) -> Any:
@@ -134,20 +134,20 @@ class BackoffOutgoing(Outgoing):  # type: ignore[misc]
             return NotConnected("waiting to try again")
         self._next = now + RETRY_SECONDS
         issue = super()._connect()
-        if issue is not None and str(issue) != self._told:
-            self._told = str(issue)
-            self.report(wire.ConnectFailed(self.peer, self._told))
+        if issue is not None and str(issue) != self._reported:
+            self._reported = str(issue)
+            self.report(wire.ConnectFailed(self.peer, self._reported))
         return issue
 
 
 def lower(local: Any, remote: Any) -> bool:
-    """True if our address is the lower one."""
+    """Return True if the local address is the lower one."""
     ours, theirs = (ipaddress.ip_address(str(address)) for address in (local, remote))
     return ours.packed < theirs.packed
 
 
 def hung_up(connection: Any) -> bool:
-    """True if the other end has closed this connection already."""
+    """Return True if the other end has closed this connection already."""
     try:
         return not connection.io.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
@@ -157,9 +157,9 @@ def hung_up(connection: Any) -> bool:
 
 
 def refused(connection: Any, subcode: int, reason: str) -> bool:
-    """Say Cease with this subcode (RFC 4486) and close; always True.
+    """Send Cease with this subcode (RFC 4486) and close; always True.
 
-    ExaBGP gives back a generator for that, which nobody runs: the peer would hear nothing.
+    ExaBGP gives back a generator for that, which nobody runs: the peer would get nothing.
     """
     with contextlib.suppress(OSError, AttributeError):
         connection.io.send(Notify(6, subcode, reason).message())
@@ -168,7 +168,7 @@ def refused(connection: Any, subcode: int, reason: str) -> bool:
 
 
 class BoundPeer(Peer):  # type: ignore[misc]
-    """A peer that works in bursts and says goodbye."""
+    """A peer that handles bursts and ends with a NOTIFICATION."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -199,7 +199,7 @@ class BoundPeer(Peer):  # type: ignore[misc]
         super().teardown(code, restart)
 
     def reestablish(self, restart_neighbor: Any = None) -> None:
-        """The neighbour's definition has changed: start over with the new one.
+        """Start over with a neighbour's new definition.
 
         ExaBGP would first wait for an OPEN or a KEEPALIVE that may never come.
         """
@@ -213,35 +213,35 @@ class BoundPeer(Peer):  # type: ignore[misc]
             super()._close(message, error)
 
     def remove(self) -> None:
-        """The neighbour is no longer configured: Cease 6/3, as far as the socket takes it.
+        """End a session that is no longer configured: Cease 6/3, as far as the socket takes it.
 
-        A teardown that has not been said yet is the reason, and is said instead.
+        A teardown that was not sent yet is the reason, and is sent instead.
         """
         code = self._teardown or PEER_UNCONFIGURED
         if self.fsm == FSM.ESTABLISHED and self.proto and self.proto.connection:
-            self._say_cease(code)
+            self._send_cease(code)
         super().remove()
 
     def give_up(self, reason: str) -> None:
         """End a session whose peer does not take what we have to say: a NOTIFICATION would wait
         behind the rest, so the connection is closed as well (RFC 9687 section 3)."""
-        self._say_cease(OUT_OF_RESOURCES)
+        self._send_cease(OUT_OF_RESOURCES)
         self._reset(reason, Notify(6, OUT_OF_RESOURCES, reason))
 
-    def _say_cease(self, code: int) -> None:
-        """As far as the socket takes it."""
+    def _send_cease(self, code: int) -> None:
+        """Send Cease as far as the socket takes it."""
         try:
             self.proto.connection.io.send(Notify(6, code).message())
         except (OSError, AttributeError):
             self.reactor.processes.flush()
 
     def handle_connection(self, connection: Any) -> Any:
-        """An incoming connection: refuse it, which is then true, or take it and return None."""
+        """Refuse an incoming connection, which is then True, or take it and return None."""
         if self.fsm == FSM.ESTABLISHED and not self._graceful():
             return refused(connection, COLLISION, "the session is established")
         if not self._admission.admits():
-            # Each session costs us a table to tell and one to take back (RFC 4271 section 8.1.1,
-            # DampPeerOscillations): who bounces has to wait.
+            # Each session costs a table to advertise and one to withdraw (RFC 4271 section 8.1.1,
+            # DampPeerOscillations): a peer that bounces has to wait.
             return refused(connection, CONNECTION_REJECTED, "too many connections")
         minimum = self.neighbor["incoming-ttl"]
         if minimum and connection.io is not None:
@@ -262,7 +262,7 @@ class BoundPeer(Peer):  # type: ignore[misc]
         return None
 
     def _ours_wins(self) -> bool:
-        """Of two connections that cross, the one from the higher address stays.
+        """Decide which of two connections that cross stays: that of the higher address.
 
         RFC 4271 section 6.8 compares identifiers, which are not known before the peer's OPEN;
         two nodes that both give way would lose both connections.
@@ -280,7 +280,7 @@ def install(link: Any) -> None:
     """Put these in the place of ExaBGP's."""
     surface.replace(Connection, "reader", reader)
     surface.replace(Connection, "close", close)
-    BackoffOutgoing.report = staticmethod(link.tell)
+    BackoffOutgoing.report = staticmethod(link.report)
     surface.replace(surface.protocol_module, "Outgoing", BackoffOutgoing)
     surface.replace(surface.loop_module, "Peer", BoundPeer)
     surface.replace(surface.listener_module, "Peer", BoundPeer)
@@ -289,6 +289,6 @@ def install(link: Any) -> None:
 
 
 def offer_refresh(self: Any, neighbor: Any) -> None:
-    """Plain route refresh: the enhanced one (RFC 7313) would need marks around the answer."""
+    """Offer plain route refresh: the enhanced one (RFC 7313) would need marks around the answer."""
     if neighbor["capability"]["route-refresh"]:
         self[Capability.CODE.ROUTE_REFRESH] = surface.RefreshCapability()

@@ -18,7 +18,7 @@ SHORTEST_UPDATE = 23
 
 
 def waiting_update(connection: Any) -> bytes | None:
-    """The body of the next message, taken, if it is there as a whole and is a sound UPDATE."""
+    """Take the body of the next message if it is there as a whole and is a sound UPDATE."""
     held, start = connection.__dict__.get("bulkhead_held", (b"", 0))
     body = start + Message.HEADER_LEN
     if len(held) < body or held[start + 18] != UPDATE or not held.startswith(Message.MARKER, start):

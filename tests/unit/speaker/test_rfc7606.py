@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from controlplane.speaker import wire
-from controlplane.speaker.reports import told
+from controlplane.speaker.reports import malformed_fields
 from controlplane.speaker.worker import updates
 from controlplane.speaker.worker.surface import AFI, SAFI, Action, Direction, Notify
 from labs.attack.cases import CE4, CE6, VPN4, VPN6, Case, Ground, Outcome, cases
@@ -66,7 +66,7 @@ def test_a_good_one(ground: Ground, reports: list[wire.Malformed]) -> None:
 def test_what_the_log_says(reports: list[wire.Malformed]) -> None:
     (case,) = (c for c in cases(VPN4) if c.name == "originator-length")
     updates.decode(case.message[19:], Direction.IN, Negotiated(VPN4))
-    said = told(reports[0])
+    said = malformed_fields(reports[0])
     assert said["routes"] == f"65000:7 {VPN4.prefix}"
     assert said["message"] == case.message.hex()
     assert said["handling"] == "treat-as-withdraw"

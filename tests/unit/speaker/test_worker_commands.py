@@ -47,13 +47,13 @@ class Reactor:
         self._peers = peers
         self.processes = self
         self.sessions = dict.fromkeys(peers, 7)
-        self.told: list[object] = []
+        self.reported: list[object] = []
         self.configured: list[wire.Configure] = []
         self.api = Commands(self)
         self.api.index(peers)
 
-    def tell(self, report: object) -> None:
-        self.told.append(report)
+    def report(self, report: object) -> None:
+        self.reported.append(report)
 
     def configure(self, given: wire.Configure) -> None:
         self.configured.append(given)
@@ -86,7 +86,7 @@ def test_a_command_for_a_session_that_is_over_does_nothing() -> None:
     assert [peer.ended for peer in reactor._peers.values()] == [0, 0]
     reactor.take(wire.Teardown("10.0.0.0", 7, 2))
     assert reactor._peers["name 0"].ended == 2
-    assert reactor.told == []
+    assert reactor.reported == []
 
 
 def test_a_peer_whose_definition_has_changed_is_the_new_one() -> None:
