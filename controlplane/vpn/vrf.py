@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
 from controlplane.bgp.adj_rib_out import ExportMark
@@ -145,6 +145,5 @@ class Vrf:
         return next((p.name for p in ports for a in p.addresses if address in a.network), "")
 
 
-def _network(network: object) -> Prefix:
-    found = ip_network(str(network))
-    return Prefix(found.network_address.packed, found.prefixlen)
+def _network(network: IPv4Network | IPv6Network) -> Prefix:
+    return Prefix(network.network_address.packed, network.prefixlen)
