@@ -35,7 +35,6 @@ PRECISE = {
     Code.ABORTED, Code.RESOURCE_EXHAUSTED,
 }  # fmt: skip
 UNSERVED = {
-    "/grpc.health.v1.Health/List",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 }
 """Of the contracts that gRPC's packages bring along, what they do not serve."""
