@@ -81,8 +81,10 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
             who = CALLER.get().identity
             recorded = Baseline(request.name, since, until, who, conductor.book.lost, flows)
             known = await conductor.record_baseline(recorded)
-            CHANGE.get().after = f"{len(flows)} flows"
-        elif not _same_span(request, known):
+            if known is recorded:
+                CHANGE.get().after = f"{len(flows)} flows"
+        # Another caller may have recorded one of that name meanwhile.
+        if not _same_span(request, known):
             text = f"the baseline {request.name!r} covers another span of time"
             raise StatusError(grpc.StatusCode.ALREADY_EXISTS, text)
         return pb.RecordBaselineResponse(baseline=_baseline(known))
