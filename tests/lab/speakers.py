@@ -125,7 +125,7 @@ def session(
     )
 
 
-async def eventually(condition: Callable[[], object], what: str, seconds: float = 40) -> None:
+async def eventually(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
     """Wait for a condition; AssertionError names ``what`` if it does not come."""
     end = time.monotonic() + seconds
     while not condition():
