@@ -28,12 +28,17 @@ def decode(data: bytes, direction: Any, negotiated: Any) -> Any:
 
 
 def shutdown_text(code: int, subcode: int, data: bytes) -> str:
-    """Return the text of an administrative Cease; of other data, its octets."""
+    """Return the text of an administrative Cease; other data as text if it is, else in octets.
+
+    ExaBGP puts a text into every NOTIFICATION that it sends.
+    """
     if not data:
         return ""
-    if code != CEASE or subcode not in WITH_TEXT:
-        return f"data 0x{data[:MOST_TEXT].hex()}"
-    return printable(data[1 : 1 + data[0]])
+    if code == CEASE and subcode in WITH_TEXT:
+        return printable(data[1 : 1 + data[0]])
+    if data.isascii() and data.decode().isprintable():
+        return printable(data)
+    return f"data 0x{data[:MOST_TEXT].hex()}"
 
 
 def printable(text: bytes) -> str:

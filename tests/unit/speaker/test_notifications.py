@@ -44,6 +44,9 @@ SHUTDOWN = "NOTIFICATION received: Cease, Administrative Shutdown (6,2)"
          "NOTIFICATION received: Cease, Administrative Reset (6,4): by hand"),
         (b"\2\7\1\4\0\2\0\1", "NOTIFICATION received: OPEN Message Error, Unsupported "
          "Capability (2,7): data 0x010400020001"),
+        (b"\6\3Peer De-configured", "NOTIFICATION received: Cease, Peer De-configured (6,3)"),
+        (b"\6\7another one goes on", "NOTIFICATION received: Cease, Connection Collision "
+         "Resolution (6,7): another one goes on"),
         (b"\4\0", "NOTIFICATION received: Hold Timer Expired (4,0)"),
         (b"\6", "NOTIFICATION received: error (0,0)"),
         (b"", "NOTIFICATION received: error (0,0)"),
