@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from controlplane.model.prefix import Afi, Prefix
@@ -168,8 +168,43 @@ class FakeNextHops:
         self.objects: dict[int, Content] = {}
         self.broken: set[int] = set()
         self.calls: list[tuple[str, int]] = []
+        self.routes: FakeRoutes | None = None
+        self.fails: dict[str, Exception] = {}
+        """The next call of a method that raises, once."""
+        self.foreign: set[int] = set()
+        """Ids of objects that another program made."""
+        self.looked_at = 0
 
-    def put(self, identifier: int, content: Content) -> None:
+    def create(self, identifier: int, content: Content) -> None:
+        self._fail("create")
+        if identifier in self.objects:
+            raise OSError(errno.EEXIST, "the id is in use")
+        self._put(identifier, content)
+
+    def replace(self, identifier: int, content: Content) -> None:
+        self._fail("replace")
+        if identifier not in self.objects:
+            raise OSError(errno.ENOENT, "no such next hop")
+        self._put(identifier, content)
+
+    def read(self, identifiers: Collection[int]) -> dict[int, tuple[int, Content | None]]:
+        self._fail("read")
+        self.looked_at += len(identifiers)
+        return {i: found for i, found in self._all().items() if i in identifiers}
+
+    def dump(self) -> dict[int, tuple[int, Content | None]]:
+        self._fail("dump")
+        return self._all()
+
+    def _all(self) -> dict[int, tuple[int, Content | None]]:
+        other = PROTOCOL + 1
+        return {i: (other if i in self.foreign else PROTOCOL, c) for i, c in self.objects.items()}
+
+    def _fail(self, call: str) -> None:
+        if error := self.fails.pop(call, None):
+            raise error
+
+    def _put(self, identifier: int, content: Content) -> None:
         self.calls.append(("put", identifier))
         if isinstance(content, Member) and content.oif in self.broken:
             raise OSError(errno.ENETDOWN, "the device is down")
@@ -199,23 +234,29 @@ class FakeNextHops:
             raise OSError(errno.EINVAL, "a discard in a group of several")
 
     def remove(self, identifier: int) -> None:
+        self._fail("remove")
+        self._remove(identifier)
+
+    def _remove(self, identifier: int) -> None:
         self.calls.append(("remove", identifier))
         if identifier not in self.objects:
             raise OSError(errno.ENOENT, "no such next hop")
         del self.objects[identifier]
+        if self.routes is not None:
+            self.routes.next_hop_gone(identifier)
         for name, group in list(self.objects.items()):
             if isinstance(group, Group) and identifier in dict(group.members):
                 left = tuple(m for m in group.members if m[0] != identifier)
                 if left:
                     self.objects[name] = Group(left, group.resilient)
                 else:
-                    self.remove(name)
+                    self._remove(name)
 
     def flush(self, oif: int) -> None:
         """The device has lost its carrier (nexthop_flush_dev)."""
         for identifier, content in list(self.objects.items()):
             if isinstance(content, Member) and content.oif == oif:
-                self.remove(identifier)
+                self._remove(identifier)
 
 
 class FakeRoutes:
@@ -224,20 +265,45 @@ class FakeRoutes:
     def __init__(self) -> None:
         self.tables: dict[int, dict[Prefix, int]] = {}
         self.refuse: set[Prefix] = set()
+        self.next_hops: FakeNextHops | None = None
+        self.fails: list[tuple[int, Exception]] = []
+        """Calls of ``write`` that raise, with the number of changes that they take first."""
+        self.dump_fails: Exception | None = None
         self.writes = 0
 
     def write(self, table: int, changes: list[tuple[Prefix, int]]) -> dict[Prefix, OSError]:
         self.writes += 1
+        if self.fails:
+            taken, error = self.fails.pop(0)
+            self._write(table, changes[:taken])
+            raise error
+        return self._write(table, changes)
+
+    def dump(self, table: int = 0) -> list[tuple[int, Prefix, int]]:
+        if error := self.dump_fails:
+            self.dump_fails = None
+            raise error
+        tables = self.tables if not table else {table: self.tables.get(table, {})}
+        return [(t, p, i) for t, routes in tables.items() for p, i in routes.items()]
+
+    def _write(self, table: int, changes: list[tuple[Prefix, int]]) -> dict[Prefix, OSError]:
         refused: dict[Prefix, OSError] = {}
         routes = self.tables.setdefault(table, {})
         for prefix, next_hop in changes:
-            if prefix in self.refuse:
+            if next_hop and self.next_hops and next_hop not in self.next_hops.objects:
+                refused[prefix] = OSError(errno.EINVAL, "Nexthop id does not exist")
+            elif prefix in self.refuse:
                 refused[prefix] = OSError(errno.ENOMEM, "no")
             elif next_hop:
                 routes[prefix] = next_hop
             elif routes.pop(prefix, None) is None:
                 refused[prefix] = OSError(errno.ESRCH, "no such route")
         return refused
+
+    def next_hop_gone(self, identifier: int) -> None:
+        """A next hop takes its routes with it (__remove_nexthop_fib)."""
+        for table, routes in self.tables.items():
+            self.tables[table] = {p: i for p, i in routes.items() if i != identifier}
 
     def forget(self, table: int) -> None:
         del self.tables[table]

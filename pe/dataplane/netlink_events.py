@@ -41,7 +41,8 @@ class NetlinkEventHandler:
         self._configured, self._failures, self._log = configured, failures, log
         self.underlay = MainTableMonitor()
         self.next_hop_pid = 0
-        self.next_hops_doubted = False
+        self.doubted_devices: set[int] = set()
+        """Indexes of devices whose next hops may be gone from the kernel."""
         self.repairs = 0
         self._drifted = 0
         self._first_drift: dict[str, str | int] = {}
@@ -90,17 +91,17 @@ class NetlinkEventHandler:
         known = structure.seen.by_index.get(raw.index)
         for name in {raw.name, known.name if known else raw.name} - {""}:
             structure.touch(name)  # both, where it was renamed
+        if message.body[0] == socket.AF_UNSPEC:
+            # Whatever it says: a device that was down and is up again has lost its next hops too.
+            self.doubted_devices.add(raw.index)
         if message.type == nl.RTM_DELLINK:
-            if message.body[0] == socket.AF_UNSPEC:  # else it left a bridge
-                self.next_hops_doubted = True
-                if known is not None:
-                    structure.link_gone(known.name)
+            if message.body[0] == socket.AF_UNSPEC and known is not None:  # else it left a bridge
+                structure.link_gone(known.name)
         elif known is None:
             self._failures.hurry()
             if self._configured(raw.name):
                 structure.came(raw.name)
         elif (known.up, known.carrier) != (raw.up, raw.running):
-            self.next_hops_doubted |= not (raw.up and raw.running)
             self._failures.hurry()  # what failed for a dead device may go now
             structure.link_seen(replace(known, up=raw.up, carrier=raw.running))
 
@@ -163,6 +164,7 @@ class NetlinkEventHandler:
         structure, seen = self._structure, self._structure.seen
         for index in structure.links_changed:
             self.underlay.link_changed(index, gone=index not in seen.by_index)
+        self.doubted_devices |= structure.links_changed
         structure.links_changed.clear()
         if self.underlay.stale:
             self.underlay.load(main_routes(0))

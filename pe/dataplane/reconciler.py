@@ -27,7 +27,7 @@ from pe.fib.next_hop_wire import NextHopWriter, is_ours
 from pe.fib.route_batch import RouteWriter
 from pe.filters.manager import FilterManager
 from pe.model.guards import Guard
-from pe.model.state import Failure, Failures, Rule
+from pe.model.state import ROUTE, Failure, Failures, Rule
 from pe.netlink.events import EventSocket
 from pe.netlink.main_routes import MainRoute
 from pe.netlink.ownership import LOCAL_PREFERENCE
@@ -98,7 +98,9 @@ class DataplaneReconciler:
             self._desired, self._kernel, self._guards, self._failures, self._log,
             disabled=self._disabled, spare_ports=spare, neighbours=neighbours,
         )  # fmt: skip
-        self._forwarding = FibManager(self._desired, self._next_hops, self._routes, self._failures)
+        self._forwarding = FibManager(
+            self._desired, self._next_hops, self._routes, self._failures, self._log
+        )
         self._watch = NetlinkEventHandler(
             self._structure, self._forwarding, self._is_configured, self._failures, self._log,
         )  # fmt: skip
@@ -251,7 +253,7 @@ class DataplaneReconciler:
     def _patience(self) -> float:
         now = asyncio.get_running_loop().time()
         due = [self._drift.due]
-        due += [t for t in (self._failures.next_due("route"), self._forwarding.next_due()) if t]
+        due += [t for t in (self._failures.next_due({ROUTE}), self._forwarding.next_due()) if t]
         return min(max(min(due) - now, SHORTEST_WAIT), self._check_seconds)
 
     async def _turn(self) -> None:
@@ -263,13 +265,13 @@ class DataplaneReconciler:
         if self._desired.node is None:
             return
         self._look_for_drift(now)
-        if self._watch.next_hops_doubted:
-            self._reread_next_hops()
+        self._verify_next_hops()
         self._forwarding.urgent(self._devices(), now)
         self._forwarding.retry(now)
         if self._structure.is_due(now):
             await self._structure.up(now, sweep=self._in_sync)
             self._tell()
+            self._verify_next_hops()
         await self._forward(now)
         if self._structure.dirty:
             self._awake()
@@ -283,7 +285,7 @@ class DataplaneReconciler:
         A portion of the devices at a time, all of them within the period."""
         if self._drift.begins(now):
             self._drift.begin(self._structure.devices(), now)
-            self._watch.next_hops_doubted = True
+            self._forwarding.audit()
             self._structure.check_node()
             if self._guards.drifted():
                 self._structure.filters_drifted()
@@ -291,17 +293,16 @@ class DataplaneReconciler:
                 self._log("warning", "drift_repaired", {"kind": "ruleset", "step": "load"})
         self._structure.check_devices(self._drift.take(now), whole=self._drift.is_whole)
 
-    def _reread_next_hops(self) -> None:
-        self._watch.next_hops_doubted = False
-        lost, routes = self._forwarding.reread(self._next_hops.dump())
-        if lost:
-            self._log("info", "next_hops_lost", {"count": lost, "routes": routes})
+    def _verify_next_hops(self) -> None:
+        doubted, self._watch.doubted_devices = self._watch.doubted_devices, set()
+        self._forwarding.verify_devices(doubted)
+        self._forwarding.report_lost()
 
     async def _forward(self, now: float) -> None:
         """Next hops and routes, a slice at a time; changed paths go first, whatever the bulk."""
         self._forwarding.converge_all(self._devices(), now)
         ready = self._structure.ready_tables()
-        while self._forwarding.slice(ready, now) or self._forwarding.bury(now):
+        while self._forwarding.batch(ready, now) or self._forwarding.collect(now):
             await asyncio.sleep(0)
             self._forwarding.urgent(self._devices(), now)
             if self._structure.dirty:

@@ -1,34 +1,45 @@
-"""Next hops and routes: the books of what should be, and their way into the kernel.
+"""Next hops and routes: what is desired of them, and their way into the kernel.
 
-Everything here is synchronous and short: one next hop, or one slice of routes, at a time. The
-agent calls ``urgent`` between slices, so that a change of path never waits behind a bulk.
+Everything here is synchronous and short: one next hop, or one batch of routes, at a time. The
+reconciler calls ``urgent`` between batches, so that a change of path never waits behind a bulk.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Mapping
+import heapq
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from controlplane.model.desired import Desired, NextHop, NextHopKey
 from controlplane.model.prefix import Afi, Prefix
-from pe.fib.next_hop_wire import Content, is_ours
-from pe.fib.next_hops import NextHopGroupTable, NextHopKernel
+from pe.fib.next_hop_ids import NextHopIds
+from pe.fib.next_hop_objects import NextHopKernel, NextHopObjects, Read
+from pe.fib.next_hop_wire import Content
+from pe.fib.next_hops import NextHopGroupTable
 from pe.fib.route_batch import SEND_ROUTES, Change
 from pe.fib.routes import RouteBook
-from pe.model.state import Failures
+from pe.model.state import NEXT_HOP, ROUTE, ROUTE_TABLE, Failures
 from pe.netlink.ownership import VOID
 
 SHOWN_FAILURES = 1000
 """Routes whose failures are kept one by one; beyond that only their retry is."""
 
+AUDITED_NEXT_HOPS = 256
+"""Objects that one audit reads again: its cost does not grow with their number."""
+
+Log = Callable[[str, str, dict[str, str | int]], None]
+
 
 class RouteKernel(Protocol):
-    """Where routes go."""
+    """Where routes go. Everything raises OSError."""
 
     def write(self, table: int, changes: list[Change]) -> dict[Prefix, OSError]:
-        """Put or remove a slice; returns what was refused."""
+        """Put or remove a batch; returns what was refused."""
+
+    def dump(self, table: int = 0) -> list[tuple[int, Prefix, int]]:
+        """Return our routes of a table (0: of all) as (table, prefix, next-hop id)."""
 
     def forget(self, table: int) -> None:
         """The table is no longer used."""
@@ -45,7 +56,11 @@ class NextHopView:
 
 
 class FibManager:
-    """Holds both books. ``desired`` is shared with the agent, which applies changes to it."""
+    """Brings next hops and routes to ``desired``, which the reconciler applies changes to.
+
+    Every entry in ``failures`` of its kinds is one that ``retry`` tries again, and that goes once
+    it is done or no longer desired.
+    """
 
     def __init__(
         self,
@@ -53,36 +68,51 @@ class FibManager:
         next_hops: NextHopKernel,
         routes: RouteKernel,
         failures: Failures,
+        log: Log,
     ) -> None:
         self._desired, self._routes_kernel, self._failures = desired, routes, failures
-        self.book = NextHopGroupTable(next_hops)
+        self._log = log
         self.routes = RouteBook(desired.routes)
+        self._objects = NextHopObjects(next_hops, self._next_hops_lost)
+        self._ids = NextHopIds(self._is_referenced)
+        self.book = NextHopGroupTable(self._objects, self._ids)
         self._changed: dict[NextHopKey, None] = {}
-        self._doomed: list[list[int]] = []
-        self._undead: set[int] = set()
+        self._still_referenced: set[int] = set()
         self._retries: list[tuple[float, int, Prefix]] = []
+        self._retry_at: dict[tuple[int, Prefix], float] = {}
         self._refused_next_hops: dict[NextHopKey, None] = {}
+        self._unread: dict[int, None] = {}
+        self._swept = False
+        self._audited = 0
         self.written = self.refused = self.path_changes = 0
+        self.lost = [0, 0]
+        """Next hops and routes that went with a device since ``report_lost``."""
 
-    def load(
-        self,
-        next_hops: Mapping[int, tuple[int, Content | None]],
-        routes: Iterable[tuple[int, Prefix, int]],
-    ) -> None:
-        """Take in full dumps, at start and after lost events, and compare anew."""
-        ours = {i: c for i, (protocol, c) in next_hops.items() if is_ours(i, protocol) and c}
-        self.book.load(ours)
+    def _is_referenced(self, identifier: int) -> bool:
+        objects = self._objects
+        known = identifier in objects or identifier in objects.foreign
+        return known or self.routes.uses[identifier] > 0
+
+    def load(self, next_hops: Read, routes: Iterable[tuple[int, Prefix, int]]) -> None:
+        """Take in full dumps, at start and after lost events, and compare with them alone."""
+        self.book.load(next_hops)
         self.routes.load(routes)
+        for table in list(self._unread):
+            self._table_read(table)
         self._changed.update(dict.fromkeys(self._desired.next_hops))
         self.routes.compare()
+        if self._swept:
+            self._sweep()
 
     def next_hops_changed(self, keys: Iterable[NextHopKey]) -> None:
-        """These have another path, are new, or are wanted no more."""
+        """These have another path, are new, or are no longer desired."""
         self._changed.update(dict.fromkeys(keys))
 
     def next_due(self) -> float | None:
-        """When the first refused route is to be tried again."""
+        """Return when the first refused route is to be tried again."""
         return self._retries[0][0] if self._retries else None
+
+    # -- next hops ----------------------------------------------------------------------------
 
     def urgent(self, devices: Mapping[str, int], now: float) -> int:
         """Change the paths of next hops that carry routes already; returns how many."""
@@ -93,7 +123,7 @@ class FibManager:
         return len(keys)
 
     def converge_all(self, devices: Mapping[str, int], now: float) -> None:
-        """Bring every changed next hop to what it should be."""
+        """Bring every changed next hop to what is desired."""
         for afi in Afi:
             self._open_void(afi, devices, now)
         for key in list(self._changed):
@@ -101,131 +131,229 @@ class FibManager:
 
     def _open_void(self, afi: Afi, devices: Mapping[str, int], now: float) -> None:
         name = f"{VOID} {afi.name.lower()}"
-        if self._failures.waiting("next-hop", name, now):
+        if self._failures.waiting(NEXT_HOP, name, now):
             return
         try:
             if self.book.open_void(afi, devices):
                 self._changed.update(dict.fromkeys(self._desired.next_hops))
-            self._failures.cleared("next-hop", name)
+            self._failures.cleared(NEXT_HOP, name)
         except OSError as error:
-            self._failures.failed("next-hop", name, error, now)
+            self._failures.failed(NEXT_HOP, name, error, now)
+            self._verify(self.book.void_ids())
 
     def retry(self, now: float) -> None:
         """Make pending what failed some time ago."""
         while self._retries and self._retries[0][0] <= now:
-            _, table, prefix = self._retries.pop(0)
-            self.routes.changed(table, (prefix,))
+            due, table, prefix = heapq.heappop(self._retries)
+            if self._retry_at.get((table, prefix)) == due:  # else it was refused again since
+                self.routes.changed(table, (prefix,))
         for key in self._refused_next_hops:
-            if self._failures.due("next-hop", str_key(key), now):
+            if self._failures.due(NEXT_HOP, str_key(key), now):
                 self._changed[key] = None
+        for table in list(self._unread):
+            if not self._failures.waiting(ROUTE_TABLE, str(table), now):
+                self._read_table(table, now)
 
     def _converge(self, key: NextHopKey, devices: Mapping[str, int], now: float) -> None:
         del self._changed[key]
         self._refused_next_hops.pop(key, None)
         next_hop = self._desired.next_hops.get(key)
         if next_hop is None:
-            if ids := self.book.forget(key):
-                self._doomed.append(ids)
-            self._failures.cleared("next-hop", str_key(key))
+            self._ids.release(key)
+            self._failures.cleared(NEXT_HOP, str_key(key))
             return
         before = self.book.id_of(key)
         try:
-            self.book.converge(next_hop, devices)
-            self._failures.cleared("next-hop", str_key(key))
+            self._try(next_hop, devices)
+            self._failures.cleared(NEXT_HOP, str_key(key))
         except OSError as error:
-            self._failures.failed("next-hop", str_key(key), error, now)
+            self._fail(NEXT_HOP, str_key(key), error, now)
             self._refused_next_hops[key] = None
+        self._changed.pop(key, None)  # a loss that was found above is made good already
         if before is None and self.book.id_of(key) is not None:
             self.routes.next_hop_ready(key)
 
-    def slice(self, ready: Mapping[int, bool], now: float) -> int:
-        """Write one slice of routes; returns how many prefixes were looked at, 0 at the end."""
-        before = len(self.routes)
+    def _try(self, next_hop: NextHop, devices: Mapping[str, int]) -> None:
+        """Write a next hop; once more if the kernel turns out to have other objects."""
+        try:
+            self.book.converge(next_hop, devices)
+        except OSError:
+            if not self._verify([*self._ids.of(next_hop.key), *self.book.void_ids()]):
+                raise
+            self.book.converge(next_hop, devices)
+
+    # -- what the kernel really has -------------------------------------------------------------
+
+    def _verify(self, identifiers: Iterable[int]) -> set[int]:
+        return self._take_wrong(self._objects.verify(identifiers))
+
+    def verify_devices(self, indexes: Iterable[int]) -> None:
+        """Compare the next hops that lead to devices with the kernel: a device that goes down
+        takes them, their groups and their routes with it, and no notification is sent."""
+        self._take_wrong(self._objects.verify_devices(indexes))
+
+    def audit(self) -> None:
+        """Compare some next hops with the kernel, others at the next call."""
+        some = self._objects.some_after(self._audited, AUDITED_NEXT_HOPS)
+        self._audited = some[-1] if some else 0
+        self._verify(some)
+
+    def devices(self) -> Iterable[int]:
+        """Return the indexes of the devices that next hops lead to."""
+        return self._objects.devices()
+
+    def _take_wrong(self, wrong: set[int]) -> set[int]:
+        for identifier in wrong:
+            key = self._ids.owner(identifier)
+            if key is not None and key in self._desired.next_hops:
+                self._changed[key] = None
+            if identifier in self._objects.foreign:
+                self._ids.disown(identifier)
+        return wrong
+
+    def _next_hops_lost(self, identifiers: set[int]) -> None:
+        self.lost[0] += len(identifiers)
+        self.lost[1] += self.routes.next_hops_lost(identifiers)
+
+    def report_lost(self) -> None:
+        """Log what went with devices since the last call: one line, whatever the number."""
+        count, routes = self.lost
+        if count:
+            self._log("info", "next_hops_lost", {"count": count, "routes": routes})
+            self.lost = [0, 0]
+
+    def object_seen(self, identifier: int, content: Content | None) -> int | None:
+        """A next hop of ours changed without us. Returns how many routes went with it, None if
+        the notification says what is known already."""
+        before = list(self.lost)
+        if not self._objects.seen(identifier, content):
+            return None
+        self._take_wrong({identifier})
+        routes, self.lost = self.lost[1] - before[1], before
+        return routes
+
+    # -- routes -------------------------------------------------------------------------------
+
+    def batch(self, ready: Mapping[int, bool], now: float) -> int:
+        """Write one batch of routes; returns how many prefixes were looked at, 0 at the end."""
+        if self._unread:
+            ready = {**ready, **dict.fromkeys(self._unread, False)}
         batch = self.routes.batch(SEND_ROUTES, self.book.id_of, self._desired.next_hops, ready)
         if batch is None:
             return 0
-        table, changes = batch
-        if changes:
+        table, taken, changes = batch
+        refused = self._write(table, changes, now) if changes else {}
+        self._clear_failures(table, taken, refused)
+        return len(taken)
+
+    def _write(self, table: int, changes: list[Change], now: float) -> Mapping[Prefix, object]:
+        """Write a batch; returns those of its prefixes that have to be looked at again."""
+        try:
             refused = self._routes_kernel.write(table, changes)
-            real = {prefix: e for prefix, e in refused.items() if not self._is_gone(e)}
-            self.routes.done(table, changes, real)
-            self.written += len(changes) - len(real)
-            self.refused += len(real)
-            self._note(table, changes, real, now)
-        return before - len(self.routes)
+        except OSError as error:
+            # How much of it the kernel took is unknown. What was desired is not the measure: a
+            # route that was to be withdrawn stayed for good.
+            self.routes.changed(table, [prefix for prefix, _ in changes])
+            self._unread[table] = None
+            self._fail(ROUTE_TABLE, str(table), error, now)
+            return dict(changes)
+        real = {prefix: e for prefix, e in refused.items() if not _is_gone(e)}
+        self.routes.done(table, changes, real)
+        self.written += len(changes) - len(real)
+        self.refused += len(real)
+        if real:
+            self._note_refused(table, real, now)
+            self._verify({next_hop for prefix, next_hop in changes if next_hop and prefix in real})
+        return real
 
-    @staticmethod
-    def _is_gone(error: OSError) -> bool:
-        return error.errno == errno.ESRCH  # a removal of what is not there
-
-    def _note(
-        self, table: int, changes: list[Change], refused: Mapping[Prefix, OSError], now: float
-    ) -> None:
-        if self._failures.count("route"):
-            for prefix, _ in changes:
-                if prefix not in refused:
-                    self._failures.cleared("route", f"{table} {prefix}")
+    def _note_refused(self, table: int, refused: Mapping[Prefix, OSError], now: float) -> None:
+        fresh = 0
         for prefix, error in refused.items():
-            if self._failures.count("route") < SHOWN_FAILURES:
-                self._failures.failed("route", f"{table} {prefix}", error, now)
-            delay = self._failures.delay("route", f"{table} {prefix}")
-            self._retries.append((now + delay, table, prefix))
-        if refused:
-            self._retries.sort(key=lambda entry: entry[0])
+            if self._failures.count(ROUTE) < SHOWN_FAILURES:
+                fresh += self._failures.failed(ROUTE, f"{table} {prefix}", error, now)
+            due = now + self._failures.delay(ROUTE, f"{table} {prefix}")
+            self._retry_at[table, prefix] = due
+            heapq.heappush(self._retries, (due, table, prefix))
+        if fresh:
+            prefix, error = next(iter(refused.items()))
+            words = error.strerror or str(error)
+            fields = {"kind": ROUTE, "name": f"{table} {prefix}", "reason": words}
+            self._log("error", "kernel_refused", {**fields, "count": len(refused)})
 
-    def bury(self, now: float) -> bool:
+    def _clear_failures(
+        self, table: int, taken: Iterable[Prefix], refused: Container[Prefix]
+    ) -> None:
+        """Whatever made a route as it should be, or undesired: it does not fail any more."""
+        if self._retry_at:
+            for prefix in taken:
+                if prefix not in refused and (table, prefix) in self._retry_at:
+                    del self._retry_at[table, prefix]
+                    self._failures.cleared(ROUTE, f"{table} {prefix}")
+
+    def _read_table(self, table: int, now: float) -> None:
+        """Compare one table with the kernel, after a write that failed."""
+        try:
+            found = self._routes_kernel.dump(table)
+        except OSError as error:
+            self._fail(ROUTE_TABLE, str(table), error, now)
+            return
+        self.routes.load_table(table, found)
+        self._table_read(table)
+        self.routes.table_changed(table, sweep=self._swept)
+
+    def _table_read(self, table: int) -> None:
+        self._unread.pop(table, None)
+        self._failures.cleared(ROUTE_TABLE, str(table))
+
+    # -- what is too much -----------------------------------------------------------------------
+
+    def collect(self, now: float) -> bool:
         """Remove next hops that nothing uses any more. True if routes turned out to use a next
-        hop that nobody wants: they are pending now."""
-        uses = self.routes.uses
-        ripe = [ids for ids in self._doomed if uses[ids[0]] == 0]
-        self._doomed = [ids for ids in self._doomed if uses[ids[0]] > 0]
-        for ids in ripe:
-            for identifier, error in self.book.remove(ids):
-                self._failures.failed("next-hop", f"id {identifier}", error, now)
-        still = {ids[0] for ids in self._doomed}
-        fresh, self._undead = still - self._undead, still
+        hop that is not desired: they are pending now."""
+        still = set()
+        for bundle in self._ids.pending():
+            if self.routes.uses[bundle[0]] > 0:
+                still.add(bundle[0])
+            elif self._delete(bundle, now):
+                self._ids.deleted(bundle)
+        fresh, self._still_referenced = still - self._still_referenced, still
         if fresh:
             self.routes.users_changed(fresh)
         return bool(fresh)
 
     def release_table(self, table: int) -> bool:
         """Release what is kept for a table whose VRF is gone; False while it has routes."""
-        if table in self.routes.actual:
+        if table in self.routes.actual or table in self._unread:
             return False
         self._routes_kernel.forget(table)
         return True
 
+    def _delete(self, bundle: tuple[int, ...], now: float) -> bool:
+        if any(self._failures.waiting(NEXT_HOP, f"id {i}", now) for i in bundle):
+            return False
+        for identifier, error in self.book.delete(bundle):
+            if error is not None:
+                self._fail(NEXT_HOP, f"id {identifier}", error, now)
+                return False
+            self._failures.cleared(NEXT_HOP, f"id {identifier}")
+        return True
+
     def sweep(self) -> None:
-        """Everything left by a former run that is not desired goes."""
+        """From now on everything of ours in the kernel that is not desired goes."""
+        self._swept = True
+        self._sweep()
+
+    def _sweep(self) -> None:
         self.routes.sweep()
-        known = {ids[0] for ids in self._doomed}
-        self._doomed += [ids for ids in self.book.unadopted() if ids[0] not in known]
+        self.book.delete_orphans()
 
-    def object_seen(self, identifier: int, content: Content | None) -> int | None:
-        """A next hop of ours changed without us. Returns how many routes went with it, None if
-        that is no news."""
-        if not self.book.seen(identifier, content):
-            return None
-        key = self.book.key_of(identifier)
-        if key is not None and key in self._desired.next_hops:
-            self._changed[key] = None
-        return self.routes.next_hops_lost({identifier}) if content is None else 0
-
-    def reread(self, next_hops: Mapping[int, tuple[int, Content | None]]) -> tuple[int, int]:
-        """Compare with a dump: a device that goes down takes its next hops, their groups and
-        their routes with it, and the kernel says nothing of it (nexthop_flush_dev). Returns how
-        many next hops and how many routes were lost."""
-        seen = {i: content for i, (_, content) in next_hops.items()}
-        gone = self.book.objects.keys() - seen.keys()
-        changed = [i for i, c in self.book.objects.items() if i in seen and seen[i] != c]
-        # Routes first, while it is known who used what.
-        routes = self.routes.next_hops_lost(gone)
-        for identifier in (*gone, *changed):
-            self.object_seen(identifier, seen.get(identifier))
-        return len(gone), routes
+    def _fail(self, kind: str, key: str, error: OSError, now: float) -> None:
+        if self._failures.failed(kind, key, error, now):
+            words = error.strerror or str(error)
+            self._log("error", "kernel_refused", {"kind": kind, "name": key, "reason": words})
 
     def views(self) -> list[NextHopView]:
-        """Every desired next hop as it stands."""
+        """Return every desired next hop as it stands."""
         waiting = self.routes.waiting()
         return [
             NextHopView(
@@ -238,8 +366,12 @@ class FibManager:
         ]
 
 
+def _is_gone(error: OSError) -> bool:
+    return error.errno == errno.ESRCH  # a removal of what is not there
+
+
 def str_key(key: NextHopKey) -> str:
-    """A next hop's name in logs and failures."""
+    """Return a next hop's name in logs and failures."""
     label = f" label {key.label}" if key.label >= 0 else ""
     device = f" dev {key.device}" if key.device else ""
     return f"{key.address or 'none'}{label}{device} {key.afi.name.lower()}"

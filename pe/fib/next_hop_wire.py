@@ -5,8 +5,10 @@ pyroute2 0.9 knows neither nhmsg nor NHA_* attributes.
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
@@ -55,6 +57,10 @@ VOID_LEGS = {VOID_NEXT_HOPS + afi: afi for afi in Afi}
 BUCKETS = 64
 """Places in a resilient group's table: one leg of weight 1 beside others of 2 * 64 or more has
 none (nh_res_group_rebalance)."""
+
+
+READ_NEXT_HOPS = 256
+"""Objects asked for in one send: their answers fit the socket's buffer."""
 
 
 def encode(identifier: int, content: Content) -> bytes:
@@ -162,15 +168,34 @@ class NextHopWriter:
         """The port id that the kernel's notifications of our own changes carry."""
         return self._socket.pid
 
-    def put(self, identifier: int, content: Content) -> None:
-        """Create or replace; routes that use it follow at once. Raises OSError."""
-        flags = nl.NLM_F_CREATE | nl.NLM_F_REPLACE
+    def create(self, identifier: int, content: Content) -> None:
+        """Create an object; OSError EEXIST if the id is in use."""
+        flags = nl.NLM_F_CREATE | nl.NLM_F_EXCL
         self._socket.request(nl.RTM_NEWNEXTHOP, flags, encode(identifier, content))
+
+    def replace(self, identifier: int, content: Content) -> None:
+        """Change an object, and its routes at once; OSError ENOENT if there is none."""
+        self._socket.request(nl.RTM_NEWNEXTHOP, nl.NLM_F_REPLACE, encode(identifier, content))
 
     def remove(self, identifier: int) -> None:
         """Remove it, and with it every route that still uses it. Raises OSError."""
         body = _NHMSG.pack(0, 0, 0, 0, 0) + nl.u32(_ID, identifier)
         self._socket.request(nl.RTM_DELNEXTHOP, 0, body)
+
+    def read(self, identifiers: Collection[int]) -> dict[int, tuple[int, Content | None]]:
+        """Return those of the objects that exist: id -> (protocol, content). Raises OSError."""
+        found: dict[int, tuple[int, Content | None]] = {}
+        asked = list(identifiers)
+        for at in range(0, len(asked), READ_NEXT_HOPS):
+            part = asked[at : at + READ_NEXT_HOPS]
+            bodies = [_NHMSG.pack(0, 0, 0, 0, 0) + nl.u32(_ID, i) for i in part]
+            for answer in self._socket.ask_all(nl.RTM_GETNEXTHOP, bodies):
+                if isinstance(answer, nl.Message):
+                    identifier, protocol, content = parse(answer.body)
+                    found[identifier] = protocol, content
+                elif answer.errno != errno.ENOENT:
+                    raise answer
+        return found
 
     def dump(self) -> dict[int, tuple[int, Content | None]]:
         """Every next hop of the namespace: id -> (protocol, content)."""
@@ -185,7 +210,11 @@ class NextHopWriter:
         self._socket.close()
 
 
+def in_our_range(identifier: int) -> bool:
+    """True for an id that this program may use."""
+    return FIRST_NEXT_HOP <= identifier <= LAST_NEXT_HOP or identifier in VOID_LEGS
+
+
 def is_ours(identifier: int, protocol: int) -> bool:
     """True for a next hop that this program made, in this run or a former one."""
-    mine = FIRST_NEXT_HOP <= identifier <= LAST_NEXT_HOP or identifier in VOID_LEGS
-    return protocol == PROTOCOL and mine
+    return protocol == PROTOCOL and in_our_range(identifier)

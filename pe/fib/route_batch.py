@@ -7,6 +7,7 @@ sequence number of its message, and has answered when send(2) returns (netlink_r
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ from pe.netlink.ownership import PROTOCOL, ROUTE_METRIC
 SEND_ROUTES = 2000
 """Routes in one send: enough to make its cost vanish, few enough that the event loop and the
 other sessions' keepalives get their turn (about 5 ms)."""
+
+KEPT_TAILS = 4096
+"""Next hops whose attribute is kept packed."""
 
 Change: TypeAlias = tuple[Prefix, int]
 """A prefix and the id of the next hop to point it at, 0 to remove it."""
@@ -80,6 +84,8 @@ class RouteEncoder:
         return b"".join(out)
 
     def _tail(self, next_hop: int) -> bytes:
+        if len(self._tails) >= KEPT_TAILS:
+            self._tails.clear()  # ids are not used twice: those of the past would pile up
         return self._tails.setdefault(next_hop, nl.u32(_NH_ID, next_hop))
 
     def _removal(self, prefix: Prefix, seq: int) -> bytes:
@@ -115,12 +121,17 @@ class RouteWriter:
                 refused[changes[message.seq - first][0]] = error
         return refused
 
-    def dump(self) -> list[tuple[int, Prefix, int]]:
-        """Every route of ours in any table, as (table, prefix, next-hop id)."""
+    def dump(self, table: int = 0) -> list[tuple[int, Prefix, int]]:
+        """Return our routes of a table (0: of all) as (table, prefix, next-hop id)."""
         found: list[tuple[int, Prefix, int]] = []
         for family in (socket.AF_INET, socket.AF_INET6):
             body = _RTMSG.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0)
-            self._socket.stream(nl.RTM_GETROUTE, body, lambda data: cut_own_routes(data, found))
+            body += nl.u32(_TABLE, table) if table else b""
+            try:
+                self._socket.stream(nl.RTM_GETROUTE, body, lambda data: cut_own_routes(data, found))
+            except OSError as error:
+                if not table or error.errno != errno.ENOENT:  # a table without any route
+                    raise
         return found
 
     def forget(self, table: int) -> None:

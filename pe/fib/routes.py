@@ -67,6 +67,8 @@ class RouteBook:
         self._pending: dict[int, Backlog] = {}
         self._waiting: dict[NextHopKey, set[tuple[int, Prefix]]] = {}
         self.uses: Counter[int] = Counter()
+        """How many routes a next-hop id has in all tables."""
+        self._uses: dict[int, Counter[int]] = {}  # table -> the same: what is lost is found by it
 
     def changed(self, table: int, prefixes: Iterable[Prefix]) -> None:
         """These may differ from the kernel now."""
@@ -77,11 +79,18 @@ class RouteBook:
 
     def load(self, routes: Iterable[tuple[int, Prefix, int]]) -> None:
         """Take in what a full dump found: (table, prefix, next-hop id)."""
-        self.actual = {}
-        self.uses = Counter()
+        self.actual, self._uses, self.uses = {}, {}, Counter()
+        self._add(routes)
+
+    def load_table(self, table: int, routes: Iterable[tuple[int, Prefix, int]]) -> None:
+        """Take in what a dump of one table found, in the place of what was believed of it."""
+        self.actual.pop(table, None)
+        self.uses.subtract(self._uses.pop(table, {}))
+        self._add(routes)
+
+    def _add(self, routes: Iterable[tuple[int, Prefix, int]]) -> None:
         for table, prefix, next_hop in routes:
-            self.actual.setdefault(table, {})[prefix] = next_hop
-            self.uses[next_hop] += 1
+            self._note(table, prefix, next_hop)
 
     def compare(self) -> None:
         """Make pending all that is desired: what is in place already costs a look each."""
@@ -111,9 +120,9 @@ class RouteBook:
 
     def batch(
         self, limit: int, resolve: Resolve, wanted: Container[NextHopKey], ready: Mapping[int, bool]
-    ) -> tuple[int, Changes] | None:
-        """Take the next changes of one table off the pending ones, as (prefix, next-hop id; 0
-        removes); None if nothing is left that can be done.
+    ) -> tuple[int, list[Prefix], Changes] | None:
+        """Take the next prefixes of one table off the pending ones, and the changes that they
+        need, as (prefix, next-hop id; 0 removes); None if nothing is left that can be done.
 
         ``wanted`` are the next hops that are desired: a route by one whose object is not there
         yet waits for it, one by a next hop that nobody wants is removed. ``ready`` has the
@@ -123,7 +132,7 @@ class RouteBook:
             if len(pending) and ready.get(table, True):
                 taken = pending.take(limit)
                 desired = self._desired.get(table, {}) if table in ready else {}
-                return table, list(self._changes(table, taken, desired, resolve, wanted))
+                return table, taken, list(self._changes(table, taken, desired, resolve, wanted))
         return None
 
     def _changes(
@@ -156,28 +165,35 @@ class RouteBook:
         """Note what the kernel has taken."""
         if refused:
             changes = [change for change in changes if change[0] not in refused]
-        actual = self.actual.setdefault(table, {})
-        uses, before = self.uses, len(actual)
-        if all(next_hop for _, next_hop in changes):
-            uses.update(next_hop for _, next_hop in changes)
-            replaced = (
-                [actual[prefix] for prefix, _ in changes if prefix in actual] if before else ()
-            )
-            uses.subtract(replaced)
-            actual.update(changes)
-        else:
+        if not all(next_hop for _, next_hop in changes):
             for prefix, next_hop in changes:
-                self._note(actual, prefix, next_hop)
-        if not actual:
-            del self.actual[table]
+                self._note(table, prefix, next_hop)
+            return
+        actual = self.actual.setdefault(table, {})
+        added = Counter(next_hop for _, next_hop in changes)
+        if actual:
+            added.subtract(actual[prefix] for prefix, _ in changes if prefix in actual)
+        for uses in (self.uses, self._uses.setdefault(table, Counter())):
+            uses.update(added)
+            _forget_unused(uses, added)
+        actual.update(changes)
 
-    def _note(self, actual: dict[Prefix, int], prefix: Prefix, next_hop: int) -> None:
+    def _note(self, table: int, prefix: Prefix, next_hop: int) -> int:
+        """Note one route (0: none any more); returns the next hop that it had."""
+        actual = self.actual.setdefault(table, {})
+        uses = self._uses.setdefault(table, Counter())
         before = actual.pop(prefix, 0)
         if before:
-            self.uses[before] -= 1
+            for counter in (self.uses, uses):
+                counter[before] -= 1
+                _forget_unused(counter, (before,))
         if next_hop:
             actual[prefix] = next_hop
             self.uses[next_hop] += 1
+            uses[next_hop] += 1
+        if not actual:
+            del self.actual[table], self._uses[table]
+        return before
 
     def next_hop_ready(self, key: NextHopKey) -> None:
         """The routes that waited for a next hop can go on."""
@@ -189,31 +205,33 @@ class RouteBook:
 
     def next_hops_lost(self, identifiers: Collection[int]) -> int:
         """Next hops vanished, and in the kernel all their routes with them; returns how many."""
-        if not any(self.uses[i] > 0 for i in identifiers):
-            return 0
         count = 0
-        for table, actual in self.actual.items():
-            lost = [prefix for prefix, next_hop in actual.items() if next_hop in identifiers]
+        for table, lost in self._users(identifiers):
             for prefix in lost:
-                del actual[prefix]
+                self._note(table, prefix, 0)
             self.changed(table, lost)
             count += len(lost)
-        for identifier in identifiers:
-            del self.uses[identifier]
         return count
 
     def users_changed(self, identifiers: Collection[int]) -> None:
         """Look again at every route that uses one of these next hops."""
-        for table, actual in self.actual.items():
-            users = [prefix for prefix, next_hop in actual.items() if next_hop in identifiers]
+        for table, users in self._users(identifiers):
             self.changed(table, users)
 
+    def _users(self, identifiers: Collection[int]) -> list[tuple[int, list[Prefix]]]:
+        """The routes of next hops by table; only tables that have such routes are searched."""
+        if not any(self.uses[i] > 0 for i in identifiers):
+            return []
+        return [
+            (table, [p for p, next_hop in self.actual[table].items() if next_hop in identifiers])
+            for table, uses in self._uses.items()
+            if any(uses[i] > 0 for i in identifiers)
+        ]
+
     def route_lost(self, table: int, prefix: Prefix) -> bool:
-        """Somebody else removed or replaced a route of ours; True if that is news."""
-        next_hop = self.actual.get(table, {}).pop(prefix, None)
-        if next_hop is None:
+        """Another program removed or replaced a route of ours; False if we had none there."""
+        if not self._note(table, prefix, 0):
             return False
-        self.uses[next_hop] -= 1
         self.changed(table, (prefix,))
         return True
 
@@ -225,3 +243,10 @@ class RouteBook:
             if still:
                 counts[key] = still
         return counts
+
+
+def _forget_unused(uses: Counter[int], identifiers: Iterable[int]) -> None:
+    """Ids are not used twice: those of the past would pile up."""
+    for identifier in identifiers:
+        if not uses[identifier]:
+            del uses[identifier]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -133,6 +134,9 @@ class Failure:
     tries: int
 
 
+ROUTE, ROUTE_TABLE, NEXT_HOP = "route", "route-table", "next-hop"
+
+
 class Failures:
     """What failed, by object, and when it is worth another try: 0.1 s, doubling up to 10 s."""
 
@@ -173,23 +177,12 @@ class Failures:
         due = self._due.get((kind, key))
         return due is not None and due <= now
 
-    def is_due(self, but: str, now: float) -> bool:
-        """True if anything that failed, of any kind but one, should be tried again."""
-        due = self.next_due(but)
-        return due is not None and due <= now
-
     def cleared(self, kind: str, key: str) -> bool:
         """Forget a failure, because it was done or is no longer wanted; True if there was one."""
         self._due.pop((kind, key), None)
         was = self._known.pop((kind, key), None) is not None
         self._counts[kind] -= was
         return was
-
-    def clear_kind(self, kind: str, but: frozenset[str] | set[str] = frozenset()) -> None:
-        """Forget all of a kind except these keys."""
-        for known_kind, key in list(self._known):
-            if known_kind == kind and key not in but:
-                self.cleared(known_kind, key)
 
     def waiting(self, kind: str, key: str, now: float) -> bool:
         """True if the object failed and its next try is not due yet."""
@@ -199,9 +192,9 @@ class Failures:
         """Something changed in the kernel: all may be tried again at once."""
         self._due = dict.fromkeys(self._due, 0.0)
 
-    def next_due(self, but: str) -> float | None:
-        """When the first retry is due of any kind but one, None if nothing failed."""
-        times = (due for (kind, _), due in self._due.items() if kind != but)
+    def next_due(self, but: Collection[str] = ()) -> float | None:
+        """Return when the first retry is due of any kind but these, None if nothing failed."""
+        times = (due for (kind, _), due in self._due.items() if kind not in but)
         return min(times, default=None)
 
     def all(self) -> tuple[Failure, ...]:

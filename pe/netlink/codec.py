@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
@@ -199,9 +199,28 @@ class NetlinkSocket:
         self.send(head + body)
         for message in self.receive():
             if message.seq == seq and message.type == NLMSG_ERROR:
-                error = refusal(message)
-                if error:
+                if error := refusal(message):
                     raise error
+                return
+        raise KernelRefusedError(errno.EPROTO, "a request was not answered")
+
+    def ask_all(self, kind: int, bodies: Sequence[bytes]) -> list[Message | KernelRefusedError]:
+        """Ask for one object per body, in one send; return the answers in the same order.
+
+        Raises OSError where an answer is missing, as when they overrun the socket's buffer.
+        """
+        first = self.take_seqs(len(bodies))
+        numbered = enumerate(bodies, first)
+        head = HEADER.pack
+        self.send(b"".join(head(16 + len(b), kind, NLM_F_REQUEST, n, 0) + b for n, b in numbered))
+        answers: dict[int, Message | KernelRefusedError] = {}
+        for message in self.receive():
+            error = refusal(message) if message.type == NLMSG_ERROR else None
+            answers[message.seq] = error or message
+        try:
+            return [answers[first + n] for n in range(len(bodies))]
+        except KeyError:
+            raise KernelRefusedError(errno.EPROTO, "a request was not answered") from None
 
     def get(self, kind: int, body: bytes) -> Message | None:
         """Ask for one object; None if there is none. Raises KernelRefusedError for the rest."""

@@ -68,7 +68,8 @@ class Served:
         return await result if asyncio.iscoroutine(result) else result
 
 
-async def main() -> None:
+async def serve(kind: type[Served]) -> None:
+    """Answer calls until the other end closes."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
@@ -83,7 +84,7 @@ async def main() -> None:
         answer: Any = None
         try:
             if method == "create":
-                served = Served(arguments[0])
+                served = kind(arguments[0])
             else:
                 assert served
                 answer = await served.call(method, arguments)
@@ -97,4 +98,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(serve(Served))

@@ -34,9 +34,11 @@ from tests.lab.agent_process import LENGTH
 class AgentProcess:
     """One agent in one namespace; calls are synchronous."""
 
+    MODULE = "tests.lab.agent_process"
+
     def __init__(self, namespace: str, **options: Any) -> None:
         self._process = subprocess.Popen(
-            ["ip", "netns", "exec", namespace, sys.executable, "-m", "tests.lab.agent_process"],
+            ["ip", "netns", "exec", namespace, sys.executable, "-m", self.MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -81,6 +83,12 @@ class AgentProcess:
             if pipe:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
+
+
+class RouterProcess(AgentProcess):
+    """An agent with a router above it."""
+
+    MODULE = "tests.lab.router_process"
 
 
 def run(command: str, *, check: bool = True, timeout: float = 60) -> str:

@@ -4,6 +4,7 @@ incremental way ends where a full comparison does."""
 from __future__ import annotations
 
 import copy
+import errno
 from ipaddress import ip_address
 from typing import Any
 
@@ -15,7 +16,7 @@ from controlplane.model.prefix import Afi, Prefix
 from pe.fib.manager import FibManager
 from pe.fib.next_hop_wire import VOID_LEGS, Group, Member
 from pe.model.state import Failures
-from pe.netlink.ownership import PROTOCOL, VOID
+from pe.netlink.ownership import FIRST_NEXT_HOP, LAST_NEXT_HOP, VOID
 from tests.pe_fakes import FakeNextHops, FakeRoutes
 
 DEVICES = {"core0": 1, "core1": 2, "ce0": 3, VOID: 9}
@@ -23,10 +24,19 @@ GATEWAY = ip_address("10.0.1.2")
 REMOTE = [NextHopKey(Afi.IPV4, ip_address(f"10.255.0.{n}"), 16000 + n) for n in (2, 3)]
 LINK = NextHopKey(Afi.IPV4, None, device="ce0")
 DISCARD = NextHopKey(Afi.IPV4, None)
-KEYS = [*REMOTE, LINK, DISCARD]
+CE = NextHopKey(Afi.IPV4, ip_address("192.0.2.2"), device="ce0")
+KEYS = [*REMOTE, LINK, DISCARD, CE]
 TABLES = (10, 11)
 READY = dict.fromkeys(TABLES, True)
 ROUTES = [Prefix(bytes((10, n, 0, 0)), 16) for n in range(6)]
+
+PLAIN = {
+    **{k: NextHop(k, (NextHopPath(GATEWAY, "core0", (17, k.label)),)) for k in REMOTE},
+    LINK: NextHop(LINK, (NextHopPath(None, "ce0"),)),
+    CE: NextHop(CE, (NextHopPath(CE.address, "ce0"),)),
+    DISCARD: NextHop(DISCARD, ()),
+}
+"""Every key with the simplest way."""
 
 paths = st.builds(
     NextHopPath, st.just(GATEWAY), st.sampled_from(("core0", "core1")),
@@ -38,6 +48,8 @@ paths = st.builds(
 def next_hops(draw: Any, key: NextHopKey) -> NextHop:
     if key == LINK:
         return NextHop(key, (NextHopPath(None, "ce0"),))
+    if key == CE:
+        return NextHop(key, (NextHopPath(CE.address, "ce0"),))
     if key == DISCARD:
         return NextHop(key, ())
     found = draw(st.lists(paths, min_size=1, max_size=3, unique_by=lambda p: (p.device, p.labels)))
@@ -63,15 +75,20 @@ class World:
 
     def __init__(self) -> None:
         self.next_hops, self.routes = FakeNextHops(), FakeRoutes()
+        self.next_hops.routes, self.routes.next_hops = self.routes, self.next_hops
         self.desired = Desired()
+        self.now, self.resyncs = 0.0, False
         self.start()
 
     def start(self) -> None:
-        self.forwarding = FibManager(self.desired, self.next_hops, self.routes, Failures())
-        self.forwarding.load(
-            {i: (PROTOCOL, content) for i, content in self.next_hops.objects.items()},
-            [(t, p, i) for t, routes in self.routes.tables.items() for p, i in routes.items()],
+        self.failures = Failures()
+        self.forwarding = FibManager(
+            self.desired, self.next_hops, self.routes, self.failures, lambda *_: None
         )
+        self.resync()
+
+    def resync(self) -> None:
+        self.forwarding.load(self.next_hops.dump(), self.routes.dump())
 
     def submit(self, delta: Delta) -> None:
         self.desired.apply(delta)
@@ -80,14 +97,72 @@ class World:
             self.forwarding.routes.changed(table, routes)
 
     def act(self) -> None:
-        self.forwarding.urgent(DEVICES, 0)
-        self.forwarding.converge_all(DEVICES, 0)
-        while self.forwarding.slice(READY, 0) or self.forwarding.bury(0):
+        self.forwarding.urgent(DEVICES, self.now)
+        self.forwarding.converge_all(DEVICES, self.now)
+        while self.forwarding.batch(READY, self.now) or self.forwarding.collect(self.now):
             self.routes_name_what_exists()
 
     def reread(self) -> None:
-        objects = self.next_hops.objects.items()
-        self.forwarding.reread({i: (PROTOCOL, content) for i, content in objects})
+        self.forwarding.verify_devices(DEVICES.values())
+
+    def take(self, step: Any) -> None:
+        """A flap, a call that will fail, or a route that moves."""
+        if isinstance(step, str):
+            self.flap(*step.split())
+        elif step[0] == "fail":
+            _, (call, code), taken = step
+            error = OSError(code, "injected")
+            if call == "write":
+                self.routes.fails.append((taken, error))
+            elif call == "routes":
+                self.routes.dump_fails = error
+            else:
+                self.next_hops.fails[call] = error
+        else:
+            self.submit(self.moved(*step))
+
+    def turn(self) -> None:
+        """One turn of the reconciler: what fails as a whole is read anew at the next one."""
+        self.now += 1
+        try:
+            if self.resyncs:
+                self.resync()
+                self.resyncs = False
+            self.reread()
+            self.forwarding.urgent(DEVICES, self.now)
+            self.forwarding.retry(self.now)
+            self.act()
+        except OSError:
+            self.resyncs = True
+
+    def calm_down(self) -> None:
+        """Nothing fails any more, the ports are up, and time passes."""
+        self.next_hops.fails.clear()
+        self.routes.fails.clear()
+        self.routes.dump_fails = None
+        for device in ("ce0", "core0"):
+            self.flap("up", device)
+        self.failures.hurry()
+        for _ in range(3):
+            self.now += 20
+            self.turn()
+
+    def moved(self, prefix: Prefix, key: NextHopKey | None) -> Delta:
+        """One route goes another way; a next hop is desired for as long as a route uses it."""
+        routes = {**self.desired.routes.get(10, {}), prefix: key}
+        used = {k for k in routes.values() if k}
+        delta = Delta(routes={10: {prefix: key}})
+        delta.next_hops.update(dict.fromkeys(self.desired.next_hops.keys() - used))
+        delta.next_hops.update({k: PLAIN[k] for k in used - self.desired.next_hops.keys()})
+        return delta
+
+    def flap(self, way: str, device: str) -> None:
+        """A port loses its carrier, and with it what leads there, or has it again."""
+        if way == "down":
+            self.next_hops.flush(DEVICES[device])
+            self.next_hops.broken.add(DEVICES[device])
+        else:
+            self.next_hops.broken.discard(DEVICES[device])
 
     def routes_name_what_exists(self) -> None:
         for routes in self.routes.tables.values():
@@ -108,6 +183,12 @@ class World:
             smallest = min((w for _, w in legs), default=1)
             return frozenset((self.next_hops.objects[i], w // smallest) for i, w in legs)
         return content
+
+    def unexplained(self) -> set[int]:
+        """Objects in the kernel that stand for nothing desired."""
+        return (
+            self.next_hops.objects.keys() - set(self.forwarding.book.ids.owned()) - VOID_LEGS.keys()
+        )
 
     def wanted(self) -> dict[tuple[int, Prefix], object]:
         return {
@@ -168,7 +249,7 @@ def test_a_restart_adopts_and_sweeps_what_a_former_run_left(
     world.act()
     assert world.meaning() == world.wanted()
     # No next hop is left that nothing desired stands for.
-    assert world.forwarding.book.unadopted() == []
+    assert world.unexplained() == set()
 
 
 @settings(max_examples=30)
@@ -244,3 +325,149 @@ def test_the_void_comes_back_into_every_group(changes: list[Delta]) -> None:
     world.reread()
     world.act()
     assert world.next_hops.objects == with_void
+
+
+moves = st.tuples(st.sampled_from(ROUTES[:3]), st.none() | st.sampled_from(KEYS))
+flaps = st.sampled_from(("down ce0", "up ce0", "down core0", "up core0"))
+
+
+@settings(max_examples=200)
+@given(st.lists(st.lists(st.one_of(moves, flaps), min_size=1, max_size=3), max_size=8))
+def test_flaps_between_changes_leave_what_is_desired(turns: list[list[Any]]) -> None:
+    world = World()
+    world.forwarding.sweep()
+    for turn in turns:
+        for step in turn:
+            world.take(step)
+        world.turn()
+    world.calm_down()
+    assert world.meaning() == world.wanted()
+    assert world.unexplained() == set()
+
+
+FAULTS = (
+    ("create", errno.ENOBUFS), ("create", errno.ENOMEM), ("replace", errno.ENOMEM),
+    ("replace", errno.ENOBUFS), ("remove", errno.ENOMEM), ("remove", errno.EBUSY),
+    ("read", errno.ENOBUFS), ("dump", errno.ENOMEM),
+    ("write", errno.ENOBUFS), ("write", errno.ENOMEM), ("routes", errno.ENOBUFS),
+)  # fmt: skip
+faults = st.tuples(st.just("fail"), st.sampled_from(FAULTS), st.integers(0, 3))
+
+
+@settings(max_examples=300)
+@given(st.lists(st.lists(st.one_of(moves, flaps, faults), min_size=1, max_size=4), max_size=8))
+def test_calls_that_fail_leave_what_is_desired_and_no_failure(turns: list[list[Any]]) -> None:
+    world = World()
+    world.forwarding.sweep()
+    for turn in turns:
+        for step in turn:
+            world.take(step)
+        world.turn()
+    world.calm_down()
+    assert world.meaning() == world.wanted()
+    assert world.unexplained() == set()
+    assert world.failures.all() == ()
+
+
+def test_a_withdrawn_route_leaves_the_kernel_though_its_send_failed() -> None:
+    world = World()
+    world.forwarding.sweep()
+    world.take((ROUTES[0], REMOTE[0]))
+    world.take((ROUTES[1], REMOTE[0]))
+    world.turn()
+    world.take((ROUTES[0], None))
+    world.routes.fails.append((0, OSError(errno.ENOBUFS, "no buffer space")))
+    world.turn()
+    assert len(world.meaning()) == 2, "the fault was not injected"
+    assert [f.kind for f in world.failures.all()] == ["route-table"]
+    world.calm_down()
+    assert world.meaning() == world.wanted()
+    assert world.failures.all() == ()
+
+
+def test_a_full_comparison_after_a_failure_removes_what_is_not_desired() -> None:
+    world = World()
+    world.forwarding.sweep()
+    for number in range(2):
+        world.take((ROUTES[number], REMOTE[0]))
+    world.turn()
+    world.submit(world.moved(ROUTES[0], None))
+    world.start()  # as the reconciler does: whatever was pending is lost
+    world.forwarding.sweep()
+    world.turn()
+    assert world.meaning() == world.wanted()
+
+
+def test_a_next_hop_that_the_kernel_removed_first_is_no_failure() -> None:
+    world = World()
+    world.take((ROUTES[0], CE))
+    world.turn()
+    world.take((ROUTES[0], None))
+    world.next_hops.flush(DEVICES["ce0"])  # no event of it has come yet
+    world.turn()
+    assert world.failures.all() == ()
+    assert world.unexplained() == set()
+
+
+def test_a_refused_route_that_is_no_longer_desired_does_not_fail_for_ever() -> None:
+    world = World()
+    world.routes.refuse = {ROUTES[0]}
+    world.take((ROUTES[0], REMOTE[0]))
+    world.turn()
+    assert [f.kind for f in world.failures.all()] == ["route"]
+    world.take((ROUTES[0], None))
+    world.turn()
+    assert world.failures.all() == ()
+    assert world.forwarding.next_due() is None
+
+
+def test_no_id_is_used_twice() -> None:
+    world = World()
+    seen: set[int] = set()
+    for number in range(20):
+        world.take((ROUTES[number % 3], REMOTE[number % 2]))
+        world.take((ROUTES[(number + 1) % 3], None))
+        before = set(world.next_hops.objects)
+        world.turn()
+        fresh = world.next_hops.objects.keys() - before
+        assert not fresh & seen
+        seen |= fresh
+
+
+def test_ids_wrap_past_those_in_use() -> None:
+    world = World()
+    world.take((ROUTES[0], REMOTE[0]))
+    world.turn()
+    used = set(world.next_hops.objects)
+    world.forwarding.book.ids._next = LAST_NEXT_HOP
+    world.take((ROUTES[1], REMOTE[1]))
+    world.turn()
+    assert used < set(world.next_hops.objects)
+    assert LAST_NEXT_HOP in world.next_hops.objects
+    assert world.meaning() == world.wanted()
+
+
+def test_a_foreign_object_in_our_range_is_left_alone() -> None:
+    world = World()
+    foreign = Member(Afi.IPV4, 7)
+    world.next_hops.foreign.add(FIRST_NEXT_HOP)
+    world.next_hops.objects[FIRST_NEXT_HOP] = foreign
+    world.take((ROUTES[0], CE))
+    world.turn()
+    world.turn()
+    assert world.next_hops.objects[FIRST_NEXT_HOP] == foreign
+    assert world.meaning() == world.wanted()
+    assert world.failures.all() == ()
+
+
+def test_a_link_event_looks_at_one_object_unless_it_was_a_flap() -> None:
+    looked_at = []
+    for size in (1, 3):
+        world = World()
+        for number in range(size):
+            world.take((ROUTES[number], [*REMOTE, LINK][number]))
+        world.turn()
+        world.next_hops.looked_at = 0
+        world.reread()
+        looked_at.append(world.next_hops.looked_at)
+    assert looked_at == [2, 3]  # one of each device: core0 and the blackhole; then ce0 as well

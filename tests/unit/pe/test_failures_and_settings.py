@@ -30,7 +30,7 @@ def test_retries_back_off_up_to_ten_seconds_and_hurry_when_told() -> None:
     failures, delays = Failures(), []
     for _ in range(9):
         failures.failed("port", "p", NO, now=0.0)
-        delays.append(failures.next_due(but="route"))
+        delays.append(failures.next_due(but={"route"}))
     assert delays[:3] == [0.1, 0.2, 0.4]
     assert delays[-1] == 10.0
     assert failures.waiting("port", "p", now=5.0)

@@ -1,0 +1,43 @@
+"""A router and its data plane in a process of their own, without BGP: events in, deltas out.
+
+Speaks as ``tests.lab.agent_process`` does; ``configure`` takes an intent.
+"""
+
+import asyncio
+from typing import Any
+
+from controlplane.model.events import Event, IntentChanged
+from controlplane.model.intent import NodeIntent
+from controlplane.router import Router
+from pe.process import clock
+from tests.lab.agent_process import Served, serve
+
+
+class RouterServed(Served):
+    """The data plane's events go to a router, and the router's deltas to the data plane."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.router = Router()
+        super().__init__(options)
+
+    def _emit(self, events: list[Event]) -> None:
+        super()._emit(events)
+        self._handle(events)
+
+    def _handle(self, events: list[Event]) -> None:
+        effects = self.router.handle(events, clock.now())
+        if effects.delta:
+            self.agent.submit(effects.delta)
+
+    def configure(self, intent: NodeIntent) -> None:
+        """Take an intent over."""
+        self._handle([IntentChanged(intent)])
+
+    async def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        if method == "configure":
+            return self.configure(*arguments)
+        return await super().call(method, arguments)
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(RouterServed))
