@@ -108,7 +108,7 @@ class Reconciler(DataplaneReconciler):
             self._desired, self.kernel, self._guards, self._failures, self._log,
             disabled=self._disabled, spare_ports=spare, neighbours=neighbours,
         )  # fmt: skip
-        self._next_hops = cast(Any, _NextHops())
+        self._next_hops = cast(Any, FakeNextHops())
         self._forwarding = fib(self)
         self._watch = NetlinkEventHandler(
             self._structure, self._forwarding, self._is_configured, self._failures, self._log
@@ -132,18 +132,13 @@ class Reconciler(DataplaneReconciler):
 
 def fib(reconciler: Reconciler) -> FibManager:
     """The FIB manager over stand-ins."""
-    parts = (reconciler._desired, reconciler._next_hops, FakeRoutes(), reconciler._failures)
-    return FibManager(*parts)
+    next_hops, routes = reconciler._next_hops, FakeRoutes()
+    return FibManager(reconciler._desired, next_hops, routes, reconciler._failures, reconciler._log)
 
 
 class _Filters(FakeFilters):
     def drifted(self) -> bool:
         return False
-
-
-class _NextHops(FakeNextHops):
-    def dump(self) -> dict[int, tuple[int, Any]]:
-        return {i: (198, content) for i, content in self.objects.items()}
 
 
 class World:

@@ -34,7 +34,7 @@ class Reload:
 
         Raises IntentRefusedError.
         """
-        plan = plan_vrfs(intent, self._state.ledger, self._state.now.boot)
+        plan = plan_vrfs(intent, self._state.ledger, self._state.now.boot, self._state.tables)
         if plan.ledger == self._state.ledger:
             return plan, []
         return plan, [SaveLabels(dict(plan.ledger.held), dict(plan.ledger.held_down))]

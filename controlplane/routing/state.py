@@ -99,6 +99,11 @@ class RouterState:
         else:
             self.workloads.detach(routes.name, self.vrfs)
 
+    @property
+    def tables(self) -> dict[str, int]:
+        """The kernel tables of the VRFs, by name."""
+        return {vrf.name: vrf.number for vrf in self.vrfs.values()}
+
     def core_peers(self) -> Iterator[PeerState]:
         """The sessions with PEs and reflectors that are up."""
         return (p for p in self.peers.values() if p.up and p.intent.peer.is_core)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 
 import msgspec
 
@@ -23,22 +23,39 @@ class VrfPlan(msgspec.Struct, frozen=True):
     ledger: LabelLedger
 
 
-def plan_vrfs(intent: NodeIntent, ledger: LabelLedger, now: BootTime) -> VrfPlan:
+def plan_vrfs(
+    intent: NodeIntent, ledger: LabelLedger, now: BootTime, in_use: Mapping[str, int]
+) -> VrfPlan:
     """Give out labels on a copy of the ledger; IntentRefusedError if that cannot be done.
 
-    Two VRFs with one name, RD or kernel table would be one VPN to a peer or to the kernel.
+    ``in_use`` are the tables of the present VRFs. Two VRFs with one name, RD or kernel table would
+    be one VPN to their peers or to the kernel.
     """
     _refuse_twins("VRF name", ((v.name, v.name) for v in intent.vrfs))
     _refuse_twins("route distinguisher", ((v.name, v.rd) for v in intent.vrfs))
     _refuse_twins("session", ((str(p.peer), p.peer) for p in intent.all_peers))
-    tried, tables = ledger.copy(), [v.table for v in intent.vrfs if v.table]
-    allocator = LabelAllocator(intent.label_block, intent.label_rest, tried, tables)
+    tried, given = ledger.copy(), [v.table for v in intent.vrfs if v.table]
+    allocator = LabelAllocator(intent.label_block, intent.label_rest, tried, given)
     try:
         labels = allocator.assign((v.name for v in intent.vrfs), now)
     except LabelsExhaustedError as error:
         raise IntentRefusedError(str(error)) from error
-    _refuse_twins("table", ((v.name, v.table or int(labels[v.name])) for v in intent.vrfs))
+    tables = {v.name: v.table or int(labels[v.name]) for v in intent.vrfs}
+    _refuse_twins("table", tables.items())
+    _refuse_handover(tables, in_use)
     return VrfPlan(labels, tried)
+
+
+def _refuse_handover(tables: Mapping[str, int], in_use: Mapping[str, int]) -> None:
+    """Refuse a table that another VRF has until now: its routes are still in it when the ports of
+    its next owner open, and would carry one VPN's packets into another."""
+    owners = {table: name for name, table in in_use.items()}
+    for name, table in tables.items():
+        if (owner := owners.get(table, name)) != name:
+            raise IntentRefusedError(
+                f"table {table} of {name} is that of {owner} until now;"
+                f" remove {owner} or give it another table, and reload, before {name} takes it"
+            )
 
 
 def _refuse_twins(what: str, named: Iterable[tuple[str, Hashable]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.model.effects import Answer, SaveLabels
+from controlplane.model.effects import Answer, LogEvent, SaveLabels
 from controlplane.model.events import IntentChanged
 from controlplane.model.instant import BootTime
 from controlplane.model.label import LabelBlock, LabelLedger
@@ -168,3 +168,18 @@ def test_a_table_number_is_not_given_out_as_a_label() -> None:
     rig = Rig(vrf("a", 1, table=16000), vrf("b", 2))
     assert {v.name: v.table for v in rig.kernel.vrfs.values()} == {"a": 16000, "b": 16002}
     assert {b.vrf: label for label, b in rig.kernel.labels.items()} == {"a": 16001, "b": 16002}
+
+
+def test_a_table_is_not_handed_over_from_one_vrf_to_another_in_one_reload() -> None:
+    rig = Rig(vrf("red", 1, table=77))
+    rig.reload(node(vrf("blue", 2, table=77)))
+    assert rig.notices() == ["intent_refused"]
+    reason = str(rig.actions(LogEvent)[0].fields["reason"])
+    assert "table 77 of blue is that of red until now" in reason
+    assert list(rig.kernel.vrfs) == ["red"]
+    rig.reload(node(vrf("red", 1, table=77), vrf("blue", 2, table=78)))
+    rig.reload(node(vrf("red", 1, table=78), vrf("blue", 2, table=77)))  # nor swapped
+    assert rig.notices() == ["intent_refused"]
+    rig.reload(node(vrf("blue", 2, table=78)))
+    rig.reload(node(vrf("blue", 2, table=77)))
+    assert {v.name: v.table for v in rig.kernel.vrfs.values()} == {"blue": 77}

@@ -331,12 +331,16 @@ def test_another_router_id_leaves_no_twin_behind() -> None:
     assert "10.9.0.0/16" not in rig.table("hub")
 
 
-def test_tables_that_change_hands_in_one_reload() -> None:
+def test_tables_change_hands_in_two_reloads() -> None:
     red = vrf("red", 1, table=101, static_routes=(static("10.1.0.0/24"),))
     blue = vrf("blue", 2, table=102, static_routes=(static("10.2.0.0/24"),))
     rig = Rig(red, blue).ready()
     assert rig.router.intent is not None
+    between = with_vrf(with_vrf(rig.router.intent, "red", table=103), "blue", table=104)
     swapped = with_vrf(with_vrf(rig.router.intent, "red", table=102), "blue", table=101)
+    rig.reload(swapped)
+    assert not rig.last.delta, "red's routes would be there when blue's ports open"
+    rig.reload(between)
     rig.reload(swapped)
     assert tables(rig) == {"red": {"10.1.0.0/24"}, "blue": {"10.2.0.0/24"}}
     assert {t: {str(p) for p in routes} for t, routes in rig.kernel.routes.items()} == {
