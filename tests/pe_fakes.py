@@ -171,6 +171,7 @@ class FakeNextHops:
         self.routes: FakeRoutes | None = None
         self.fails: dict[str, Exception] = {}
         """The next call of a method that raises, once."""
+        self.pid = 0
         self.foreign: set[int] = set()
         """Ids of objects that another program made."""
         self.looked_at = 0
@@ -199,6 +200,9 @@ class FakeNextHops:
     def _all(self) -> dict[int, tuple[int, Content | None]]:
         other = PROTOCOL + 1
         return {i: (other if i in self.foreign else PROTOCOL, c) for i, c in self.objects.items()}
+
+    def close(self) -> None:
+        pass
 
     def _fail(self, call: str) -> None:
         if error := self.fails.pop(call, None):
@@ -269,6 +273,7 @@ class FakeRoutes:
         self.fails: list[tuple[int, Exception]] = []
         """Calls of ``write`` that raise, with the number of changes that they take first."""
         self.dump_fails: Exception | None = None
+        self.pid = 0
         self.writes = 0
 
     def write(self, table: int, changes: list[tuple[Prefix, int]]) -> dict[Prefix, OSError]:
@@ -304,6 +309,9 @@ class FakeRoutes:
         """A next hop takes its routes with it (__remove_nexthop_fib)."""
         for table, routes in self.tables.items():
             self.tables[table] = {p: i for p, i in routes.items() if i != identifier}
+
+    def close(self) -> None:
+        pass
 
     def forget(self, table: int) -> None:
         del self.tables[table]
