@@ -23,7 +23,7 @@ class Writer(FakeRoutes):
 
 def test_a_table_is_released_once_it_has_no_routes() -> None:
     writer = Writer()
-    fib = FibManager(Desired(), FakeNextHops(), writer, Failures())
+    fib = FibManager(Desired(), FakeNextHops(), writer, Failures(), lambda *_: None)
     fib.routes.load([(TABLE, parse_prefix("10.0.0.0/8"), 7)])
     assert not fib.release_table(TABLE)
     assert writer.forgotten == []
