@@ -35,15 +35,12 @@ class SelftestVrfs:
         if intent is None or self.labels is not None:
             self.refusal = "the node has no configuration yet" if intent is None else "one is open"
             return
-        tables = [vrf.number for vrf in self._state.vrfs.values()]
-        ledger = self._state.ledger
-        allocator = LabelAllocator(intent.label_block, intent.label_rest, ledger, tables)
         try:
-            spare = allocator.spare(len(scratch.vrfs))
+            names = (vrf.name for vrf in scratch.vrfs)
+            self.labels = self._allocator(intent).borrow(names, self._state.now.boot)
         except LabelsExhaustedError as error:
             self.refusal = str(error)
             return
-        self.labels = {v.name: label for v, label in zip(scratch.vrfs, spare, strict=True)}
         self._there = self._lay_out(intent, scratch, self.labels)
         self._state.effects.delta.merge(self._there)
 
@@ -51,7 +48,14 @@ class SelftestVrfs:
         """Take all of it back."""
         if self._there is not None:
             self._state.effects.delta.merge(_reverse(self._there))
+        if self.labels is not None and self._state.intent is not None:
+            self._allocator(self._state.intent).hold(self.labels, self._state.now.boot)
         self._there = self.labels = None
+
+    def _allocator(self, intent: NodeIntent) -> LabelAllocator:
+        state = self._state
+        tables = state.tables.values()
+        return LabelAllocator(intent.label_block, intent.label_rest, state.ledger, tables)
 
     def _lay_out(
         self, intent: NodeIntent, scratch: SelftestLayout, labels: dict[str, Label]

@@ -7,7 +7,7 @@ for another VRF it would carry one VPN's packets into another (security requirem
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from controlplane.model.instant import BootTime
 from controlplane.model.label import Label, LabelBlock, LabelLedger
@@ -86,20 +86,35 @@ class LabelAllocator:
             if label in self.block:
                 self._former[vrf] = label
 
-    def spare(self, count: int) -> list[Label]:
-        """Return unallocated labels from the end of the block, for VRFs that are not advertised.
+    def borrow(self, vrfs: Iterable[str], now: BootTime) -> dict[str, Label]:
+        """Return labels from the end of the block for VRFs that are not advertised.
 
-        They are neither saved nor held down. LabelsExhaustedError if there are too few.
+        They are in hold-down from now on, so that no other VRF gets them, nor their zones with
+        connections of these VRFs; the same VRFs get them again. LabelsExhaustedError if there are
+        too few; then nothing has changed.
         """
-        found: dict[int, Label] = {}  # by zone: two of one zone would share connections
-        for number in range(self.block.last, self.block.first - 1, -1):
-            if len(found) == count:
-                break
-            if self._is_free(number):
-                found.setdefault(zone_of(number), Label(number))
-        if len(found) < count:
-            raise LabelsExhaustedError(f"fewer than {count} labels of {self.block} are free")
-        return list(found.values())
+        self._end_hold_downs(now)
+        found: dict[str, Label] = {}
+        numbers = iter(range(self.block.last, self.block.first - 1, -1))
+        taken: set[int] = set()
+        for vrf in vrfs:
+            number = self._former.get(vrf) or next(
+                (n for n in numbers if self._is_free(n) and zone_of(n) not in taken), None
+            )
+            if number is None:
+                raise LabelsExhaustedError(f"too few labels of {self.block} are free")
+            found[vrf] = Label(number)
+            taken.add(zone_of(number))
+        self.hold(found, now)
+        return found
+
+    def hold(self, labels: Mapping[str, Label], now: BootTime) -> None:
+        """Begin the hold-down of borrowed labels, or begin it anew."""
+        for vrf, label in labels.items():
+            if label not in self.ledger.held_down:
+                self._zones[zone_of(label)] += 1
+            self.ledger.held_down[label] = (now, vrf)
+            self._former[vrf] = label
 
     def _fresh(self) -> Label:
         """Return the lowest free label; those below the cursor are in use."""

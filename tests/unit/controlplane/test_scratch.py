@@ -65,7 +65,27 @@ def test_nothing_of_it_stays(rig: Rig) -> None:
     assert everything(rig.kernel) == before
     assert rig.router.scratch.labels is None
     assert rig.router.ledger.held == {"red": 16000}
-    assert rig.router.ledger.held_down == {}
+    assert {by for _, by in rig.router.ledger.held_down.values()} == {v.name for v in WISH.vrfs}
+
+
+def test_its_labels_go_to_no_other_vrf_while_and_after_it_is_there(rig: Rig) -> None:
+    """A connection of the selftest would be one of the VRF that has its zone next."""
+    block = LabelBlock(16000, 16000 + len(WISH.vrfs))
+    small = Rig(CUSTOMER, label_block=block).started()
+    small.do(SelftestBegan(WISH))
+    first = dict(small.router.scratch.labels or {})
+    two = node(CUSTOMER, vrf("green", 3), label_block=block)
+    small.reload(two)
+    assert small.notices() == ["intent_refused"]
+    small.do(SelftestEnded())
+    small.reload(two)
+    assert small.notices() == ["intent_refused"]
+    small.do(SelftestBegan(WISH))
+    assert small.router.scratch.labels == first, "the selftest itself gets them again"
+    small.do(SelftestEnded())
+    small.wait(600)
+    small.reload(two)
+    assert set(small.kernel.vrfs) == {"red", "green"}
 
 
 def test_the_customers_objects_are_not_touched(rig: Rig) -> None:
@@ -98,10 +118,11 @@ def test_without_free_labels_there_is_none() -> None:
     assert "16000-16001" in rig.router.scratch.refusal
 
 
-def test_spare_labels_are_nobodys() -> None:
+def test_borrowed_labels_are_unallocated_ones() -> None:
     ledger = LabelLedger({"a": 103}, {102: (RELEASED, "b")})
     allocator = LabelAllocator(LabelBlock(100, 103), 600, ledger, avoid=(101,))
-    assert allocator.spare(1) == [100]
-    assert ledger == LabelLedger({"a": 103}, {102: (RELEASED, "b")})
     with pytest.raises(LabelsExhaustedError):
-        allocator.spare(2)
+        allocator.borrow(["x", "y"], RELEASED)
+    assert ledger == LabelLedger({"a": 103}, {102: (RELEASED, "b")})
+    assert allocator.borrow(["x"], RELEASED) == {"x": 100}
+    assert ledger.held_down == {102: (RELEASED, "b"), 100: (RELEASED, "x")}
