@@ -18,7 +18,7 @@ from bulkhead.client import connect
 from bulkhead.segment import Segment
 from bulkhead.v1 import policy_pb2 as pb
 
-from controlplane.api.access.audit import first_break
+from controlplane.api.access.audit_chain import first_break
 from controlplane.model.revision import State
 from controlplane.policy.language.revision import Ledger
 from controlplane.store import open_store

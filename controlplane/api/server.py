@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from controlplane.api.access.admission import Admission
 from controlplane.api.access.audit import AuditLog
+from controlplane.api.access.audit_chain import Anchor
 from controlplane.api.access.caller import Caller, UnixPeer, certified_caller, local_caller
 from controlplane.api.access.limits import (
     CHANNEL_OPTIONS,
@@ -90,7 +91,12 @@ class ApiServer:
     _listening: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
-        self._audit = AuditLog(Path(self.intent.state_dir) / AUDIT)
+        path = Path(self.intent.state_dir) / AUDIT
+        self._audit = AuditLog(path, anchor=self._anchor, tally=self.tally)
+
+    def _anchor(self, last: Anchor) -> None:
+        """Keep the end of the audit log where who can write the log cannot."""
+        self.journal.info("audit_anchor", line=last.number, digest=last.digest)
 
     @property
     def socket(self) -> Path:
@@ -133,6 +139,7 @@ class ApiServer:
         for endpoint in (self._remote, self._local):
             if endpoint:
                 await endpoint.close()
+        self._audit.leave_anchor()
         self.socket.unlink(missing_ok=True)
         shutil.rmtree(self._inner_folder, ignore_errors=True)
 

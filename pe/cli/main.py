@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import click
 
 COMMANDS = {
+    "audit": "pe.cli.audit:audit",
     "baseline": "pe.cli.flows:baseline",
     "check": "pe.cli.check:check",
     "clear": "pe.cli.actions:clear",
@@ -31,6 +32,7 @@ PLUGINS = {"lab": "labs.cli:lab"}
 
 
 SUMMARIES = {
+    "audit": "Check the audit log.",
     "baseline": "Known good: what was seen, under a name.",
     "check": "Check a configuration.",
     "clear": "Reset a BGP session.",
@@ -52,7 +54,7 @@ SUMMARIES = {
 
 
 SECTIONS = {
-    "The router": ("run", "check", "reload", "show", "clear", "selftest"),
+    "The router": ("run", "check", "reload", "show", "clear", "selftest", "audit"),
     "Inside a VPN": (
         "workload", "group", "policy", "flows", "map", "explain", "baseline", "evidence",
     ),

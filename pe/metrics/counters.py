@@ -12,6 +12,8 @@ MEANINGS = {
     "speaker_restarts": "Times that a VRF's BGP process was lost.",
     "api_calls": "Calls of the API, by how they ended.",
     "part_failures": "Unexpected exceptions, by the part of the node that raised them.",
+    "audit_lines": "Number of the last line of the audit log, 0 before this process wrote one.",
+    "audit_failures": "Lines of the audit log that could not be written; the call was refused.",
     "journal_lines_dropped": "Lines that nobody read in time.",
     "flow_telemetry_lost": "Flows that were seen and cannot be told about.",
     "flow_log_failures": "Failed attempts to read the flow log: another process has its group.",

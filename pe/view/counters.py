@@ -27,6 +27,8 @@ def api_counters(tally: RpcMetrics) -> Iterator[CounterView]:
     """Calls by method and status."""
     for (method, code), count in sorted(tally.calls.items()):
         yield CounterView(name="api_calls", value=count, labels={"method": method, "code": code})
+    yield CounterView(name="audit_lines", value=tally.audit_line)
+    yield CounterView(name="audit_failures", value=tally.audit_failures)
 
 
 def part_counters(supervisor: Supervisor) -> Iterator[CounterView]:

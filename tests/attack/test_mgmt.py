@@ -21,7 +21,7 @@ import grpc
 import pytest
 from bulkhead.client import connect
 
-from controlplane.api.access.audit import first_break
+from controlplane.api.access.audit_chain import first_break
 from labs.attack import ip, plan
 from labs.attack.inside import run_in
 from labs.attack.net import Net, circuit, ready

@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from controlplane.api.access.audit import first_break
+from controlplane.api.access.audit_chain import first_break
 from controlplane.api.access.roles import RULES
 from controlplane.api.services.selftest_service import selftest_service
 from controlplane.model.revision import State

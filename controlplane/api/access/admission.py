@@ -192,7 +192,10 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
             raise
         finally:
             ending = {"before": change.before, "after": change.after, "result": result}
-            await asyncio.shield(self._write(caller, method, request, phase="ended", **ending))
+            try:
+                await asyncio.shield(self._write(caller, method, request, phase="ended", **ending))
+            except OSError as error:  # the change is made: its result stands
+                self.report(f"{method}: audit log: the end, {result}, is not written: {error}")
 
     async def _write(self, caller: Caller, method: str, request: Any, **fields: object) -> None:
         role = caller.role.value if caller.role else "none"

@@ -18,6 +18,10 @@ class RpcMetrics:
     """``calls`` has (``Service/Method``, ``PERMISSION_DENIED``) and the like as keys."""
 
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    audit_line: int = 0
+    """The number of the last line of the audit log that this process wrote."""
+    audit_failures: int = 0
+    """Lines that could not be written."""
 
     def ended(self, method: str, code: grpc.StatusCode) -> None:
         """One call of ``/bulkhead.v1.Service/Method`` ended so."""

@@ -14,7 +14,7 @@ from google.protobuf import descriptor_pool
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from controlplane.api import server as api_server
-from controlplane.api.access.audit import first_break
+from controlplane.api.access.audit_chain import first_break
 from controlplane.api.access.caller import Caller, UnixPeer, certified_caller, local_caller
 from controlplane.api.access.limits import AtOnce, RateLimit, TooManyRequests
 from controlplane.api.access.roles import RULES, Rule, allows

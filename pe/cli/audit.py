@@ -1,0 +1,45 @@
+"""``pe audit``: is the audit log whole?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from controlplane.api.access.audit_chain import Anchor, verify
+from pe.cli.connection import fail
+
+
+@click.group()
+def audit() -> None:
+    """Check the audit log."""
+
+
+@audit.command("verify")
+@click.argument(
+    "file", type=click.Path(path_type=Path), default=Path("/var/lib/bulkhead/audit.log")
+)
+@click.option(
+    "--anchor", "text", default="", metavar="LINE:DIGEST",
+    help="From the last audit_anchor in the journal: shows lines cut off at the end.",
+)  # fmt: skip
+def verify_log(file: Path, text: str) -> None:
+    """Check that no line of the audit log was changed, removed or put in.
+
+    Reads FILE and its rotated files on this machine. Exits 0 only if the chain is whole.
+    """
+    anchor = _anchor(text) if text else None
+    try:
+        last, broken = verify(file, anchor)
+    except OSError as error:
+        fail(f"{file}: {error.strerror}")
+    if broken:
+        fail(broken)
+    click.echo(f"{file}: {last.number} lines, last {last.digest}")
+
+
+def _anchor(text: str) -> Anchor:
+    number, _, digest = text.partition(":")
+    if not number.isdecimal() or len(digest) != 64:
+        raise click.BadParameter("write LINE:DIGEST as in the journal's audit_anchor")
+    return Anchor(int(number), digest)
