@@ -25,6 +25,10 @@ class Flow:
     allowed: bool = True
 
 
+MOST_BASELINES = 32
+"""Beyond it the baseline that ends first is pruned."""
+
+
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """A span of time whose flows an operator declared good. `lost`: flows not recorded in it."""
@@ -35,3 +39,10 @@ class Baseline:
     who: str
     lost: int
     flows: tuple[Flow, ...] = ()
+
+
+def prune(baselines: dict[str, Baseline]) -> None:
+    """Remove the baselines beyond their bound."""
+    by_end = sorted(baselines.values(), key=lambda each: (each.until, each.name))
+    for baseline in by_end[: max(0, len(by_end) - MOST_BASELINES)]:
+        del baselines[baseline.name]

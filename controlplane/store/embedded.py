@@ -11,7 +11,7 @@ from controlplane.model.effects import SaveLabels
 from controlplane.model.history import LINES, LINES_OF_ONE
 from controlplane.model.instant import BootTime
 from controlplane.model.label import LabelLedger
-from controlplane.model.observed import Baseline
+from controlplane.model.observed import MOST_BASELINES, Baseline
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.records import PolicyRecords
 from controlplane.model.revision import Entry, RevisionLedger, State
@@ -192,6 +192,11 @@ class EmbeddedStore:
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO baseline VALUES (?, ?, ?, ?, ?, ?)", rows.baseline_row(baseline)
+            )
+            connection.execute(
+                "DELETE FROM baseline WHERE name NOT IN"
+                " (SELECT name FROM baseline ORDER BY until DESC, name DESC LIMIT ?)",
+                (MOST_BASELINES,),
             )
 
     def close(self) -> None:

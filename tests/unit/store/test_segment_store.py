@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from controlplane.model.attachment import Attachment, MembershipChange
+from controlplane.model.history import History
 from controlplane.model.instant import BootTime
-from controlplane.model.observed import Baseline, Flow
+from controlplane.model.observed import MOST_BASELINES, Baseline, Flow, prune
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.records import PolicyRecords
 from controlplane.model.revision import Signature
@@ -110,3 +111,50 @@ def reopened_ledger(store: Store) -> Ledger:
 
 def ledger_of(kept: PolicyRecords) -> Ledger:
     return Ledger.kept(kept.revisions, kept.trail)
+
+
+def test_baselines_have_a_bound_in_the_file_as_in_memory(tmp_path: Path) -> None:
+    store, held = open_store(tmp_path), dict[str, Baseline]()
+    for number in range(MOST_BASELINES + 3):
+        baseline = Baseline(f"b{number}", 0.0, float(number // 2), "ada", 0)
+        store.save_baseline(baseline)
+        held[baseline.name] = baseline
+        prune(held)
+    store.close()
+    assert reopened(tmp_path).baselines == held
+    assert len(held) == MOST_BASELINES
+
+
+def test_history_has_bounds_in_the_file_as_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("controlplane.model.history", "controlplane.store.embedded"):
+        monkeypatch.setattr(f"{module}.LINES", 30)
+        monkeypatch.setattr(f"{module}.LINES_OF_ONE", 5)
+    store, held = open_store(tmp_path), History()
+    for number in range(100):
+        name = "busy" if number % 2 else f"w{number % 14}"
+        lines = [MembershipChange(name, "tagged", "", str(number), "ada", float(number))] * 2
+        store.save_changes(lines)
+        for line in lines:
+            held.append(line)
+    store.close()
+    assert reopened(tmp_path).history == list(held)
+    assert len(held) <= 30
+    assert len(held.of("busy")) == 5
+
+
+def test_pruned_revisions_and_entries_leave_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MOST_DRAFTS", "MOST_SUPERSEDED", "MOST_ENTRIES"):
+        monkeypatch.setattr(f"controlplane.policy.language.revision.{name}", 3)
+    store, ledger = open_store(tmp_path), Ledger()
+    for number in range(1, 9):
+        ledger = promote(store, ledger, number)
+        drafted, _ = ledger.draft(numbered(1000 + number))
+        store.save_ledger(ledger, drafted)
+        ledger = drafted
+    store.close()
+    assert ledger_of(reopened(tmp_path)) == ledger
+    assert (len(ledger.revisions), len(ledger.trail)) == (3 + 3 + 1, 3)
