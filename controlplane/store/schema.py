@@ -43,7 +43,7 @@ STEPS: tuple[str, ...] = (
         state    TEXT NOT NULL CHECK (state IN ('draft', 'staged', 'enforced', 'superseded')),
         document TEXT NOT NULL             -- canonical JSON
     ) STRICT, WITHOUT ROWID;
-    -- Whatever a program does wrong: two enforced revisions are no state of this file.
+    -- The file refuses a second enforced or staged revision, no matter which program writes it.
     CREATE UNIQUE INDEX revision_enforced ON revision (state) WHERE state = 'enforced';
     CREATE UNIQUE INDEX revision_staged ON revision (state) WHERE state = 'staged';
     CREATE TABLE policy_move (

@@ -37,7 +37,7 @@ KERNEL_ROOM = 128 << 10
 FLUSH_TICKS = 5
 """Hundredths of a second that an entry may wait in the kernel for others."""
 PATIENCE_SECONDS = 1.0
-"""How long a flow waits for its staged verdict; then it is told without."""
+"""How long a flow waits for its staged verdict; then it is handed on without."""
 READS = 64
 """Buffers read in one callback, so that other work of the loop gets its turn."""
 READ_SECONDS = 0.01
@@ -134,7 +134,7 @@ class FlowLog:
         self._lost += flows
 
     def flush(self) -> None:
-        """Tell what waits: flows whose staged verdict did not come, and losses."""
+        """Hand on what waits: flows whose staged verdict did not come, and losses."""
         self._deliver(self._overdue(time.monotonic()))
 
     def _on_readable(self) -> None:

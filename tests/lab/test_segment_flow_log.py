@@ -47,7 +47,7 @@ def owned(group: int) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def foreign_rule(prefix: str, group: int) -> Iterator[None]:
-    """A rule of somebody else's table logs every forwarded packet into our group."""
+    """A rule of another table logs every forwarded packet into our group."""
     for line in (
         "add table inet foreign",
         "add chain inet foreign seen { type filter hook forward priority 300; }",

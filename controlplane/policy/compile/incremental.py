@@ -91,7 +91,7 @@ class IncrementalCompiler:
         return self._journal.delta()
 
     def know(self, groups: Iterable[int]) -> None:
-        """Group ids of other revisions are others now; `change` whoever carries one of them."""
+        """Know other group ids of other revisions; `change` the endpoints that carry one."""
         self._memberships.know(groups)
 
     def refusal(self, workload: Workload) -> str:

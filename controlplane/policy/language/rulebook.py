@@ -166,7 +166,7 @@ class RuleReader:
             except MalformedError as error:
                 self._fields.fault(where, str(error))
         if not found and len(self._fields.problems) == before:
-            self._fields.fault(place, "names nobody", "name a group, or any")
+            self._fields.fault(place, "names no endpoint", "name a group, or any")
         return tuple(found)
 
     def _some(

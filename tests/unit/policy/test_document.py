@@ -91,7 +91,7 @@ def test_a_selector_in_a_rule_is_the_declared_group_or_one_with_a_derived_id() -
             "services",
         ),
         ("rules: [{action: allow, to: any}]", "rules[0]", 1, "no from"),
-        ("rules: [{action: allow, from: [], to: any}]", "rules[0].from", 1, "names nobody"),
+        ("rules: [{action: allow, from: [], to: any}]", "rules[0].from", 1, "names no endpoint"),
         (
             "rules: [{action: deny, from: any, to: any, services: []}]",
             "rules[0].services",

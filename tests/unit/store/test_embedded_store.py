@@ -1,4 +1,4 @@
-"""The store: what was saved is there again, whole, whatever happened meanwhile."""
+"""The store: what was saved is there again, whole, also after a crash."""
 
 from __future__ import annotations
 
