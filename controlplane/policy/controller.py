@@ -23,12 +23,13 @@ from controlplane.model.flow import FlowRecord
 from controlplane.model.history import History
 from controlplane.model.instant import BootTime
 from controlplane.model.intent import NodeIntent
-from controlplane.model.observed import Baseline
+from controlplane.model.observed import Baseline, prune
 from controlplane.model.records import PolicyRecords
 from controlplane.model.verdict import DEFAULT_IDS
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import RemoteEndpointsChanged
 from controlplane.policy.acknowledgements import MapAcknowledgements
+from controlplane.policy.compile.identity_quota import MOST_OF_VRF
 from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.flow_revocation import FlowRevocation
 from controlplane.policy.insight.flowbook import FlowBook
@@ -51,6 +52,9 @@ from controlplane.policy.workload_changes import WorkloadChange, WorkloadChanges
 
 SAVE_RETRY_SECONDS = 5.0
 """How long what the store did not take, and what has happened already, waits for the next try."""
+
+MOST_RULE_NAMES = 100_000
+"""Names of rules, also of former revisions, under which late flow records are gathered."""
 
 Acknowledgement = PolicyMapsHeld | PolicyMapsRefused | FlowsRead | FlowsEnded
 
@@ -84,6 +88,9 @@ class PolicyController:
         self._unsaved: list[Save] = []
         self._in_store = 0  # how many of them the store has been given
         self._save_at = float("-inf")
+        self._over_quota: set[str] = set()
+        self.quota_reached = 0
+        """How often a VRF reached its quota of identities."""
         self._rule_names: dict[Slot, dict[int, str]] = {}
         self._named_at = -1
 
@@ -109,6 +116,7 @@ class PolicyController:
 
         def commit() -> None:
             self.baselines[baseline.name] = baseline
+            prune(self.baselines)
             self._turn.act(Answer(ticket, baseline))
 
         def refuse(reason: str) -> None:
@@ -160,7 +168,10 @@ class PolicyController:
             case PolicyMapsHeld():
                 self.maps.held(event.number)
                 if not self.maps.is_waiting:
+                    # Numbers are free again: addresses that were refused one may have it.
                     self.state.confirm()
+                    self.maps.carry(self.state.retry_refused())
+                    self._report_quota()
             case PolicyMapsRefused():
                 self.maps.refused(event.number, event.reason)
             case FlowsRead():
@@ -178,10 +189,25 @@ class PolicyController:
         boot = self._turn.now.boot.seconds
         self._note_moves(change)
         self.maps.carry(self.state.take_claims(change.vrf, change.claims, boot))
+        self._report_quota()
         self.revocation.soon(change.vrf, change.claims)
         if not self.maps.is_waiting:
             return []
         return [(change.vrf, prefix) for prefix, claim in change.claims.items() if claim]
+
+    def _report_quota(self) -> None:
+        """Log each VRF that has reached its quota of identities, once until it is below again."""
+        refused = self.state.refused_identities
+        for vrf in sorted(refused.keys() - self._over_quota):
+            self.quota_reached += 1
+            self._turn.notice(
+                "warning", "identity_quota_reached", vrf=vrf, addresses=refused[vrf],
+                limit=MOST_OF_VRF,
+                cure="use fewer combinations of tags that rules name; the addresses are pending",
+            )  # fmt: skip
+        for vrf in sorted(self._over_quota - refused.keys()):
+            self._turn.notice("info", "identity_quota_cleared", vrf=vrf)
+        self._over_quota = set(refused)
 
     def _note_moves(self, change: RemoteEndpointsChanged) -> None:
         lines: list[MembershipChange] = []
@@ -257,6 +283,8 @@ class PolicyController:
             for each in Slot:
                 compiler = self.state.compiler(each)
                 names = self._rule_names.setdefault(each, dict(DEFAULT_IDS))
+                if len(names) > MOST_RULE_NAMES:
+                    names = self._rule_names[each] = dict(DEFAULT_IDS)
                 if compiler is not None:
                     names.update(compiler.compiled().rule_ids)
         return self._rule_names.get(slot, DEFAULT_IDS).get(number) or f"number {number}"

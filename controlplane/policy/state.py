@@ -106,6 +106,17 @@ class PolicyState:
         """Note that the kernel holds all that was ordered: freed numbers may be given anew."""
         self._books.confirm()
 
+    def retry_refused(self) -> list[Order]:
+        """Give addresses that are pending for want of an identity one, as far as there is room."""
+        if not self.refused_identities:
+            return []
+        deltas = {slot: compiler.change([], []) for slot, compiler in self._compilers.items()}
+        changed: list[Order] = [
+            ChangeTables(slot, delta) for slot, delta in deltas.items() if delta
+        ]
+        self.version += bool(changed)
+        return changed
+
     def refusal(self, workload: Workload) -> str:
         """Return why a workload's tags would exceed what its VRF may have, "" if they do not."""
         if workload.vrf not in self._zones:

@@ -16,6 +16,7 @@ MEANINGS = {
     "audit_failures": "Lines of the audit log that could not be written; the call was refused.",
     "journal_lines_dropped": "Lines that nobody read in time.",
     "flow_telemetry_lost": "Flows that were seen and cannot be told about.",
+    "identity_quota_reached": "Times that a VRF reached its quota of sets of groups.",
     "flow_log_failures": "Failed attempts to read the flow log: another process has its group.",
     "flow_log_foreign": "Log entries in Bulkhead's nflog groups that no rule of it made.",
     "segment_drift_repaired": "Verdict tables that somebody else had changed and were put right.",

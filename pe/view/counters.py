@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from controlplane.api.access.rpc_metrics import RpcMetrics
 from controlplane.model.view import CounterView
+from controlplane.policy.controller import PolicyController
 from controlplane.speaker.pool import SpeakerPool
 from pe.policy.manager import PolicyMapManager
 from pe.supervisor import Supervisor
@@ -38,9 +39,10 @@ def part_counters(supervisor: Supervisor) -> Iterator[CounterView]:
         yield CounterView(name="part_failures", value=part.failures, labels=labels)
 
 
-def segment_counters(lost: int, maps: PolicyMapManager) -> Iterator[CounterView]:
+def segment_counters(policy: PolicyController, maps: PolicyMapManager) -> Iterator[CounterView]:
     """Of microsegmentation: telemetry that was lost, and what policies judged, a VRF each."""
-    yield CounterView(name="flow_telemetry_lost", value=lost)
+    yield CounterView(name="flow_telemetry_lost", value=policy.book.lost)
+    yield CounterView(name="identity_quota_reached", value=policy.quota_reached)
     flows = maps.flow_log
     yield CounterView(name="flow_log_failures", value=flows.failures)
     yield CounterView(name="flow_log_foreign", value=flows.foreign)

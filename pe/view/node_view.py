@@ -124,7 +124,7 @@ class LiveView:
         """What the node counts about itself."""
         yield from self._actor.counters()
         yield from speaker_counters(self._speakers)
-        yield from segment_counters(self._router.policy.book.lost, self._maps)
+        yield from segment_counters(self._router.policy, self._maps)
         yield from api_counters(self._tally)
         yield from part_counters(self._supervisor)
         yield CounterView(name="journal_lines_dropped", value=self._journal.dropped)
