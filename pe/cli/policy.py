@@ -241,12 +241,24 @@ def list_revisions(socket_path: str, as_json: bool) -> None:
     lines = table(
         ("Revision", "Name", "State", "Rules", "Groups"),
         [
-            (r.digest[:12], r.name or "-", states[r.state], str(r.rules), str(r.groups))
+            (
+                r.digest[:12],
+                r.name or "-",
+                states[r.state] + (", unreadable" if r.problem else ""),
+                str(r.rules),
+                str(r.groups),
+            )
             for r in rows
         ],
         right="Rules,Groups",
     )
-    print_json(rows) if as_json else show(lines)
+    if as_json:
+        print_json(rows)
+        return
+    show(lines)
+    for row in rows:
+        if row.problem:
+            click.echo(f"{row.digest[:12]} is unreadable: {row.problem}", err=True)
 
 
 @policy.command("show")

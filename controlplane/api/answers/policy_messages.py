@@ -141,6 +141,7 @@ def revision(it: Revision, outline: Outline) -> policy_pb2.Revision:
         state=_STATES[it.state],
         rules=outline.rules,
         groups=outline.groups,
+        problem=it.problem,
     )
 
 

@@ -233,6 +233,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
             self._outlines = {d: o for d, o in self._outlines.items() if d in known}
             outline = await asyncio.to_thread(outline_of, revision.document)
             self._outlines[revision.digest] = outline
+            await asyncio.to_thread(_read, revision)
         return messages.revision(revision, outline)
 
 

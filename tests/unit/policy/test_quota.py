@@ -76,7 +76,7 @@ def test_one_workload_may_change_its_tags_for_ever(tmp_path: Path) -> None:
         await pe.access.attach(Workload("web", "red", "p1", (WEB,)), "ada")
         for number in range(1, 200):
             gone = [key for key in tags(2**BITS - 1) if key not in tags(number)]
-            await pe.access.tag("web", tags(number), gone, 0, "ada")
+            await pe.access.tag("web", tags(number), tuple(gone), 0, "ada")
         await pe.until(lambda: not pe.policy.maps.is_waiting)
         assert not pe.logged("identity_quota_reached")
         assert len(pe.policy.state._books.identities) < 10

@@ -191,7 +191,7 @@ class RollBackPolicyResponse(_message.Message):
     def __init__(self, enforced: _Optional[_Union[Revision, _Mapping]] = ..., ended_flows: _Optional[int] = ...) -> None: ...
 
 class Revision(_message.Message):
-    __slots__ = ("digest", "name", "state", "rules", "groups")
+    __slots__ = ("digest", "name", "state", "rules", "groups", "problem")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Revision.State]
@@ -209,12 +209,14 @@ class Revision(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     RULES_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     digest: str
     name: str
     state: Revision.State
     rules: int
     groups: int
-    def __init__(self, digest: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[_Union[Revision.State, str]] = ..., rules: _Optional[int] = ..., groups: _Optional[int] = ...) -> None: ...
+    problem: str
+    def __init__(self, digest: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[_Union[Revision.State, str]] = ..., rules: _Optional[int] = ..., groups: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class ListRevisionsRequest(_message.Message):
     __slots__ = ()
