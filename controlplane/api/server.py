@@ -92,7 +92,7 @@ class ApiServer:
 
     def __post_init__(self) -> None:
         path = Path(self.intent.state_dir) / AUDIT
-        self._audit = AuditLog(path, anchor=self._anchor, tally=self.tally)
+        self._audit = AuditLog(path, anchor=self._anchor, tally=self.tally, part=self.part)
 
     def _anchor(self, last: Anchor) -> None:
         """Keep the end of the audit log where who can write the log cannot."""

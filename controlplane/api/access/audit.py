@@ -14,6 +14,7 @@ from pathlib import Path
 
 from controlplane.api.access.audit_chain import ROTATE_BYTES, Anchor, AuditFile
 from controlplane.api.access.rpc_metrics import RpcMetrics
+from controlplane.model.supervision import Part
 
 ANCHOR_SECONDS = 10.0
 """At most this long after a line its number and digest are in the journal."""
@@ -48,9 +49,12 @@ class AuditLog:
     anchor: Callable[[Anchor], None] = _no_anchor
     rotate_bytes: int = ROTATE_BYTES
     tally: RpcMetrics = field(default_factory=RpcMetrics)
+    part: Part | None = None
+    """Owns the timer of the anchor; without it ``leave_anchor`` is the caller's to call."""
     _file: AuditFile = field(init=False)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _due: asyncio.TimerHandle | None = None
+    _anchored: Anchor | None = None
 
     def __post_init__(self) -> None:
         self._file = AuditFile(self.path, self.rotate_bytes)
@@ -65,13 +69,19 @@ class AuditLog:
                 self.tally.audit_failures += 1
                 raise
             self.tally.audit_line = last.number
-        if self._due is None:
-            self._due = asyncio.get_running_loop().call_later(ANCHOR_SECONDS, self.leave_anchor)
+        if self._due is None and self.part is not None:
+            leave = self.part.guard(self.leave_anchor, self._forget_timer)
+            self._due = asyncio.get_running_loop().call_later(ANCHOR_SECONDS, leave)
+
+    def _forget_timer(self) -> None:
+        self._due = None
 
     def leave_anchor(self) -> None:
         """Give the last line to ``anchor``, if there is one since the last time."""
         if self._due is not None:
             self._due.cancel()
             self._due = None
-            if self._file.last is not None:
-                self.anchor(self._file.last)
+        last = self._file.last
+        if last is not None and last != self._anchored:
+            self.anchor(last)
+            self._anchored = last

@@ -27,6 +27,7 @@ from controlplane.api.access.audit_chain import (
     verify,
 )
 from pe.cli.main import main
+from tests.parts import LonePart
 
 
 def write(path: Path, *events: str) -> None:
@@ -209,6 +210,21 @@ def test_lines_cut_off_at_the_end_show_against_the_anchor(tmp_path: Path) -> Non
     assert "it was cut" in verify(path, anchor)[1]
     write(path, "forged")
     assert "line 3: is not the line" in verify(path, anchor)[1]
+
+
+def test_the_anchor_is_left_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controlplane.api.access.audit.ANCHOR_SECONDS", 0.0)
+
+    async def story() -> list[int]:
+        anchors: asyncio.Queue[Anchor] = asyncio.Queue()
+        log = AuditLog(tmp_path / "audit.log", anchor=anchors.put_nowait, part=LonePart())
+        found = []
+        for event in ("one", "two"):
+            await log.write(event=event)
+            found.append((await anchors.get()).number)
+        return found
+
+    assert asyncio.run(story()) == [1, 2]
 
 
 def test_pe_audit_verify_says_what_it_finds(tmp_path: Path) -> None:
