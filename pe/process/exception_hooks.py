@@ -21,8 +21,12 @@ from pe.supervisor import described
 class Journal(Protocol):
     """Where the lines go (``pe.process.journal.Journal``)."""
 
-    def log(self, level: int, event: str, **fields: object) -> None:
-        """Write one event."""
+    def warning(self, event: str, **fields: object) -> None:
+        """Write an event that an operator should look at."""
+        ...
+
+    def error(self, event: str, **fields: object) -> None:
+        """Write an event that is a fault."""
         ...
 
 
@@ -38,7 +42,10 @@ class JournalHandler(logging.Handler):
         fields: dict[str, object] = {"logger": record.name, "text": _one_line(record)}
         if record.exc_info and (error := record.exc_info[1]) is not None:
             fields.update(described(error))
-        self._journal.log(record.levelno, "library_log", **fields)
+        if record.levelno >= logging.ERROR:
+            self._journal.error("library_log", **fields)
+        else:
+            self._journal.warning("library_log", **fields)
 
 
 def _one_line(record: logging.LogRecord) -> str:
@@ -61,18 +68,18 @@ def to_journal(journal: Journal) -> Iterator[None]:
                 fields[key] = repr(context[key])
         if (error := context.get("exception")) is not None:
             fields.update(described(error))
-        journal.log(logging.ERROR, "loop_exception", **fields)
+        journal.error("loop_exception", **fields)
 
     def unraisable(found: sys.UnraisableHookArgs) -> None:
         error = found.exc_value or found.exc_type()
         text = found.err_msg or "exception ignored"
         fields = {"text": text, "object": repr(found.object), **described(error)}
-        journal.log(logging.ERROR, "exception_ignored", **fields)
+        journal.error("exception_ignored", **fields)
 
     def from_thread(found: threading.ExceptHookArgs) -> None:
         error = found.exc_value or found.exc_type()
         name = found.thread.name if found.thread else ""
-        journal.log(logging.ERROR, "thread_ended", thread=name, **described(error))
+        journal.error("thread_ended", thread=name, **described(error))
 
     loop.set_exception_handler(from_loop)
     sys.unraisablehook, threading.excepthook = unraisable, from_thread

@@ -20,8 +20,11 @@ class Notes:
     def __init__(self) -> None:
         self.lines: Lines = []
 
-    def log(self, level: int, event: str, **fields: object) -> None:
-        self.lines.append((level, event, fields))
+    def warning(self, event: str, **fields: object) -> None:
+        self.lines.append((logging.WARNING, event, fields))
+
+    def error(self, event: str, **fields: object) -> None:
+        self.lines.append((logging.ERROR, event, fields))
 
 
 def noted(story: Callable[[], Awaitable[None]]) -> Lines:
