@@ -54,7 +54,7 @@ PARTS = (
     PartPolicy(
         "router", "the router's turn", Response.END,
         "an event of one peer: the peer's session is held down for 5 minutes (of a core peer: its"
-        " routes are withdrawn); anything else ends the process",
+        " routes are withdrawn); a request: it is refused; anything else ends the process",
     ),
     PartPolicy(
         "dataplane", "the data plane's turn, the reader of kernel events", Response.RESYNC,

@@ -1,10 +1,11 @@
-"""Keep an event that raises from harming other peers than the one that sent it."""
+"""Keep an event that raises from harming more than the peer or the caller that sent it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from controlplane.model.events import Event, RoutesReceived, RoutesWithdrawn
+from controlplane.model.effects import Answer
+from controlplane.model.events import Event, Requested, RoutesReceived, RoutesWithdrawn
 from controlplane.model.peer import PeerId
 from controlplane.routing.sessions import Sessions
 from controlplane.routing.state import RouterState
@@ -29,11 +30,16 @@ class Containment:
         self.failures: list[EventFailure] = []
 
     def contain(self, event: Event, error: Exception) -> None:
-        """Undo what the event may have left half done. Raises ``error`` if it is of no peer.
+        """Undo what the event may have left half done. Raises ``error`` where nothing can.
 
         A CE's session is held down. A core peer's is not, for every VPN needs it: its routes
-        count as withdrawn (in the spirit of RFC 7606), unless that raises as well.
+        count as withdrawn (in the spirit of RFC 7606), unless that raises as well. A request is
+        refused: it changes nothing before the store has written what it proposed.
         """
+        if isinstance(event, Requested) and self._state.proposal is None:
+            self._state.act(Answer(event.ticket, error=error))
+            self.failures.append(EventFailure(f"{type(event).__name__}, refused", error))
+            return
         peer = getattr(event, "peer", None)
         if not isinstance(peer, PeerId) or peer not in self._state.peers:
             raise error

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from controlplane.bgp.peer_state import PeerState
-from controlplane.model.effects import ConfigureSpeakers, LogEvent, ResetSession
+from controlplane.model.effects import Answer, ConfigureSpeakers, LogEvent, ResetSession
 from controlplane.model.events import Event, PortChanged, RoutesReceived, RoutesWithdrawn
 from controlplane.model.peer import PeerId
+from controlplane.policy.requests import DetachRequested
 from controlplane.routing.containment import HOLD_SECONDS
 from tests.unit.controlplane.rig import PE2, Rig, ce_peer, prefix, vrf
 
@@ -141,3 +142,20 @@ def test_an_event_of_an_unknown_peer_is_not_contained(monkeypatch: pytest.Monkey
     unknown = PeerId("green", ip_address("192.0.2.2"))
     with pytest.raises(KeyError, match="unknown"):
         rig.do(RoutesWithdrawn(unknown, next(iter(rig.router.peers[PE2].families)), []))
+
+
+def test_a_request_that_raises_is_refused_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = sites()
+    rig.ce(BLUE, "10.2.0.0/16")
+
+    def broken(_: object) -> None:
+        raise KeyError("a tag set")
+
+    monkeypatch.setattr(rig.router.policy, "take", broken)
+    rig.do(DetachRequested(7, "web", "ada"))
+    (answer,) = rig.actions(Answer)
+    assert answer.ticket == 7
+    assert isinstance(answer.error, KeyError)
+    (failure,) = rig.router.take_failures()
+    assert failure.subject == "DetachRequested, refused"
+    assert set(rig.table("blue")) == {"10.2.0.0/16"}
