@@ -1,4 +1,4 @@
-"""Commands that ask a node to do something."""
+"""Commands that change a node."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pe.cli.plain import as_object
 @click.command(epilog=EXIT_CODES)
 @node_options
 def reload(socket_path: str, as_json: bool) -> None:
-    """Have the node read its configuration again.
+    """Reload the configuration.
 
     The difference is applied as a whole or, where anything is wrong, refused as a whole.
     """
@@ -33,7 +33,7 @@ def clear() -> None:
 
 @clear.command()
 @click.argument("address")
-@click.option("--vrf", default="", help="The VRF of the session; a core session has none.")
+@click.option("--vrf", default="", help="VRF of the session; none for a core session.")
 @node_options
 def neighbor(address: str, vrf: str, socket_path: str, as_json: bool) -> None:
     """Reset a BGP session, or end its hold after max-prefix."""

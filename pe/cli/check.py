@@ -15,9 +15,9 @@ from pe.config import ConfigError, ConfigErrors, read_config
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path("pe.yaml"))
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(file: Path, as_json: bool) -> None:
-    """Check a configuration.
+    """Check a configuration file.
 
     Ends with 0 if it can be run, with 1 and every error if not. Nothing but the file, and the
     key files that it names, is read.

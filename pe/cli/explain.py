@@ -24,12 +24,12 @@ MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-
 @click.argument("source")
 @click.argument("destination")
 @click.argument("service")
-@click.option("--vrf", default="", help="Needed where neither end is a workload's name.")
+@click.option("--vrf", default="", help="VRF; required if neither end is a workload's name.")
 @node_options
 def explain(
     source: str, destination: str, service: str, vrf: str, socket_path: str, as_json: bool
 ) -> None:
-    """Why SOURCE may reach DESTINATION on SERVICE (tcp/443), or why it may not."""
+    """Explain which rule allows or denies SERVICE (tcp/443) from SOURCE to DESTINATION."""
     with node_at(socket_path) as node:
         answer = node.segment.explain(source, destination, service, vrf)
     click.echo(as_object(answer)) if as_json else show(_chain(answer))
@@ -63,14 +63,20 @@ def _who(end: Any) -> str:
 
 
 @click.command(epilog=EXIT_CODES)
-@click.option("--tag", "selector", required=True, metavar="SELECTOR", help="scope=pci")
-@click.option("--since", type=MOMENT, help="UTC. Else as far back as the node remembers.")
-@click.option("--until", type=MOMENT, help="UTC. Else now.")
+@click.option(
+    "--tag",
+    "selector",
+    required=True,
+    metavar="SELECTOR",
+    help="Workloads to report on, for example scope=pci.",
+)
+@click.option("--since", type=MOMENT, help="Start, UTC (default: all that the node has).")
+@click.option("--until", type=MOMENT, help="End, UTC (default: now).")
 @node_options
 def evidence(
     selector: str, since: datetime | None, until: datetime | None, socket_path: str, as_json: bool
 ) -> None:
-    """What an auditor asks about the workloads that a selector chooses."""
+    """Report policy and traffic evidence for the workloads that match a selector."""
     span = [moment.replace(tzinfo=UTC) if moment else None for moment in (since, until)]
     with node_at(socket_path) as node:
         answer = node.segment.get_evidence(selector, *span)

@@ -19,13 +19,13 @@ HEADS = ("Last", "VRF", "From", "To", "Service", "Count", "Verdict", "Rule", "St
 
 
 def filter_options(command: F) -> F:
-    """The choice of flows, as several commands have it."""
+    """Add the options that filter flows."""
     for option in (
-        click.option("--denied", is_flag=True, help="Only what was denied."),
-        click.option("--service", default="", help="tcp/443, udp, icmp/echo-request."),
-        click.option("--to", "destination", default="", help="A workload, group or address."),
-        click.option("--from", "source", default="", help="A workload, group or address."),
-        click.option("--vrf", default="", help="Only this VPN."),
+        click.option("--denied", is_flag=True, help="Show denied flows only."),
+        click.option("--service", default="", help="Service: tcp/443, udp, icmp/echo-request."),
+        click.option("--to", "destination", default="", help="To a workload, group or address."),
+        click.option("--from", "source", default="", help="From a workload, group or address."),
+        click.option("--vrf", default="", help="Show this VRF only."),
     ):
         command = option(command)
     return command
@@ -34,7 +34,7 @@ def filter_options(command: F) -> F:
 def make_filter(
     vrf: str, source: str, destination: str, service: str, denied: bool, differs: bool = False
 ) -> pb.FlowFilter:
-    """The filter that the options mean."""
+    """Return the filter for the options."""
     from bulkhead.v1 import flows_pb2 as pb
 
     wish = pb.FlowFilter(
@@ -47,15 +47,15 @@ def make_filter(
 
 @click.command(epilog=EXIT_CODES)
 @filter_options
-@click.option("--differs", is_flag=True, help="Only what the staged revision would change.")
-@click.option("--follow", "-f", is_flag=True, help="New flows as they are seen.")
-@click.option("-n", "limit", default=0, help="At most so many.")
+@click.option("--differs", is_flag=True, help="Show flows with another staged verdict only.")
+@click.option("--follow", "-f", is_flag=True, help="Print new flows as they are seen.")
+@click.option("-n", "limit", default=0, help="Maximum number of flows.")
 @node_options
 def flows(
     vrf: str, source: str, destination: str, service: str, denied: bool, differs: bool,
     follow: bool, limit: int, socket_path: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Flows, with what was done and what the staged revision would do."""
+    """Show flows with the enforced and the staged verdict."""
     wish = make_filter(vrf, source, destination, service, denied, differs)
     with node_at(socket_path) as node:
         if follow:
@@ -108,14 +108,14 @@ def _loss(loss: pb.TelemetryLoss) -> str:
 
 @click.group(epilog=EXIT_CODES)
 def baseline() -> None:
-    """Known good: what was seen, under a name."""
+    """Record and list baselines of known good flows."""
 
 
 @baseline.command()
 @click.argument("name")
 @node_options
 def record(name: str, socket_path: str, as_json: bool) -> None:
-    """Declare all flows seen so far to be known and good."""
+    """Record all flows seen so far as known good, under NAME."""
     with node_at(socket_path) as node:
         made = node.segment.record_baseline(name)
     click.echo(as_object(made) if as_json else f"{name}: {made.flows} flows, {made.lost} lost")
@@ -124,7 +124,7 @@ def record(name: str, socket_path: str, as_json: bool) -> None:
 @baseline.command("list")
 @node_options
 def list_baselines(socket_path: str, as_json: bool) -> None:
-    """Baselines."""
+    """List baselines."""
     with node_at(socket_path) as node:
         rows = node.segment.baselines()
     lines = table(

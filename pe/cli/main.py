@@ -33,24 +33,24 @@ PLUGINS = {"lab": "labs.cli:lab"}
 
 SUMMARIES = {
     "audit": "Check the audit log.",
-    "baseline": "Known good: what was seen, under a name.",
-    "check": "Check a configuration.",
+    "baseline": "Record and list baselines of known good flows.",
+    "check": "Check a configuration file.",
     "clear": "Reset a BGP session.",
-    "evidence": "What an auditor asks about the workloads that a selector chooses.",
-    "explain": "Why SOURCE may reach DESTINATION on SERVICE (tcp/443), or why it may not.",
-    "flows": "Flows, with what was done and what the staged revision would do.",
-    "group": "Groups and network sets of the policy.",
+    "evidence": "Report policy and traffic evidence for the workloads that match a selector.",
+    "explain": "Explain which rule allows or denies SERVICE (tcp/443) from SOURCE to DESTINATION.",
+    "flows": "Show flows with the enforced and the staged verdict.",
+    "group": "Show groups and network sets of the policy.",
     "lab": "Bring up lab networks of namespaces on one machine and run their checks.",
-    "map": "Who talks to whom; svg and html are pictures that need nothing else.",
-    "policy": "Policy: check, try, stage, promote, roll back.",
-    "reload": "Have the node read its configuration again.",
+    "map": "Draw the map of flows between groups: text, JSON, DOT, SVG or HTML.",
+    "policy": "Check, compare, stage, promote and roll back policy.",
+    "reload": "Reload the configuration.",
     "run": "Run a PE.",
-    "selftest": "Have the node prove its guards.",
-    "show": "Show what a node knows.",
+    "selftest": "Run the packet-filter self-test.",
+    "show": "Show the state of a node.",
     "version": "Print the version.",
     "workload": "Attach, tag and list workloads.",
 }
-"""What ``pe --help`` says of each, without importing it. A test keeps it true."""
+"""The help line of each command, without importing it. A test compares both."""
 
 
 SECTIONS = {
@@ -60,7 +60,7 @@ SECTIONS = {
     ),
     "Trying it": ("lab",),
 }  # fmt: skip
-"""In which order and under which heading ``pe --help`` has them."""
+"""Sections of ``pe --help``, in order."""
 
 
 def available() -> dict[str, str]:

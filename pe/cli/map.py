@@ -30,7 +30,7 @@ def flow_map(
     vrf: str, source: str, destination: str, service: str, denied: bool, form: str,
     socket_path: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Who talks to whom; svg and html are pictures that need nothing else."""
+    """Draw the map of flows between groups: text, JSON, DOT, SVG or HTML."""
     with node_at(socket_path) as node:
         wish = make_filter(vrf, source, destination, service, denied)
         answer = node.segment.map(wish)

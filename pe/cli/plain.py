@@ -25,7 +25,7 @@ def as_object(message: Any) -> str:
 
 
 def plain(message: Any) -> dict[str, Any]:
-    """One message as a dict. A field that tells presence and is absent is null."""
+    """One message as a dict. An absent optional field is null."""
     return {field.name: _value(message, field) for field in message.DESCRIPTOR.fields}
 
 

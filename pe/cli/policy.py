@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from bulkhead.v1 import policy_pb2 as pb
 
 DOCUMENT = click.argument("document", type=click.File("r"))
-REASON = click.option("-m", "--reason", default="", help="Why, for the audit trail.")
+REASON = click.option("-m", "--reason", default="", help="Reason, for the audit log.")
 
 
 @click.group(epilog=EXIT_CODES)
 def policy() -> None:
-    """Policy: check, try, stage, promote, roll back.
+    """Check, compare, stage, promote and roll back policy.
 
     A DOCUMENT is YAML or JSON; - reads standard input. A REVISION is the beginning of its digest.
     """
@@ -32,7 +32,7 @@ def policy() -> None:
 @DOCUMENT
 @node_options
 def check(document: Any, socket_path: str, as_json: bool) -> None:
-    """What is wrong with a document, and what is hardly meant. Ends with 1 if there are faults."""
+    """Validate a policy document. Prints errors and warnings; exits 1 on errors."""
     with node_at(socket_path) as node:
         answer = node.segment.check(document.read())
     if as_json:
@@ -67,10 +67,10 @@ def _what(text: str) -> dict[str, str]:
 
 @policy.command()
 @click.argument("what", metavar="DOCUMENT|REVISION")
-@click.option("--baseline", default="", help="Look at the flows of this baseline.")
+@click.option("--baseline", default="", help="Evaluate the flows of this baseline.")
 @node_options
 def whatif(what: str, baseline: str, socket_path: str, as_json: bool) -> None:
-    """What would change if this were enforced; changes nothing."""
+    """Show what would change if a document or revision were enforced."""
     with node_at(socket_path) as node:
         answer = node.segment.what_if(**_what(what), baseline=baseline)
     if as_json:
@@ -120,7 +120,7 @@ def end_text(end: Any) -> str:
 @REASON
 @node_options
 def stage(what: str, reason: str, socket_path: str, as_json: bool) -> None:
-    """Evaluate it on live traffic beside what is enforced; decides nothing."""
+    """Stage a revision: evaluate it in shadow mode without enforcing it."""
     with node_at(socket_path) as node:
         answer = node.segment.stage(**_what(what), reason=reason)
     if as_json:
@@ -145,7 +145,7 @@ def unstage(reason: str, socket_path: str, as_json: bool) -> None:
 @click.argument("after", default="")
 @node_options
 def diff(before: str, after: str, socket_path: str, as_json: bool) -> None:
-    """Two revisions; the enforced and the staged one unless told otherwise."""
+    """Compare two revisions (default: the enforced and the staged one)."""
     with node_at(socket_path) as node:
         lines = node.segment.diff(before, after)
     if as_json:
@@ -165,7 +165,7 @@ def diff(before: str, after: str, socket_path: str, as_json: bool) -> None:
 @REASON
 @node_options
 def promote(expected: str, reason: str, socket_path: str, as_json: bool) -> None:
-    """Enforce the staged revision, and end the flows that it does not allow.
+    """Enforce the staged revision and end the flows that it denies.
 
     With REVISION only if it is that one which is staged.
     """
@@ -186,7 +186,7 @@ def promote(expected: str, reason: str, socket_path: str, as_json: bool) -> None
 @REASON
 @node_options
 def rollback(revision: str, reason: str, socket_path: str, as_json: bool) -> None:
-    """Enforce an earlier revision again: the one before, unless told otherwise."""
+    """Enforce an earlier revision again (default: the previous one)."""
     with node_at(socket_path) as node:
         answer = node.segment.roll_back(revision, reason)
     if as_json:
@@ -199,10 +199,10 @@ def rollback(revision: str, reason: str, socket_path: str, as_json: bool) -> Non
 
 
 @policy.command()
-@click.option("-n", "limit", default=0, help="At most so many.")
+@click.option("-n", "limit", default=0, help="Maximum number of changes.")
 @node_options
 def log(limit: int, socket_path: str, as_json: bool) -> None:
-    """Who moved which revision, when and why."""
+    """Show the history of revisions: who moved which, when and why."""
     with node_at(socket_path) as node:
         rows = node.segment.changes(limit)
     lines = table(
@@ -232,7 +232,7 @@ def when(stamp: Any) -> str:
 @policy.command("list")
 @node_options
 def list_revisions(socket_path: str, as_json: bool) -> None:
-    """Revisions and where they stand."""
+    """List revisions and their states."""
     from bulkhead.v1 import policy_pb2 as pb
 
     with node_at(socket_path) as node:
@@ -265,18 +265,18 @@ def list_revisions(socket_path: str, as_json: bool) -> None:
 @click.argument("revision")
 @node_options
 def show_revision(revision: str, socket_path: str, as_json: bool) -> None:
-    """The document of a revision."""
+    """Show the document of a revision."""
     with node_at(socket_path) as node:
         answer = node.segment.revision(revision)
     click.echo(as_object(answer) if as_json else answer.document)
 
 
 @policy.command()
-@click.option("--baseline", default="", help="From the flows of this baseline.")
-@click.option("--vrf", default="", help="Of this VPN only.")
+@click.option("--baseline", default="", help="Use the flows of this baseline.")
+@click.option("--vrf", default="", help="Use flows of this VRF only.")
 @node_options
 def recommend(baseline: str, vrf: str, socket_path: str, as_json: bool) -> None:
-    """Rules for what was seen and no rule allows."""
+    """Recommend rules for flows that no rule allows."""
     with node_at(socket_path) as node:
         answer = node.segment.recommend(baseline, vrf)
     if as_json:

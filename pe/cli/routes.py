@@ -60,12 +60,12 @@ def _way(row: pb.Route) -> str:
 
 
 def _age(row: pb.Route) -> str:
-    """Since when; of links and static routes nobody has kept it."""
+    """Return the age of a route; links and static routes have none."""
     return f", {duration(row.age_seconds)}" if row.age_seconds or row.neighbor else ""
 
 
 def details(rows: Iterable[pb.Route]) -> Iterator[str]:
-    """All attributes of each route."""
+    """Print each route with all its attributes."""
     for row in rows:
         yield f"{row.prefix} in VRF {row.vrf}"
         yield f"  {_marks(row)} {_way(row)}{_age(row)}"

@@ -16,11 +16,11 @@ from pe.process.journal import Journal, start
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path("pe.yaml"))
 @click.option("--log-format", type=click.Choice(["logfmt", "json"]), default="logfmt",
-              show_default=True, help="How log lines on standard error look.")  # fmt: skip
+              show_default=True, help="Format of log lines on standard error.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]),
-              help="Instead of the configuration's log-level.")  # fmt: skip
+              help="Log level, instead of the configuration's.")  # fmt: skip
 @click.option("--without-guard", "disabled", multiple=True, metavar="NAME", hidden=True,
-              help="Leave a guard out: the positive control of an attack test.")  # fmt: skip
+              help="Switch a guard off: the positive control of an attack test.")  # fmt: skip
 def run(file: Path, log_format: str, log_level: str | None, disabled: tuple[str, ...]) -> None:
     """Run a PE.
 

@@ -22,7 +22,7 @@ WORDS = {1: "held", 2: "NOT HELD", 3: "UNPROVEN", 4: "not tested"}
 @click.command(epilog=EXIT_CODES)
 @node_options
 def selftest(socket_path: str, as_json: bool) -> None:
-    """Have the node prove its guards.
+    """Run the packet-filter self-test.
 
     On ports and VPNs of its own, with an attacker's packets; customers notice nothing. Exit
     status 0 if all that was tried held, 1 if anything did not.

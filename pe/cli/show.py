@@ -12,13 +12,13 @@ from pe.cli.table import show as print_lines
 
 @click.group("show", epilog=EXIT_CODES)
 def show() -> None:
-    """Show what a node knows."""
+    """Show the state of a node."""
 
 
 @show.command()
 @node_options
 def status(socket_path: str, as_json: bool) -> None:
-    """The node as a whole."""
+    """Show the node's status."""
     with node_at(socket_path) as node:
         answer = node.status()
     if as_json:
@@ -30,7 +30,7 @@ def status(socket_path: str, as_json: bool) -> None:
 @show.command()
 @node_options
 def vrfs(socket_path: str, as_json: bool) -> None:
-    """VPNs and their numbers."""
+    """Show VRFs with RD, route targets, table, label and routes."""
     with node_at(socket_path) as node:
         rows = node.show_vrfs()
     print_json(rows) if as_json else print_lines(columns.vrfs(rows))
@@ -38,11 +38,11 @@ def vrfs(socket_path: str, as_json: bool) -> None:
 
 @show.command()
 @click.argument("vrf", default="")
-@click.option("--core", is_flag=True, help="Only sessions with PEs and route reflectors.")
-@click.option("--detail", is_flag=True, help="All that is known of each session.")
+@click.option("--core", is_flag=True, help="Show sessions with PEs and route reflectors only.")
+@click.option("--detail", is_flag=True, help="Show all details of each session.")
 @node_options
 def neighbors(vrf: str, core: bool, detail: bool, socket_path: str, as_json: bool) -> None:
-    """BGP sessions, all or those of one VRF."""
+    """Show BGP sessions, all or those of one VRF."""
     with node_at(socket_path) as node:
         rows = node.show_neighbors(vrf, core_only=core)
     if as_json:
@@ -53,17 +53,17 @@ def neighbors(vrf: str, core: bool, detail: bool, socket_path: str, as_json: boo
 
 @show.command("routes")
 @click.argument("vrf", default="")
-@click.option("--prefix", default="", metavar="PREFIX", help="This prefix; an address: its route.")
-@click.option("--longer", is_flag=True, help="What lies inside the prefix too.")
-@click.option("--all", "all_paths", is_flag=True, help="Every candidate, not only the best.")
+@click.option("--prefix", default="", metavar="PREFIX", help="This prefix, or an address's route.")
+@click.option("--longer", is_flag=True, help="Show more specific prefixes too.")
+@click.option("--all", "all_paths", is_flag=True, help="Show all paths, not only the best.")
 @click.option("--neighbor", default="", metavar="ADDRESS", help="Learned from this neighbour.")
-@click.option("--detail", is_flag=True, help="With all attributes.")
+@click.option("--detail", is_flag=True, help="Show all attributes.")
 @node_options
 def show_routes(
     vrf: str, prefix: str, longer: bool, all_paths: bool, neighbor: str, detail: bool,
     socket_path: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Routes of all VRFs or of one."""
+    """Show routes of all VRFs or of one."""
     if longer and not prefix:
         fail("--longer needs --prefix", 2)
     with node_at(socket_path) as node:
@@ -77,7 +77,7 @@ def show_routes(
 @show.command()
 @node_options
 def labels(socket_path: str, as_json: bool) -> None:
-    """Labels that the node gave out, and those that rest."""
+    """Show allocated labels and labels in hold-down."""
     with node_at(socket_path) as node:
         rows = node.show_labels()
     print_json(rows) if as_json else print_lines(columns.labels(rows))
@@ -86,7 +86,7 @@ def labels(socket_path: str, as_json: bool) -> None:
 @show.command()
 @node_options
 def nexthops(socket_path: str, as_json: bool) -> None:
-    """Next hops, and how the core reaches them."""
+    """Show next hops and their paths through the core."""
     with node_at(socket_path) as node:
         rows = node.show_next_hops()
     print_json(rows) if as_json else print_lines(columns.next_hops(rows))
@@ -95,7 +95,7 @@ def nexthops(socket_path: str, as_json: bool) -> None:
 @show.command()
 @node_options
 def ports(socket_path: str, as_json: bool) -> None:
-    """CE and core ports."""
+    """Show CE and core ports."""
     with node_at(socket_path) as node:
         rows = node.show_ports()
     print_json(rows) if as_json else print_lines(columns.ports(rows))
@@ -104,7 +104,7 @@ def ports(socket_path: str, as_json: bool) -> None:
 @show.command()
 @node_options
 def counters(socket_path: str, as_json: bool) -> None:
-    """What the node counts about itself."""
+    """Show the node's own counters."""
     with node_at(socket_path) as node:
         rows = node.show_counters()
     print_json(rows) if as_json else print_lines(columns.counters(rows))
@@ -112,16 +112,19 @@ def counters(socket_path: str, as_json: bool) -> None:
 
 @show.command()
 @click.argument("vrf", default="")
-@click.option("--port", default="", help="Only the guards of this port.")
+@click.option("--port", default="", help="Show the guards of this port only.")
 @click.option(
-    "--requirement", default="", metavar="ID", help="Only this one (LBL-2), or area (LBL)."
+    "--requirement",
+    default="",
+    metavar="ID",
+    help="This requirement (LBL-2) or area (LBL).",
 )
-@click.option("--hits", is_flag=True, help="Only guards that have counted something.")
+@click.option("--hits", is_flag=True, help="Show guards with packets only.")
 @node_options
 def guards(
     vrf: str, port: str, requirement: str, hits: bool, socket_path: str, as_json: bool
 ) -> None:
-    """What the guards dropped, by security requirement, of all VRFs or of one."""
+    """Show packets dropped by the guards, by security requirement."""
     with node_at(socket_path) as node:
         rows = [
             row

@@ -22,16 +22,22 @@ def workload() -> None:
 
 @workload.command()
 @click.argument("name")
-@click.option("--vrf", required=True, help="The VPN that it is in.")
-@click.option("--port", required=True, help="The CE port that it is behind.")
-@click.option("--address", "addresses", multiple=True, required=True, help="May be repeated.")
+@click.option("--vrf", required=True, help="VRF of the workload.")
+@click.option("--port", required=True, help="CE port of the workload.")
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    required=True,
+    help="Address or prefix; repeatable.",
+)
 @click.argument("tags", nargs=-1)
 @node_options
 def attach(
     name: str, vrf: str, port: str, addresses: tuple[str, ...], tags: tuple[str, ...],
     socket_path: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Make a workload known: NAME TAG=VALUE...
+    """Attach a workload: NAME TAG=VALUE...
 
     The same command again changes nothing; with other words it changes the workload.
     """
@@ -47,7 +53,7 @@ def attach(
 @click.argument("name")
 @node_options
 def detach(name: str, socket_path: str, as_json: bool) -> None:
-    """Forget a workload; its addresses are denied until somebody has them again."""
+    """Detach a workload; its addresses are in hold-down (denied) for five minutes."""
     with node_at(socket_path) as node:
         node.segment.detach(name)
     click.echo("{}" if as_json else f"{name} is detached")
@@ -56,7 +62,7 @@ def detach(name: str, socket_path: str, as_json: bool) -> None:
 @workload.command()
 @click.argument("name")
 @click.argument("tags", nargs=-1, required=True)
-@click.option("--generation", default=0, help="Only if it is still this one.")
+@click.option("--generation", default=0, help="Change it only if it has this generation.")
 @node_options
 def tag(name: str, tags: tuple[str, ...], generation: int, socket_path: str, as_json: bool) -> None:
     """Change tags: KEY=VALUE sets one, KEY- removes it."""
@@ -68,10 +74,10 @@ def tag(name: str, tags: tuple[str, ...], generation: int, socket_path: str, as_
 
 @workload.command("list")
 @click.argument("selector", default="")
-@click.option("--vrf", default="", help="Only this VPN's.")
+@click.option("--vrf", default="", help="Show workloads of this VRF only.")
 @node_options
 def list_workloads(selector: str, vrf: str, socket_path: str, as_json: bool) -> None:
-    """The workloads that a selector chooses ("env=prod and tier in (web, app)"), or all."""
+    """List workloads, all or those that match a selector ("env=prod and tier in (web, app)")."""
     with node_at(socket_path) as node:
         rows = node.segment.list_workloads(vrf, selector)
     print_json(rows) if as_json else show(_table(rows))
@@ -79,11 +85,11 @@ def list_workloads(selector: str, vrf: str, socket_path: str, as_json: bool) -> 
 
 @workload.command()
 @click.argument("selector", default="")
-@click.option("--vrf", default="", help="Only this VPN's.")
-@click.option("-n", "limit", default=0, help="Only so many lines.")
+@click.option("--vrf", default="", help="Show workloads of this VRF only.")
+@click.option("-n", "limit", default=0, help="Maximum number of lines.")
 @node_options
 def watch(selector: str, vrf: str, limit: int, socket_path: str, as_json: bool) -> None:
-    """The workloads that a selector chooses, then every change, a line each."""
+    """Print the workloads that match a selector, then every change, one line each."""
     from bulkhead.v1 import workloads_pb2 as pb
 
     synced, number = pb.WatchWorkloadsResponse.EVENT_SYNCED, 0
@@ -136,16 +142,16 @@ def _row(row: pb.Workload) -> tuple[str, ...]:
 
 @click.group(epilog=EXIT_CODES)
 def group() -> None:
-    """Groups and network sets of the policy."""
+    """Show groups and network sets of the policy."""
 
 
 @group.command("list")
 @click.argument("name", default="")
-@click.option("--revision", default="", help="Of this revision, not the enforced one.")
-@click.option("--networks", is_flag=True, help="Network sets instead.")
+@click.option("--revision", default="", help="Revision (default: the enforced one).")
+@click.option("--networks", is_flag=True, help="Show network sets.")
 @node_options
 def list_groups(name: str, revision: str, networks: bool, socket_path: str, as_json: bool) -> None:
-    """All groups, or the members of one."""
+    """Show all groups, or the members of one."""
     with node_at(socket_path) as node:
         if networks:
             sets = node.segment.list_network_sets(revision)
