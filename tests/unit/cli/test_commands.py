@@ -111,7 +111,7 @@ def test_no_routes_is_said(running: Serving) -> None:
 
 
 def test_labels_nexthops_ports_counters_guards_status(running: Serving) -> None:
-    assert lines(pe("show", "labels", at=running))[2].endswith("rests 00:00:12")
+    assert lines(pe("show", "labels", at=running))[2].endswith("hold-down 00:00:12")
     hops = lines(pe("show", "nexthops", at=running))
     assert "10.0.12.0 dev core0 push 3001/16002" in hops[1]
     assert "unreachable" in hops[2]
