@@ -8,7 +8,7 @@ import errno
 from ipaddress import ip_address
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controlplane.model.desired import Delta, Desired, NextHop, NextHopKey, NextHopPath
@@ -18,6 +18,9 @@ from pe.fib.next_hop_wire import VOID_LEGS, Group, Member
 from pe.model.state import Failures
 from pe.netlink.ownership import FIRST_NEXT_HOP, LAST_NEXT_HOP, VOID
 from tests.pe_fakes import FakeNextHops, FakeRoutes
+
+BUSY = [HealthCheck.too_slow]
+"""A machine that runs other things draws slowly: that is no fault of the code."""
 
 DEVICES = {"core0": 1, "core1": 2, "ce0": 3, VOID: 9}
 GATEWAY = ip_address("10.0.1.2")
@@ -208,7 +211,7 @@ def meaning(next_hop: NextHop) -> object:
     return legs if next_hop.key.address else next(iter(legs))[0]
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=BUSY)
 @given(st.lists(deltas(), max_size=6))
 def test_any_sequence_of_changes_ends_in_what_is_desired(changes: list[Delta]) -> None:
     world = World()
@@ -218,7 +221,7 @@ def test_any_sequence_of_changes_ends_in_what_is_desired(changes: list[Delta]) -
     assert world.meaning() == world.wanted()
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=BUSY)
 @given(st.lists(deltas(), max_size=5))
 def test_incremental_equals_full_comparison(changes: list[Delta]) -> None:
     step_by_step, at_once = World(), World()
@@ -231,7 +234,7 @@ def test_incremental_equals_full_comparison(changes: list[Delta]) -> None:
     assert step_by_step.meaning() == at_once.meaning()
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=BUSY)
 @given(st.lists(deltas(), min_size=1, max_size=4), st.lists(deltas(), max_size=3))
 def test_a_restart_adopts_and_sweeps_what_a_former_run_left(
     before: list[Delta], after: list[Delta]
@@ -252,7 +255,7 @@ def test_a_restart_adopts_and_sweeps_what_a_former_run_left(
     assert world.unexplained() == set()
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=BUSY)
 @given(st.lists(deltas(), min_size=1, max_size=4))
 def test_a_restart_with_the_same_desire_touches_nothing(changes: list[Delta]) -> None:
     world = World()
@@ -269,7 +272,7 @@ def test_a_restart_with_the_same_desire_touches_nothing(changes: list[Delta]) ->
     assert world.routes.writes == 0
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=BUSY)
 @given(st.lists(paths, max_size=3, unique_by=lambda p: (p.device, p.labels)))
 def test_the_id_of_a_remote_pe_outlives_every_change_of_its_path(found: list[NextHopPath]) -> None:
     world, key = World(), REMOTE[0]
@@ -284,7 +287,7 @@ def test_the_id_of_a_remote_pe_outlives_every_change_of_its_path(found: list[Nex
     assert world.meaning() == world.wanted()
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, suppress_health_check=BUSY)
 @given(
     st.lists(deltas(), min_size=1, max_size=3),
     st.sampled_from(("core0", "core1")),
@@ -313,7 +316,7 @@ def test_a_lost_carrier_takes_no_route_through_the_core(
     assert world.meaning() == world.wanted()
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=BUSY)
 @given(st.lists(deltas(), min_size=1, max_size=3))
 def test_the_void_comes_back_into_every_group(changes: list[Delta]) -> None:
     world = World()
@@ -331,7 +334,7 @@ moves = st.tuples(st.sampled_from(ROUTES[:3]), st.none() | st.sampled_from(KEYS)
 flaps = st.sampled_from(("down ce0", "up ce0", "down core0", "up core0"))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, suppress_health_check=BUSY)
 @given(st.lists(st.lists(st.one_of(moves, flaps), min_size=1, max_size=3), max_size=8))
 def test_flaps_between_changes_leave_what_is_desired(turns: list[list[Any]]) -> None:
     world = World()
@@ -354,7 +357,7 @@ FAULTS = (
 faults = st.tuples(st.just("fail"), st.sampled_from(FAULTS), st.integers(0, 3))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, suppress_health_check=BUSY)
 @given(st.lists(st.lists(st.one_of(moves, flaps, faults), min_size=1, max_size=4), max_size=8))
 def test_calls_that_fail_leave_what_is_desired_and_no_failure(turns: list[list[Any]]) -> None:
     world = World()
