@@ -7,7 +7,7 @@ differ in one field is one build and a thousand patches.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from scapy.layers import inet, inet6
@@ -165,20 +165,37 @@ def fragments(whole: bytes, size: int, ident: int) -> list[bytes]:
     return pieces
 
 
-def varied(packet: bytes, at: int, values: Iterable[int], *checksums: int) -> Iterator[bytes]:
-    """Yield a packet once for each value of the 16-bit field at an offset, for floods.
+def varied(
+    packet: bytes, at: int | Sequence[int], values: Iterable[int], *checksums: int
+) -> Iterator[bytes]:
+    """Yield a packet once for each value of the 16-bit field at one offset or several, for floods.
 
     ``checksums`` are the offsets of those that cover the field; they are updated, not computed
     anew (RFC 1624), which costs a hundredth of building the packet.
     """
-    (old,) = struct.unpack_from("!H", packet, at)
+    fields = [(place, *struct.unpack_from("!H", packet, place)) for place in _offsets(at)]
     sums = [(place, *struct.unpack_from("!H", packet, place)) for place in checksums]
     for value in values:
         changed = bytearray(packet)
-        struct.pack_into("!H", changed, at, value)
+        for place, _ in fields:
+            struct.pack_into("!H", changed, place, value)
         for place, former in sums:
-            total = (~former & 0xFFFF) + (~old & 0xFFFF) + value
-            total = (total & 0xFFFF) + (total >> 16)
-            total = (total & 0xFFFF) + (total >> 16)
+            total = (~former & 0xFFFF) + sum((~old & 0xFFFF) + value for _, old in fields)
+            while total >> 16:
+                total = (total & 0xFFFF) + (total >> 16)
             struct.pack_into("!H", changed, place, ~total & 0xFFFF)
         yield bytes(changed)
+
+
+def _offsets(at: int | Sequence[int]) -> Sequence[int]:
+    return [at] if isinstance(at, int) else at
+
+
+def ports_at(address: str) -> tuple[int, int]:
+    """Return the offsets of source and destination port in a packet without options."""
+    return (20, 22) if version(address) == 4 else (40, 42)
+
+
+def sum_at(address: str, protocol: int) -> int:
+    """Return the offset of the TCP or UDP checksum in a packet without options."""
+    return (20 if version(address) == 4 else 40) + (16 if protocol == TCP else 6)

@@ -35,8 +35,10 @@ def statistic(name: str, node: str = "pe1") -> int:
 def syns(version: int, count: int) -> Iterator[bytes]:
     """Unsigned SYNs of red's own neighbour address, each from another port."""
     source, target = plan.ce(1, version), plan.gateway(1, version)
-    for number in range(count):
-        yield RED.frame(ip.tcp(source, target, 179, header=TTL, sport=1024 + number % 60000))
+    syn = ip.tcp(source, target, 179, header=TTL)
+    sport, _ = ip.ports_at(source)
+    ports = (1024 + number % 60000 for number in range(count))
+    yield from map(RED.frame, ip.varied(syn, sport, ports, ip.sum_at(source, ip.TCP)))
 
 
 def blue_session() -> bgp.Session:
@@ -198,8 +200,7 @@ def test_cpp_04_errors_for_one_vpn_while_another_asks_for_many(net: Net) -> None
 
 def _from_ports(source: str, target: str, ports: range) -> Iterator[bytes]:
     packet = ip.tcp(source, target, 80)
-    sport, total = (20, 36) if ip.version(source) == 4 else (40, 56)
-    return ip.varied(packet, sport, ports, total)
+    return ip.varied(packet, ip.ports_at(source)[0], ports, ip.sum_at(source, ip.TCP))
 
 
 @both

@@ -25,10 +25,10 @@ both = pytest.mark.parametrize("version", [4, 6])
 def flows(at: object, version: int, count: int, first: int = 2000) -> list[bytes]:
     """The first packets of so many flows to the other site."""
     source, target = plan.lan(1, version), plan.lan(2, version)
-    return [
-        at.frame(ip.udp(source, target, first + n, b"x", sport=first + n))  # type: ignore[attr-defined]
-        for n in range(count)
-    ]
+    packet = ip.udp(source, target, 0, b"x", sport=0)
+    ports = range(first, first + count)
+    found = ip.varied(packet, ip.ports_at(source), ports, ip.sum_at(source, ip.UDP))
+    return [at.frame(one) for one in found]  # type: ignore[attr-defined]
 
 
 def tracked(zone: int) -> int:
@@ -90,13 +90,10 @@ def neighbours(port: str) -> int:
 def scan(count: int, first: int) -> list[bytes]:
     """One packet to each of so many hosts that are not there, on the /64 of the Internet's port:
     its VRF counts no connections, which would bound a scan as well."""
-    return [
-        link.ethernet(
-            INTERNET_PE.mac, INTERNET.mac, link.IPV6,
-            ip.udp("2001:db8:99::1", f"2001:db8:f9::{first + n:x}:0", PROBE_PORT, b"x"),
-        )
-        for n in range(count)
-    ]  # fmt: skip
+    packet = ip.udp("2001:db8:99::1", "2001:db8:f9::0:0", PROBE_PORT, b"x")
+    group = 24 + 12  # of the destination, the last but one
+    hosts = ip.varied(packet, group, range(first, first + count), ip.sum_at("::", ip.UDP))
+    return [link.ethernet(INTERNET_PE.mac, INTERNET.mac, link.IPV6, one) for one in hosts]
 
 
 def test_dos_02_neighbours(net: Net) -> None:
