@@ -61,7 +61,7 @@ class EventQueue:
             self._filled.set()
 
     def is_full(self, vrf: str) -> bool:
-        """True while more than ``FULL`` routes of a VRF are queued."""
+        """Return True while more than ``FULL`` routes of a VRF are queued."""
         return self._weights.get(vrf, 0) > FULL
 
     async def take(self, patience: float | None) -> list[Event]:

@@ -92,7 +92,7 @@ class MapManager(Protocol):
         """Change a slot."""
 
     def submit_homes(self, homes: SourceBindings) -> None:
-        """Have these source bindings."""
+        """Replace all source bindings."""
 
     def submit_homes_delta(self, delta: TablesDelta) -> None:
         """Change the source bindings."""
@@ -285,7 +285,7 @@ class Executor:
     async def _read_flows(self, vrf: str, ends: tuple[IPAddress, ...]) -> None:
         try:
             flows = await self._maps.live(vrf, ends)
-        except Exception as error:  # the revocation is tried again, whatever it was
+        except Exception as error:  # after any error the revocation is tried again
             self._emit([FlowsRead(vrf, (), repr(error))])
         else:
             self._emit([FlowsRead(vrf, tuple(flows))])

@@ -38,13 +38,13 @@ class Node:
 
     def __init__(
         self, router: Router, actor: Actor, speakers: Speakers, executor: Executor,
-        inbox: EventQueue, part: Part,
+        queue: EventQueue, part: Part,
     ) -> None:  # fmt: skip
         self.router = router
         self.actor = actor
         self.speakers = speakers
         self.executor = executor
-        self.inbox = inbox
+        self.queue = queue
         self.started = time.time()
         self._part = part
 
@@ -55,7 +55,7 @@ class Node:
         if self.router.intent is None:
             raise StoreError("the configuration was refused: see intent_refused in the log")
         while True:
-            events = await self.inbox.take(self._patience())
+            events = await self.queue.take(self._patience())
             await self.turn(events or [TimePassed()])
             await asyncio.sleep(0)
 
@@ -77,13 +77,13 @@ class Node:
         return await self.executor.perform(effects)
 
     def _patience(self) -> float:
-        """Seconds until the next turn: the watchdog wants one of an idle router as well."""
+        """Return seconds until the next turn: the watchdog wants one of an idle router as well."""
         due = self.router.next_deadline
         return HEARTBEAT if due is None else min(max(0.0, due - time.monotonic()), HEARTBEAT)
 
 
 def _kinds(events: Sequence[Event]) -> str:
-    """The kinds of some events and who sent them, for the journal."""
+    """Return the kinds of some events and who sent them, for the journal."""
     counts = Counter(f"{type(event).__name__} {getattr(event, 'peer', '')}" for event in events)
     shown = [f"{kind.strip()} x{count}" for kind, count in counts.most_common(SHOWN)]
     return ", ".join(shown)

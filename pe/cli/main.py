@@ -70,7 +70,7 @@ def available() -> dict[str, str]:
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is asked for."""
+    """Import a command's module only when that command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, sorted."""

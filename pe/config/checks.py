@@ -17,7 +17,7 @@ _KERNEL_TABLES = {253: "default", 254: "main", 255: "local"}
 
 
 def cross_check(survey: Survey) -> Iterator[Complaint]:
-    """Every fault of sense. What was cut out of the survey is not held against it."""
+    """Yield every fault of sense. What was cut out of the survey is not held against it."""
     node = survey.node
     if node is None:
         return

@@ -12,7 +12,7 @@ _PATH: KeyPath = ("api", "tcp")
 
 
 def api_faults(node: NodeSection) -> Iterator[Complaint]:
-    """Every fault of the ``api.tcp`` section."""
+    """Yield every fault of the ``api.tcp`` section."""
     tcp = node.api.tcp
     if tcp is None:
         return

@@ -42,7 +42,7 @@ class Document:
     complaints: list[tuple[Place, Complaint]] = field(default_factory=list)
 
     def place(self, path: KeyPath) -> Place:
-        """Where a path stands, or the nearest thing above it that is in the file."""
+        """Return the place of a path, or of the nearest section above it that is in the file."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, (1, 1))
@@ -118,7 +118,7 @@ def _translate(error: yaml.MarkedYAMLError) -> NotYamlError:
 
 
 def _refuse_aliases(root: yaml.Node, document: Document) -> None:
-    """An alias shares its node: seen twice, it is one. Aliases can grow a file without bound."""
+    """Refuse aliases, which can expand a file without bound. An alias shares its node."""
     seen: set[int] = set()
     queue: list[yaml.Node] = [root]
     while queue:

@@ -47,7 +47,7 @@ class Complaint:
 
 
 def show_path(path: KeyPath) -> str:
-    """A key path as people write it: ``vrfs.red.ports.ce1.addresses[0]``."""
+    """Return a key path as people write it: ``vrfs.red.ports.ce1.addresses[0]``."""
     text = ""
     for step in path:
         if isinstance(step, int):

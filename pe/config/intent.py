@@ -36,7 +36,7 @@ from pe.config.secrets import Keys
 
 
 def build_intent(node: NodeSection, keys: Keys) -> NodeIntent:
-    """The intent of a file that passed every check."""
+    """Return the intent of a file that passed every check."""
     return NodeIntent(
         name=node.name or socket.gethostname(),
         router_id=node.router_id or node.loopback,
@@ -188,7 +188,7 @@ def _neighbor(
 
 
 def _statics(vrf: VrfSection) -> list[StaticRouteIntent]:
-    """The routes, each with the port that its next hop is on."""
+    """Return the routes, each with the port that its next hop is on."""
     routes = []
     for route in vrf.static_routes:
         link = link_to(vrf, route.via, route.port) if route.via else None

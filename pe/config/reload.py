@@ -65,7 +65,7 @@ class Reloader:
 
     @property
     def file(self) -> str:
-        """Where the configuration is read from."""
+        """Return the path of the configuration file."""
         return str(self.path)
 
     async def reload(self) -> ReloadReport:
@@ -143,7 +143,7 @@ class Reloader:
         return failed, [f"{name} is still changing; the journal says if it fails" for name in slow]
 
     def on_signal(self) -> None:
-        """SIGHUP: as ``pe reload``, with the refusal in the log."""
+        """Reload on SIGHUP as ``pe reload`` does; a refusal is logged."""
         self._part.spawn(self._reload_and_log())
 
     async def _reload_and_log(self) -> None:
@@ -177,7 +177,7 @@ def _digest(path: Path) -> str:
 
 
 def describe(old: NodeIntent, new: NodeIntent) -> tuple[str, ...]:
-    """What a reload changes, a line each."""
+    """Return the changes of a reload, one line each."""
     lines = [
         *_keyed("vrf", {v.name: v for v in old.vrfs}, {v.name: v for v in new.vrfs}),
         *_keyed("peer", {str(p.peer): p for p in old.peers}, {str(p.peer): p for p in new.peers}),

@@ -19,7 +19,7 @@ CE_MAX_PREFIX = 10_000
 
 
 def kebab(name: str) -> str:
-    """``router_id`` as the file has it: ``router-id``."""
+    """Return the key of the file for a field's name: ``router-id`` for ``router_id``."""
     return name.replace("_", "-")
 
 

@@ -24,7 +24,7 @@ class Keys:
 
 
 def sessions(node: NodeSection) -> Iterator[tuple[KeyPath, SessionSection]]:
-    """Every BGP session of the file with its path, core first."""
+    """Yield every BGP session of the file with its path, core first."""
     for address, peer in node.peers.items():
         yield ("peers", address), peer
     for name, vrf in node.vrfs.items():

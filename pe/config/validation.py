@@ -1,8 +1,8 @@
 """The schema applied to a document; and, where it does not fit, to what is left of it.
 
-Faults of form must not hide faults of sense: what is broken is cut out (and replaced by a
-stand-in where the schema cannot do without), so that the cross checks still see the rest.
-``Survey.damaged`` tells them what they cannot rely on.
+Schema errors must not hide errors that the cross checks find: an invalid value is cut out (and
+replaced by a stand-in if the schema requires it), so that the cross checks still see the rest.
+``Survey.damaged`` lists the paths that they must not rely on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Survey:
     damaged: set[KeyPath] = field(default_factory=set)
 
     def intact(self, path: KeyPath) -> bool:
-        """False if something at, above or below ``path`` was cut out."""
+        """Return False if something at, above or below ``path`` was cut out."""
         return not any(_related(path, broken) for broken in self.damaged)
 
 

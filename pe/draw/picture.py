@@ -36,7 +36,7 @@ _BOXES = (
 
 
 def picture(answer: pb.GetMapResponse) -> str:
-    """A whole SVG document."""
+    """Return a whole SVG document."""
     drawn: list[tuple[str, list[str], float, float]] = []
     top = MARGIN
     for vrf in sorted({node.vrf for node in answer.nodes}):
@@ -69,7 +69,7 @@ def _head(tone: str) -> str:
 
 
 def _frame(vrf: str, top: float, bottom: float) -> str:
-    """The frame of a VRF; its width is not known yet."""
+    """Return the frame of a VRF; its width is not known yet."""
     return (
         f'<rect class="vrf" x="{MARGIN}" y="{top:.0f}" width="%.0f" height="{bottom - top:.0f}"'
         f' rx="14"/><text class="vrfname" x="{MARGIN + 20:.0f}" y="{top + 30:.0f}">'
@@ -123,7 +123,7 @@ def _arrow(edge: pb.MapEdge, way: Way) -> str:
 
 
 def _story(edge: pb.MapEdge) -> str:
-    """All that is known of an arrow, shown where the mouse points at it."""
+    """Return all that is known of an arrow, shown where the mouse points at it."""
     parts = [
         f"{edge.source} to {edge.destination}: {', '.join(edge.services)}",
         f"{edge.allowed} allowed, {edge.denied} denied",

@@ -102,7 +102,7 @@ class _Router:
                 self._slots[pair, mark % 2 if side == "right" else 0, side + name] = y
 
     def way(self, pair: Pair) -> Way:
-        """The way of one arrow."""
+        """Return the way of one arrow."""
         items, source = self._layout.ways[pair], self._layout.boxes[pair[0]]
         if items[0].column == items[-1].column:
             return self._aside(pair, source)

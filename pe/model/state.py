@@ -163,7 +163,7 @@ class Failures:
         return known is None or known.errno != code
 
     def delay(self, kind: str, key: str) -> float:
-        """Seconds to wait before the next try."""
+        """Return seconds to wait before the next try."""
         known = self._known.get((kind, key))
         tries = known.tries if known else 10
         return min(self.FIRST_DELAY * float(1 << min(tries - 1, 10)), self.LAST_DELAY)
@@ -173,7 +173,7 @@ class Failures:
         return self._counts[kind]
 
     def due(self, kind: str, key: str, now: float) -> bool:
-        """True if the object failed and should be tried again."""
+        """Return True if the object failed and should be tried again."""
         due = self._due.get((kind, key))
         return due is not None and due <= now
 
@@ -185,7 +185,7 @@ class Failures:
         return was
 
     def waiting(self, kind: str, key: str, now: float) -> bool:
-        """True if the object failed and its next try is not due yet."""
+        """Return True if the object failed and its next try is not due yet."""
         return self._due.get((kind, key), now) > now
 
     def hurry(self) -> None:
@@ -198,7 +198,7 @@ class Failures:
         return min(times, default=None)
 
     def all(self) -> tuple[Failure, ...]:
-        """Every failure, oldest first."""
+        """Return every failure, oldest first."""
         return tuple(sorted(self._known.values(), key=lambda f: (f.since, f.kind, f.key)))
 
     def __len__(self) -> int:

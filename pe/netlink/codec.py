@@ -104,17 +104,17 @@ def messages(data: memoryview) -> Iterator[Message]:
 
 
 def number(value: memoryview) -> int:
-    """A number attribute in host order, of any width."""
+    """Return a number attribute in host order, of any width."""
     return int.from_bytes(value, sys.byteorder)
 
 
 def text(value: memoryview) -> str:
-    """A string attribute without its NUL."""
+    """Return a string attribute without its NUL."""
     return bytes(value).rstrip(b"\0").decode(errors="replace")
 
 
 def refusal(message: Message) -> KernelRefusedError | None:
-    """The error in an NLMSG_ERROR, None if it is an acknowledgement."""
+    """Return the error in an NLMSG_ERROR, None if it is an acknowledgement."""
     code = -_S32.unpack_from(message.body)[0]
     if code == 0:
         return None

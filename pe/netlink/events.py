@@ -2,7 +2,7 @@
 
 Installing 100,000 routes makes 100,000 notifications of our own doing. A classic BPF program on
 the socket drops route messages that carry our writer's port id, so they cost nothing here, while
-a foreign process that touches our routes is still heard.
+changes that another process makes to our routes are still received.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""What the node may do to the machine: the capabilities that it needs, and no way to more.
+"""Drop all capabilities except those that the node needs, with no way to regain them.
 
-``pe run`` gives up everything else before it reads a line of its configuration, whoever started
-it; the systemd unit says the same in its own words, and a test holds the two together
-(security requirement MGMT-7).
+``pe run`` drops them before it reads a line of its configuration, even when root starts it by
+hand; the systemd unit has the same list, and a test compares the two (security requirement MGMT-7).
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def needed(program: Path = Path(sys.executable)) -> frozenset[int]:
-    """The numbers of the capabilities that a node needs which runs ``program``."""
+    """Return the numbers of the capabilities that a node needs which runs ``program``."""
     return frozenset(NEEDED) if others_reach(program) else NEEDED | {DAC_READ_SEARCH}
 
 

@@ -21,14 +21,13 @@ KEPT = 4096
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What tells one trial's packets from all others: bytes in the payload, a TCP port where
-    there is none."""
+    """Identify one trial's packets: bytes in the payload, or a TCP port if there is none."""
 
     token: bytes
     port: int
 
     def is_on(self, seen: Seen) -> bool:
-        """True for a packet that carries it, or that answers one that did."""
+        """Return True for a packet that carries it, or that answers one that did."""
         return self.token in seen.data or seen.frame.is_tcp_to(self.port)
 
 
@@ -80,12 +79,12 @@ class SelftestBed:
         self._taps.clear()
 
     def mark(self) -> Mark:
-        """A new one."""
+        """Return a new mark."""
         number = next(self._numbers)
         return Mark(b"selftest-%06d" % number, 40000 + number % 20000)
 
     def mac(self, station: str) -> bytes:
-        """The PE's end of a station's port."""
+        """Return the PE's end of a station's port."""
         return self._taps[STATIONS[station].tap].mac
 
     def send(self, station: str, frames: list[bytes]) -> None:
@@ -99,8 +98,8 @@ class SelftestBed:
         self._read_all()
         return (seen for seen in self._seen if mark.is_on(seen))
 
-    def heard(self) -> list[Seen]:
-        """All that has come out since ``forget``."""
+    def received(self) -> list[Seen]:
+        """Return all frames that have come out since ``forget``."""
         self._read_all()
         return self._seen
 
@@ -154,6 +153,6 @@ def _station(tap: str, seen: Frame) -> Station | None:
 
 
 def framed(station: Station, target: bytes, kind: int, payload: bytes) -> bytes:
-    """A frame as a station sends it."""
+    """Return a frame as a station sends it."""
     tags = [(fr.VLAN, station.vid)] if station.vid else []
     return fr.ethernet(target, station.mac, kind, payload, tags)

@@ -23,7 +23,7 @@ GRE, MPLS_IN_IP, MPLS_IN_UDP = 47, 137, 6635
 
 
 def trials(make: Maker) -> Iterator[Trial]:
-    """All of them."""
+    """Yield all of them."""
     for version in VERSIONS:
         yield from _from_a_ce(make, version)
         yield from _from_the_core(make, version)
@@ -63,7 +63,7 @@ def _from_a_ce(make: Maker, version: int) -> Iterator[Trial]:
     yield attack("LBL-7", f"explicit null ({null})", labels=(null,))
     yield attack("LBL-8", "explicit null over another VPN's label", labels=(null, blue))
     yield attack("LBL-11", "another VPN's label, TTL 1", ttl=1)
-    # Nobody configured the port: no chain of its own, and yet no label is taken there.
+    # The port is not configured: it has no chain of its own, and still accepts no label.
     yield Attack(
         requirement="LBL-16", sent="another VPN's label, on an unconfigured port", family=version,
         origin=NEW, frames=make.labelled(NEW, [blue], version),
@@ -81,7 +81,7 @@ def _from_the_core(make: Maker, version: int) -> Iterator[Trial]:
 
     yield attack("LBL-9", "core: a label under a VPN's label", around.red, around.blue)
     for label in (*RESERVED, around.unused):
-        yield attack("LBL-10", f"core: label {label}, which nobody has", label)
+        yield attack("LBL-10", f"core: unallocated label {label}", label)
     yield attack("LBL-10", "core: no bottom of stack", around.blue, bottom=False)
     for ttl in (0, 1):
         yield attack("LBL-11", f"core: label TTL {ttl}", around.blue, ttl=ttl)
@@ -102,7 +102,7 @@ def _null_from_the_core(make: Maker, label: int, version: int) -> Attack:
 
 
 def _many(make: Maker) -> Attack:
-    """Every label that the node has given out, and many that it has not."""
+    """Return every label that the node has given out, and many that it has not."""
     dice = random.Random(4364)  # noqa: S311 - any thousand will do
     labels = [*make.around.in_use, *dice.sample(range(1 << 20), SAMPLE)][:SAMPLE]
 

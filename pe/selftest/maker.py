@@ -33,7 +33,7 @@ class Maker:
         self._bench, self.around = bench, around
 
     def frame(self, station: str, packet: bytes) -> bytes:
-        """An IP packet as a station sends it to the PE."""
+        """Return an IP packet as a station sends it to the PE."""
         target = self._bench.mac(station)
         return framed(STATIONS[station], target, fr.ethertype(packet), packet)
 
@@ -48,7 +48,7 @@ class Maker:
     def between(
         self, mark: Mark, version: int, form: Form = PLAIN, source: str = "", number: int = 1
     ) -> bytes:
-        """A datagram from red's first site to its second."""
+        """Return a datagram from red's first site to its second."""
         target = host(2, version)
         return pk.udp(source or host(1, version, number), target, PROBE, mark.token, form)
 
@@ -67,16 +67,16 @@ class Maker:
         return frames
 
     def site_to_site(self, version: int) -> Control:
-        """The legitimate packet of red: from its first site to its second."""
+        """Return the legitimate packet of red: from its first site to its second."""
         return Control(R1, lambda m: [self.frame(R1, self.between(m, version))], R2)
 
     def labelled_control(self, version: int, label: int = 0, at: str = B1) -> Control:
-        """The legitimate labelled packet: from the core, to a site."""
+        """Return the legitimate labelled packet: from the core, to a site."""
         label = label or self.around.blue
         return Control(CORE, self.labelled(CORE, [label], version), at)
 
     def session(self, version: int, ttl: int = 255) -> Frames:
-        """The first packet of the BGP session that red's CE may open."""
+        """Return the first packet of the BGP session that red's CE may open."""
 
         def frames(mark: Mark) -> list[bytes]:
             source, target = ce(1, version), gateway(1, version)
@@ -90,5 +90,5 @@ class Maker:
 
 
 def counter(requirement: str, subject: str = "") -> str:
-    """The name of a guard's counter (``pe.nft.text_model.counted``)."""
+    """Return the name of a guard's counter (``pe.nft.text_model.counted``)."""
     return f"{requirement}__{nft_name(subject)}" if subject else requirement

@@ -22,7 +22,7 @@ NO_REDIRECTS = {
 
 
 def trials(devices: Iterable[str], core_ports: Iterable[str]) -> Iterator[Trial]:
-    """All of them; ``devices`` are all that there are, scratch ports among them."""
+    """Yield all of them; ``devices`` are all that there are, scratch ports among them."""
     closed = set(devices) - set(core_ports)
     yield Settings(
         requirement="LBL-17", sent="setting: no labels on any port that is not core",

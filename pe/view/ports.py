@@ -11,7 +11,7 @@ from pe.devices.port_states import PortState
 
 
 def port_rows(intent: NodeIntent, actor: DataplaneReconciler) -> Iterator[PortView]:
-    """Every configured port, the core's first."""
+    """Yield every configured port, the core's first."""
     seen = actor.ports()
     for core in intent.core_ports:
         yield _row(core.name, "", seen.get(core.name), None, "")

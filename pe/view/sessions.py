@@ -15,7 +15,7 @@ from controlplane.speaker.session import SessionSnapshot
 def neighbor_rows(
     router: Router, speakers: Iterable[SessionSnapshot], now: float
 ) -> Iterator[NeighborView]:
-    """Every session, the core's first."""
+    """Yield every session, the core's first."""
     seen = {snapshot.peer: snapshot for snapshot in speakers}
     for peer in list(router.peers.values()):
         yield _row(router, peer, seen, now)

@@ -59,7 +59,7 @@ class World:
     def seen(self, mark: Mark) -> Iterator[Seen]:
         return (s for s in self.seen_now if mark.is_on(s))
 
-    def heard(self) -> list[Seen]:
+    def received(self) -> list[Seen]:
         return self.seen_now
 
     def forget(self) -> None:
