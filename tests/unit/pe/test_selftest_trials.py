@@ -1,4 +1,4 @@
-"""How a trial is judged, on a bench that does as it is told, and what trials there are."""
+"""Test the evaluation of trials on a scripted bench, and the catalog of trials."""
 
 from __future__ import annotations
 
