@@ -1,4 +1,4 @@
-"""The queue between the adapters and the router: bounded batches, fair between the VRFs.
+"""Queue events between the adapters and the router: bounded batches, fair between VRFs.
 
 The events of one source keep their order. Between sources a deficit round robin shares each batch,
 so a VRF that floods delays its own routes only (security requirement BGP-5).
@@ -37,7 +37,7 @@ NODE = "node"
 
 
 class EventQueue:
-    """One queue per VRF's speaker, one for the core's ("") and one for the node's own events."""
+    """Hold a queue per VRF's speaker, one for the core's ("") and one for the node's own events."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[Event]] = {}

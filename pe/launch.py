@@ -1,4 +1,4 @@
-"""From a configuration file to a running node, and its reloads."""
+"""Start a node from its configuration file, and reload it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ __all__ = ["AlreadyRunningError", "PartFailedError", "StoreError", "run"]
 
 
 class AlreadyRunningError(Exception):
-    """Another process runs this node."""
+    """Report that another process runs this node."""
 
 
 def take_lock(intent: NodeIntent) -> int:

@@ -1,4 +1,4 @@
-"""One node: events in, decisions, effects out. One loop, one writer of state."""
+"""Run one node: events in, decisions, effects out. One loop, one writer of state."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ HEARTBEAT = 2.0
 
 
 class Actor(DataPlane, Protocol):
-    """The data plane, with its life."""
+    """Start and stop the data plane."""
 
     async def start(self) -> None:
         """Read what the kernel has, and follow it."""
 
     async def stop(self) -> None:
-        """End; the kernel's state stays."""
+        """Stop; the kernel's state stays."""
 
 
 class Node:
-    """One PE: the router in the middle, its adapters around it."""
+    """Connect the router with its adapters."""
 
     def __init__(
         self, router: Router, actor: Actor, speakers: Speakers, executor: Executor,
@@ -60,7 +60,7 @@ class Node:
             await asyncio.sleep(0)
 
     async def turn(self, events: list[Event]) -> None:
-        """Decide on events and carry the decision out; what is saved counts once it is."""
+        """Decide on events and carry out the effects; a saved change counts once it is stored."""
         try:
             outcome = await self._carry_out(events)
             while outcome is not None:

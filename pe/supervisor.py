@@ -1,4 +1,4 @@
-"""Owns every task of the node, and decides what an unexpected exception does.
+"""Own every task of the node, and decide the effect of an unexpected exception.
 
 One ``asyncio.TaskGroup`` holds all tasks. ``PARTS`` says for each part what happens when it
 raises: it reads its state anew and goes on, its task is started anew, or the process ends. A part
@@ -30,7 +30,7 @@ FIRST_DELAY, LAST_DELAY = 0.1, 10.0
 
 
 class Response(StrEnum):
-    """What an unexpected exception in a part does."""
+    """Name the effects of an unexpected exception in a part."""
 
     RESYNC = "resync"
     RESTART = "restart"
@@ -58,7 +58,7 @@ PARTS = (
     ),
     PartPolicy(
         "dataplane", "the data plane's turn, the reader of kernel events", Response.RESYNC,
-        "the kernel is read anew and compared with what is desired", 10,
+        "the kernel is read again and compared with the desired state", 10,
     ),
     PartPolicy(
         "policy", "the policy map manager's turn, reading and ending of flows", Response.RESYNC,
@@ -103,11 +103,11 @@ POLICIES = {policy.name: policy for policy in PARTS}
 
 
 class PartFailedError(Exception):
-    """A part failed for good: the process ends, with a status other than 0."""
+    """Report that a part failed for good: the process exits with a status other than 0."""
 
 
 class SupervisedPart:
-    """``controlplane.model.supervision.Part``: one row of the table, at work."""
+    """Run one row of the table as ``controlplane.model.supervision.Part``."""
 
     def __init__(self, policy: PartPolicy, supervisor: Supervisor) -> None:
         self.policy = policy
@@ -210,7 +210,7 @@ class SupervisedPart:
 
 
 class Supervisor:
-    """``async with`` it around the node's life: the block ends with every task that it owns.
+    """Own the tasks of a node: ``async with`` it ends with every task that it owns.
 
     ``on_turn`` is called after each completed iteration, with the part's name.
     """

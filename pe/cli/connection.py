@@ -1,4 +1,4 @@
-"""From the command line to a node: where it is, and what to say when it does not answer."""
+"""Connect the command line to a node, and explain why if the node does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ``pe`` command: its groups and commands are imported only when they are used."""
+"""Define the ``pe`` command; a subcommand is imported only when it is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pe policy``: write, test, stage, promote, roll back."""
+"""Implement ``pe policy``: check, stage, promote and roll back revisions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pe show routes`: a table may hold a million, so lines are printed as they arrive."""
+"""Print `pe show routes` line by line as rows arrive: a table may hold a million."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns that line up, and times as routers print them."""
+"""Format aligned columns, and times as routers print them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold inside one VRF: links that do not overlap, neighbours and next hops on them."""
+"""Check one VRF: links do not overlap; neighbours and next hops are on a link."""
 
 from __future__ import annotations
 

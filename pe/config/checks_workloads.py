@@ -1,4 +1,4 @@
-"""What must hold for the workloads of a file: ports that exist, tags that a policy can read."""
+"""Check the workloads of a file: the port exists, and a policy can read the tags."""
 
 from __future__ import annotations
 

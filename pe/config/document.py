@@ -1,4 +1,4 @@
-"""YAML into plain data that remembers where each value stood.
+"""Parse YAML into plain data with the place of each value.
 
 Scalars stay text: YAML 1.1 would read the route distinguisher ``65000:1`` as the number 3900001
 (base 60), and the socket mode ``0660`` as 432.
@@ -26,7 +26,7 @@ _DEEPEST = 32
 
 
 class NotYamlError(Exception):
-    """The text is no YAML at all; ``place`` is where the parser gave up."""
+    """Report a text that is no YAML; ``place`` is where the parser stopped."""
 
     def __init__(self, place: Place, problem: str, cure: str) -> None:
         super().__init__(problem)
@@ -35,7 +35,7 @@ class NotYamlError(Exception):
 
 @dataclass(slots=True)
 class Document:
-    """The data, the place of every key path in it, and what was wrong with its form."""
+    """Hold the data, the place of every key path in it, and the errors of its form."""
 
     tree: Tree = None
     places: dict[KeyPath, Place] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Which key was meant: suggestions for keys that the schema does not know."""
+"""Suggest a key of the schema for an unknown key."""
 
 from __future__ import annotations
 

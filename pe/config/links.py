@@ -1,4 +1,4 @@
-"""Which link of a VRF an address is on: neighbours and next hops are found by it."""
+"""Find the link of a VRF that an address is on, for neighbours and next hops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pe.config.schema import VrfSection
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One address of one CE port."""
+    """Describe one address of one CE port."""
 
     port: str
     interface: IPInterface

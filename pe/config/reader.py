@@ -1,4 +1,4 @@
-"""From the file to the intent: all faults at once, or a whole ``NodeIntent``."""
+"""Read a file into a ``NodeIntent``, or report all of its errors."""
 
 from __future__ import annotations
 

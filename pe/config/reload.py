@@ -1,4 +1,4 @@
-"""Reads the configuration again, while the node runs."""
+"""Reload the configuration while the node runs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Submit = Callable[[Callable[[int], Event]], Awaitable[object]]
 
 
 class Reloader:
-    """Reads the configuration again and hands it to the node, or refuses it whole."""
+    """Read the configuration again and apply it as a whole, or refuse it as a whole."""
 
     def __init__(
         self, path: Path, intent: NodeIntent, journal: Journal, part: SupervisedPart,
@@ -169,7 +169,7 @@ class Reloader:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file that was just read, in hex; "" if it is gone by now."""
+    """Return the SHA-256 of a file in hex; "" if it cannot be read any more."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:

@@ -1,4 +1,4 @@
-"""Types of single values in pe.yaml: how each is read, and what to write instead when it cannot be.
+"""Define the types of single values in pe.yaml: how each is read, and the cure if it is invalid.
 
 Every value arrives as text (see ``document``) and leaves typed. A parser raises ValueError with
 the problem; the cure stands beside it here.

@@ -1,4 +1,4 @@
-"""The map for Graphviz."""
+"""Draw the map for Graphviz."""
 
 from __future__ import annotations
 

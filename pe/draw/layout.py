@@ -25,7 +25,7 @@ MOST_COLUMNS = 4
 
 @dataclass(slots=True)
 class Item:
-    """A box, or the place of an arrow in a column that it only crosses. ``y`` is its middle."""
+    """Place a box, or an arrow in a column that it only crosses. ``y`` is its middle."""
 
     column: int
     name: str = ""
@@ -37,7 +37,7 @@ class Item:
 
     @property
     def slots(self) -> int:
-        """Arrows at its fuller side."""
+        """Return the number of arrows at its fuller side."""
         return max(len(self.left), len(self.right) + self.aside)
 
     @property

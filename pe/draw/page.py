@@ -1,4 +1,4 @@
-"""The map as a page: the picture, and the table behind it."""
+"""Draw the map as an HTML page: the picture, and its table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The map as one SVG, with nothing but itself."""
+"""Draw the map as one self-contained SVG."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _frame(vrf: str, top: float, bottom: float) -> str:
 
 
 def _vrf(answer: pb.GetMapResponse, vrf: str, top: float) -> tuple[list[str], float, float]:
-    """What is in the frame of a VRF, and where it ends at the right and below."""
+    """Draw the content of a VRF's frame; return it with its right and lower ends."""
     nodes = [node for node in answer.nodes if node.vrf == vrf]
     edges = {(e.source, e.destination): e for e in answer.edges if e.vrf == vrf}
     layout = place([node.name for node in nodes], edges)

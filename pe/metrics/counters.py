@@ -1,4 +1,4 @@
-"""Describe each counter of ``pe show counters``; its metric is ``bulkhead_NAME_total``."""
+"""Give the help text of each counter of ``pe show counters`` (``bulkhead_NAME_total``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics of the running node: gathers the figures at each scrape, and follows reloads."""
+"""Gather the metrics of the running node at each scrape, and follow reloads."""
 
 from __future__ import annotations
 

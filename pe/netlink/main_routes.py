@@ -38,7 +38,7 @@ class RawPath:
 
 @dataclass(frozen=True, slots=True)
 class MainRoute:
-    """A unicast route of the main table; ``next_hop`` is an object's id, 0 where it has none."""
+    """Describe a unicast route of the main table; ``next_hop`` is an object's id, 0 if none."""
 
     prefix: Prefix
     tos: int

@@ -1,4 +1,4 @@
-"""The marks by which a restarted process knows its own objects in the kernel, and no others.
+"""Define the marks by which a restarted process recognizes its own objects in the kernel.
 
 Routes, next hops, label routes and rules carry ``PROTOCOL``; next hops also lie in an id range
 of their own, since ids are one namespace for everybody. Devices carry an alias. nftables

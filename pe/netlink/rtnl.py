@@ -1,4 +1,4 @@
-"""Reads links, addresses, rules and label routes: the same parsers for dumps and for events."""
+"""Read links, addresses, rules and label routes: the same parsers for dumps and for events."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _FRA_FWMARK, _FRA_FWMASK, _WHOLE_MARK = 10, 16, 0xFFFFFFFF
 
 
 class RawLink:
-    """A link message as it is: masters and parents are still indexes."""
+    """Hold a link message as it is: masters and parents are still indexes."""
 
     __slots__ = ("found", "index", "linkinfo", "name", "running", "up")
 
@@ -76,7 +76,7 @@ def links(sock: nl.NetlinkSocket) -> dict[str, Link]:
 
 
 def link(sock: nl.NetlinkSocket, name: str, names: Callable[[int], str]) -> Link | None:
-    """One device, None if there is none of that name. ``names`` gives a device's by its number."""
+    """Return one device, None if there is none of that name. ``names`` maps numbers to names."""
     body = _LINK.pack(0, 0, 0, 0, 0, 0) + nl.u32(_IFLA_EXT_MASK, _SKIP_STATISTICS)
     body += nl.attribute(_IFLA_NAME, name.encode() + b"\0")
     answer = sock.get(nl.RTM_GETLINK, body)
@@ -152,7 +152,7 @@ def _address(body: memoryview, names: dict[int, str]) -> PortAddress | None:
 
 
 def netconf_index(body: memoryview) -> int:
-    """The number of the device that a netconf message is about, negative for all or default."""
+    """Return the device number of a netconf message, negative for all or default."""
     found = nl.attributes(body[4:])
     return int.from_bytes(found[1], sys.byteorder, signed=True) if 1 in found else -1
 
@@ -188,7 +188,7 @@ def parse_rule(body: memoryview) -> Rule | None:
 
 
 def labels(sock: nl.NetlinkSocket, names: dict[int, str]) -> dict[int, str]:
-    """Our label routes: label -> name of the device it leads to."""
+    """Return our label routes: label -> name of the outgoing device."""
     found: dict[int, str] = {}
     body = _ROUTE.pack(AF_MPLS, 0, 0, 0, 0, 0, 0, 0, 0)
     for message in sock.dump(nl.RTM_GETROUTE, body):
@@ -211,7 +211,7 @@ def _label_device(body: memoryview) -> int:
 
 
 def label(sock: nl.NetlinkSocket, number: int, names: Callable[[int], str]) -> str | None:
-    """Where our route of one label leads; None if there is no such route of ours."""
+    """Return the outgoing device of our route of one label; None if there is no such route."""
     body = _ROUTE.pack(AF_MPLS, 20, 0, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH)
     body += nl.attribute(_RTA_DST, (number << 12 | 0x100).to_bytes(4, "big"))
     answer = sock.get(nl.RTM_GETROUTE, body)

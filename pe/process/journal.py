@@ -1,4 +1,4 @@
-"""The journal: one line an event, for people (logfmt) or programs (JSON); never a secret.
+"""Write the journal: one line per event, logfmt or JSON; never a secret.
 
 Logging must not hold the node up. Lines go through a bounded queue to a thread that writes them:
 if the reader of the stream stands still, lines are dropped, counted, and the count is logged.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 class Capability(enum.IntEnum):
-    """Numbers of linux/capability.h."""
+    """Name the capability numbers of linux/capability.h."""
 
     KILL = 5
     """Ends its BGP processes, which are another user's."""
@@ -54,7 +54,7 @@ def needed(program: Path = Path(sys.executable)) -> frozenset[int]:
 
 
 def others_reach(program: Path) -> bool:
-    """Whether every user may enter the folders that lead to a program, and where links lead."""
+    """Return True if every user may enter the folders of a program, links followed."""
     folders = {*program.absolute().parents, *program.resolve().parents}
     try:
         return all(folder.stat().st_mode & stat.S_IXOTH for folder in folders)
@@ -85,7 +85,7 @@ def drop() -> frozenset[int]:
 
 
 def mask(numbers: Iterable[int]) -> int:
-    """Capabilities as ``/proc/PID/status`` shows them."""
+    """Return capabilities as ``/proc/PID/status`` prints them."""
     return sum(1 << number for number in numbers)
 
 

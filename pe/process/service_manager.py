@@ -20,7 +20,7 @@ FEEDS = 4
 
 
 class ServiceManager:
-    """The notification socket. ``address`` "" is none: then nothing is sent."""
+    """Own the notification socket. If ``address`` is "", nothing is sent."""
 
     def __init__(
         self, address: str, log: Log, *, watchdog: float = 0.0,

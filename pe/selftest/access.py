@@ -1,4 +1,4 @@
-"""ACL, CPP, BGP, FAIL: who may talk to the PE, and how much (RFC 4381 section 3.3, RFC 6192)."""
+"""Test ACL, CPP, BGP, FAIL: access to the PE, and its rate limits (RFC 4381 3.3, RFC 6192)."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def _refused(
     make: Maker, requirement: str, sent: str, version: int, frames: Frames, *,
     origin: str = R1, vrf: str = "",
 ) -> Attack:  # fmt: skip
-    """Refused at the PE's door, where red's session is let in. What the neighbour itself sends that
-    is no session of BGP is counted for the node, all else for the VRF."""
+    """Send packets that the input filter drops, while it accepts red's session. Drops from the
+    neighbour's own address are counted for the node, all others for the VRF."""
     return Attack(
         requirement=requirement, sent=sent, family=version, origin=origin, frames=frames,
         control=make.session_control(version), counter=counter("acl_01", vrf), table="inet",
@@ -188,7 +188,7 @@ VLAN_INSIDE = 6
 
 
 def _for_many(make: Maker) -> Iterator[Attack]:
-    """What is not for the PE alone: routing protocols, router discovery, redirects."""
+    """Send packets for all routers: routing protocols, router discovery, redirects."""
 
     def attack(sent: str, version: int, frames: Frames, control: Control) -> Attack:
         return Attack(requirement="ACL-6", sent=sent, family=version, origin=R1, frames=frames,
@@ -231,8 +231,8 @@ def is_advertised(address: str) -> Callable[[Frame], bool]:
 
 
 def floods(make: Maker) -> Iterator[Attack]:
-    """CPP-1: what is dropped is the flooding port's; another port's questions are answered. They
-    use up the ration of red's second port, so they come last."""
+    """Test CPP-1: only the flooding port's packets are dropped; requests of another port are
+    answered. The floods use up the rate limit of red's second port, so they come last."""
 
     def pings(version: int) -> Frames:
         ends = ce(2, version), gateway(2, version)

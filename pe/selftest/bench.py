@@ -1,4 +1,4 @@
-"""The test bench: puts frames in, sees what comes out, answers what honest neighbours answer."""
+"""Send and receive frames at the test ports, and answer as honest neighbours do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A frame that left by the port of a station."""
+    """Describe a frame that left by the port of a station."""
 
     station: str
     data: bytes
@@ -88,13 +88,13 @@ class SelftestBed:
         return self._taps[STATIONS[station].tap].mac
 
     def send(self, station: str, frames: list[bytes]) -> None:
-        """Put frames in, in this order."""
+        """Send frames in this order."""
         tap = self._taps[STATIONS[station].tap]
         for one in frames:
             tap.send(one)
 
     def seen(self, mark: Mark) -> Iterator[Seen]:
-        """What has come out so far with a mark on it."""
+        """Return the frames with a mark that have come out so far."""
         self._read_all()
         return (seen for seen in self._seen if mark.is_on(seen))
 
@@ -134,7 +134,7 @@ class SelftestBed:
         self._news.set()
 
     def _answer(self, station: Station, seen: Frame) -> bytes | None:
-        """What an honest neighbour says when its address is asked for."""
+        """Answer a request for a station's address as an honest neighbour does."""
         asked = fr.arp_fields(seen)
         if asked and asked[0] == 1 and asked[2] in station.own:
             packet = fr.arp(2, station.mac, asked[2], asked[1], seen.source)

@@ -1,4 +1,4 @@
-"""Every requirement of docs/security.md that a selftest does not try, and why not."""
+"""List the requirements of docs/security.md that a self-test does not try, with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ISO, HIDE, TRN: what a VPN reaches, what it learns of the core, what is left unchanged."""
+"""Test ISO, HIDE, TRN: separation of VPNs, hiding of the core, transparency."""
 
 from __future__ import annotations
 

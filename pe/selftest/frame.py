@@ -40,7 +40,7 @@ class Frame:
 
     @property
     def upper(self) -> tuple[int, bytes]:
-        """Protocol and body of the IP packet inside; no extension headers are looked behind."""
+        """Return protocol and body of the IP packet inside; extension headers are not followed."""
         if self.kind == IPV6 and len(self.payload) > 40:
             return self.payload[6], self.payload[40:]
         if self.kind == IPV4 and len(self.payload) > 20:
@@ -93,7 +93,7 @@ def ethernet(
 
 
 def ethertype(packet: bytes) -> int:
-    """That of a bare IP packet."""
+    """Return the ethertype of a bare IP packet."""
     return IPV6 if packet[0] >> 4 == 6 else IPV4
 
 
@@ -114,7 +114,7 @@ def arp(operation: int, sender: bytes, own: str, asked: str, target: bytes = byt
 
 
 def arp_fields(frame: Frame) -> tuple[int, str, str] | None:
-    """Operation, sender's and target's address; None if it is no ARP."""
+    """Return operation, sender's and target's address; None if it is no ARP."""
     body = frame.payload
     if frame.kind != ARP or len(body) < 28:
         return None
@@ -123,7 +123,7 @@ def arp_fields(frame: Frame) -> tuple[int, str, str] | None:
 
 
 def solicitation(sender: bytes, own: str, asked: str) -> tuple[bytes, bytes]:
-    """A neighbour solicitation: the multicast MAC that it goes to, and the packet (RFC 4861)."""
+    """Return the multicast MAC of a neighbour solicitation, and its packet (RFC 4861)."""
     low = IPv6Address(asked).packed[-3:]
     group = str(IPv6Address(b"\xff\x02" + bytes(9) + b"\x01\xff" + low))
     rest = bytes(4) + IPv6Address(asked).packed + b"\x01\x01" + sender

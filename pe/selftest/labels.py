@@ -88,7 +88,7 @@ def _from_the_core(make: Maker, version: int) -> Iterator[Trial]:
 
 
 def _null_from_the_core(make: Maker, label: int, version: int) -> Attack:
-    """It would enter the global table as if from ``lo`` (trap T9)."""
+    """Send explicit null, which enters the global table as if from ``lo`` (trap T9)."""
     target = next((a for a in make.around.loopbacks if (":" in a) == (version == 6)), "")
 
     def frames(mark: Mark) -> list[bytes]:
@@ -117,7 +117,7 @@ def _many(make: Maker) -> Attack:
 
 
 def _noise(make: Maker) -> Attack:
-    """Under a good label: other versions, cut headers."""
+    """Send malformed packets under a valid label: other versions, cut headers."""
 
     def frames(mark: Mark) -> list[bytes]:
         good = pk.udp(host(2, 4), host(1, 4), 9, mark.token)
@@ -131,7 +131,7 @@ def _noise(make: Maker) -> Attack:
 
 
 def _tunnels(make: Maker) -> Attack:
-    """Labels in GRE, IP and UDP (RFC 4023, RFC 7510)."""
+    """Send labels in GRE, IP and UDP (RFC 4023, RFC 7510)."""
 
     def frames(mark: Mark) -> list[bytes]:
         stack = fr.stacked([make.around.blue], pk.udp(host(2, 4), host(1, 4), 9, mark.token))
@@ -150,7 +150,7 @@ def _tunnels(make: Maker) -> Attack:
 
 
 def tagged(make: Maker) -> Iterator[Trial]:
-    """ISO-12: a trunk lets through the tags of its own VLAN ports."""
+    """Test ISO-12: a trunk accepts the tags of its own VLAN ports only."""
     for sent, tags in (("VLAN 11", ((VLAN, 11),)), ("no tag", ()), ("VLAN 0", ((VLAN, 0),)),
                        ("service tag of the VLAN port", ((SERVICE, VID),))):  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What trials are made from: frames of the stations, controls, and what the node is like."""
+"""Make the frames and controls of trials from the node's properties."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROBE = 9
 
 
 class Maker:
-    """Makes the frames of one selftest."""
+    """Make the frames of one self-test."""
 
     def __init__(self, bench: SelftestBed, around: SelftestBedSettings) -> None:
         self._bench, self.around = bench, around
@@ -41,7 +41,7 @@ class Maker:
         self, station: str, kind: int, payload: bytes, tags: Sequence[fr.Tag] = (),
         target: bytes = b"",
     ) -> bytes:  # fmt: skip
-        """Any frame from a station to the PE, under these tags and no others."""
+        """Return a frame from a station to the PE, with exactly these tags."""
         own = STATIONS[station].mac
         return fr.ethernet(target or self._bench.mac(station), own, kind, payload, tags)
 
@@ -57,7 +57,7 @@ class Maker:
         ttl: int = 64, bottom: bool = True, kind: int = fr.MPLS, form: Form = PLAIN,
         target: str = "",
     ) -> Frames:  # fmt: skip
-        """Frames under labels, as a remote PE would send them: from site 2 to site 1."""
+        """Return frames under labels, as a remote PE sends them: from site 2 to site 1."""
 
         def frames(mark: Mark) -> list[bytes]:
             inner = pk.udp(host(2, version), target or host(1, version), PROBE, mark.token, form)
@@ -85,7 +85,7 @@ class Maker:
         return frames
 
     def session_control(self, version: int) -> Control:
-        """It is let in, and TCP answers: there is no speaker behind it, so with a reset."""
+        """Return the control for a session: TCP answers with a reset, as there is no speaker."""
         return Control(R1, self.session(version), R1)
 
 

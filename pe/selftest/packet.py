@@ -68,7 +68,7 @@ def _ipv6(addresses: bytes, protocol: int, body: bytes, form: Form) -> bytes:
 
 
 def _summed(source: str, target: str, protocol: int, body: bytes, at: int) -> bytes:
-    """``body`` with its checksum, pseudo header included, at this offset."""
+    """Return ``body`` with its checksum at this offset, pseudo header included."""
     src, dst = ip_address(source).packed, ip_address(target).packed
     # RFC 8200 section 8.1. RFC 9293's pseudo header of IPv4 adds up to the same.
     total = checksum(src + dst + struct.pack("!II", len(body), protocol) + body)

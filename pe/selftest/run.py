@@ -38,14 +38,14 @@ PAUSE = 0.01
 
 
 class Configuration(Protocol):
-    """The file in force (``pe.launch.Reloader``)."""
+    """Read the running configuration (``pe.launch.Reloader``)."""
 
     intent: NodeIntent
     digest: str
 
     @property
     def file(self) -> str:
-        """Its path."""
+        """Return the path of the file."""
         ...
 
 
@@ -188,6 +188,6 @@ AREAS = ("ISO", "HIDE", "ACL", "CPP", "BGP", "LBL", "SPF", "INET", "MGMT", "TRN"
 
 
 def order(requirement: str) -> tuple[int, int]:
-    """Where a requirement stands among the others: areas as in docs/security.md, then numbers."""
+    """Return the sort key of a requirement: areas as in docs/security.md, then numbers."""
     area, _, number = requirement.partition("-")
     return AREAS.index(area), int(number)

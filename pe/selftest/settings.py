@@ -1,4 +1,4 @@
-"""Kernel settings that no packet of ours can show, or that hold beside a guard that does."""
+"""Check kernel settings that no test packet can show, or that back up a guard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SPF and ACL-5: packets that lie about where they come from (RFC 4381 section 3.4)."""
+"""Test SPF and ACL-5: packets with spoofed sources (RFC 4381 section 3.4)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def arp_control(make: Maker) -> Control:
 
 
 def _gateways_arp(make: Maker) -> Attack:
-    """Gratuitous ARP for the PE's address and for others that are not the site's."""
+    """Send gratuitous ARP for the PE's address and for addresses outside the site."""
     claimed = (gateway(1, 4), FOREIGN[4], *make.around.loopbacks[:1])
     frames = [
         make.raw(R1, fr.ARP, fr.arp(kind, STATIONS[R1].mac, address, address), target=fr.BROADCAST)

@@ -63,7 +63,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What all kinds have in common; ``family`` is the IP version, 0 for neither."""
+    """Define what all kinds have in common; ``family`` is the IP version, 0 for neither."""
 
     requirement: str
     sent: str
@@ -99,7 +99,7 @@ class Attack(Trial):
     answers: Callable[[Frame], bool] | None = None
 
     async def judge(self, kit: Kit) -> TrialView:
-        """Held: not seen, not answered, counted."""
+        """Return *held* if the attack is not seen, not answered and counted."""
         bench, packets = kit.bench, kit.packets
         bench.forget()
         if not await self.control.passes(bench):
@@ -149,7 +149,7 @@ class Observation(Trial):
     expected: str
 
     async def judge(self, kit: Kit) -> TrialView:
-        """Held: seen where it should be, as it should be, and nowhere else."""
+        """Return *held* if the packet comes out where and as it should, and nowhere else."""
         bench = kit.bench
         bench.forget()
         mark = bench.mark()
@@ -175,12 +175,12 @@ class Observation(Trial):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(Trial):
-    """Kernel settings that have to have these values; those that do not exist are left out."""
+    """Check that kernel settings have these values; those that do not exist are left out."""
 
     wanted: dict[str, str]
 
     async def judge(self, kit: Kit) -> TrialView:
-        """Held: every one of them."""
+        """Return *held* if every setting has its value."""
         found = {path: value for path, value in kit.read(self.wanted).items() if value}
         wrong = [f"{p} is {v}" for p, v in found.items() if v != self.wanted[p]]
         if wrong or not found:

@@ -1,4 +1,4 @@
-"""The scratch world of a selftest: two VPNs with the same addresses, and a port into the core.
+"""Define the self-test's network: two VPNs with the same addresses, a port into the core.
 
 ::
 
@@ -47,7 +47,7 @@ class Station:
 
     @property
     def mac(self) -> bytes:
-        """Locally administered, one for each station."""
+        """Return a locally administered MAC, one per station."""
         return bytes((0x02, 0x5E, 0x1F, 0, 0, self.number))
 
 
@@ -108,7 +108,7 @@ def _neighbour(version: int, asn: int) -> PeerIntent:
 
 
 def scratch(asn: int) -> SelftestLayout:
-    """What to ask the control plane for. No route target leads in or out."""
+    """Return the VRFs and ports to request; no route target leads in or out."""
     red = VrfIntent(
         name=RED, rd=parse_rd("0:1"), import_targets=frozenset(), export_targets=frozenset(),
         ports=(_port(R1, RED, 1), _port(R2, RED, 2, TRUNK)),

@@ -1,4 +1,4 @@
-"""Everything that the node counts about itself, from all its parts, in the words of the API.
+"""Collect the counters of all parts of the node, by the API's names.
 
 Names are those of ``pe.metrics.counters``, where each has its meaning.
 """
@@ -40,7 +40,7 @@ def part_counters(supervisor: Supervisor) -> Iterator[CounterView]:
 
 
 def segment_counters(policy: PolicyController, maps: PolicyMapManager) -> Iterator[CounterView]:
-    """Of microsegmentation: telemetry that was lost, and what policies judged, a VRF each."""
+    """Yield the counters of microsegmentation: lost telemetry, and evaluated packets per VRF."""
     yield CounterView(name="flow_telemetry_lost", value=policy.book.lost)
     yield CounterView(name="identity_quota_reached", value=policy.quota_reached)
     flows = maps.flow_log

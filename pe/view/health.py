@@ -1,4 +1,4 @@
-"""Say how the node is at this moment: part by part, as a whole, and in words."""
+"""Report the node's health: part by part, as a whole, and in one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WHOLE = ""
 
 
 class NodeHealth:
-    """Looks at the parts when asked; keeps nothing, so that it cannot be out of date."""
+    """Compute health from the parts at each call; no state is kept that could be out of date."""
 
     def __init__(
         self, supervisor: Supervisor, router: Router, actor: DataplaneReconciler,

@@ -1,4 +1,4 @@
-"""The live node behind the API."""
+"""Serve the API's queries from the live node."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from pe.view.tables import label_rows, next_hop_rows, vrf_rows
 
 
 class Reloader(Protocol):
-    """Who reads the configuration again (``pe.launch.Reloader``)."""
+    """Reload the configuration (``pe.launch.Reloader``)."""
 
     intent: NodeIntent
     loaded: float
@@ -59,7 +59,7 @@ class Reloader(Protocol):
 
 
 class LiveView:
-    """``NodeView`` over the running parts; called on the node's loop, blocks nowhere."""
+    """Implement ``NodeView`` over the running parts, on the node's loop, without blocking."""
 
     def __init__(
         self, node: Node, actor: DataplaneReconciler, speakers: SpeakerPool, reloader: Reloader,

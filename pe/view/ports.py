@@ -1,4 +1,4 @@
-"""Ports as rows: what was asked for beside what is there."""
+"""Render ports as rows: desired beside observed state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes as rows: every path of a VRF, the best marked, with what it needs to be understood."""
+"""Render routes as rows: every path of a VRF with its attributes, the best marked."""
 
 from __future__ import annotations
 

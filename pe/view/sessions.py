@@ -1,4 +1,4 @@
-"""Sessions as rows: what the router decided about them beside what the speaker sees."""
+"""Render sessions as rows: the router's state beside the speaker's."""
 
 from __future__ import annotations
 
@@ -72,6 +72,6 @@ def _family(router: Router, peer: PeerState, family: Family) -> NeighborFamilyVi
 
 
 def family_name(family: Family) -> str:
-    """``vpnv4`` and the like, as routers print it."""
+    """Return the family as routers print it, ``vpnv4`` for example."""
     version = 4 if family.afi is Afi.IPV4 else 6
     return f"vpnv{version}" if family.is_vpn else f"ipv{version}"

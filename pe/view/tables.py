@@ -1,4 +1,4 @@
-"""VRFs, labels and next hops as rows."""
+"""Render VRFs, labels and next hops as rows."""
 
 from __future__ import annotations
 
