@@ -1,4 +1,4 @@
-"""The queue between the adapters and the router: bounded batches, fair between the VRFs.
+"""Queue events between the adapters and the router: bounded batches, fair between VRFs.
 
 The events of one source keep their order. Between sources a deficit round robin shares each batch,
 so a VRF that floods delays its own routes only (security requirement BGP-5).
@@ -37,7 +37,7 @@ NODE = "node"
 
 
 class EventQueue:
-    """One queue per VRF's speaker, one for the core's ("") and one for the node's own events."""
+    """Hold a queue per VRF's speaker, one for the core's ("") and one for the node's own events."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[Event]] = {}
@@ -61,7 +61,7 @@ class EventQueue:
             self._filled.set()
 
     def is_full(self, vrf: str) -> bool:
-        """True while more than ``FULL`` routes of a VRF are queued."""
+        """Return True while more than ``FULL`` routes of a VRF are queued."""
         return self._weights.get(vrf, 0) > FULL
 
     async def take(self, patience: float | None) -> list[Event]:

@@ -1,4 +1,4 @@
-"""Carries out what the router decided, in the order of security.
+"""Carry out the router's effects, in the order that security needs.
 
 Make durable, take back, kernel, give, answer: nothing is advertised that is not guarded, nothing
 is answered that is not done. A cancelled caller changes nothing here; what fails comes back to the
@@ -67,7 +67,7 @@ Log = Callable[[str, str, dict[str, str | int]], None]
 
 
 class DataPlane(Protocol):
-    """The data plane (``pe.dataplane.reconciler``)."""
+    """Program the data plane (``pe.dataplane.reconciler``)."""
 
     def submit(self, delta: Delta) -> None:
         """Take over a change of what is desired; never blocks."""
@@ -80,7 +80,7 @@ class DataPlane(Protocol):
 
 
 class MapManager(Protocol):
-    """The policy maps (``pe.policy.manager``)."""
+    """Program the policy maps (``pe.policy.manager``)."""
 
     def zones(self, zones: dict[str, int]) -> None:
         """Have these VRFs, and no others, under policy."""
@@ -92,13 +92,13 @@ class MapManager(Protocol):
         """Change a slot."""
 
     def submit_homes(self, homes: SourceBindings) -> None:
-        """Have these source bindings."""
+        """Replace all source bindings."""
 
     def submit_homes_delta(self, delta: TablesDelta) -> None:
         """Change the source bindings."""
 
     def mark(self, number: int) -> None:
-        """Acknowledge what was submitted by now under this number."""
+        """Acknowledge all changes submitted so far under this number."""
 
     def on_acknowledged(self, report: Callable[[int, str], None]) -> None:
         """Report each number that the kernel holds (reason "") or refuses."""
@@ -111,7 +111,7 @@ class MapManager(Protocol):
 
 
 class Gate(Protocol):
-    """Which VRFs stay closed until there are verdicts (``pe.policy.verdict_gate``)."""
+    """Keep VRFs closed until their verdict tables are loaded (``pe.policy.verdict_gate``)."""
 
     def close(self, vrfs: frozenset[str]) -> None:
         """Have these VRFs open guarded."""
@@ -121,7 +121,7 @@ class Gate(Protocol):
 
 
 class Speakers(Protocol):
-    """The BGP processes (``controlplane.speaker.pool``)."""
+    """Command the BGP processes (``controlplane.speaker.pool``)."""
 
     def configure(self, peers: tuple[PeerIntent, ...], restart_time: int = 0) -> None:
         """Have these sessions and no others."""
@@ -130,11 +130,11 @@ class Speakers(Protocol):
         """Send these messages to the peers, in order."""
 
     async def stop(self) -> None:
-        """End; the kernel's state stays."""
+        """Stop; the kernel's state stays."""
 
 
 class Executor:
-    """Of one node. ``emit`` puts events into the queue of the router."""
+    """Execute effects of one node. ``emit`` puts events into the router's queue."""
 
     def __init__(
         self, store: Store, dataplane: DataPlane, maps: MapManager, gate: Gate,
@@ -151,7 +151,7 @@ class Executor:
         maps.on_acknowledged(self._acknowledged)
 
     async def perform(self, effects: Effects) -> StoreWritten | StoreFailed | None:
-        """Carry out effects; returns what became of what was to be saved, None if nothing was.
+        """Carry out effects; return the outcome of what was to be saved, None if nothing was.
 
         Nothing else in the same effects depends on what is to be saved.
         """
@@ -218,7 +218,7 @@ class Executor:
     # -- kernel -------------------------------------------------------------------------------
 
     def _program(self, effects: Effects) -> None:
-        """Hand the kernel's part on; who waits for it waits for its acknowledgement."""
+        """Submit the kernel's part; requests that wait for it wait for its acknowledgement."""
         for action in effects.actions:
             if isinstance(action, PolicyMaps):
                 self._change_maps(action)
@@ -285,7 +285,7 @@ class Executor:
     async def _read_flows(self, vrf: str, ends: tuple[IPAddress, ...]) -> None:
         try:
             flows = await self._maps.live(vrf, ends)
-        except Exception as error:  # the revocation is tried again, whatever it was
+        except Exception as error:  # after any error the revocation is tried again
             self._emit([FlowsRead(vrf, (), repr(error))])
         else:
             self._emit([FlowsRead(vrf, tuple(flows))])

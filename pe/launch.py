@@ -1,4 +1,4 @@
-"""From a configuration file to a running node, and its reloads."""
+"""Start a node from its configuration file, and reload it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ __all__ = ["AlreadyRunningError", "PartFailedError", "StoreError", "run"]
 
 
 class AlreadyRunningError(Exception):
-    """Another process runs this node."""
+    """Report that another process runs this node."""
 
 
 def take_lock(intent: NodeIntent) -> int:
@@ -69,7 +69,7 @@ def take_lock(intent: NodeIntent) -> int:
 
 
 def line_writer(journal: Journal) -> Log:
-    """The journal as the adapters know it."""
+    """Return the journal as the adapters know it."""
 
     def write(level: str, event: str, fields: dict[str, str | int]) -> None:
         journal.log(LEVELS[level], event, **fields)
@@ -78,7 +78,7 @@ def line_writer(journal: Journal) -> Log:
 
 
 def run(intent: NodeIntent, path: Path, journal: Journal, disabled_guards: frozenset[str]) -> None:
-    """Run one PE until it is told to stop. Raises AlreadyRunningError, StoreError, OSError, and
+    """Run one PE until SIGTERM or SIGINT. Raises AlreadyRunningError, StoreError, OSError, and
     PartFailedError if a part of it failed for good."""
     lock, lag = take_lock(intent), LagHistogram()
     try:
@@ -112,12 +112,12 @@ async def _start(
     lag: LagHistogram, supervisor: Supervisor, manager: ServiceManager, ending: AsyncExitStack,
 ) -> None:  # fmt: skip
     """Wire the node and start its parts; ``ending`` stops them in the reverse order."""
-    inbox, log = EventQueue(), line_writer(journal)
+    queue, log = EventQueue(), line_writer(journal)
     store = open_store(Path(intent.state_dir))
     ending.callback(store.close)
     router = Router(store.load_labels(), store.load_policy(), clock.now())
     actor = DataplaneReconciler(
-        emit=inbox.put,
+        emit=queue.put,
         log=log,
         part=supervisor.part("dataplane"),
         disabled_guards=disabled_guards,
@@ -127,23 +127,23 @@ async def _start(
         run_dir=Path(intent.run_dir),
         user=intent.speaker_user,
         router_id=intent.router_id,
-        emit=inbox.put,
+        emit=queue.put,
         log=log,
         part=supervisor.part("speaker"),
-        is_full=inbox.is_full,
+        is_full=queue.is_full,
     )
     gate = VerdictGate(actor)
     maps = PolicyMapManager(
         log=log, require=gate.require, generations=actor.generations,
         part=supervisor.part("policy"), flows=supervisor.part("flows"),
     )  # fmt: skip
-    tickets = Tickets(inbox.put)
+    tickets = Tickets(queue.put)
     policy = PolicyAccess(router.policy, tickets.submit, intent)
     executor = Executor(
-        store, actor, maps, gate, speakers, emit=inbox.put, log=log, part=supervisor.part("policy"),
+        store, actor, maps, gate, speakers, emit=queue.put, log=log, part=supervisor.part("policy"),
         answer=tickets.resolve, publish=policy.publish,
     )  # fmt: skip
-    node = Node(router, actor, speakers, executor, inbox, supervisor.part("router"))
+    node = Node(router, actor, speakers, executor, queue, supervisor.part("router"))
     reloader = Reloader(
         path, intent, journal, supervisor.part("reload"), manager, submit=tickets.submit
     )
@@ -153,7 +153,7 @@ async def _start(
     await maps.start()
     ending.push_async_callback(maps.stop)
     maps.watch(lambda records, lost: router.policy.flows_seen(records, lost, time.time()))
-    selftest = Selftest(router, actor, reloader, inbox.put, log, supervisor.part("selftest"))
+    selftest = Selftest(router, actor, reloader, queue.put, log, supervisor.part("selftest"))
     pool = policy_pool(
         policy, node=intent.name, user=intent.speaker_user, log=log,
         part=supervisor.part("queries"),

@@ -1,4 +1,4 @@
-"""One node: events in, decisions, effects out. One loop, one writer of state."""
+"""Run one node: events in, decisions, effects out. One loop, one writer of state."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ HEARTBEAT = 2.0
 
 
 class Actor(DataPlane, Protocol):
-    """The data plane, with its life."""
+    """Start and stop the data plane."""
 
     async def start(self) -> None:
         """Read what the kernel has, and follow it."""
 
     async def stop(self) -> None:
-        """End; the kernel's state stays."""
+        """Stop; the kernel's state stays."""
 
 
 class Node:
-    """One PE: the router in the middle, its adapters around it."""
+    """Connect the router with its adapters."""
 
     def __init__(
         self, router: Router, actor: Actor, speakers: Speakers, executor: Executor,
-        inbox: EventQueue, part: Part,
+        queue: EventQueue, part: Part,
     ) -> None:  # fmt: skip
         self.router = router
         self.actor = actor
         self.speakers = speakers
         self.executor = executor
-        self.inbox = inbox
+        self.queue = queue
         self.started = time.time()
         self._part = part
 
@@ -55,12 +55,12 @@ class Node:
         if self.router.intent is None:
             raise StoreError("the configuration was refused: see intent_refused in the log")
         while True:
-            events = await self.inbox.take(self._patience())
+            events = await self.queue.take(self._patience())
             await self.turn(events or [TimePassed()])
             await asyncio.sleep(0)
 
     async def turn(self, events: list[Event]) -> None:
-        """Decide on events and carry the decision out; what is saved counts once it is."""
+        """Decide on events and carry out the effects; a saved change counts once it is stored."""
         try:
             outcome = await self._carry_out(events)
             while outcome is not None:
@@ -77,13 +77,13 @@ class Node:
         return await self.executor.perform(effects)
 
     def _patience(self) -> float:
-        """Seconds until the next turn: the watchdog wants one of an idle router as well."""
+        """Return seconds until the next turn: the watchdog wants one of an idle router as well."""
         due = self.router.next_deadline
         return HEARTBEAT if due is None else min(max(0.0, due - time.monotonic()), HEARTBEAT)
 
 
 def _kinds(events: Sequence[Event]) -> str:
-    """The kinds of some events and who sent them, for the journal."""
+    """Return the kinds of some events and who sent them, for the journal."""
     counts = Counter(f"{type(event).__name__} {getattr(event, 'peer', '')}" for event in events)
     shown = [f"{kind.strip()} x{count}" for kind, count in counts.most_common(SHOWN)]
     return ", ".join(shown)

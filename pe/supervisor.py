@@ -1,4 +1,4 @@
-"""Owns every task of the node, and decides what an unexpected exception does.
+"""Own every task of the node, and decide the effect of an unexpected exception.
 
 One ``asyncio.TaskGroup`` holds all tasks. ``PARTS`` says for each part what happens when it
 raises: it reads its state anew and goes on, its task is started anew, or the process ends. A part
@@ -30,7 +30,7 @@ FIRST_DELAY, LAST_DELAY = 0.1, 10.0
 
 
 class Response(StrEnum):
-    """What an unexpected exception in a part does."""
+    """Name the effects of an unexpected exception in a part."""
 
     RESYNC = "resync"
     RESTART = "restart"
@@ -58,7 +58,7 @@ PARTS = (
     ),
     PartPolicy(
         "dataplane", "the data plane's turn, the reader of kernel events", Response.RESYNC,
-        "the kernel is read anew and compared with what is desired", 10,
+        "the kernel is read again and compared with the desired state", 10,
     ),
     PartPolicy(
         "policy", "the policy map manager's turn, reading and ending of flows", Response.RESYNC,
@@ -88,7 +88,7 @@ PARTS = (
     ),
     PartPolicy(
         "reload", "reloads of the configuration", Response.DROP,
-        "the caller is told what failed; after SIGHUP the journal says it",
+        "the caller receives the error; after SIGHUP the journal has it",
     ),
     PartPolicy(
         "selftest", "the packet-filter self-test", Response.DROP,
@@ -103,11 +103,11 @@ POLICIES = {policy.name: policy for policy in PARTS}
 
 
 class PartFailedError(Exception):
-    """A part failed for good: the process ends, with a status other than 0."""
+    """Report that a part failed for good: the process exits with a status other than 0."""
 
 
 class SupervisedPart:
-    """``controlplane.model.supervision.Part``: one row of the table, at work."""
+    """Run one row of the table as ``controlplane.model.supervision.Part``."""
 
     def __init__(self, policy: PartPolicy, supervisor: Supervisor) -> None:
         self.policy = policy
@@ -129,7 +129,7 @@ class SupervisedPart:
 
     @property
     def has_ended(self) -> bool:
-        """True once a task that should run on has ended, by a stray cancellation for example."""
+        """Return True once a task that should run on has ended, for example if cancelled."""
         return any(task.done() for task in self._started)
 
     def spawn(self, work: Work) -> asyncio.Task[None]:
@@ -203,16 +203,16 @@ class SupervisedPart:
         self._supervisor.log("error", "part_failed", {**fields, "failures": self.failures})
 
     def completed(self) -> None:
-        """Note a completed turn: the part works, and the watchdog may be fed."""
+        """Record a completed iteration: the part works, and the watchdog may be fed."""
         self.turns += 1
         self.failing = False
         self._supervisor.on_turn(self.policy.name)
 
 
 class Supervisor:
-    """``async with`` it around the node's life: the block ends with every task that it owns.
+    """Own the tasks of a node: ``async with`` it ends with every task that it owns.
 
-    ``on_turn`` hears of each completed turn, by the part's name.
+    ``on_turn`` is called after each completed iteration, with the part's name.
     """
 
     def __init__(
@@ -228,12 +228,12 @@ class Supervisor:
         self._end: asyncio.Future[None]
 
     def part(self, name: str) -> SupervisedPart:
-        """The part of that name in ``PARTS``."""
+        """Return the part of that name in ``PARTS``."""
         return self._parts[name]
 
     @property
     def parts(self) -> tuple[SupervisedPart, ...]:
-        """Every part."""
+        """Return every part."""
         return tuple(self._parts.values())
 
     async def __aenter__(self) -> Supervisor:
@@ -286,7 +286,7 @@ class Supervisor:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The most telling exception of a group, for the one line that the operator gets."""
+    """Return the exception of a group that explains most, for the one line of the journal."""
     found: list[BaseException] = []
     pending = [*group.exceptions]
     while pending:
@@ -299,7 +299,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def described(error: BaseException) -> dict[str, str | int]:
-    """One exception as fields of one line: what, with its notes, and where in our code."""
+    """Return an exception as fields of one line: text, notes, and the place in our code."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     fields: dict[str, str | int] = {"error": text, "where": where(error)}
     if notes := getattr(error, "__notes__", None):
@@ -308,7 +308,7 @@ def described(error: BaseException) -> dict[str, str | int]:
 
 
 def where(error: BaseException) -> str:
-    """``file:line:function`` of the innermost frame of ours, else of the innermost at all."""
+    """Return ``file:line:function`` of the innermost frame of our code, else of any code."""
     trace, found, ours = error.__traceback__, "", ""
     while trace is not None:
         code = trace.tb_frame.f_code

@@ -1,1 +1,1 @@
-"""The `pe` command."""
+"""Implement the `pe` command."""

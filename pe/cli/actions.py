@@ -1,4 +1,4 @@
-"""Commands that change a node."""
+"""Implement ``pe reload`` and ``pe clear``, which change a running node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pe audit``: is the audit log whole?"""
+"""Implement ``pe audit``, which checks the audit log."""
 
 from __future__ import annotations
 

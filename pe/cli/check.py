@@ -1,4 +1,4 @@
-"""``pe check``: is a configuration right? Touches nothing."""
+"""Implement ``pe check``, which validates a configuration and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of `pe show`, but for routes: which columns, in which order."""
+"""Define columns and order of the tables of ``pe show``, except routes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STATES = {
 
 
 def status(node: pb.GetStatusResponse) -> Iterator[str]:
-    """Name and value, a line each."""
+    """Return the lines of ``pe show status``, one per field."""
     lines = {
         "Node": f"{node.name}, Bulkhead {node.version}",
         "Router id": f"{node.router_id}, AS {node.asn}",
@@ -32,7 +32,7 @@ def status(node: pb.GetStatusResponse) -> Iterator[str]:
 
 
 def vrfs(rows: Iterable[pb.Vrf]) -> Iterator[str]:
-    """``pe show vrfs``."""
+    """Return the table of ``pe show vrfs``."""
     return table(
         ("VRF", "RD", "Import RT", "Export RT", "Table", "Label", "Routes", "Active", "Ports"),
         [
@@ -58,7 +58,7 @@ def _of(number: int, limit: int) -> str:
 
 
 def neighbors(rows: Iterable[pb.Neighbor]) -> Iterator[str]:
-    """``pe show neighbors``: a line per session and family, core sessions first."""
+    """Return the table of ``pe show neighbors``: a line per session and family, core first."""
     return table(
         ("Neighbor", "VRF", "AS", "State", "Up/Down", "Family", "Received", "Sent", "Flaps"),
         [line for row in rows for line in _neighbor_lines(row)],
@@ -77,7 +77,7 @@ def _neighbor_lines(row: pb.Neighbor) -> Iterator[tuple[str, ...]]:
 
 
 def neighbor_details(rows: Iterable[pb.Neighbor]) -> Iterator[str]:
-    """``pe show neighbors --detail``."""
+    """Return the text of ``pe show neighbors --detail``."""
     for row in rows:
         place = f"VRF {row.vrf}, port {row.port}" if row.vrf else "core"
         about = f' "{row.description}"' if row.description else ""
@@ -107,7 +107,7 @@ def _facts(row: pb.Neighbor) -> Iterator[str]:
 
 
 def labels(rows: Iterable[pb.Label]) -> Iterator[str]:
-    """``pe show labels``."""
+    """Return the table of ``pe show labels``."""
     return table(
         ("Label", "VRF", "Action", "Table", "State"),
         [
@@ -127,7 +127,7 @@ def labels(rows: Iterable[pb.Label]) -> Iterator[str]:
 
 
 def next_hops(rows: Iterable[pb.NextHop]) -> Iterator[str]:
-    """``pe show nexthops``."""
+    """Return the table of ``pe show nexthops``."""
     return table(
         ("Id", "Next hop", "VRF", "VPN label", "State", "Via", "Routes"),
         [
@@ -153,7 +153,7 @@ def _path(path: pb.NextHopPath) -> str:
 
 
 def ports(rows: Iterable[pb.Port]) -> Iterator[str]:
-    """``pe show ports``."""
+    """Return the table of ``pe show ports``."""
     return table(
         ("Port", "Role", "VRF", "State", "Guard", "MTU", "Addresses", "Sources"),
         [
@@ -180,7 +180,7 @@ def _sources(row: pb.Port) -> str:
 
 
 def counters(rows: Iterable[pb.Counter]) -> Iterator[str]:
-    """``pe show counters``."""
+    """Return the table of ``pe show counters``."""
     return table(
         ("Counter", "Of", "Value"),
         [
@@ -192,7 +192,7 @@ def counters(rows: Iterable[pb.Counter]) -> Iterator[str]:
 
 
 def guards(rows: Iterable[pb.Guard]) -> Iterator[str]:
-    """``pe show guards``."""
+    """Return the table of ``pe show guards``."""
     return table(
         ("Keeps", "Port", "VRF", "Class", "Action", "Packets", "Bytes", "Guard"),
         [

@@ -1,4 +1,4 @@
-"""From the command line to a node: where it is, and what to say when it does not answer."""
+"""Connect the command line to a node, and explain why if the node does not answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Exit codes: 0 done; 1 it failed; 2 wrong usage; 3 the node does not answer;
 
 
 def node_options(command: F) -> F:
-    """``--socket`` and ``--json``, as every command has them that asks a node."""
+    """Add ``--socket`` and ``--json``, the options of every command that queries a node."""
     command = click.option(
         "--socket",
         "socket_path",
@@ -40,7 +40,7 @@ def node_options(command: F) -> F:
 
 @contextmanager
 def node_at(socket_path: str) -> Iterator[Node]:
-    """A client; failed calls inside the block end the program with one clear line."""
+    """Open a client; failed calls inside the block end the program with one clear line."""
     import grpc  # costs a quarter of a second, which `pe check` need not pay
     from bulkhead.client import connect
 

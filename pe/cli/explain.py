@@ -1,4 +1,4 @@
-"""``pe explain`` and ``pe evidence``: why, and proof."""
+"""Implement ``pe explain`` and ``pe evidence``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pe flows``, ``pe baseline``: who talks to whom."""
+"""Implement ``pe flows`` and ``pe baseline``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ``pe`` command: its groups and commands are imported only when they are used."""
+"""Define the ``pe`` command; a subcommand is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def available() -> dict[str, str]:
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is asked for."""
+    """Import a command's module only when that command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, sorted."""

@@ -1,4 +1,4 @@
-"""``pe map``: groups as boxes, what they say to each other as arrows."""
+"""Implement ``pe map``: groups as boxes, flows between them as arrows."""
 
 from __future__ import annotations
 

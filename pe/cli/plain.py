@@ -20,12 +20,12 @@ def print_json(messages: Iterable[Any]) -> None:
 
 
 def as_object(message: Any) -> str:
-    """One message as JSON: the contract's field names, every field, enums as lower-case words."""
+    """Return a message as JSON: all fields by the contract's names, enums as lower-case words."""
     return json.dumps(plain(message))
 
 
 def plain(message: Any) -> dict[str, Any]:
-    """One message as a dict. An absent optional field is null."""
+    """Return a message as a dict. An absent optional field is null."""
     return {field.name: _value(message, field) for field in message.DESCRIPTOR.fields}
 
 
@@ -49,7 +49,7 @@ def _one(value: Any, field: Any) -> Any:
 
 
 def word(enum: Any, number: int) -> str:
-    """``SESSION_STATE_HELD_DOWN`` as ``held-down``; a number that is not known as itself."""
+    """Return ``held-down`` for ``SESSION_STATE_HELD_DOWN``; an unknown number as it is."""
     known = enum.values_by_number.get(number)
     if known is None:
         return str(number)

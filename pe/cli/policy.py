@@ -1,4 +1,4 @@
-"""``pe policy``: write, test, stage, promote, roll back."""
+"""Implement ``pe policy``: check, stage, promote and roll back revisions."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _problems(problems: Iterable[pb.PolicyProblem], kind: str) -> None:
 
 
 def _what(text: str) -> dict[str, str]:
-    """A file's content, or a revision where there is no such file."""
+    """Return a file's content, or a revision where there is no such file."""
     from pathlib import Path
 
     if text == "-":
@@ -103,12 +103,12 @@ def _verdict(ruling: Any) -> str:
 
 
 def flow_text(flow: Any) -> str:
-    """A flow in a line."""
+    """Return a flow in a line."""
     return f"{flow.vrf}: {end_text(flow.source)} -> {end_text(flow.destination)} {flow.service}"
 
 
 def end_text(end: Any) -> str:
-    """One end of a flow: the workload's name, else the address with its network sets."""
+    """Return one end of a flow: the workload's name, else the address with its network sets."""
     if end.workload:
         return str(end.workload)
     names = [*end.groups, *end.networks]
@@ -223,7 +223,7 @@ def log(limit: int, socket_path: str, as_json: bool) -> None:
 
 
 def when(stamp: Any) -> str:
-    """A time, in UTC, to the second."""
+    """Return a time, in UTC, to the second."""
     if not stamp.seconds:
         return "never"
     return datetime.fromtimestamp(stamp.seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,4 +1,4 @@
-"""`pe show routes`: a table may hold a million, so lines are printed as they arrive."""
+"""Print `pe show routes` line by line as rows arrive: a table may hold a million."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEGEND = (
 
 
 def listing(rows: Iterable[pb.Route]) -> Iterator[str]:
-    """One line a route, under the name of its VRF."""
+    """Return one line per route, under the name of its VRF."""
     rows = iter(rows)
     first = next(rows, None)  # a refusal comes with it: nothing is to be printed before
     yield from LEGEND

@@ -1,4 +1,4 @@
-"""``pe run``: one PE, in the foreground."""
+"""Implement ``pe run``, which runs one PE in the foreground."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run(file: Path, log_format: str, log_level: str | None, disabled: tuple[str,
 
 
 def _give_up_privileges() -> None:
-    """Before the first thread, and before anything that an attacker might have a say in."""
+    """Drop privileges before the first thread starts and before any untrusted input is read."""
     try:
         privileges.drop()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""``pe selftest``: a node proves its guards."""
+"""Implement ``pe selftest``, which runs the packet-filter self-test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pe show``: what a node knows, as tables for people or JSON for programs."""
+"""Implement ``pe show``, which prints a node's state as tables or JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns that line up, and times as routers print them."""
+"""Format aligned columns, and times as routers print them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 
 def duration(seconds: int) -> str:
-    """``00:12:31`` up to a day, then ``1d01h01m``, then ``5w2d03h``."""
+    """Return ``00:12:31`` up to a day, then ``1d01h01m``, then ``5w2d03h``."""
     minutes, second = divmod(seconds, 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
@@ -20,12 +20,12 @@ def duration(seconds: int) -> str:
 
 
 def count(number: int) -> str:
-    """A number, "-" for none."""
+    """Return a number, "-" for none."""
     return str(number) if number else "-"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: str = "") -> Iterator[str]:
-    """Lines of a table. Heads named in ``right`` (separated by commas) are aligned to the right."""
+    """Return the lines of a table. Columns in ``right`` (comma-separated) are right-aligned."""
     listed = [list(row) for row in rows]
     widths = [max(len(row[i]) for row in [list(heads), *listed]) for i in range(len(heads))]
     to_right = {heads.index(name) for name in right.split(",") if name}

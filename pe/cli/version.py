@@ -1,4 +1,4 @@
-"""``pe version``."""
+"""Implement ``pe version``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``pe workload`` and ``pe group``: who is attached, with which tags, in which groups."""
+"""Implement ``pe workload`` and ``pe group``."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def watch(selector: str, vrf: str, limit: int, socket_path: str, as_json: bool) 
 
 
 def read_tags(words: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
-    """``env=prod`` and ``scope-``: what to set and what to remove."""
+    """Return the tags to set (``env=prod``) and those to remove (``scope-``)."""
     set_: dict[str, str] = {}
     unset: list[str] = []
     for each in words:

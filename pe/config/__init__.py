@@ -1,4 +1,4 @@
-"""pe.yaml: typed, every error at once, each with its file, line and cure."""
+"""Read pe.yaml into typed sections; report every error with its file, line and cure."""
 
 from pe.config.errors import ConfigError, ConfigErrors
 from pe.config.reader import Configuration, load_config, parse_config, read_config

@@ -1,4 +1,4 @@
-"""What only shows when sections are seen together: numbers used twice, names that clash."""
+"""Check sections against each other: duplicate numbers, names that clash."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KERNEL_TABLES = {253: "default", 254: "main", 255: "local"}
 
 
 def cross_check(survey: Survey) -> Iterator[Complaint]:
-    """Every fault of sense. What was cut out of the survey is not held against it."""
+    """Yield every fault of sense. What was cut out of the survey is not held against it."""
     node = survey.node
     if node is None:
         return
@@ -62,7 +62,7 @@ def _tables(node: NodeSection) -> Iterator[tuple[KeyPath, Hashable]]:
 
 
 def _devices(node: NodeSection) -> Iterator[tuple[KeyPath, Hashable]]:
-    """VRFs are devices as well, so they share one space of names with the ports."""
+    """Yield the names of ports and VRFs, which share one name space: VRFs are devices too."""
     for port in node.core_ports:
         yield ("core-ports", port), port
     for index, port in enumerate(node.management_ports):

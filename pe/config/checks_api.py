@@ -1,4 +1,4 @@
-"""What must hold of the API over TCP: not open to everybody, grants that mean something."""
+"""Check the API over TCP: not open to every host, and no grant without effect."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PATH: KeyPath = ("api", "tcp")
 
 
 def api_faults(node: NodeSection) -> Iterator[Complaint]:
-    """Every fault of the ``api.tcp`` section."""
+    """Yield every fault of the ``api.tcp`` section."""
     tcp = node.api.tcp
     if tcp is None:
         return
@@ -27,8 +27,8 @@ def api_faults(node: NodeSection) -> Iterator[Complaint]:
 
 
 def _place_faults(tcp: TcpSection, node: NodeSection) -> Iterator[Complaint]:
-    """Linux takes a packet for any address of its own through any port, so that an address alone
-    is no place (security requirement MGMT-1)."""
+    """Require a device beside the address: Linux accepts packets for its own addresses on every
+    port, so an address alone restricts nothing (security requirement MGMT-1)."""
     device = tcp.bind_device
     if device is None:
         if not tcp.address.is_loopback:

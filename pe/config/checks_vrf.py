@@ -1,4 +1,4 @@
-"""What must hold inside one VRF: links that do not overlap, neighbours and next hops on them."""
+"""Check one VRF: links do not overlap; neighbours and next hops are on a link."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pe.config.validation import Survey
 def vrf_faults(
     name: str, vrf: VrfSection, node: NodeSection, survey: Survey
 ) -> Iterator[Complaint]:
-    """Every fault of one VRF that its sections show together."""
+    """Yield every fault of one VRF that its sections show together."""
     path: KeyPath = ("vrfs", name)
     yield from _target_faults(path, vrf, survey)
     for port, section in vrf.ports.items():

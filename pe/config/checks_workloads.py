@@ -1,4 +1,4 @@
-"""What must hold for the workloads of a file: ports that exist, tags that a policy can read."""
+"""Check the workloads of a file: the port exists, and a policy can read the tags."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pe.config.schema import NodeSection, VrfSection
 
 
 def workload_faults(name: str, vrf: VrfSection) -> Iterator[Complaint]:
-    """Every fault of the workloads of one VRF."""
+    """Yield every fault of the workloads of one VRF."""
     for workload, section in vrf.workloads.items():
         path: KeyPath = ("vrfs", name, "workloads", workload)
         if section.port not in vrf.ports:
@@ -24,14 +24,14 @@ def workload_faults(name: str, vrf: VrfSection) -> Iterator[Complaint]:
 
 
 def workload_names(node: NodeSection) -> Iterator[tuple[KeyPath, Hashable]]:
-    """Names are unique on the node."""
+    """Check that names are unique on the node."""
     for name, vrf in node.vrfs.items():
         for workload in vrf.workloads:
             yield ("vrfs", name, "workloads", workload), workload
 
 
 def workload_addresses(node: NodeSection) -> Iterator[tuple[KeyPath, Hashable]]:
-    """Addresses are unique in their VRF."""
+    """Check that addresses are unique in their VRF."""
     for name, vrf in node.vrfs.items():
         for workload, section in vrf.workloads.items():
             for prefix in section.addresses:

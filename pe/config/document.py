@@ -1,4 +1,4 @@
-"""YAML into plain data that remembers where each value stood.
+"""Parse YAML into plain data with the place of each value.
 
 Scalars stay text: YAML 1.1 would read the route distinguisher ``65000:1`` as the number 3900001
 (base 60), and the socket mode ``0660`` as 432.
@@ -26,7 +26,7 @@ _DEEPEST = 32
 
 
 class NotYamlError(Exception):
-    """The text is no YAML at all; ``place`` is where the parser gave up."""
+    """Report a text that is no YAML; ``place`` is where the parser stopped."""
 
     def __init__(self, place: Place, problem: str, cure: str) -> None:
         super().__init__(problem)
@@ -35,14 +35,14 @@ class NotYamlError(Exception):
 
 @dataclass(slots=True)
 class Document:
-    """The data, the place of every key path in it, and what was wrong with its form."""
+    """Hold the data, the place of every key path in it, and the errors of its form."""
 
     tree: Tree = None
     places: dict[KeyPath, Place] = field(default_factory=dict)
     complaints: list[tuple[Place, Complaint]] = field(default_factory=list)
 
     def place(self, path: KeyPath) -> Place:
-        """Where a path stands, or the nearest thing above it that is in the file."""
+        """Return the place of a path, or of the nearest section above it that is in the file."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, (1, 1))
@@ -118,7 +118,7 @@ def _translate(error: yaml.MarkedYAMLError) -> NotYamlError:
 
 
 def _refuse_aliases(root: yaml.Node, document: Document) -> None:
-    """An alias shares its node: seen twice, it is one. Aliases can grow a file without bound."""
+    """Refuse aliases, which can expand a file without bound. An alias shares its node."""
     seen: set[int] = set()
     queue: list[yaml.Node] = [root]
     while queue:

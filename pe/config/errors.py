@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and what would be right: all of it at once."""
+"""Define configuration errors: the place, the problem, the cure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class ConfigError:
-    """One fault. ``line`` and ``column`` count from 1; 0 where the file could not be read."""
+    """Describe one error. ``line`` and ``column`` count from 1; 0 if the file is unreadable."""
 
     file: str
     line: int
@@ -27,7 +27,7 @@ class ConfigError:
 
 
 class ConfigErrors(Exception):  # noqa: N818 - it holds errors, and is not one more of them
-    """Every fault of a configuration, in the order of the file."""
+    """Carry every error of a configuration, in the order of the file."""
 
     def __init__(self, errors: tuple[ConfigError, ...]) -> None:
         super().__init__(f"{len(errors)} error{'s' if len(errors) != 1 else ''} in configuration")
@@ -39,7 +39,7 @@ class ConfigErrors(Exception):  # noqa: N818 - it holds errors, and is not one m
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """A fault before its place in the file is looked up."""
+    """Describe an error before its place in the file is looked up."""
 
     path: KeyPath
     problem: str
@@ -47,7 +47,7 @@ class Complaint:
 
 
 def show_path(path: KeyPath) -> str:
-    """A key path as people write it: ``vrfs.red.ports.ce1.addresses[0]``."""
+    """Return a key path as people write it: ``vrfs.red.ports.ce1.addresses[0]``."""
     text = ""
     for step in path:
         if isinstance(step, int):

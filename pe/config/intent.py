@@ -1,4 +1,4 @@
-"""Checked sections -> ``NodeIntent``: what was left out is filled in here, and nowhere else."""
+"""Convert checked sections to ``NodeIntent``; this module alone fills in defaults."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from pe.config.secrets import Keys
 
 
 def build_intent(node: NodeSection, keys: Keys) -> NodeIntent:
-    """The intent of a file that passed every check."""
+    """Return the intent of a file that passed every check."""
     return NodeIntent(
         name=node.name or socket.gethostname(),
         router_id=node.router_id or node.loopback,
@@ -108,8 +108,8 @@ def _limits(
 
 
 def route_limits(node: NodeSection) -> dict[str, int]:
-    """The most prefixes of each VRF, 0: any. Those without a limit of their own get equal shares
-    of what the others leave of the node's: what one takes is never another's."""
+    """Return the maximum number of prefixes of each VRF, 0 if unlimited. VRFs without a limit of
+    their own get equal shares of what the others leave of the node's limit."""
     limits = {name: vrf.limits.routes for name, vrf in node.vrfs.items()}
     unlimited = [name for name, limit in limits.items() if not limit]
     if node.limits.routes and unlimited:
@@ -188,7 +188,7 @@ def _neighbor(
 
 
 def _statics(vrf: VrfSection) -> list[StaticRouteIntent]:
-    """The routes, each with the port that its next hop is on."""
+    """Return the routes, each with the port that its next hop is on."""
     routes = []
     for route in vrf.static_routes:
         link = link_to(vrf, route.via, route.port) if route.via else None
@@ -211,7 +211,7 @@ def _port(vrf_name: str, name: str, port: CePortSection, vrf: VrfSection) -> CeP
 
 
 def _sources(name: str, port: CePortSection, vrf: VrfSection) -> tuple[Prefix, ...] | None:
-    """As given; else what the site may announce: a packet comes from where a route could lead."""
+    """Return the source prefixes, by default those that the site may advertise."""
     if not isinstance(port.source_prefixes, str):
         return port.source_prefixes
     found = {

@@ -1,4 +1,4 @@
-"""Which key was meant: suggestions for keys that the schema does not know."""
+"""Suggest a key of the schema for an unknown key."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pe.config.schema import NodeSection, Section, kebab
 
 
 def suggest(path: KeyPath) -> str:
-    """The cure for an unknown key: what was meant, where it belongs, or what is known here."""
+    """Return the cure for an unknown key: a similar key, its section, or the keys known here."""
     key, known = str(path[-1]), known_keys(path[:-1])
     near = difflib.get_close_matches(kebab(key.lower()), known, n=1, cutoff=0.6)
     if near:
         return f"did you mean '{near[0]}'?"
-    homes = [home for home, keys in _homes().items() if key in keys]
-    if homes:
-        return f"'{key}' belongs under {' or '.join(homes)}"
+    sections = [section for section, keys in _sections().items() if key in keys]
+    if sections:
+        return f"'{key}' belongs under {' or '.join(sections)}"
     return f"known here: {', '.join(known)}" if known else ""
 
 
 def known_keys(path: KeyPath) -> list[str]:
-    """The keys that the section at ``path`` takes, in the order of the schema."""
+    """Return the keys that the section at ``path`` takes, in the order of the schema."""
     section = _section_at(path)
     return list(_fields(section)) if section else []
 
@@ -57,15 +57,15 @@ def _as_section(kind: object) -> type[Section] | None:
 
 
 def _parts(kind: object) -> Iterator[object]:
-    """The members of a list or dict type, Annotated or optional as it may be."""
+    """Yield the members of a list or dict type, Annotated or optional as it may be."""
     yield from typing.get_args(kind)
     for part in typing.get_args(kind):
         yield from typing.get_args(part)
 
 
 @cache
-def _homes() -> dict[str, list[str]]:
-    """Section by its path as people say it -> its keys."""
+def _sections() -> dict[str, list[str]]:
+    """Return the keys of each section, by the section's path as people write it."""
     found: dict[str, list[str]] = {}
     _collect(NodeSection, "the top level", found)
     return found

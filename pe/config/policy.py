@@ -1,4 +1,4 @@
-"""Prefix lists in the words of routers: ``any``, or lines as ``10.0.0.0/8 ge 16 le 24``."""
+"""Parse prefix lists: ``any``, or lines such as ``10.0.0.0/8 ge 16 le 24``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ORDER = re.compile(r"(\S+)(?:\s+ge\s+(\d{1,3}))?(?:\s+le\s+(\d{1,3}))?")
 
 
 def parse_rule(text: str) -> PrefixRule:
-    """One line of a prefix list, bounds as in any router: ``ge`` alone reaches to host routes.
+    """Parse a line of a prefix list as routers do: ``ge`` alone extends to host routes.
 
     Raises ValueError if the lengths are not in order: prefix length <= ge <= le.
     """
@@ -33,7 +33,7 @@ def parse_rule(text: str) -> PrefixRule:
 
 
 def read_policy(value: Any) -> Policy:
-    """``any``, or a list of lines; a bare ``0.0.0.0/0`` or ``::/0`` lets the default route in."""
+    """Parse ``any`` or a list of lines; a bare ``0.0.0.0/0`` or ``::/0`` is the default route."""
     if value == "any":
         return ACCEPT_ANY
     if value in (None, "none"):
@@ -56,7 +56,7 @@ def _read_line(line: Any) -> PrefixRule:
 
 
 def read_sources(value: Any) -> tuple[Prefix, ...] | None:
-    """``any`` (None: no list), or the prefixes that a packet may come from."""
+    """Parse ``any`` (None: no list), or the prefixes that a packet may come from."""
     if value == "any":
         return None
     lines = [value] if isinstance(value, str) else value

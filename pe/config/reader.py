@@ -1,4 +1,4 @@
-"""From the file to the intent: all faults at once, or a whole ``NodeIntent``."""
+"""Read a file into a ``NodeIntent``, or report all of its errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LARGEST_FILE = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """A file that may be run, and what its author should look at once more."""
+    """Hold the intent of a valid file with its warnings."""
 
     intent: NodeIntent
     warnings: tuple[ConfigError, ...]
@@ -33,7 +33,7 @@ def load_config(path: Path) -> NodeIntent:
 
 
 def read_config(path: Path) -> Configuration:
-    """As ``load_config``, with the warnings. Raises ConfigErrors."""
+    """Read and check as ``load_config`` does, with the warnings. Raises ConfigErrors."""
     text = _read(path)
     configuration = parse_config(text, str(path), path.parent)
     if _readable_by_all(path) and "md5:" in text:
@@ -44,7 +44,7 @@ def read_config(path: Path) -> Configuration:
 
 
 def parse_config(text: str, file: str = "pe.yaml", folder: Path = Path()) -> Configuration:
-    """As ``read_config`` for a text; ``folder`` is where relative md5-file paths begin."""
+    """Check a text as ``read_config`` does; relative md5-file paths begin at ``folder``."""
     try:
         document = parse_document(text)
     except NotYamlError as error:

@@ -1,4 +1,4 @@
-"""Reads the configuration again, while the node runs."""
+"""Reload the configuration while the node runs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Submit = Callable[[Callable[[int], Event]], Awaitable[object]]
 
 
 class Reloader:
-    """Reads the configuration again and hands it to the node, or refuses it whole."""
+    """Read the configuration again and apply it as a whole, or refuse it as a whole."""
 
     def __init__(
         self, path: Path, intent: NodeIntent, journal: Journal, part: SupervisedPart,
@@ -65,7 +65,7 @@ class Reloader:
 
     @property
     def file(self) -> str:
-        """Where the configuration is read from."""
+        """Return the path of the configuration file."""
         return str(self.path)
 
     async def reload(self) -> ReloadReport:
@@ -143,7 +143,7 @@ class Reloader:
         return failed, [f"{name} is still changing; the journal says if it fails" for name in slow]
 
     def on_signal(self) -> None:
-        """SIGHUP: as ``pe reload``, with the refusal in the log."""
+        """Reload on SIGHUP as ``pe reload`` does; a refusal is logged."""
         self._part.spawn(self._reload_and_log())
 
     async def _reload_and_log(self) -> None:
@@ -169,7 +169,7 @@ class Reloader:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file that was just read, in hex; "" if it is gone by now."""
+    """Return the SHA-256 of a file in hex; "" if it cannot be read any more."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
@@ -177,7 +177,7 @@ def _digest(path: Path) -> str:
 
 
 def describe(old: NodeIntent, new: NodeIntent) -> tuple[str, ...]:
-    """What a reload changes, a line each."""
+    """Return the changes of a reload, one line each."""
     lines = [
         *_keyed("vrf", {v.name: v for v in old.vrfs}, {v.name: v for v in new.vrfs}),
         *_keyed("peer", {str(p.peer): p for p in old.peers}, {str(p.peer): p for p in new.peers}),

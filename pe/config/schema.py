@@ -1,4 +1,4 @@
-"""The keys of pe.yaml, section by section, with their types and defaults.
+"""Define the keys of pe.yaml, section by section, with their types and defaults.
 
 The tables of ``docs/configuration.md`` follow this file.
 """
@@ -19,12 +19,12 @@ CE_MAX_PREFIX = 10_000
 
 
 def kebab(name: str) -> str:
-    """``router_id`` as the file has it: ``router-id``."""
+    """Return the key of the file for a field's name: ``router-id`` for ``router_id``."""
     return name.replace("_", "-")
 
 
 class Section(BaseModel):
-    """A mapping of known keys; an empty one may be left without braces."""
+    """Define a mapping of known keys; an empty one may be written without braces."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=kebab)
 
@@ -47,7 +47,7 @@ def _short(key: str) -> Callable[[Any], Any]:
 
 
 class MaxPrefixSection(Section):
-    """How many prefixes a neighbour may announce, per family; ``maximum`` 0 is no limit.
+    """Define the prefix limit of a neighbour, per family; ``maximum`` 0 is unlimited.
 
     Without it a CE may announce ``CE_MAX_PREFIX``, and a core peer any number.
     """
@@ -73,7 +73,7 @@ def _no_tcp_ao(_text: str) -> None:
 
 
 class SessionSection(Section):
-    """What core peers and CE neighbours have in common."""
+    """Define the keys that core peers and CE neighbours have in common."""
 
     description: v.Description = ""
     md5: v.Md5Key | None = None
@@ -86,7 +86,7 @@ class SessionSection(Section):
 
 
 class PeerSection(SessionSection):
-    """An iBGP session with a PE or a route reflector."""
+    """Define an iBGP session with a PE or a route reflector."""
 
     asn: v.Asn | None = None
     local_address: v.Address | None = None
@@ -97,7 +97,7 @@ class PeerSection(SessionSection):
 
 
 class NeighborSection(SessionSection):
-    """An eBGP session with a CE, inside a VRF. Without policies nothing passes (RFC 8212)."""
+    """Define an eBGP session with a CE in a VRF. Without policies no route passes (RFC 8212)."""
 
     asn: v.Asn
     port: v.PortName | None = None
@@ -112,7 +112,7 @@ class NeighborSection(SessionSection):
 
 
 class CePortSection(Section):
-    """An attachment circuit."""
+    """Define an attachment circuit."""
 
     addresses: Annotated[list[v.Interface], v.OneOrMany] = Field(default_factory=list)
     parent: v.PortName | None = None
@@ -123,7 +123,7 @@ class CePortSection(Section):
 
 
 class StaticRouteSection(Section):
-    """A route to a site that speaks no BGP."""
+    """Define a route to a site without BGP."""
 
     prefix: v.PrefixText
     via: v.Address | None = None
@@ -132,7 +132,7 @@ class StaticRouteSection(Section):
 
 
 class LimitsSection(Section):
-    """What one VPN may use of the node; 0 is no limit."""
+    """Define the limits of one VPN; 0 is unlimited."""
 
     routes: v.Count = 0
     conntrack: v.Count = 0
@@ -155,7 +155,7 @@ RouteTargets = Annotated[list[v.Rt], v.OneOrMany]
 
 
 class WorkloadSection(Section):
-    """One workload behind a port, for microsegmentation."""
+    """Define one workload behind a port, for microsegmentation."""
 
     port: v.PortName
     addresses: Annotated[list[v.PrefixText], v.OneOrMany, Field(min_length=1)]
@@ -163,7 +163,7 @@ class WorkloadSection(Section):
 
 
 class VrfSection(Section):
-    """One VPN at this PE."""
+    """Define one VPN at this PE."""
 
     rd: v.Rd
     route_target: RouteTargets = Field(default_factory=list)
@@ -182,7 +182,7 @@ class VrfSection(Section):
 
 
 class CorePortSection(Section):
-    """A port into the core."""
+    """Define a port into the core."""
 
     addresses: Annotated[list[v.Interface], v.OneOrMany] = Field(default_factory=list)
     mtu: v.Mtu | None = None
@@ -190,7 +190,7 @@ class CorePortSection(Section):
 
 
 class TimersSection(Section):
-    """In seconds."""
+    """Define timers, in seconds."""
 
     label_rest: v.Seconds = 600
     restart_time: Annotated[int, v.number(0, 4095, "seconds")] = 120
@@ -198,13 +198,13 @@ class TimersSection(Section):
 
 
 class NodeLimitsSection(Section):
-    """What all VPNs together may use of the node; 0 is no limit."""
+    """Define the limits of all VPNs together; 0 is unlimited."""
 
     routes: v.Count = 0
 
 
 class GrantSection(Section):
-    """What one certificate may do."""
+    """Define the calls that one certificate may make."""
 
     identity: v.Word
     role: v.Role
@@ -212,7 +212,7 @@ class GrantSection(Section):
 
 
 class TcpSection(Section):
-    """The API over TCP: mutual TLS, nothing less."""
+    """Define the API over TCP, which requires mutual TLS."""
 
     address: v.Address
     port: v.TcpPort
@@ -225,14 +225,14 @@ class TcpSection(Section):
 
 
 class ApiSection(Section):
-    """Who may ask the node."""
+    """Define access to the node's API."""
 
     socket_mode: v.Mode = 0o660
     tcp: TcpSection | None = None
 
 
 class NodeSection(Section):
-    """The whole file."""
+    """Define the whole file."""
 
     name: v.NodeName | None = None
     router_id: v.Ipv4 | None = None

@@ -1,4 +1,4 @@
-"""MD5 keys: written in the file, or in files of their own beside it."""
+"""Read MD5 keys from the configuration or from files beside it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LONGEST_FILE = 4096
 
 @dataclass(slots=True)
 class Keys:
-    """MD5 key by the path of its session; never printed."""
+    """Hold MD5 keys by the path of their session; never printed."""
 
     by_session: dict[KeyPath, str] = field(default_factory=dict, repr=False)
     complaints: list[Complaint] = field(default_factory=list)
@@ -24,7 +24,7 @@ class Keys:
 
 
 def sessions(node: NodeSection) -> Iterator[tuple[KeyPath, SessionSection]]:
-    """Every BGP session of the file with its path, core first."""
+    """Yield every BGP session of the file with its path, core first."""
     for address, peer in node.peers.items():
         yield ("peers", address), peer
     for name, vrf in node.vrfs.items():

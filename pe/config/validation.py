@@ -1,8 +1,8 @@
-"""The schema applied to a document; and, where it does not fit, to what is left of it.
+"""Validate a document against the schema, and the valid remainder if parts do not fit.
 
-Faults of form must not hide faults of sense: what is broken is cut out (and replaced by a
-stand-in where the schema cannot do without), so that the cross checks still see the rest.
-``Survey.damaged`` tells them what they cannot rely on.
+Schema errors must not hide errors that the cross checks find: an invalid value is cut out (and
+replaced by a stand-in if the schema requires it), so that the cross checks still see the rest.
+``Survey.damaged`` lists the paths that they must not rely on.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _STAND_INS = {"asn": "65535", "loopback": "192.0.2.255", "rd": "65535:4294967295
 
 @dataclass(slots=True)
 class Survey:
-    """The typed sections, what was wrong with them, and which paths had to be cut out."""
+    """Hold the typed sections, their errors, and the paths that had to be cut out."""
 
     node: NodeSection | None
     complaints: list[Complaint] = field(default_factory=list)
     damaged: set[KeyPath] = field(default_factory=set)
 
     def intact(self, path: KeyPath) -> bool:
-        """False if something at, above or below ``path`` was cut out."""
+        """Return False if something at, above or below ``path`` was cut out."""
         return not any(_related(path, broken) for broken in self.damaged)
 
 
@@ -116,7 +116,7 @@ def _cut_one(tree: Tree, path: KeyPath) -> bool:
 
 
 def _holder(tree: Tree, path: KeyPath) -> tuple[Tree, KeyPath]:
-    """What holds the last step of a path, and the path of that."""
+    """Return the container of a path's last step, and the container's path."""
     for step in path[:-1]:
         if isinstance(tree, dict) and isinstance(step, str):
             tree = tree.get(step)

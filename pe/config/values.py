@@ -1,4 +1,4 @@
-"""Types of single values in pe.yaml: how each is read, and what to write instead when it cannot be.
+"""Define the types of single values in pe.yaml: how each is read, and the cure if it is invalid.
 
 Every value arrives as text (see ``document``) and leaves typed. A parser raises ValueError with
 the problem; the cure stands beside it here.
@@ -36,12 +36,12 @@ T = TypeVar("T")
 
 
 def fault(problem: str, cure: str = "") -> PydanticCustomError:
-    """An error for pydantic that carries its own cure."""
+    """Return an error for pydantic that carries its own cure."""
     return PydanticCustomError("fault", "{problem}", {"problem": problem, "cure": cure})
 
 
 def scalar(parse: Callable[[str], T], cure: str) -> PlainValidator:
-    """A validator that reads one piece of text with ``parse``."""
+    """Return a validator that reads one piece of text with ``parse``."""
 
     def read(value: Any) -> T:
         if value is None or value == "":
@@ -57,7 +57,7 @@ def scalar(parse: Callable[[str], T], cure: str) -> PlainValidator:
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """A parser of decimal numbers from ``low`` to ``high``."""
+    """Return a parser of decimal numbers from ``low`` to ``high``."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,12}", text):
@@ -70,7 +70,7 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
 
 def number(low: int, high: int, unit: str = "") -> PlainValidator:
-    """A validator for ``whole_number``, with its cure."""
+    """Return a validator for ``whole_number``, with its cure."""
     suffix = f" ({unit})" if unit else ""
     return scalar(whole_number(low, high), f"a number from {low} to {high}{suffix}")
 
@@ -209,7 +209,7 @@ def _plain(limit: int) -> Callable[[str], str]:
 
 
 def check_md5(text: str) -> str:
-    """A TCP MD5 key (RFC 2385): what the kernel takes and any router can be given."""
+    """Return a TCP MD5 key (RFC 2385): what the kernel takes and any router can be given."""
     if not 1 <= len(text) <= 80:
         raise ValueError(f"an MD5 key has 1 to 80 characters, this one {len(text)}")
     if not re.fullmatch(r"[!-~]+", text) or any(mark in text for mark in "\"'\\;{}#[]"):
@@ -227,7 +227,7 @@ def _choice(options: dict[str, T]) -> Callable[[str], T]:
 
 
 def choice(options: dict[str, T]) -> PlainValidator:
-    """A validator for one word of a few."""
+    """Return a validator for one word of a few."""
     words = list(options)
     listed = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
     return scalar(_choice(options), listed)

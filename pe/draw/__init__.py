@@ -1,1 +1,1 @@
-"""The map as pictures: pure, from the message of the API to text."""
+"""Draw the map of flows: pure functions from the API's message to text."""

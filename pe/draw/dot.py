@@ -1,4 +1,4 @@
-"""The map for Graphviz."""
+"""Draw the map for Graphviz."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def dot(answer: pb.GetMapResponse) -> str:
-    """A digraph, one cluster per VRF."""
+    """Return a digraph, one cluster per VRF."""
     return "\n".join(_lines(answer))
 
 

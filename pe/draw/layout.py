@@ -25,7 +25,7 @@ MOST_COLUMNS = 4
 
 @dataclass(slots=True)
 class Item:
-    """A box, or the place of an arrow in a column that it only crosses. ``y`` is its middle."""
+    """Place a box, or an arrow in a column that it only crosses. ``y`` is its middle."""
 
     column: int
     name: str = ""
@@ -37,19 +37,19 @@ class Item:
 
     @property
     def slots(self) -> int:
-        """Arrows at its fuller side."""
+        """Return the number of arrows at its fuller side."""
         return max(len(self.left), len(self.right) + self.aside)
 
     @property
     def height(self) -> float:
-        """A box grows with its arrows."""
+        """Return the height of the box, which grows with its arrows."""
         return max(BOX_HEIGHT, self.slots * SLOT + EDGES) if self.name else SLOT
 
 
 @dataclass(slots=True)
 class Layout:
-    """Boxes by name, columns of items in order, and for each arrow the items on its way, from
-    left to right whatever its direction."""
+    """Hold boxes by name, columns of items in order, and for each arrow the items on its way,
+    always from left to right."""
 
     boxes: dict[str, Item]
     columns: list[list[Item]]
@@ -57,7 +57,7 @@ class Layout:
 
     @property
     def height(self) -> float:
-        """The room it takes; the uppermost item touches 0."""
+        """Return the room it takes; the uppermost item touches 0."""
         return max(item.y + item.height / 2 for column in self.columns for item in column)
 
 
@@ -122,7 +122,7 @@ def _align(columns: list[list[Item]]) -> None:
 
 
 def _rising(values: list[float]) -> list[float]:
-    """The nearest sequence that never falls (pool adjacent violators)."""
+    """Return the nearest sequence that never falls (pool adjacent violators)."""
     pools: list[list[float]] = []
     for value in values:
         pools.append([value, 1.0])
@@ -133,7 +133,7 @@ def _rising(values: list[float]) -> list[float]:
 
 
 def _compact(ranks: Mapping[str, int]) -> dict[str, int]:
-    """No empty columns, and not many more columns than rows: neighbouring ones become one."""
+    """Remove empty columns, and merge neighbouring ones until there are hardly more than rows."""
     order = {rank: place for place, rank in enumerate(sorted(set(ranks.values())))}
     most = max(MOST_COLUMNS, math.ceil(math.sqrt(len(ranks))))
     share = min(1.0, most / len(order)) if order else 1.0

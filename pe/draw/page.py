@@ -1,4 +1,4 @@
-"""The map as a page: the picture, and the table behind it."""
+"""Draw the map as an HTML page: the picture, and its table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ svg{width:100%;height:auto}
 
 
 def page(answer: pb.GetMapResponse, node: str) -> str:
-    """A whole HTML document without anything from elsewhere."""
+    """Return a whole HTML document without anything from elsewhere."""
     title = f"Who talks to whom at {escape(node)}"
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""The map as one SVG, with nothing but itself."""
+"""Draw the map as one self-contained SVG."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BOXES = (
 
 
 def picture(answer: pb.GetMapResponse) -> str:
-    """A whole SVG document."""
+    """Return a whole SVG document."""
     drawn: list[tuple[str, list[str], float, float]] = []
     top = MARGIN
     for vrf in sorted({node.vrf for node in answer.nodes}):
@@ -69,7 +69,7 @@ def _head(tone: str) -> str:
 
 
 def _frame(vrf: str, top: float, bottom: float) -> str:
-    """The frame of a VRF; its width is not known yet."""
+    """Return the frame of a VRF; its width is not known yet."""
     return (
         f'<rect class="vrf" x="{MARGIN}" y="{top:.0f}" width="%.0f" height="{bottom - top:.0f}"'
         f' rx="14"/><text class="vrfname" x="{MARGIN + 20:.0f}" y="{top + 30:.0f}">'
@@ -78,7 +78,7 @@ def _frame(vrf: str, top: float, bottom: float) -> str:
 
 
 def _vrf(answer: pb.GetMapResponse, vrf: str, top: float) -> tuple[list[str], float, float]:
-    """What is in the frame of a VRF, and where it ends at the right and below."""
+    """Draw the content of a VRF's frame; return it with its right and lower ends."""
     nodes = [node for node in answer.nodes if node.vrf == vrf]
     edges = {(e.source, e.destination): e for e in answer.edges if e.vrf == vrf}
     layout = place([node.name for node in nodes], edges)
@@ -123,7 +123,7 @@ def _arrow(edge: pb.MapEdge, way: Way) -> str:
 
 
 def _story(edge: pb.MapEdge) -> str:
-    """All that is known of an arrow, shown where the mouse points at it."""
+    """Return all that is known of an arrow, shown where the mouse points at it."""
     parts = [
         f"{edge.source} to {edge.destination}: {', '.join(edge.services)}",
         f"{edge.allowed} allowed, {edge.denied} denied",

@@ -15,10 +15,10 @@ Pair = tuple[str, str]
 
 
 def ranks_of(names: list[str], arrows: Iterable[Pair]) -> dict[str, int]:
-    """The longest way to each box from one that none calls; loops are opened where they close.
+    """Return the longest path to each box from one that none calls; loops are opened first.
 
-    Its work grows with the number of arrows: an own search of all ways took 34 s for eleven
-    groups that all called each other.
+    The cost grows with the number of arrows: a search of all paths took 34 s for eleven groups
+    that all called each other.
     """
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(sorted(names))

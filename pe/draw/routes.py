@@ -1,4 +1,4 @@
-"""The ways of arrows between boxes that have their places, and where to write on them.
+"""Route arrows between placed boxes, and place their labels.
 
 Each side of a box has a slot for each arrow. Between two columns there is room for what arrows
 from the left say, then for curves, then for what arrows from the right say: so no text ever lies
@@ -32,7 +32,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """``lefts`` are the left sides of the columns; ``right`` is where the last one ends."""
+    """Hold the left sides of the columns (``lefts``) and the right end of the last one."""
 
     lefts: list[float]
     right: float
@@ -40,7 +40,7 @@ class Routes:
 
 
 def route(layout: Layout, labels: Mapping[Pair, str], left: float, top: float) -> Routes:
-    """Ways for all arrows of a layout whose upper left corner is at (left, top)."""
+    """Return ways for all arrows of a layout whose upper left corner is at (left, top)."""
     room = _room(layout, labels)
     lefts = [left]
     for out, into in room[:-1]:
@@ -51,7 +51,7 @@ def route(layout: Layout, labels: Mapping[Pair, str], left: float, top: float) -
 
 
 def _room(layout: Layout, labels: Mapping[Pair, str]) -> list[tuple[float, float]]:
-    """Behind each column: room for labels of arrows to the right, and of arrows to the left."""
+    """Return the room behind each column for labels of arrows to the right and to the left."""
     out, into = ([float(STUB)] * len(layout.columns) for _ in range(2))
     out[-1] = 0.0
     asides = [0] * len(layout.columns)
@@ -70,7 +70,7 @@ def _room(layout: Layout, labels: Mapping[Pair, str]) -> list[tuple[float, float
 
 
 class _Router:
-    """Gives out slots: arrows that go up have those above, so that they cross little."""
+    """Assign slots: arrows that go up get the upper ones, so that few cross."""
 
     def __init__(
         self, layout: Layout, lefts: list[float], room: list[tuple[float, float]], top: float
@@ -102,7 +102,7 @@ class _Router:
                 self._slots[pair, mark % 2 if side == "right" else 0, side + name] = y
 
     def way(self, pair: Pair) -> Way:
-        """The way of one arrow."""
+        """Return the way of one arrow."""
         items, source = self._layout.ways[pair], self._layout.boxes[pair[0]]
         if items[0].column == items[-1].column:
             return self._aside(pair, source)
@@ -116,7 +116,7 @@ class _Router:
         return Way(path, x - 8 if back else x + 8, y - 5, "end" if back else "start")
 
     def _points(self, items: list[Item], heights: list[float]) -> Iterable[tuple[float, float]]:
-        """Straight beside and through columns; every second piece is a curve."""
+        """Return points for straight lines beside and through columns; curves between them."""
         for place, (item, y) in enumerate(zip(items, heights, strict=True)):
             x, (out, _) = self._lefts[item.column], self._room[item.column]
             if place:
@@ -139,7 +139,7 @@ class _Router:
 
 
 def _drawn(points: list[tuple[float, float]]) -> str:
-    """A line to the first point behind the start, then a curve, a line, a curve, and so on."""
+    """Return a path: a line to the first point, then curves and lines in turn."""
     x, y = points[0]
     parts = [f"M{x:.1f} {y:.1f}"]
     for number, (x2, y2) in enumerate(points[1:]):

@@ -1,4 +1,4 @@
-"""Colours and words that all pictures share."""
+"""Define colours and texts that all pictures share."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MOST_SERVICES = 3
 
 
 def colour(edge: pb.MapEdge) -> str:
-    """By verdict: what is denied first, then what is going to be."""
+    """Return the colour of the verdict: denied first, then denied by the staged revision."""
     if edge.denied:
         return MIXED if edge.allowed else DENIED
     return AT_RISK if edge.staged_would_deny else ALLOWED
 
 
 def label(edge: pb.MapEdge) -> str:
-    """What an arrow says."""
+    """Return the label of an arrow."""
     names = list(edge.services)
     more = f" +{len(names) - MOST_SERVICES}" if len(names) > MOST_SERVICES else ""
     return f"{', '.join(names[:MOST_SERVICES])}{more} ×{edge.count}"  # noqa: RUF001

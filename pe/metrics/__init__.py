@@ -1,1 +1,1 @@
-"""The node's figures for Prometheus, on a Unix socket that is there only where it is configured."""
+"""Serve the node's metrics for Prometheus on a Unix socket, if one is configured."""

@@ -1,7 +1,7 @@
-"""From the rows of the API to metric families: names, units, labels and what they mean.
+"""Render the rows of the API as metric families: names, units, labels and help texts.
 
-What only grows is a counter whose name ends in ``_total``; everything else is a gauge as it is at
-the moment. Labels have the names of the configuration: ``vrf`` "" is the core.
+A value that only grows is a counter, whose name ends in ``_total``; all others are gauges. Label
+values are the names of the configuration; ``vrf`` "" is the core.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SESSION = ("vrf", "neighbor")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConntrackUse:
-    """Connections that one VRF has in the kernel's table; ``limit`` 0 for none."""
+    """Count the tracked connections of one VRF; ``limit`` 0 if unlimited."""
 
     vrf: str
     entries: int
@@ -36,7 +36,7 @@ class ConntrackUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """All that is told at one scrape. ``started`` is in seconds since the epoch."""
+    """Hold all values of one scrape. ``started`` is in seconds since the epoch."""
 
     status: view.StatusView
     started: float
@@ -50,16 +50,16 @@ class Figures:
     counters: Iterable[view.CounterView]
     conntrack: Iterable[ConntrackUse]
     conntrack_table: tuple[int, int]
-    """Entries and room of the whole table of this network namespace."""
+    """Entries and size of the connection table of this network namespace."""
     failing: int
     """Objects that the kernel refuses at present."""
     loop_lag: LagHistogram
     serving: Mapping[str, bool]
-    """True for each part that does its work now; "" is the whole node."""
+    """True for each part that works now; "" is the whole node."""
 
 
 def families(figures: Figures) -> Iterator[Metric]:
-    """Every family, each once."""
+    """Yield every family once."""
     yield from _node(figures)
     yield from _vrfs(tuple(figures.vrfs))
     yield from _sessions(tuple(figures.neighbors))
@@ -85,17 +85,18 @@ def _total(name: str, text: str, labels: Iterable[str] = ()) -> CounterMetricFam
 
 def _node(figures: Figures) -> Iterator[Metric]:
     status = figures.status
-    info = _gauge("build_info", "1, with the version as label.", ("version",))
+    info = _gauge("build_info", "Constant 1; the label is the version.", ("version",))
     info.add_metric((status.version,), 1)
     yield info
-    yield _single("start_time_seconds", "When the process started, Unix time.", figures.started)
-    loaded = "When the configuration in force was read, Unix time."
+    started = "Start time of the process, Unix time in seconds."
+    yield _single("start_time_seconds", started, figures.started)
+    loaded = "Time when the running configuration was read, Unix time in seconds."
     yield _single("config_load_time_seconds", loaded, status.config_loaded)
-    in_sync = "1 while the kernel holds all that it should and nothing that it should not."
+    in_sync = "1 if the kernel has the desired state and no part fails, else 0."
     yield _single("in_sync", in_sync, float(status.in_sync))
-    failing = "Objects that the kernel refuses at present; they are tried again."
+    failing = "Objects that the kernel refuses at present; the node retries them."
     yield _single("kernel_failing_objects", failing, figures.failing)
-    serving = _gauge("part_serving", "1 while the part does its work.", ("part",))
+    serving = _gauge("part_serving", "1 if the part works, else 0.", ("part",))
     for part, well in figures.serving.items():
         if part:
             serving.add_metric((part,), float(well))
@@ -104,7 +105,7 @@ def _node(figures: Figures) -> Iterator[Metric]:
 
 
 def _loop_lag(lag: LagHistogram) -> Metric:
-    text = "Iterations of the event loop by how long they made others wait; the budget is 0.05."
+    text = "Duration of the event loop's iterations in seconds; the budget is 0.05."
     buckets, count = [], 0
     for bound, found in zip((*map(str, BOUNDS), "+Inf"), lag.counts, strict=True):
         count += found
@@ -114,9 +115,11 @@ def _loop_lag(lag: LagHistogram) -> Metric:
 
 def _vrfs(rows: Iterable[view.VrfView]) -> Iterator[Metric]:
     held = _gauge("vrf_routes", "Prefixes in the VRF.", ("vrf",))
-    active = _gauge("vrf_routes_active", "Those of them with a best path.", ("vrf",))
-    limit = _gauge("vrf_route_limit", "The most prefixes that the VRF takes, 0: any.", ("vrf",))
-    refused = _total("vrf_routes_refused", "Routes that found the VRF full.", ("vrf",))
+    active = _gauge("vrf_routes_active", "Prefixes with a best path in the VRF.", ("vrf",))
+    most = "Maximum number of prefixes in the VRF, 0 if unlimited."
+    limit = _gauge("vrf_route_limit", most, ("vrf",))
+    full = "Routes refused because the VRF was at its limit."
+    refused = _total("vrf_routes_refused", full, ("vrf",))
     for row in rows:
         held.add_metric((row.name,), row.routes)
         active.add_metric((row.name,), row.active_routes)
@@ -126,30 +129,33 @@ def _vrfs(rows: Iterable[view.VrfView]) -> Iterator[Metric]:
 
 
 def _sessions(rows: Iterable[view.NeighborView]) -> Iterator[Metric]:
-    up = _gauge("bgp_session_up", "1 while the session is established.", (*_SESSION, "asn"))
-    held = _gauge("bgp_session_held_down", "1 while max-prefix keeps it down.", _SESSION)
-    age = _gauge("bgp_session_state_seconds", "Time since its state changed.", _SESSION)
-    flaps = _total("bgp_session_losses", "Times that it was lost.", _SESSION)
-    refused = _total("bgp_routes_refused", "Routes refused, by the reason.", (*_SESSION, "reason"))
+    established = "1 if the session is established, else 0."
+    up = _gauge("bgp_session_up", established, (*_SESSION, "asn"))
+    hold = "1 if max-prefix holds the session down, else 0."
+    held = _gauge("bgp_session_held_down", hold, _SESSION)
+    since = "Seconds since the session's state changed."
+    age = _gauge("bgp_session_state_seconds", since, _SESSION)
+    flaps = _total("bgp_session_losses", "Losses of an established session.", _SESSION)
+    refused = _total("bgp_routes_refused", "Routes refused, by reason.", (*_SESSION, "reason"))
     for row in rows:
-        who = (row.vrf, row.address)
-        up.add_metric((*who, str(row.asn)), row.state is view.SessionState.ESTABLISHED)
-        held.add_metric(who, row.state is view.SessionState.HELD_DOWN)
+        session = (row.vrf, row.address)
+        up.add_metric((*session, str(row.asn)), row.state is view.SessionState.ESTABLISHED)
+        held.add_metric(session, row.state is view.SessionState.HELD_DOWN)
         if row.state_age is not None:
-            age.add_metric(who, row.state_age)
-        flaps.add_metric(who, row.flaps)
+            age.add_metric(session, row.state_age)
+        flaps.add_metric(session, row.flaps)
         for reason, count in sorted(row.refused.items()):
-            refused.add_metric((*who, reason), count)
+            refused.add_metric((*session, reason), count)
     yield from (up, held, age, flaps, refused)
     yield from _session_families(rows)
 
 
 def _session_families(rows: Iterable[view.NeighborView]) -> Iterator[Metric]:
     labels = (*_SESSION, "family")
-    received = _gauge("bgp_routes_received", "Routes held of the neighbour.", labels)
-    stale = _gauge("bgp_routes_stale", "Those kept from a session that was lost.", labels)
-    sent = _gauge("bgp_routes_sent", "Routes that it was told.", labels)
-    limit = _gauge("bgp_route_limit", "Its max-prefix, 0: none.", labels)
+    received = _gauge("bgp_routes_received", "Routes received from the neighbour.", labels)
+    stale = _gauge("bgp_routes_stale", "Stale routes of a lost session (RFC 4724).", labels)
+    sent = _gauge("bgp_routes_sent", "Routes advertised to the neighbour.", labels)
+    limit = _gauge("bgp_route_limit", "Max-prefix limit, 0 if unlimited.", labels)
     for row in rows:
         for family in row.families:
             key = (row.vrf, row.address, family.family)
@@ -162,16 +168,16 @@ def _session_families(rows: Iterable[view.NeighborView]) -> Iterator[Metric]:
 
 def _labels(figures: Figures) -> Iterator[Metric]:
     count = Counter(row.resting for row in figures.labels)
-    held = _gauge("labels", "Labels of the block that are given out, or rest.", ("state",))
+    held = _gauge("labels", "Labels of the block in use and in hold-down.", ("state",))
     held.add_metric(("in-use",), count[False])
     held.add_metric(("resting",), count[True])
     yield held
-    yield _single("label_block_size", "Labels in the block.", figures.label_block)
+    yield _single("label_block_size", "Labels in the node's label block.", figures.label_block)
 
 
 def _next_hops(rows: Iterable[view.NextHopView]) -> Metric:
     count = Counter((row.vrf, row.reachable) for row in rows)
-    found = _gauge("next_hops", "Next hops that routes use.", ("vrf", "state"))
+    found = _gauge("next_hops", "Next hops in use by routes, by reachability.", ("vrf", "state"))
     for vrf in sorted({"", *(vrf for vrf, _ in count)}):
         found.add_metric((vrf, "reachable"), count[vrf, True])
         found.add_metric((vrf, "unreachable"), count[vrf, False])
@@ -179,8 +185,8 @@ def _next_hops(rows: Iterable[view.NextHopView]) -> Metric:
 
 
 def _ports(rows: Iterable[view.PortView]) -> Iterator[Metric]:
-    up = _gauge("port_up", "1 while the port carries packets where it should.", ("port", "vrf"))
-    guarded = _gauge("port_guarded", "1 while its guard is in force.", ("port", "vrf"))
+    up = _gauge("port_up", "1 if the port forwards packets, else 0.", ("port", "vrf"))
+    guarded = _gauge("port_guarded", "1 if the port's guard is in force, else 0.", ("port", "vrf"))
     for row in rows:
         up.add_metric((row.name, row.vrf), row.up)
         guarded.add_metric((row.name, row.vrf), row.guarded)
@@ -189,8 +195,8 @@ def _ports(rows: Iterable[view.PortView]) -> Iterator[Metric]:
 
 def _guards(rows: Iterable[view.GuardView]) -> Iterator[Metric]:
     labels = ("requirement", "port", "vrf", "class", "action")
-    packets = _total("guard_packets", "Packets dropped, by the requirement kept.", labels)
-    octets = _total("guard_bytes", "Bytes of them.", labels)
+    packets = _total("guard_packets", "Packets dropped by guards, by requirement.", labels)
+    octets = _total("guard_bytes", "Bytes dropped by guards, by requirement.", labels)
     found: dict[tuple[str, str, str, str, str], list[int]] = defaultdict(lambda: [0, 0])
     for row in rows:  # the same guard in two families of tables is one
         key = (row.requirement, row.port, row.vrf, row.traffic_class, row.action)
@@ -203,16 +209,17 @@ def _guards(rows: Iterable[view.GuardView]) -> Iterator[Metric]:
 
 
 def _conntrack(figures: Figures) -> Iterator[Metric]:
-    entries = _gauge("conntrack_entries", "Connections tracked of the VRF.", ("vrf",))
-    limit = _gauge("conntrack_limit", "The most that it may have, 0: any.", ("vrf",))
+    entries = _gauge("conntrack_entries", "Tracked connections of the VRF.", ("vrf",))
+    most = "Maximum number of tracked connections of the VRF, 0 if unlimited."
+    limit = _gauge("conntrack_limit", most, ("vrf",))
     for row in figures.conntrack:
         entries.add_metric((row.vrf,), row.entries)
         if row.vrf:
             limit.add_metric((row.vrf,), row.limit)
     yield from (entries, limit)
-    used, room = figures.conntrack_table
-    yield _single("conntrack_table_entries", "Connections tracked in all.", used)
-    yield _single("conntrack_table_size", "The kernel's limit for all of them.", room)
+    used, size = figures.conntrack_table
+    yield _single("conntrack_table_entries", "Tracked connections in the kernel's table.", used)
+    yield _single("conntrack_table_size", "Size of the kernel's connection table.", size)
 
 
 def _counters(rows: Iterable[view.CounterView]) -> Iterator[Metric]:

@@ -1,7 +1,7 @@
-"""HTTP on a Unix socket, as much of it as a scrape needs: ``GET /metrics``.
+"""Serve HTTP on a Unix socket, as much of it as a scrape needs: ``GET /metrics``.
 
-``curl --unix-socket PATH http://localhost/metrics`` shows what Prometheus gets (through a proxy
-that turns a TCP port of its own into the socket, since it scrapes none itself).
+``curl --unix-socket PATH http://localhost/metrics`` prints what Prometheus scrapes. Prometheus
+cannot scrape a Unix socket itself: it needs a proxy from a TCP port.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PATH = b"/metrics"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MODE = 0o660
 SECONDS = 10.0
-"""How long a request and its answer may take."""
+"""Time limit of a request with its answer."""
 LARGEST_REQUEST = 8 << 10
 AT_ONCE = 4
 
@@ -27,7 +27,7 @@ Scrape = Callable[[], Awaitable[bytes]]
 
 
 class MetricsListener:
-    """One socket; ``scrape`` makes the text. ``report`` is told of a scrape that failed."""
+    """Serve one socket; ``scrape`` makes the text. Call ``report`` if a scrape fails."""
 
     def __init__(self, scrape: Scrape, report: Callable[[str], None], part: Part) -> None:
         self._scrape, self._report, self._part = scrape, report, part

@@ -1,4 +1,4 @@
-"""Metrics of the running node: gathers the figures at each scrape, and follows reloads."""
+"""Gather the metrics of the running node at each scrape, and follow reloads."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pe.metrics.listener import MetricsListener
 
 
 class Source(Protocol):
-    """Who knows the figures (``pe.view.node_view.LiveView``). Called on the node's loop."""
+    """Supply the figures (``pe.view.node_view.LiveView``). Called on the node's loop."""
 
     async def figures(self) -> Figures:
-        """As they are now. Raises OSError."""
+        """Return the current figures. Raises OSError."""
         ...
 
 
 class _Gathered(Collector):
-    """Families that are there already: a registry wants to collect them itself."""
+    """Adapt families that were gathered before to a registry, which calls collectors."""
 
     def __init__(self, gathered: Iterable[Metric]) -> None:
         self._gathered = tuple(gathered)
@@ -35,7 +35,7 @@ class _Gathered(Collector):
 
 
 def exposition(figures: Figures) -> bytes:
-    """The text format 0.0.4, with the process's own CPU time, memory and descriptors."""
+    """Render text format 0.0.4, with the process's own CPU time, memory and descriptors."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Gathered(families(figures)))
     ProcessCollector(registry=registry)
@@ -43,7 +43,7 @@ def exposition(figures: Figures) -> bytes:
 
 
 class Metrics:
-    """Off as long as no socket is configured. ``report`` is told of scrapes that fail."""
+    """Serve metrics while a socket is configured; call ``report`` if a scrape fails."""
 
     def __init__(self, source: Source, report: Callable[[str], None], part: Part) -> None:
         self._source = source
@@ -51,7 +51,7 @@ class Metrics:
         self._changing = asyncio.Lock()
 
     async def apply(self, path: str) -> None:
-        """Serve at this path, or at none. Raises OSError if the socket cannot be had."""
+        """Serve at this path, or stop if it is "". Raises OSError if it cannot be opened."""
         async with self._changing:
             wanted = Path(path) if path else None
             if wanted == self._listener.path:
@@ -64,7 +64,7 @@ class Metrics:
                     raise OSError(error.errno, error.strerror, path) from None
 
     async def stop(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         await self.apply("")
 
     async def _scrape(self) -> bytes:

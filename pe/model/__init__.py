@@ -1,1 +1,1 @@
-"""Value types that more than one room of pe uses."""
+"""Define value types that more than one package of pe uses."""

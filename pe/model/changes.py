@@ -1,4 +1,4 @@
-"""Which objects a change touched, by name: what has to be compared anew, and nothing else."""
+"""Record by name which objects a change touched, so that only those are compared again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from controlplane.model.peer import PeerId
 
 @dataclass(slots=True)
 class FilterChanges:
-    """What the packet filters have to follow.
+    """Record the changes that the packet filters have to follow.
 
     A port is named when its configuration changed or its device came or went, and the parent of
     a VLAN port with it; a VRF when its own configuration, the addresses of its ports or the

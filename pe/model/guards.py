@@ -1,4 +1,4 @@
-"""The protections that a test may switch off one by one, to see its attack arrive without them."""
+"""Name the guards that a test can disable one by one, so that its attack arrives."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Guard(enum.Enum):
-    """What is switched off, by the trap or requirement it answers."""
+    """Name a guard that can be disabled, by the trap or requirement that it answers."""
 
     EDGE = "edge"
     """The allow-list at CE ingress and the other ingress checks (T6, T7, T12, LBL, SPF)."""
@@ -15,9 +15,9 @@ class Guard(enum.Enum):
     EXPLICIT_NULL = "explicit-null"
     """Labels 0 and 2 from the core (T9)."""
     UNKNOWN_PORT = "unknown-port"
-    """Packets of ports that nobody configured (FAIL-1)."""
+    """Packets of unconfigured ports (FAIL-1)."""
     INPUT = "input"
-    """Who may talk to the PE (ACL, CPP)."""
+    """Packets to the PE itself (ACL, CPP)."""
     ZONES = "zones"
     """Conntrack zones by port (T4, T5)."""
     VERDICT = "verdict"

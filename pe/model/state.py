@@ -1,4 +1,4 @@
-"""What is seen in the kernel, as plain values, and what could not be done to it."""
+"""Describe the kernel's observed state as plain values, and failed changes to it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An IP rule: what lies at ``preference`` for everybody, or for packets with a ``mark``.
+    """Describe an IP rule at ``preference``, for every packet or for those with a ``mark``.
 
     ``table`` is 0 for an l3mdev rule. ``protocol`` says who made it.
     """
@@ -48,7 +48,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class PortAddress:
-    """An address on a port; ``ours`` if it carries our IFA_PROTO mark."""
+    """Describe an address on a port; ``ours`` if it carries our IFA_PROTO mark."""
 
     port: LinkName
     interface: IPInterface
@@ -57,7 +57,7 @@ class PortAddress:
 
 @dataclass(frozen=True, slots=True)
 class LastResort:
-    """The ``unreachable`` default route that closes a VRF's table (trap T1)."""
+    """Describe the ``unreachable`` default route of a VRF's table (trap T1)."""
 
     afi: Afi
     table: int
@@ -65,7 +65,7 @@ class LastResort:
 
 @dataclass(slots=True)
 class Structure:
-    """All of the kernel's state that is small: everything but routes and next hops.
+    """Hold the small part of the kernel's state: everything except routes and next hops.
 
     ``addresses`` are by port. ``sysctls`` holds the values of those that were asked for (None: the
     file is missing), ``labels`` our label routes with the name of the VRF device that each leads
@@ -124,7 +124,7 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Something that the kernel would not do. ``since`` is in seconds of the loop's clock."""
+    """Describe a change that the kernel refused. ``since`` is the loop's clock in seconds."""
 
     kind: str
     key: str
@@ -138,7 +138,7 @@ ROUTE, ROUTE_TABLE, NEXT_HOP = "route", "route-table", "next-hop"
 
 
 class Failures:
-    """What failed, by object, and when it is worth another try: 0.1 s, doubling up to 10 s."""
+    """Hold failures by object, each with its next try: 0.1 s, doubling up to 10 s."""
 
     FIRST_DELAY = 0.1
     LAST_DELAY = 10.0
@@ -150,7 +150,7 @@ class Failures:
         self.total = 0
 
     def failed(self, kind: str, key: str, error: OSError, now: float) -> bool:
-        """Note a failure; True if it is a new one or has a new reason (worth a log line)."""
+        """Record a failure; True if it is a new one or has a new reason (worth a log line)."""
         known = self._known.get((kind, key))
         self.total += 1
         self._counts[kind] += known is None
@@ -163,17 +163,17 @@ class Failures:
         return known is None or known.errno != code
 
     def delay(self, kind: str, key: str) -> float:
-        """Seconds to wait before the next try."""
+        """Return seconds to wait before the next try."""
         known = self._known.get((kind, key))
         tries = known.tries if known else 10
         return min(self.FIRST_DELAY * float(1 << min(tries - 1, 10)), self.LAST_DELAY)
 
     def count(self, kind: str) -> int:
-        """How many objects of a kind are failing."""
+        """Count the failing objects of a kind."""
         return self._counts[kind]
 
     def due(self, kind: str, key: str, now: float) -> bool:
-        """True if the object failed and should be tried again."""
+        """Return True if the object failed and should be tried again."""
         due = self._due.get((kind, key))
         return due is not None and due <= now
 
@@ -185,11 +185,11 @@ class Failures:
         return was
 
     def waiting(self, kind: str, key: str, now: float) -> bool:
-        """True if the object failed and its next try is not due yet."""
+        """Return True if the object failed and its next try is not due yet."""
         return self._due.get((kind, key), now) > now
 
     def hurry(self) -> None:
-        """Something changed in the kernel: all may be tried again at once."""
+        """Retry all failures at once, because something changed in the kernel."""
         self._due = dict.fromkeys(self._due, 0.0)
 
     def next_due(self, but: Collection[str] = ()) -> float | None:
@@ -198,7 +198,7 @@ class Failures:
         return min(times, default=None)
 
     def all(self) -> tuple[Failure, ...]:
-        """Every failure, oldest first."""
+        """Return every failure, oldest first."""
         return tuple(sorted(self._known.values(), key=lambda f: (f.since, f.kind, f.key)))
 
     def __len__(self) -> int:

@@ -1,1 +1,1 @@
-"""Adapters to the kernel: read all, apply, follow. Nothing here decides."""
+"""Read, change and follow the kernel's state; decisions are made elsewhere."""

@@ -1,4 +1,4 @@
-"""A small synchronous rtnetlink socket, and the cutting of messages and attributes.
+"""Open a synchronous rtnetlink socket, and split messages and attributes.
 
 pyroute2 writes links, addresses, rules and label routes. This socket exists for what it does
 not do: next-hop objects (no support in 0.9), routes by the hundred thousand (64 us each there),
@@ -50,7 +50,7 @@ BUFFER = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One netlink message: ``body`` starts after the header, ``pid`` is who asked for it."""
+    """Hold one netlink message: ``body`` starts after the header, ``pid`` is the requester's."""
 
     type: int
     flags: int
@@ -60,7 +60,7 @@ class Message:
 
 
 class KernelRefusedError(OSError):
-    """The kernel's answer to a request, with its own words where it gave some."""
+    """Carry the kernel's error for a request, with its message if it gave one."""
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -104,17 +104,17 @@ def messages(data: memoryview) -> Iterator[Message]:
 
 
 def number(value: memoryview) -> int:
-    """A number attribute in host order, of any width."""
+    """Return a number attribute in host order, of any width."""
     return int.from_bytes(value, sys.byteorder)
 
 
 def text(value: memoryview) -> str:
-    """A string attribute without its NUL."""
+    """Return a string attribute without its NUL."""
     return bytes(value).rstrip(b"\0").decode(errors="replace")
 
 
 def refusal(message: Message) -> KernelRefusedError | None:
-    """The error in an NLMSG_ERROR, None if it is an acknowledgement."""
+    """Return the error in an NLMSG_ERROR, None if it is an acknowledgement."""
     code = -_S32.unpack_from(message.body)[0]
     if code == 0:
         return None
@@ -132,13 +132,13 @@ def _own_words(message: Message) -> str:
 
 
 def _check_end(done: Message) -> None:
-    """A dump that failed half way says so in its last message (netlink_dump_done)."""
+    """Raise the error that a dump reports in its last message (netlink_dump_done)."""
     if len(done.body) >= 4 and (code := -_S32.unpack_from(done.body)[0]) > 0:
         raise KernelRefusedError(code, os.strerror(code))
 
 
 class NetlinkSocket:
-    """A socket of a netlink family (rtnetlink unless told), bound to a port id of its own."""
+    """Own a netlink socket (rtnetlink by default), bound to a port id of its own."""
 
     def __init__(self, family: int = socket.NETLINK_ROUTE, *, groups: tuple[int, ...] = ()) -> None:
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family)
@@ -183,7 +183,7 @@ class NetlinkSocket:
         self.socket.send(data)
 
     def receive(self) -> list[Message]:
-        """All messages that are waiting, none if there are none. ENOBUFS is raised as it is."""
+        """Return all waiting messages, none if there are none. ENOBUFS is raised as it is."""
         waiting: list[Message] = []
         while True:
             try:
@@ -193,7 +193,7 @@ class NetlinkSocket:
             waiting.extend(messages(memoryview(data)))
 
     def request(self, kind: int, flags: int, body: bytes) -> None:
-        """Ask for one thing; raises KernelRefusedError if the kernel will not."""
+        """Request one thing. Raises KernelRefusedError."""
         seq = self.next_seq()
         head = HEADER.pack(16 + len(body), kind, flags | NLM_F_REQUEST | NLM_F_ACK, seq, 0)
         self.send(head + body)
@@ -205,7 +205,7 @@ class NetlinkSocket:
         raise KernelRefusedError(errno.EPROTO, "a request was not answered")
 
     def ask_all(self, kind: int, bodies: Sequence[bytes]) -> list[Message | KernelRefusedError]:
-        """Ask for one object per body, in one send; return the answers in the same order.
+        """Request one object per body, in one send; return the answers in the same order.
 
         Raises OSError where an answer is missing, as when they overrun the socket's buffer.
         """
@@ -223,7 +223,7 @@ class NetlinkSocket:
             raise KernelRefusedError(errno.EPROTO, "a request was not answered") from None
 
     def get(self, kind: int, body: bytes) -> Message | None:
-        """Ask for one object; None if there is none. Raises KernelRefusedError for the rest."""
+        """Request one object; None if there is none. Raises KernelRefusedError for the rest."""
         seq = self.next_seq()
         self.send(HEADER.pack(16 + len(body), kind, NLM_F_REQUEST, seq, 0) + body)
         answer = None
@@ -238,7 +238,7 @@ class NetlinkSocket:
         return answer
 
     def dump(self, kind: int, body: bytes) -> list[Message]:
-        """Everything of a kind. Repeated when the kernel says that it changed under the dump."""
+        """Return all objects of a kind; repeats the dump if the kernel changed during it."""
         for _ in range(5):
             answer, whole = self._dump(kind, body)
             if whole:

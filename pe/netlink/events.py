@@ -1,8 +1,8 @@
-"""Follows the kernel: one socket for all rtnetlink groups, filtered before anything is queued.
+"""Follow the kernel: one socket for all rtnetlink groups, filtered before it queues.
 
 Installing 100,000 routes makes 100,000 notifications of our own doing. A classic BPF program on
 the socket drops route messages that carry our writer's port id, so they cost nothing here, while
-a foreign process that touches our routes is still heard.
+changes that another process makes to our routes are still received.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _filter(pid: int) -> list[tuple[int, int, int, int]]:
 
 
 class EventSocket:
-    """Notifications of every kind that matters here, except our own route changes.
+    """Receive notifications of every relevant kind, except our own route changes.
 
     ``own_pid`` is the route writer's port id. ``lost`` is called when the kernel dropped
     notifications because we were too slow: everything has to be read anew.
@@ -72,11 +72,11 @@ class EventSocket:
         self._socket.socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pointer)
 
     def fileno(self) -> int:
-        """For ``loop.add_reader``."""
+        """Return the descriptor for ``loop.add_reader``."""
         return self._socket.socket.fileno()
 
     def read(self) -> None:
-        """Hand over what is waiting."""
+        """Read the waiting messages and hand each to the handler."""
         try:
             waiting = self._socket.receive()
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Reads the routes of the main table, whoever put them there, with their labels."""
+"""Read the routes of the main table, of every routing protocol, with their labels."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _DEAD = 0x1
 
 @dataclass(frozen=True, slots=True)
 class RawPath:
-    """A leg as the kernel tells it: the device by number; ``labels`` None for another sort of
-    encapsulation, which no VPN route can use."""
+    """Describe a path as in the kernel's message: the device by number; ``labels`` None for
+    another kind of encapsulation, which no VPN route can use."""
 
     oif: int
     gateway: IPAddress | None
@@ -38,7 +38,7 @@ class RawPath:
 
 @dataclass(frozen=True, slots=True)
 class MainRoute:
-    """A unicast route of the main table; ``next_hop`` is an object's id, 0 where it has none."""
+    """Describe a unicast route of the main table; ``next_hop`` is an object's id, 0 if none."""
 
     prefix: Prefix
     tos: int
@@ -48,7 +48,7 @@ class MainRoute:
 
 
 def dump(sock: nl.NetlinkSocket, device: int = 0) -> Iterator[MainRoute]:
-    """Every route of the main table, both families, or those that use one device (by number);
+    """Yield every route of the main table, both families, or those that use one device (by number);
     the kernel filters. A device that is gone has none."""
     only = nl.u32(_OIF, device) if device else b""
     for family in (socket.AF_INET, socket.AF_INET6):
@@ -87,13 +87,13 @@ def _paths(found: dict[int, memoryview], flags: int) -> Iterator[RawPath]:
     if _MULTIPATH not in found:
         yield _path(found, nl.number(found[_OIF]) if _OIF in found else 0, 1, flags)
         return
-    legs = found[_MULTIPATH]
+    members = found[_MULTIPATH]
     at = 0
-    while at + 8 <= len(legs):
-        size, leg_flags, hops, oif = _RTNH.unpack_from(legs, at)
+    while at + 8 <= len(members):
+        size, member_flags, hops, oif = _RTNH.unpack_from(members, at)
         if size < 8:
             return
-        yield _path(nl.attributes(legs[at + 8 : at + size]), oif, hops + 1, leg_flags)
+        yield _path(nl.attributes(members[at + 8 : at + size]), oif, hops + 1, member_flags)
         at += (size + 3) & ~3
 
 

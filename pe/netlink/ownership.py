@@ -1,4 +1,4 @@
-"""The marks by which a restarted process knows its own objects in the kernel, and no others.
+"""Define the marks by which a restarted process recognizes its own objects in the kernel.
 
 Routes, next hops, label routes and rules carry ``PROTOCOL``; next hops also lie in an id range
 of their own, since ids are one namespace for everybody. Devices carry an alias. nftables
@@ -8,13 +8,13 @@ objects live in tables named ``TABLE``. Addresses on core ports carry ``PROTOCOL
 from __future__ import annotations
 
 PROTOCOL = 198
-"""rtm_protocol. iproute2's rt_protos names 186 to 196 (bgp to eigrp); 198 is nobody's there."""
+"""rtm_protocol. iproute2's rt_protos names 186 to 196 (bgp to eigrp); 198 has no name there."""
 
 FIRST_NEXT_HOP = 0xB0000000
 LAST_NEXT_HOP = 0xBFFFFFEF
 VOID_NEXT_HOPS = 0xBFFFFFF0
-"""The range of next-hop ids, and above it (plus the number of the family) the two that lead to
-the void. FRR counts from 1 up; ids given by hand are small as well."""
+"""The range of next-hop ids, and above it (plus the number of the family) the two blackhole next
+hops. FRR counts from 1 up; ids given by hand are small as well."""
 
 TABLE = "bulkhead"
 """The name of our nftables tables in every family."""
@@ -29,7 +29,7 @@ VOID = "bulkhead-void"
 which it has no other way (``pe.fib.next_hops``)."""
 
 VOID_MTU = 65535
-"""In bytes, so large that nothing is ever too big for it: its MTU must not be told to a sender."""
+"""In bytes: larger than any packet, because the kernel must never report this MTU to a sender."""
 
 UNREACHABLE_METRIC = 4278198272
 """Metric of the last resort in a VRF's table: behind every real route (kernel Documentation,

@@ -1,4 +1,4 @@
-"""Reads links, addresses, rules and label routes: the same parsers for dumps and for events."""
+"""Read links, addresses, rules and label routes: the same parsers for dumps and for events."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _FRA_FWMARK, _FRA_FWMASK, _WHOLE_MARK = 10, 16, 0xFFFFFFFF
 
 
 class RawLink:
-    """A link message as it is: masters and parents are still indexes."""
+    """Hold a link message as it is: masters and parents are still indexes."""
 
     __slots__ = ("found", "index", "linkinfo", "name", "running", "up")
 
@@ -50,25 +50,25 @@ class RawLink:
         self.linkinfo = nl.attributes(info) if info is not None else {}
 
     def number(self, kind: int) -> int:
-        """A number attribute, 0 if it is missing."""
+        """Return a number attribute, 0 if it is missing."""
         value = self.found.get(kind)
         return nl.number(value) if value is not None else 0
 
     def data(self, kind: int) -> int:
-        """A number among the attributes of the link's kind, 0 if it is missing."""
+        """Return a number among the attributes of the link's kind, 0 if it is missing."""
         data = self.linkinfo.get(2)  # IFLA_INFO_DATA
         value = nl.attributes(data).get(kind) if data is not None else None
         return nl.number(value) if value is not None else 0
 
     @property
     def kind(self) -> str:
-        """The driver's name (vrf, vlan, veth), "" for most hardware."""
+        """Return the driver's name (vrf, vlan, veth), "" for most hardware."""
         value = self.linkinfo.get(1)  # IFLA_INFO_KIND
         return nl.text(value) if value is not None else ""
 
 
 def links(sock: nl.NetlinkSocket) -> dict[str, Link]:
-    """Every device of the namespace by name."""
+    """Return every device of the namespace by name."""
     body = _LINK.pack(0, 0, 0, 0, 0, 0) + nl.u32(_IFLA_EXT_MASK, _SKIP_STATISTICS)
     raw = [RawLink(m.body) for m in sock.dump(nl.RTM_GETLINK, body)]
     names = {link.index: link.name for link in raw}
@@ -76,7 +76,7 @@ def links(sock: nl.NetlinkSocket) -> dict[str, Link]:
 
 
 def link(sock: nl.NetlinkSocket, name: str, names: Callable[[int], str]) -> Link | None:
-    """One device, None if there is none of that name. ``names`` gives a device's by its number."""
+    """Return one device, None if there is none of that name. ``names`` maps numbers to names."""
     body = _LINK.pack(0, 0, 0, 0, 0, 0) + nl.u32(_IFLA_EXT_MASK, _SKIP_STATISTICS)
     body += nl.attribute(_IFLA_NAME, name.encode() + b"\0")
     answer = sock.get(nl.RTM_GETLINK, body)
@@ -108,7 +108,7 @@ def _named(names: Callable[[int], str], index: int) -> str:
 
 
 def addresses(sock: nl.NetlinkSocket, names: dict[int, str]) -> dict[str, frozenset[PortAddress]]:
-    """Every address of global scope on the devices in ``names`` (by index), by port."""
+    """Return every address of global scope on the devices in ``names`` (by index), by port."""
     found: dict[str, set[PortAddress]] = {}
     for message in sock.dump(nl.RTM_GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0)):
         address = _address(message.body, names)
@@ -118,7 +118,7 @@ def addresses(sock: nl.NetlinkSocket, names: dict[int, str]) -> dict[str, frozen
 
 
 def addresses_of(sock: nl.NetlinkSocket, link: Link) -> frozenset[PortAddress]:
-    """The addresses of one device; the kernel filters by it."""
+    """Return the addresses of one device; the kernel filters by it."""
     found: set[PortAddress] = set()
     names = {link.index: link.name}
     for family in AFIS:
@@ -134,7 +134,7 @@ def addresses_of(sock: nl.NetlinkSocket, link: Link) -> frozenset[PortAddress]:
 
 
 def address_index(body: memoryview) -> int:
-    """The number of the device that an address message is about."""
+    """Return the number of the device that an address message is about."""
     return int(_ADDRESS.unpack_from(body)[4])
 
 
@@ -152,13 +152,13 @@ def _address(body: memoryview, names: dict[int, str]) -> PortAddress | None:
 
 
 def netconf_index(body: memoryview) -> int:
-    """The number of the device that a netconf message is about, negative for all or default."""
+    """Return the device number of a netconf message, negative for all or default."""
     found = nl.attributes(body[4:])
     return int.from_bytes(found[1], sys.byteorder, signed=True) if 1 in found else -1
 
 
 def rules(sock: nl.NetlinkSocket) -> dict[Rule, Rule]:
-    """The rules that hold for every packet, or for those with a mark, of both families."""
+    """Return the rules that hold for every packet, or for those with a mark, of both families."""
     found: dict[Rule, Rule] = {}
     for family in AFIS:
         for message in sock.dump(nl.RTM_GETRULE, _RULE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
@@ -188,7 +188,7 @@ def parse_rule(body: memoryview) -> Rule | None:
 
 
 def labels(sock: nl.NetlinkSocket, names: dict[int, str]) -> dict[int, str]:
-    """Our label routes: label -> name of the device it leads to."""
+    """Return our label routes: label -> name of the outgoing device."""
     found: dict[int, str] = {}
     body = _ROUTE.pack(AF_MPLS, 0, 0, 0, 0, 0, 0, 0, 0)
     for message in sock.dump(nl.RTM_GETROUTE, body):
@@ -201,7 +201,7 @@ def labels(sock: nl.NetlinkSocket, names: dict[int, str]) -> dict[int, str]:
 
 
 def label_of(body: memoryview) -> int:
-    """The incoming label that a label route is about."""
+    """Return the incoming label that a label route is about."""
     return int.from_bytes(nl.attributes(body[12:])[_RTA_DST], "big") >> 12
 
 
@@ -211,7 +211,7 @@ def _label_device(body: memoryview) -> int:
 
 
 def label(sock: nl.NetlinkSocket, number: int, names: Callable[[int], str]) -> str | None:
-    """Where our route of one label leads; None if there is no such route of ours."""
+    """Return the outgoing device of our route of one label; None if there is no such route."""
     body = _ROUTE.pack(AF_MPLS, 20, 0, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH)
     body += nl.attribute(_RTA_DST, (number << 12 | 0x100).to_bytes(4, "big"))
     answer = sock.get(nl.RTM_GETROUTE, body)
@@ -221,8 +221,8 @@ def label(sock: nl.NetlinkSocket, number: int, names: Callable[[int], str]) -> s
 
 
 def last_resorts(sock: nl.NetlinkSocket, table: int = 0) -> set[LastResort]:
-    """Our ``unreachable`` defaults, of one table or of all. The kernel filters by protocol, type
-    and table, so this is cheap in what it returns whatever the number of routes
+    """Read our ``unreachable`` default routes, of one table or of all. The kernel filters by
+    protocol, type and table, so the answer stays small with any number of routes
     (fib_dump_filter)."""
     found: set[LastResort] = set()
     only = nl.u32(_RTA_TABLE, table) if table else b""
@@ -243,6 +243,6 @@ def last_resorts(sock: nl.NetlinkSocket, table: int = 0) -> set[LastResort]:
 
 
 def route_table(body: memoryview) -> int:
-    """The table that a route message is about."""
+    """Return the table that a route message is about."""
     found = nl.attributes(body[12:])
     return nl.number(found[_RTA_TABLE]) if _RTA_TABLE in found else body[4]

@@ -1,1 +1,1 @@
-"""What a process needs of the system: journal, privileges, memory."""
+"""Provide what a process needs of the system: journal, privileges, memory."""

@@ -1,4 +1,4 @@
-"""Sends what Python and its libraries complain of to the journal, one line each.
+"""Send errors of Python and its libraries to the journal, one line each.
 
 Without these hooks the loop's exception handler, gRPC's loggers, warnings, unraisable exceptions
 and those of threads print tracebacks to standard error, past the journal's format and its filter
@@ -19,7 +19,7 @@ from pe.supervisor import described
 
 
 class Journal(Protocol):
-    """Where the lines go (``pe.process.journal.Journal``)."""
+    """Write log lines (``pe.process.journal.Journal``)."""
 
     def warning(self, event: str, **fields: object) -> None:
         """Write an event that an operator should look at."""
@@ -31,7 +31,7 @@ class Journal(Protocol):
 
 
 class JournalHandler(logging.Handler):
-    """Python's ``logging``, asyncio's and gRPC's included, as lines of the journal."""
+    """Write records of ``logging`` to the journal, those of asyncio and gRPC included."""
 
     def __init__(self, journal: Journal) -> None:
         super().__init__(logging.WARNING)
@@ -57,7 +57,7 @@ def _one_line(record: logging.LogRecord) -> str:
 
 @contextmanager
 def to_journal(journal: Journal) -> Iterator[None]:
-    """While the block runs, on the running loop. Other handlers of Python's logging stay."""
+    """Install the hooks while the block runs, on the running loop; other log handlers stay."""
     loop, handler, root = asyncio.get_running_loop(), JournalHandler(journal), logging.getLogger()
     before = loop.get_exception_handler(), sys.unraisablehook, threading.excepthook
 

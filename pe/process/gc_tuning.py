@@ -1,4 +1,4 @@
-"""Python's garbage collector, kept out of the way of what has to be quick.
+"""Tune Python's garbage collector so that it does not delay the event loop.
 
 What a node knows is large, lives long and has no cycles, so that a full collection finds next to
 nothing, for hundreds of milliseconds during which no route and no tag gets into the kernel
@@ -23,7 +23,7 @@ SECONDS = 1800.0
 
 @contextmanager
 def freeze_heap() -> Iterator[None]:
-    """While the block runs. What is loaded by now is looked at no more."""
+    """Exclude all objects that exist by now from collection while the block runs."""
     gc.collect()
     gc.freeze()
     before = gc.get_threshold()

@@ -1,4 +1,4 @@
-"""The journal: one line an event, for people (logfmt) or programs (JSON); never a secret.
+"""Write the journal: one line per event, logfmt or JSON; never a secret.
 
 Logging must not hold the node up. Lines go through a bounded queue to a thread that writes them:
 if the reader of the stream stands still, lines are dropped, counted, and the count is logged.
@@ -43,7 +43,7 @@ class Journal:
         )
 
     def set_level(self, level: str) -> None:
-        """Take over another level, as after a reload."""
+        """Change the level, as after a reload."""
         self._level = LEVELS[level]
 
     def log(self, level: int, event: str, **fields: object) -> None:
@@ -52,24 +52,24 @@ class Journal:
             self._logger.log(level, event, **fields)
 
     def debug(self, event: str, **fields: object) -> None:
-        """What helps to find a fault."""
+        """Log at level DEBUG."""
         self.log(LEVELS["debug"], event, **fields)
 
     def info(self, event: str, **fields: object) -> None:
-        """What is as it should be."""
+        """Log at level INFO."""
         self.log(LEVELS["info"], event, **fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """What an operator should look at."""
+        """Log at level WARNING."""
         self.log(LEVELS["warning"], event, **fields)
 
     def error(self, event: str, **fields: object) -> None:
-        """What is not as it should be."""
+        """Log at level ERROR."""
         self.log(LEVELS["error"], event, **fields)
 
     @property
     def dropped(self) -> int:
-        """Lines dropped since the start, because nobody read in time."""
+        """Return the number of lines dropped since the start because the reader was too slow."""
         return self._outlet.dropped
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ class Journal:
 
 
 class Outlet:
-    """A stream that never blocks whoever writes to it."""
+    """Write lines to a stream from a thread, so that no caller blocks."""
 
     def __init__(self, stream: TextIO, size: int = _QUEUED) -> None:
         self._stream = stream
@@ -98,7 +98,7 @@ class Outlet:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: the thread flushes."""
+        """Do nothing: the thread flushes."""
 
     def close(self) -> None:
         """End the thread once the queue is written, or after two seconds."""
@@ -121,11 +121,11 @@ class Outlet:
             if self._queue.empty():
                 self._stream.flush()
         except (OSError, ValueError):
-            pass  # nobody reads any more; the node goes on
+            pass  # the reader has closed the stream; the node goes on without a journal
 
 
 def start(level: str = "info", form: str = "logfmt", stream: TextIO | None = None) -> Journal:
-    """A journal on a stream (standard error). ``form`` is ``logfmt`` or ``json``."""
+    """Return a journal on a stream (standard error). ``form`` is ``logfmt`` or ``json``."""
     return Journal(Outlet(stream or sys.stderr), level, form)
 
 
@@ -134,7 +134,7 @@ def _hide(_logger: Any, _method: str, fields: Any) -> Any:
 
 
 def _clean(name: str, value: object) -> object:
-    """The value without secrets; text on one line and without control characters."""
+    """Return the value without secrets; text on one line and without control characters."""
     if _is_secret(name) and not isinstance(value, bool) and value not in (None, ""):
         return HIDDEN
     if isinstance(value, Mapping):

@@ -16,7 +16,7 @@ BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 
 
 class LagHistogram:
-    """Counts of iterations by how long they took; the last bucket has no bound."""
+    """Count iterations by duration; the last bucket has no bound."""
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BOUNDS) + 1)
@@ -30,7 +30,7 @@ class LagHistogram:
 
 
 class TimedSelector(selectors.DefaultSelector):
-    """A selector that notes how long the loop stays away from it."""
+    """Measure how long the loop stays away from its selector."""
 
     def __init__(self, lag: LagHistogram) -> None:
         super().__init__()

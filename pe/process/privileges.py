@@ -1,8 +1,7 @@
-"""What the node may do to the machine: the capabilities that it needs, and no way to more.
+"""Drop all capabilities except those that the node needs, with no way to regain them.
 
-``pe run`` gives up everything else before it reads a line of its configuration, whoever started
-it; the systemd unit says the same in its own words, and a test holds the two together
-(security requirement MGMT-7).
+``pe run`` drops them before it reads a line of its configuration, even when root starts it by
+hand; the systemd unit has the same list, and a test compares the two (security requirement MGMT-7).
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 
 
 class Capability(enum.IntEnum):
-    """Numbers of linux/capability.h."""
+    """Name the capability numbers of linux/capability.h."""
 
     KILL = 5
     """Ends its BGP processes, which are another user's."""
@@ -50,12 +49,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def needed(program: Path = Path(sys.executable)) -> frozenset[int]:
-    """The numbers of the capabilities that a node needs which runs ``program``."""
+    """Return the numbers of the capabilities that a node needs which runs ``program``."""
     return frozenset(NEEDED) if others_reach(program) else NEEDED | {DAC_READ_SEARCH}
 
 
 def others_reach(program: Path) -> bool:
-    """Whether every user may enter the folders that lead to a program, and where links lead."""
+    """Return True if every user may enter the folders of a program, links followed."""
     folders = {*program.absolute().parents, *program.resolve().parents}
     try:
         return all(folder.stat().st_mode & stat.S_IXOTH for folder in folders)
@@ -86,7 +85,7 @@ def drop() -> frozenset[int]:
 
 
 def mask(numbers: Iterable[int]) -> int:
-    """Capabilities as ``/proc/PID/status`` shows them."""
+    """Return capabilities as ``/proc/PID/status`` prints them."""
     return sum(1 << number for number in numbers)
 
 

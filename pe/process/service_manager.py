@@ -1,7 +1,8 @@
-"""Tell systemd how the node is: ready, reloading, stopping, alive (sd_notify(3), no libsystemd).
+"""Notify systemd of the node's state: ready, reloading, stopping, alive (sd_notify(3)).
 
-The watchdog is fed by completed turns alone: each feed needs a turn of every part in ``PROOFS``
-that is newer than the feed before. A part that hangs, whatever the loop does meanwhile, starves it.
+Only completed iterations feed the watchdog: each feed needs an iteration of every part in
+``PROOFS`` that is newer than the feed before. A part that hangs starves it, even if the event loop
+itself goes on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ FEEDS = 4
 
 
 class ServiceManager:
-    """The notification socket. ``address`` "" is none: then nothing is sent."""
+    """Own the notification socket. If ``address`` is "", nothing is sent."""
 
     def __init__(
         self, address: str, log: Log, *, watchdog: float = 0.0,
@@ -34,30 +35,30 @@ class ServiceManager:
 
     @property
     def is_there(self) -> bool:
-        """True if a service manager started the node and listens."""
+        """Return True if a service manager started the node and listens."""
         return bool(self._address)
 
     def ready(self) -> None:
-        """Say that the node serves: the initial sync is over, or a reload has been applied."""
+        """Report that the node serves: the initial sync is over, or a reload has been applied."""
         self.is_ready = True
         self._send("READY=1")
 
     def status(self, text: str) -> None:
-        """Say in words how the node is, if that is news."""
+        """Report a status line, if it has changed."""
         if text != self._status:
             self._status = text
             self._send(f"STATUS={text}")
 
     def reloading(self) -> None:
-        """Say that a reload begins; ``ready`` says that it has ended."""
+        """Report that a reload begins; ``ready`` reports its end."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """Say that the node ends."""
+        """Report that the node stops."""
         self._send("STOPPING=1")
 
     def turn_completed(self, part: str) -> None:
-        """Feed the watchdog, once every part in ``PROOFS`` has completed a turn since the last.
+        """Feed the watchdog once every part in ``PROOFS`` has completed an iteration since.
 
         Before READY the same turns extend the time that systemd allows for the start.
         """

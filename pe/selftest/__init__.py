@@ -1,9 +1,9 @@
-"""A node proves its own guards: packets of an attacker's making against ports of its own.
+"""Test the packet filter on a running node: send attack packets through ports made for the test.
 
 The ports are TAP devices whose far end is a file descriptor of the node. There is no other end
-that could leak, answer or be forgotten; nobody's privileges beyond CAP_NET_ADMIN are needed (a
-network namespace would take CAP_SYS_ADMIN, which a node does not have); and when the process
-dies, by ``kill -9`` too, the kernel takes the ports away with it. VRFs, labels, routes and
-guards come about as for any other port: wanted by the control plane, rendered by ``pe.filters``,
-loaded in the agent's transactions, swept by the agent when nobody wants them.
+that could leak, answer or be forgotten. No privilege beyond CAP_NET_ADMIN is needed (a network
+namespace would need CAP_SYS_ADMIN, which a node does not have). When the process dies, by
+``kill -9`` too, the kernel removes the ports. VRFs, labels, routes and guards are made as for any
+other port: desired by the control plane, rendered by ``pe.filters``, programmed by the data
+plane's transactions, and deleted by them once they are no longer desired.
 """

@@ -1,4 +1,4 @@
-"""ACL, CPP, BGP, FAIL: who may talk to the PE, and how much (RFC 4381 section 3.3, RFC 6192)."""
+"""Test ACL, CPP, BGP, FAIL: access to the PE, and its rate limits (RFC 4381 3.3, RFC 6192)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ FLOOD = 300
 NEAR = Form(ttl=255)
 """On the link itself (RFC 5082)."""
 OTHER_KINDS = {
-    "LLDP": 0x88CC, "EAPOL": 0x888E, "PPPoE": 0x8863, "an ethertype of nobody's": 0x88B5,
+    "LLDP": 0x88CC, "EAPOL": 0x888E, "PPPoE": 0x8863, "an experimental ethertype": 0x88B5,
 }  # fmt: skip
 LINK_GROUP = "ff02::1"
 
 
 def trials(make: Maker) -> Iterator[Trial]:
-    """All but floods: those come last."""
+    """Yield all but floods: those come last."""
     for version in VERSIONS:
         yield from _to_the_pe(make, version)
         yield from _session(make, version)
@@ -42,8 +42,8 @@ def _refused(
     make: Maker, requirement: str, sent: str, version: int, frames: Frames, *,
     origin: str = R1, vrf: str = "",
 ) -> Attack:  # fmt: skip
-    """Refused at the PE's door, where red's session is let in. What the neighbour itself sends that
-    is no session of BGP is counted for the node, all else for the VRF."""
+    """Send packets that the input filter drops, while it accepts red's session. Drops from the
+    neighbour's own address are counted for the node, all others for the VRF."""
     return Attack(
         requirement=requirement, sent=sent, family=version, origin=origin, frames=frames,
         control=make.session_control(version), counter=counter("acl_01", vrf), table="inet",
@@ -51,7 +51,7 @@ def _refused(
 
 
 def _all_sorts(source: str, target: str, mark: Mark) -> list[bytes]:
-    """A service of each protocol, from as near as a neighbour is."""
+    """Return a service of each protocol, from as near as a neighbour is."""
     return [
         pk.syn(source, target, 22, mark.port, NEAR),
         pk.syn(source, target, 443, mark.port, NEAR),
@@ -109,7 +109,7 @@ def _session(make: Maker, version: int) -> Iterator[Attack]:
 def _in_pieces(
     make: Maker, source: str, target: str, mark: Mark, forms: tuple[int, int]
 ) -> list[bytes]:
-    """A datagram in two fragments."""
+    """Return a datagram in two fragments."""
     whole = pk.udp(source, target, 9, mark.token.ljust(24 + 16))
     start = 40 if ":" in source else 20
     body = whole[start:]
@@ -137,7 +137,7 @@ def _fragments(make: Maker, version: int) -> Attack:
 
 
 def _stranger(make: Maker, version: int) -> Attack:
-    """The port is in the core's table, as every new one is (trap T16)."""
+    """Send from an unconfigured port, which is in the core's table as every new one (trap T16)."""
     around = make.around
     targets = [a for a in (*around.loopbacks, *around.peers) if (":" in a) == (version == 6)]
 
@@ -188,7 +188,7 @@ VLAN_INSIDE = 6
 
 
 def _for_many(make: Maker) -> Iterator[Attack]:
-    """What is not for the PE alone: routing protocols, router discovery, redirects."""
+    """Send packets for all routers: routing protocols, router discovery, redirects."""
 
     def attack(sent: str, version: int, frames: Frames, control: Control) -> Attack:
         return Attack(requirement="ACL-6", sent=sent, family=version, origin=R1, frames=frames,
@@ -214,25 +214,25 @@ def _for_many(make: Maker) -> Iterator[Attack]:
 
 
 def link_local(station: str) -> str:
-    """A station's link-local address."""
+    """Return a station's link-local address."""
     return f"fe80::{STATIONS[station].number}"
 
 
 def solicitation_control(make: Maker) -> Control:
-    """An honest neighbour solicitation, answered."""
+    """Return an honest neighbour solicitation, answered."""
     target, packet = fr.solicitation(STATIONS[R1].mac, ce(1, 6), gateway(1, 6))
     frame = make.raw(R1, fr.IPV6, packet, target=target)
     return Control(R1, lambda _mark: [frame], R1, is_advertised(gateway(1, 6)))
 
 
 def is_advertised(address: str) -> Callable[[Frame], bool]:
-    """Predicate: a neighbour advertisement that says where an address is."""
+    """Return a predicate: True for a neighbour advertisement of an address."""
     return lambda seen: fr.discovery_target(seen, fr.ADVERTISEMENT) == address
 
 
 def floods(make: Maker) -> Iterator[Attack]:
-    """CPP-1: what is dropped is the flooding port's; another port's questions are answered. They
-    use up the ration of red's second port, so they come last."""
+    """Test CPP-1: only the flooding port's packets are dropped; requests of another port are
+    answered. The floods use up the rate limit of red's second port, so they come last."""
 
     def pings(version: int) -> Frames:
         ends = ce(2, version), gateway(2, version)
@@ -259,7 +259,7 @@ def floods(make: Maker) -> Iterator[Attack]:
 
 
 def framed_question(make: Maker) -> bytes:
-    """An honest ARP question of red's second site, under its tag."""
+    """Return an honest ARP question of red's second site, under its tag."""
     packet = fr.arp(1, STATIONS[R2].mac, ce(2, 4), gateway(2, 4))
     tags = ((fr.VLAN, STATIONS[R2].vid),)
     return make.raw(R2, fr.ARP, packet, tags, fr.BROADCAST)

@@ -1,4 +1,4 @@
-"""The test bench: puts frames in, sees what comes out, answers what honest neighbours answer."""
+"""Send and receive frames at the test ports, and answer as honest neighbours do."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ KEPT = 4096
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What tells one trial's packets from all others: bytes in the payload, a TCP port where
-    there is none."""
+    """Identify one trial's packets: bytes in the payload, or a TCP port if there is none."""
 
     token: bytes
     port: int
 
     def is_on(self, seen: Seen) -> bool:
-        """True for a packet that carries it, or that answers one that did."""
+        """Return True for a packet that carries it, or that answers one that did."""
         return self.token in seen.data or seen.frame.is_tcp_to(self.port)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A frame that left by the port of a station."""
+    """Describe a frame that left by the port of a station."""
 
     station: str
     data: bytes
@@ -80,27 +79,27 @@ class SelftestBed:
         self._taps.clear()
 
     def mark(self) -> Mark:
-        """A new one."""
+        """Return a new mark."""
         number = next(self._numbers)
         return Mark(b"selftest-%06d" % number, 40000 + number % 20000)
 
     def mac(self, station: str) -> bytes:
-        """The PE's end of a station's port."""
+        """Return the PE's end of a station's port."""
         return self._taps[STATIONS[station].tap].mac
 
     def send(self, station: str, frames: list[bytes]) -> None:
-        """Put frames in, in this order."""
+        """Send frames in this order."""
         tap = self._taps[STATIONS[station].tap]
         for one in frames:
             tap.send(one)
 
     def seen(self, mark: Mark) -> Iterator[Seen]:
-        """What has come out so far with a mark on it."""
+        """Return the frames with a mark that have come out so far."""
         self._read_all()
         return (seen for seen in self._seen if mark.is_on(seen))
 
-    def heard(self) -> list[Seen]:
-        """All that has come out since ``forget``."""
+    def received(self) -> list[Seen]:
+        """Return all frames that have come out since ``forget``."""
         self._read_all()
         return self._seen
 
@@ -135,7 +134,7 @@ class SelftestBed:
         self._news.set()
 
     def _answer(self, station: Station, seen: Frame) -> bytes | None:
-        """What an honest neighbour says when its address is asked for."""
+        """Answer a request for a station's address as an honest neighbour does."""
         asked = fr.arp_fields(seen)
         if asked and asked[0] == 1 and asked[2] in station.own:
             packet = fr.arp(2, station.mac, asked[2], asked[1], seen.source)
@@ -154,6 +153,6 @@ def _station(tap: str, seen: Frame) -> Station | None:
 
 
 def framed(station: Station, target: bytes, kind: int, payload: bytes) -> bytes:
-    """A frame as a station sends it."""
+    """Return a frame as a station sends it."""
     tags = [(fr.VLAN, station.vid)] if station.vid else []
     return fr.ethernet(target, station.mac, kind, payload, tags)

@@ -1,4 +1,4 @@
-"""ISO, HIDE, TRN: what a VPN reaches, what it learns of the core, what is left unchanged."""
+"""Test ISO, HIDE, TRN: separation of VPNs, hiding of the core, transparency."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FAR = 9
 
 
 def trials(make: Maker) -> Iterator[Trial]:
-    """All of them."""
+    """Yield all of them."""
     for version in VERSIONS:
         yield from _isolation(make, version)
         yield from _pipe(make, version)
@@ -52,7 +52,7 @@ def trials(make: Maker) -> Iterator[Trial]:
 
 
 def _own(version: int) -> tuple[str, ...]:
-    """The PE's addresses in red."""
+    """Return the PE's addresses in red."""
     return gateway(1, version), gateway(2, version)
 
 
@@ -77,7 +77,7 @@ def _isolation(make: Maker, version: int) -> Iterator[Trial]:
             yield Observation(
                 requirement=requirement, sent=f"red to {sent}", family=version, origin=R1,
                 frames=_to(make, version, target, number), at=R1, shows=_refusal(version),
-                expected="told unreachable, by an address of its own VPN",
+                expected="ICMP unreachable from an address of its own VPN",
             )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def _pipe(make: Maker, version: int) -> Iterator[Trial]:
     yield Observation(
         requirement="HIDE-1", sent="red to a site behind the core", family=version, origin=R1,
         frames=_to(make, version, host(FAR, version), 1), at=CORE, shows=in_pipe,
-        expected="label TTL 255, whatever the customer's",
+        expected="label TTL 255, independent of the customer's TTL",
     )  # fmt: skip
     red = make.around.red
     yield Attack(
@@ -112,13 +112,13 @@ def _errors(make: Maker, version: int) -> Iterator[Trial]:
         requirement="HIDE-3", sent="red, TTL 1", family=version, origin=R1, at=R1,
         frames=_to(make, version, host(2, version), 40, Form(ttl=1)),
         shows=lambda seen: seen.expired and seen.sender in _own(version),
-        expected="told by an address of its own VPN",
+        expected="ICMP time exceeded from an address of its own VPN",
     )  # fmt: skip
 
 
 def _to_its_address(make: Maker, version: int) -> Trial:
     red, target = make.around.red, gateway(1, version)
-    # The kernel tells of the VRF as second device for IPv4 only; IPv6 meets the next rule.
+    # The kernel reports the VRF as second device for IPv4 only; IPv6 matches the next rule.
     counted = "hide_07" if version == 4 else "acl_01"
     return Attack(
         requirement="HIDE-7", sent="core: to the PE's own address in red", family=version,
@@ -173,7 +173,7 @@ def _options(make: Maker) -> Iterator[Trial]:
 
 
 def _questions(make: Maker) -> Iterator[Trial]:
-    """Who asks for what is not the port's own address hears nothing."""
+    """Ask for addresses that are not the port's own: no answer."""
     for name, asked in (("the node's loopback", make.around.loopbacks[0]),
                         ("the address of another port", gateway(2, 4))):  # fmt: skip
         frames = [asks(make, ce(1, 4), asked)]

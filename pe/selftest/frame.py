@@ -31,7 +31,7 @@ class Frame:
 
     @property
     def sender(self) -> str:
-        """The source address of the IP packet inside, "" if there is none."""
+        """Return the source address of the IP packet inside, "" if there is none."""
         if self.kind == IPV6 and len(self.payload) >= 40:
             return str(IPv6Address(self.payload[8:24]))
         if self.kind == IPV4 and len(self.payload) >= 20:
@@ -40,7 +40,7 @@ class Frame:
 
     @property
     def upper(self) -> tuple[int, bytes]:
-        """Protocol and body of the IP packet inside; no extension headers are looked behind."""
+        """Return protocol and body of the IP packet inside; extension headers are not followed."""
         if self.kind == IPV6 and len(self.payload) > 40:
             return self.payload[6], self.payload[40:]
         if self.kind == IPV4 and len(self.payload) > 20:
@@ -49,18 +49,18 @@ class Frame:
 
     @property
     def unreachable(self) -> bool:
-        """True for an ICMP error that says so (RFC 792, RFC 4443)."""
+        """Return True for an ICMP error that says so (RFC 792, RFC 4443)."""
         protocol, body = self.upper
         return (protocol, body[:1]) in ((ICMP, b"\x03"), (ICMP6, b"\x01"))
 
     @property
     def expired(self) -> bool:
-        """True for an ICMP error about a TTL or hop limit."""
+        """Return True for an ICMP error about a TTL or hop limit."""
         protocol, body = self.upper
         return (protocol, body[:1]) in ((ICMP, b"\x0b"), (ICMP6, b"\x03"))
 
     def is_tcp_to(self, port: int) -> bool:
-        """True for a segment to this port."""
+        """Return True for a segment to this port."""
         protocol, body = self.upper
         return protocol == TCP and body[2:4] == struct.pack("!H", port)
 
@@ -86,19 +86,19 @@ def parse(data: bytes) -> Frame:
 def ethernet(
     target: bytes, source: bytes, kind: int, payload: bytes, tags: Sequence[Tag] = ()
 ) -> bytes:
-    """A frame; ``tags`` outermost first."""
+    """Return a frame; ``tags`` outermost first."""
     return target + source + b"".join(struct.pack("!HH", *t) for t in tags) + struct.pack(
         "!H", kind
     ) + payload  # fmt: skip
 
 
 def ethertype(packet: bytes) -> int:
-    """That of a bare IP packet."""
+    """Return the ethertype of a bare IP packet."""
     return IPV6 if packet[0] >> 4 == 6 else IPV4
 
 
 def stacked(labels: Sequence[int], inner: bytes, *, ttl: int = 64, bottom: bool = True) -> bytes:
-    """A label stack over a packet (RFC 3032); ``bottom=False`` leaves the S bit out."""
+    """Return a label stack over a packet (RFC 3032); ``bottom=False`` leaves the S bit out."""
     last = len(labels) - 1
     entries = (
         label << 12 | (0x100 if bottom and at == last else 0) | ttl
@@ -108,13 +108,13 @@ def stacked(labels: Sequence[int], inner: bytes, *, ttl: int = 64, bottom: bool 
 
 
 def arp(operation: int, sender: bytes, own: str, asked: str, target: bytes = bytes(6)) -> bytes:
-    """An ARP packet: 1 asks, 2 answers."""
+    """Return an ARP packet: 1 asks, 2 answers."""
     head = struct.pack("!HHBBH", 1, IPV4, 6, 4, operation)
     return head + sender + IPv4Address(own).packed + target + IPv4Address(asked).packed
 
 
 def arp_fields(frame: Frame) -> tuple[int, str, str] | None:
-    """Operation, sender's and target's address; None if it is no ARP."""
+    """Return operation, sender's and target's address; None if it is no ARP."""
     body = frame.payload
     if frame.kind != ARP or len(body) < 28:
         return None
@@ -123,7 +123,7 @@ def arp_fields(frame: Frame) -> tuple[int, str, str] | None:
 
 
 def solicitation(sender: bytes, own: str, asked: str) -> tuple[bytes, bytes]:
-    """A neighbour solicitation: the multicast MAC that it goes to, and the packet (RFC 4861)."""
+    """Return the multicast MAC of a neighbour solicitation, and its packet (RFC 4861)."""
     low = IPv6Address(asked).packed[-3:]
     group = str(IPv6Address(b"\xff\x02" + bytes(9) + b"\x01\xff" + low))
     rest = bytes(4) + IPv6Address(asked).packed + b"\x01\x01" + sender
@@ -131,13 +131,13 @@ def solicitation(sender: bytes, own: str, asked: str) -> tuple[bytes, bytes]:
 
 
 def advertisement(sender: bytes, own: str, to: str) -> bytes:
-    """The answer to a solicitation: ``own`` is at this MAC."""
+    """Return the answer to a solicitation: ``own`` is at this MAC."""
     rest = b"\x60\0\0\0" + IPv6Address(own).packed + b"\x02\x01" + sender
     return icmp6(own, to, ADVERTISEMENT, rest, Form(ttl=255))
 
 
 def discovery_target(frame: Frame, kind: int) -> str:
-    """The address that a solicitation or advertisement is about, "" if it is neither."""
+    """Return the address that a solicitation or advertisement is about, "" if it is neither."""
     protocol, body = frame.upper
     if protocol != ICMP6 or len(body) < 24 or body[0] != kind:
         return ""

@@ -23,7 +23,7 @@ GRE, MPLS_IN_IP, MPLS_IN_UDP = 47, 137, 6635
 
 
 def trials(make: Maker) -> Iterator[Trial]:
-    """All of them."""
+    """Yield all of them."""
     for version in VERSIONS:
         yield from _from_a_ce(make, version)
         yield from _from_the_core(make, version)
@@ -63,7 +63,7 @@ def _from_a_ce(make: Maker, version: int) -> Iterator[Trial]:
     yield attack("LBL-7", f"explicit null ({null})", labels=(null,))
     yield attack("LBL-8", "explicit null over another VPN's label", labels=(null, blue))
     yield attack("LBL-11", "another VPN's label, TTL 1", ttl=1)
-    # Nobody configured the port: no chain of its own, and yet no label is taken there.
+    # The port is not configured: it has no chain of its own, and still accepts no label.
     yield Attack(
         requirement="LBL-16", sent="another VPN's label, on an unconfigured port", family=version,
         origin=NEW, frames=make.labelled(NEW, [blue], version),
@@ -81,14 +81,14 @@ def _from_the_core(make: Maker, version: int) -> Iterator[Trial]:
 
     yield attack("LBL-9", "core: a label under a VPN's label", around.red, around.blue)
     for label in (*RESERVED, around.unused):
-        yield attack("LBL-10", f"core: label {label}, which nobody has", label)
+        yield attack("LBL-10", f"core: unallocated label {label}", label)
     yield attack("LBL-10", "core: no bottom of stack", around.blue, bottom=False)
     for ttl in (0, 1):
         yield attack("LBL-11", f"core: label TTL {ttl}", around.blue, ttl=ttl)
 
 
 def _null_from_the_core(make: Maker, label: int, version: int) -> Attack:
-    """It would enter the global table as if from ``lo`` (trap T9)."""
+    """Send explicit null, which enters the global table as if from ``lo`` (trap T9)."""
     target = next((a for a in make.around.loopbacks if (":" in a) == (version == 6)), "")
 
     def frames(mark: Mark) -> list[bytes]:
@@ -102,7 +102,7 @@ def _null_from_the_core(make: Maker, label: int, version: int) -> Attack:
 
 
 def _many(make: Maker) -> Attack:
-    """Every label that the node has given out, and many that it has not."""
+    """Return every label that the node has given out, and many that it has not."""
     dice = random.Random(4364)  # noqa: S311 - any thousand will do
     labels = [*make.around.in_use, *dice.sample(range(1 << 20), SAMPLE)][:SAMPLE]
 
@@ -117,7 +117,7 @@ def _many(make: Maker) -> Attack:
 
 
 def _noise(make: Maker) -> Attack:
-    """Under a good label: other versions, cut headers."""
+    """Send malformed packets under a valid label: other versions, cut headers."""
 
     def frames(mark: Mark) -> list[bytes]:
         good = pk.udp(host(2, 4), host(1, 4), 9, mark.token)
@@ -131,7 +131,7 @@ def _noise(make: Maker) -> Attack:
 
 
 def _tunnels(make: Maker) -> Attack:
-    """Labels in GRE, IP and UDP (RFC 4023, RFC 7510)."""
+    """Send labels in GRE, IP and UDP (RFC 4023, RFC 7510)."""
 
     def frames(mark: Mark) -> list[bytes]:
         stack = fr.stacked([make.around.blue], pk.udp(host(2, 4), host(1, 4), 9, mark.token))
@@ -150,7 +150,7 @@ def _tunnels(make: Maker) -> Attack:
 
 
 def tagged(make: Maker) -> Iterator[Trial]:
-    """ISO-12: a trunk lets through the tags of its own VLAN ports."""
+    """Test ISO-12: a trunk accepts the tags of its own VLAN ports only."""
     for sent, tags in (("VLAN 11", ((VLAN, 11),)), ("no tag", ()), ("VLAN 0", ((VLAN, 0),)),
                        ("service tag of the VLAN port", ((SERVICE, VID),))):  # fmt: skip
 

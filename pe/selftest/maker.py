@@ -1,4 +1,4 @@
-"""What trials are made from: frames of the stations, controls, and what the node is like."""
+"""Make the frames and controls of trials from the node's properties."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ PROBE = 9
 
 
 class Maker:
-    """Makes the frames of one selftest."""
+    """Make the frames of one self-test."""
 
     def __init__(self, bench: SelftestBed, around: SelftestBedSettings) -> None:
         self._bench, self.around = bench, around
 
     def frame(self, station: str, packet: bytes) -> bytes:
-        """An IP packet as a station sends it to the PE."""
+        """Return an IP packet as a station sends it to the PE."""
         target = self._bench.mac(station)
         return framed(STATIONS[station], target, fr.ethertype(packet), packet)
 
@@ -41,14 +41,14 @@ class Maker:
         self, station: str, kind: int, payload: bytes, tags: Sequence[fr.Tag] = (),
         target: bytes = b"",
     ) -> bytes:  # fmt: skip
-        """Any frame from a station to the PE, under these tags and no others."""
+        """Return a frame from a station to the PE, with exactly these tags."""
         own = STATIONS[station].mac
         return fr.ethernet(target or self._bench.mac(station), own, kind, payload, tags)
 
     def between(
         self, mark: Mark, version: int, form: Form = PLAIN, source: str = "", number: int = 1
     ) -> bytes:
-        """A datagram from red's first site to its second."""
+        """Return a datagram from red's first site to its second."""
         target = host(2, version)
         return pk.udp(source or host(1, version, number), target, PROBE, mark.token, form)
 
@@ -57,7 +57,7 @@ class Maker:
         ttl: int = 64, bottom: bool = True, kind: int = fr.MPLS, form: Form = PLAIN,
         target: str = "",
     ) -> Frames:  # fmt: skip
-        """Frames under labels, as a remote PE would send them: from site 2 to site 1."""
+        """Return frames under labels, as a remote PE sends them: from site 2 to site 1."""
 
         def frames(mark: Mark) -> list[bytes]:
             inner = pk.udp(host(2, version), target or host(1, version), PROBE, mark.token, form)
@@ -67,16 +67,16 @@ class Maker:
         return frames
 
     def site_to_site(self, version: int) -> Control:
-        """The legitimate packet of red: from its first site to its second."""
+        """Return the legitimate packet of red: from its first site to its second."""
         return Control(R1, lambda m: [self.frame(R1, self.between(m, version))], R2)
 
     def labelled_control(self, version: int, label: int = 0, at: str = B1) -> Control:
-        """The legitimate labelled packet: from the core, to a site."""
+        """Return the legitimate labelled packet: from the core, to a site."""
         label = label or self.around.blue
         return Control(CORE, self.labelled(CORE, [label], version), at)
 
     def session(self, version: int, ttl: int = 255) -> Frames:
-        """The first packet of the BGP session that red's CE may open."""
+        """Return the first packet of the BGP session that red's CE may open."""
 
         def frames(mark: Mark) -> list[bytes]:
             source, target = ce(1, version), gateway(1, version)
@@ -85,10 +85,10 @@ class Maker:
         return frames
 
     def session_control(self, version: int) -> Control:
-        """It is let in, and TCP answers: there is no speaker behind it, so with a reset."""
+        """Return the control for a session: TCP answers with a reset, as there is no speaker."""
         return Control(R1, self.session(version), R1)
 
 
 def counter(requirement: str, subject: str = "") -> str:
-    """The name of a guard's counter (``pe.nft.text_model.counted``)."""
+    """Return the name of a guard's counter (``pe.nft.text_model.counted``)."""
     return f"{requirement}__{nft_name(subject)}" if subject else requirement

@@ -31,7 +31,7 @@ PLAIN = Form()
 
 
 def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
+    """Return the Internet checksum (RFC 1071)."""
     padded = data + b"\0" * (len(data) % 2)
     total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     total = (total & 0xFFFF) + (total >> 16)
@@ -39,7 +39,7 @@ def checksum(data: bytes) -> int:
 
 
 def packet(source: str, target: str, protocol: int, body: bytes, form: Form = PLAIN) -> bytes:
-    """A packet of the family of its addresses (RFC 791, RFC 8200)."""
+    """Return a packet of the family of its addresses (RFC 791, RFC 8200)."""
     src, dst = ip_address(source).packed, ip_address(target).packed
     return (_ipv4 if len(src) == 4 else _ipv6)(src + dst, protocol, body, form)
 
@@ -68,7 +68,7 @@ def _ipv6(addresses: bytes, protocol: int, body: bytes, form: Form) -> bytes:
 
 
 def _summed(source: str, target: str, protocol: int, body: bytes, at: int) -> bytes:
-    """``body`` with its checksum, pseudo header included, at this offset."""
+    """Return ``body`` with its checksum at this offset, pseudo header included."""
     src, dst = ip_address(source).packed, ip_address(target).packed
     # RFC 8200 section 8.1. RFC 9293's pseudo header of IPv4 adds up to the same.
     total = checksum(src + dst + struct.pack("!II", len(body), protocol) + body)
@@ -80,19 +80,19 @@ def _summed(source: str, target: str, protocol: int, body: bytes, at: int) -> by
 def udp(
     source: str, target: str, port: int, payload: bytes, form: Form = PLAIN, sport: int = 40000
 ) -> bytes:
-    """A datagram."""
+    """Return a datagram."""
     body = struct.pack("!HHHH", sport, port, 8 + len(payload), 0) + payload
     return packet(source, target, UDP, _summed(source, target, UDP, body, 6), form)
 
 
 def syn(source: str, target: str, port: int, sport: int, form: Form = PLAIN) -> bytes:
-    """The first segment of a connection."""
+    """Return the first segment of a connection."""
     body = struct.pack("!HHIIBBHHH", sport, port, 1000, 0, 5 << 4, SYN, 8192, 0, 0)
     return packet(source, target, TCP, _summed(source, target, TCP, body, 16), form)
 
 
 def echo(source: str, target: str, payload: bytes, form: Form = PLAIN) -> bytes:
-    """An echo request of either family."""
+    """Return an echo request of either family."""
     if ":" in source:
         return icmp6(source, target, 128, b"\0\1\0\1" + payload, form)
     bare = b"\x08\0\0\0\0\1\0\1" + payload
@@ -101,6 +101,6 @@ def echo(source: str, target: str, payload: bytes, form: Form = PLAIN) -> bytes:
 
 
 def icmp6(source: str, target: str, kind: int, rest: bytes, form: Form = PLAIN) -> bytes:
-    """An ICMPv6 message; ``rest`` follows its checksum."""
+    """Return an ICMPv6 message; ``rest`` follows its checksum."""
     body = struct.pack("!BBH", kind, 0, 0) + rest
     return packet(source, target, ICMP6, _summed(source, target, ICMP6, body, 2), form)

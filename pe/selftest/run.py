@@ -1,4 +1,4 @@
-"""A selftest from beginning to end: the scratch world is asked for, tried, and taken back."""
+"""Run a self-test: create its VRFs and ports, try each attack, remove VRFs and ports."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ PAUSE = 0.01
 
 
 class Configuration(Protocol):
-    """The file in force (``pe.launch.Reloader``)."""
+    """Read the running configuration (``pe.launch.Reloader``)."""
 
     intent: NodeIntent
     digest: str
 
     @property
     def file(self) -> str:
-        """Its path."""
+        """Return the path of the file."""
         ...
 
 
 class Selftest:
-    """Makes selftests of one node, one at a time. ``emit`` tells the control plane."""
+    """Run self-tests of one node, one at a time; ``emit`` sends events to the control plane."""
 
     def __init__(
         self, router: Router, agent: DataplaneReconciler, configuration: Configuration,
@@ -61,7 +61,7 @@ class Selftest:
         self._busy = False
 
     async def run(self) -> SelftestReport:
-        """Make one. Raises SelftestUnavailableError. Nothing of it stays, whatever happens."""
+        """Run one and remove all that it made, in every case. Raises SelftestUnavailableError."""
         if self._busy:
             raise SelftestBusyError("a selftest is under way already")
         intent = self._configuration.intent
@@ -188,6 +188,6 @@ AREAS = ("ISO", "HIDE", "ACL", "CPP", "BGP", "LBL", "SPF", "INET", "MGMT", "TRN"
 
 
 def order(requirement: str) -> tuple[int, int]:
-    """Where a requirement stands among the others: areas as in docs/security.md, then numbers."""
+    """Return the sort key of a requirement: areas as in docs/security.md, then numbers."""
     area, _, number = requirement.partition("-")
     return AREAS.index(area), int(number)

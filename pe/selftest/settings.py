@@ -1,4 +1,4 @@
-"""Kernel settings that no packet of ours can show, or that hold beside a guard that does."""
+"""Check kernel settings that no test packet can show, or that back up a guard."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NO_REDIRECTS = {
 
 
 def trials(devices: Iterable[str], core_ports: Iterable[str]) -> Iterator[Trial]:
-    """All of them; ``devices`` are all that there are, scratch ports among them."""
+    """Yield all of them; ``devices`` are all that there are, scratch ports among them."""
     closed = set(devices) - set(core_ports)
     yield Settings(
         requirement="LBL-17", sent="setting: no labels on any port that is not core",

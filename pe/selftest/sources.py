@@ -1,4 +1,4 @@
-"""SPF and ACL-5: packets that lie about where they come from (RFC 4381 section 3.4)."""
+"""Test SPF and ACL-5: packets with spoofed sources (RFC 4381 section 3.4)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FOREIGN = {4: "198.18.77.1", 6: "2001:2:0:77::1"}
 
 
 def trials(make: Maker) -> Iterator[Trial]:
-    """All of them."""
+    """Yield all of them."""
     for version in VERSIONS:
         yield _claim(make, "SPF-1", "martian sources", version, MARTIANS[version])
         yield _claim(make, "SPF-1", "the PE's own address as source", version,
                      (gateway(1, version),))  # fmt: skip
-        yield _claim(make, "SPF-2", "a source of nobody's", version, (FOREIGN[version],))
+        yield _claim(make, "SPF-2", "an unassigned source", version, (FOREIGN[version],))
         yield _claim(make, "SPF-2", "the source of another site", version, (host(2, version, 9),))
         own = tuple(a for a in make.around.loopbacks if (":" in a) == (version == 6))
         if own:
@@ -48,7 +48,7 @@ def _claim(
 
 
 def is_at(address: str) -> Callable[[Frame], bool]:
-    """Predicate: an ARP answer that says where an address is."""
+    """Return a predicate: True for an ARP reply for an address."""
 
     def shows(seen: Frame) -> bool:
         fields = fr.arp_fields(seen)
@@ -58,19 +58,19 @@ def is_at(address: str) -> Callable[[Frame], bool]:
 
 
 def asks(make: Maker, own: str, asked: str, station: str = R1) -> bytes:
-    """An ARP question in its frame."""
+    """Return an ARP question in its frame."""
     packet = fr.arp(1, STATIONS[station].mac, own, asked)
     return make.raw(station, fr.ARP, packet, target=fr.BROADCAST)
 
 
 def arp_control(make: Maker) -> Control:
-    """An honest question, answered."""
+    """Return an honest question, answered."""
     frames = [asks(make, ce(1, 4), gateway(1, 4))]
     return Control(R1, lambda _mark: frames, R1, is_at(gateway(1, 4)))
 
 
 def _gateways_arp(make: Maker) -> Attack:
-    """Gratuitous ARP for the PE's address and for others that are not the site's."""
+    """Send gratuitous ARP for the PE's address and for addresses outside the site."""
     claimed = (gateway(1, 4), FOREIGN[4], *make.around.loopbacks[:1])
     frames = [
         make.raw(R1, fr.ARP, fr.arp(kind, STATIONS[R1].mac, address, address), target=fr.BROADCAST)

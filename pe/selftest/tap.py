@@ -1,4 +1,4 @@
-"""A port whose far end is a file descriptor of ours (drivers/net/tun.c)."""
+"""Make a port whose far end is a file descriptor of the node (drivers/net/tun.c)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _LARGEST = 65536
 
 
 class Tap:
-    """One port; it is down until somebody sets it up, and gone when it is closed."""
+    """Own one TAP port; it is down until it is set up, and removed when it is closed."""
 
     def __init__(self, name: str) -> None:
-        """Make it. Raises OSError: there is no /dev/net/tun, or there is such a device."""
+        """Create it. Raises OSError if there is no /dev/net/tun, or a device of that name."""
         self.name = name
         self.descriptor = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -40,12 +40,12 @@ class Tap:
             )
 
     def set_up(self) -> None:
-        """Let it carry packets, for a port that is nobody's to set up. Raises OSError."""
+        """Set it up, for a port that no manager sets up. Raises OSError."""
         (flags,) = struct.unpack_from("=H", self._ask(_SIOCGIFFLAGS), 16)
         self._ask(_SIOCSIFFLAGS, struct.pack("=H", flags | _UP))
 
     def send(self, frame: bytes) -> None:
-        """As if it came in on the port; lost where the port is down."""
+        """Have a frame received on the port; it is lost if the port is down."""
         try:
             os.write(self.descriptor, frame)
         except OSError as error:
@@ -53,11 +53,11 @@ class Tap:
                 raise  # a frame cut short is refused by the driver already
 
     def frames(self) -> Iterator[bytes]:
-        """What has left by the port since the last look."""
+        """Return the frames that have left by the port since the last call."""
         with contextlib.suppress(BlockingIOError, OSError):
             while True:
                 yield os.read(self.descriptor, _LARGEST)
 
     def close(self) -> None:
-        """Take the port away."""
+        """Remove the port."""
         os.close(self.descriptor)

@@ -1,6 +1,6 @@
-"""One trial: an attack, the guard that has to stop it, and a legitimate packet of the same make
-that has to pass, before the attack (else nothing follows from it) and behind it (then all of it
-has been dealt with: nobody waits for nothing to come)."""
+"""Define a trial: an attack, the guard that has to stop it, and a legitimate packet of the same
+shape. That packet has to pass before the attack, else the trial proves nothing, and after it: once
+it has come out, the attack has been processed, so that no trial needs a timeout."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class Kit:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What passes, and where it comes out; ``shows`` where its mark does not tell."""
+    """Define a legitimate packet and the station where it comes out; ``shows`` recognizes it where
+    it bears no mark."""
 
     origin: str
     frames: Frames
@@ -44,13 +45,13 @@ class Control:
 
     async def passes(self, bench: SelftestBed) -> bool:
         """Send it until it comes out, a few times at most."""
-        mark, start = bench.mark(), len(bench.heard())
+        mark, start = bench.mark(), len(bench.received())
 
         def came() -> bool:
             return any(
                 seen.station == self.at
                 and (self.shows(seen.frame) if self.shows else mark.is_on(seen))
-                for seen in bench.heard()[start:]
+                for seen in bench.received()[start:]
             )
 
         for _ in range(TRIES):
@@ -62,7 +63,7 @@ class Control:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What all kinds have in common; ``family`` is the IP version, 0 for neither."""
+    """Define what all kinds have in common; ``family`` is the IP version, 0 for neither."""
 
     requirement: str
     sent: str
@@ -72,10 +73,10 @@ class Trial:
         """Make the trial."""
         raise NotImplementedError
 
-    def told(
+    def outcome(
         self, verdict: Verdict, evidence: str, counter: str = "", before: int = 0, after: int = 0
     ) -> TrialView:
-        """Its outcome."""
+        """Return the outcome of the trial."""
         return TrialView(
             requirement=self.requirement, sent=self.sent, family=self.family, verdict=verdict,
             evidence=evidence, counter=counter, before=before, after=after,
@@ -84,9 +85,9 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack(Trial):
-    """Frames that nobody may see again. ``counter`` has to count each, or ``least`` of them where
-    a ration lets some pass; it is "" where the kernel drops them itself. ``answers`` tells what
-    would be an answer although it bears no mark."""
+    """Send frames that must not come out again. ``counter`` has to count each, or ``least`` of them
+    if a rate limit lets some pass; it is "" if the kernel drops them itself. ``answers`` recognizes
+    an answer that bears no mark."""
 
     origin: str
     frames: Frames
@@ -98,24 +99,26 @@ class Attack(Trial):
     answers: Callable[[Frame], bool] | None = None
 
     async def judge(self, kit: Kit) -> TrialView:
-        """Held: not seen, not answered, counted."""
+        """Return *held* if the attack is not seen, not answered and counted."""
         bench, packets = kit.bench, kit.packets
         bench.forget()
         if not await self.control.passes(bench):
-            return self.told(Verdict.UNPROVEN, "nor did the legitimate packet pass", self.counter)
+            return self.outcome(
+                Verdict.UNPROVEN, "nor did the legitimate packet pass", self.counter
+            )
         before = packets(self.table, self.counter) if self.counter else 0
         if before is None:
-            return self.told(Verdict.NOT_HELD, "no such guard is in force", self.counter)
-        mark, start = bench.mark(), len(bench.heard())
+            return self.outcome(Verdict.NOT_HELD, "no such guard is in force", self.counter)
+        mark, start = bench.mark(), len(bench.received())
         frames = [frame for _ in range(self.copies) for frame in self.frames(mark)]
         for start in range(0, len(frames), AT_ONCE):
             bench.send(self.origin, frames[start : start + AT_ONCE])
             await asyncio.sleep(0)
         if not await self.control.passes(bench):
-            return self.told(Verdict.UNPROVEN, "the legitimate packet behind it was lost")
+            return self.outcome(Verdict.UNPROVEN, "the legitimate packet behind it was lost")
         seen = [s.station for s in bench.seen(mark)] if not self.least else []
         if self.answers:
-            seen += [s.station for s in bench.heard()[start:] if self.answers(s.frame)]
+            seen += [s.station for s in bench.received()[start:] if self.answers(s.frame)]
         after = (packets(self.table, self.counter) if self.counter else 0) or 0
         return self._judged(seen, len(frames), before, after)
 
@@ -131,7 +134,7 @@ class Attack(Trial):
             verdict, evidence = Verdict.HELD, f"{sent} sent, none came out, none was answered"
         if verdict is Verdict.HELD and self.least:
             evidence = f"{sent} sent, {after - before} dropped"
-        return self.told(verdict, evidence, self.counter, before, after)
+        return self.outcome(verdict, evidence, self.counter, before, after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +149,7 @@ class Observation(Trial):
     expected: str
 
     async def judge(self, kit: Kit) -> TrialView:
-        """Held: seen where it should be, as it should be, and nowhere else."""
+        """Return *held* if the packet comes out where and as it should, and nowhere else."""
         bench = kit.bench
         bench.forget()
         mark = bench.mark()
@@ -160,26 +163,26 @@ class Observation(Trial):
                 break
         elsewhere = {seen.station for seen in bench.seen(mark)} - {self.at}
         if elsewhere:
-            return self.told(Verdict.NOT_HELD, f"it came out at {', '.join(sorted(elsewhere))}")
+            return self.outcome(Verdict.NOT_HELD, f"it came out at {', '.join(sorted(elsewhere))}")
         if not came():
             other = any(bench.seen(mark))
             evidence = f"not seen: {self.expected}"
-            return self.told(
+            return self.outcome(
                 Verdict.NOT_HELD, f"{evidence}; it came out otherwise" if other else evidence
             )
-        return self.told(Verdict.HELD, self.expected)
+        return self.outcome(Verdict.HELD, self.expected)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(Trial):
-    """Kernel settings that have to have these values; those that do not exist are left out."""
+    """Check that kernel settings have these values; those that do not exist are left out."""
 
     wanted: dict[str, str]
 
     async def judge(self, kit: Kit) -> TrialView:
-        """Held: every one of them."""
+        """Return *held* if every setting has its value."""
         found = {path: value for path, value in kit.read(self.wanted).items() if value}
         wrong = [f"{p} is {v}" for p, v in found.items() if v != self.wanted[p]]
         if wrong or not found:
-            return self.told(Verdict.NOT_HELD, "; ".join(wrong) or "there are no such settings")
-        return self.told(Verdict.HELD, f"{len(found)} settings are as they should be")
+            return self.outcome(Verdict.NOT_HELD, "; ".join(wrong) or "there are no such settings")
+        return self.outcome(Verdict.HELD, f"{len(found)} settings are as they should be")

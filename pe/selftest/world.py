@@ -1,10 +1,10 @@
-"""The scratch world of a selftest: two VPNs with the same addresses, and a port into the core.
+"""Define the self-test's network: two VPNs with the same addresses, a port into the core.
 
 ::
 
     r1 ---.                       red, a CE that may speak BGP
     r2 === trunk, VLAN 10 --- PE  red, a site behind a VLAN port, static
-    b1 ---'          |    `- new  a port that nobody configured
+    b1 ---'          |    `- new  an unconfigured port
     blue, static    core
 
 Names begin with a digit, which those of a configuration cannot. Addresses are those reserved for
@@ -47,22 +47,22 @@ class Station:
 
     @property
     def mac(self) -> bytes:
-        """Locally administered, one for each station."""
+        """Return a locally administered MAC, one per station."""
         return bytes((0x02, 0x5E, 0x1F, 0, 0, self.number))
 
 
 def gateway(site: int, version: int) -> str:
-    """The PE's address on a site's link."""
+    """Return the PE's address on a site's link."""
     return f"2001:2:0:{site}::1" if version == 6 else f"198.18.{site}.1"
 
 
 def ce(site: int, version: int) -> str:
-    """The CE's address on its link."""
+    """Return the CE's address on its link."""
     return f"2001:2:0:{site}::2" if version == 6 else f"198.18.{site}.2"
 
 
 def host(site: int, version: int, number: int = 1) -> str:
-    """A host behind a CE. Site 3 is blue's alone, site 9 is red's behind the core."""
+    """Return a host behind a CE. Site 3 is blue's alone, site 9 is red's behind the core."""
     return f"2001:2:0:1{site}::{number:x}" if version == 6 else f"198.18.1{site}.{number}"
 
 
@@ -108,7 +108,7 @@ def _neighbour(version: int, asn: int) -> PeerIntent:
 
 
 def scratch(asn: int) -> SelftestLayout:
-    """What to ask the control plane for. No route target leads in or out."""
+    """Return the VRFs and ports to request; no route target leads in or out."""
     red = VrfIntent(
         name=RED, rd=parse_rd("0:1"), import_targets=frozenset(), export_targets=frozenset(),
         ports=(_port(R1, RED, 1), _port(R2, RED, 2, TRUNK)),
@@ -128,8 +128,8 @@ def scratch(asn: int) -> SelftestLayout:
 
 @dataclass(frozen=True, slots=True)
 class SelftestBedSettings:
-    """What the trials have to know of the node: labels of the scratch VRFs, a label that nobody
-    has, the node's own core addresses and those of its core peers, every label in use."""
+    """Hold what the trials need of the node: labels of the scratch VRFs, an unallocated label, the
+    node's own core addresses and those of its core peers, every label in use."""
 
     red: int
     blue: int

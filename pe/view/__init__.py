@@ -1,1 +1,1 @@
-"""The node's state as rows for the API: reads the router and the adapters, changes nothing."""
+"""Render the node's state as rows of the API: read router and adapters, change nothing."""

@@ -1,4 +1,4 @@
-"""Everything that the node counts about itself, from all its parts, in the words of the API.
+"""Collect the counters of all parts of the node, by the API's names.
 
 Names are those of ``pe.metrics.counters``, where each has its meaning.
 """
@@ -16,7 +16,7 @@ from pe.supervisor import Supervisor
 
 
 def speaker_counters(speakers: SpeakerPool) -> Iterator[CounterView]:
-    """Of the BGP processes; the VRF "" is the core."""
+    """Yield the counters of the BGP processes; the VRF "" is the core."""
     for vrf, restarts in sorted(speakers.restarts().items()):
         yield CounterView(name="speaker_restarts", value=restarts, labels={"vrf": vrf})
     for session in speakers.snapshot():
@@ -25,7 +25,7 @@ def speaker_counters(speakers: SpeakerPool) -> Iterator[CounterView]:
 
 
 def api_counters(tally: RpcMetrics) -> Iterator[CounterView]:
-    """Calls by method and status."""
+    """Yield API calls by method and status code."""
     for (method, code), count in sorted(tally.calls.items()):
         yield CounterView(name="api_calls", value=count, labels={"method": method, "code": code})
     yield CounterView(name="audit_lines", value=tally.audit_line)
@@ -33,14 +33,14 @@ def api_counters(tally: RpcMetrics) -> Iterator[CounterView]:
 
 
 def part_counters(supervisor: Supervisor) -> Iterator[CounterView]:
-    """Unexpected exceptions, by the part of the node that raised them."""
+    """Yield unexpected exceptions, by the part of the node that raised them."""
     for part in supervisor.parts:
         labels = {"part": part.policy.name}
         yield CounterView(name="part_failures", value=part.failures, labels=labels)
 
 
 def segment_counters(policy: PolicyController, maps: PolicyMapManager) -> Iterator[CounterView]:
-    """Of microsegmentation: telemetry that was lost, and what policies judged, a VRF each."""
+    """Yield the counters of microsegmentation: lost telemetry, and evaluated packets per VRF."""
     yield CounterView(name="flow_telemetry_lost", value=policy.book.lost)
     yield CounterView(name="identity_quota_reached", value=policy.quota_reached)
     flows = maps.flow_log
@@ -51,7 +51,7 @@ def segment_counters(policy: PolicyController, maps: PolicyMapManager) -> Iterat
 
 
 def judged(counters: Mapping[str, int], vrfs: Mapping[int, str]) -> Iterator[CounterView]:
-    """The kernel's counters, such as ``staged_denied_16001`` (the zone's number)."""
+    """Yield the kernel's counters, such as ``staged_denied_16001`` (the zone's number)."""
     for name, packets in sorted(counters.items()):
         kind, _, zone = name.rpartition("_")
         if zone.isdigit() and (vrf := vrfs.get(int(zone))):

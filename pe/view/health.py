@@ -1,4 +1,4 @@
-"""Say how the node is at this moment: part by part, as a whole, and in words."""
+"""Report the node's health: part by part, as a whole, and in one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WHOLE = ""
 
 
 class NodeHealth:
-    """Looks at the parts when asked; keeps nothing, so that it cannot be out of date."""
+    """Compute health from the parts at each call; no state is kept that could be out of date."""
 
     def __init__(
         self, supervisor: Supervisor, router: Router, actor: DataplaneReconciler,
@@ -24,7 +24,7 @@ class NodeHealth:
 
     @property
     def in_sync(self) -> bool:
-        """True while the kernel holds all that it should and nothing that it should not."""
+        """Return True while the kernel has the desired state and no part fails."""
         parts = self.serving()
         return (
             parts[WHOLE]
@@ -36,11 +36,11 @@ class NodeHealth:
 
     @property
     def is_open(self) -> bool:
-        """True once the initial sync is over and the data plane has opened the ports."""
+        """Return True once the initial sync is over and the data plane has opened the ports."""
         return self.serving()[WHOLE] and self._actor.is_settled
 
     def serving(self) -> dict[str, bool]:
-        """Every part that grpc.health.v1 names, and the whole: true while it does its work.
+        """Return every part that grpc.health.v1 names, and the whole: true while it does its work.
 
         The whole needs the router and the data plane. A lost BGP process or refused verdict
         tables are one VRF's trouble: they show under ``speaker`` and ``policy``.
@@ -60,7 +60,7 @@ class NodeHealth:
 
     @property
     def sentence(self) -> str:
-        """One line for ``systemctl status``."""
+        """Return one line for ``systemctl status``."""
         if self._supervisor.ended:
             return f"Ending: {self._supervisor.ended}"
         bad = [name for name, well in self.serving().items() if name and not well]

@@ -1,4 +1,4 @@
-"""The live node behind the API."""
+"""Serve the API's queries from the live node."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ from pe.view.tables import label_rows, next_hop_rows, vrf_rows
 
 
 class Reloader(Protocol):
-    """Who reads the configuration again (``pe.launch.Reloader``)."""
+    """Reload the configuration (``pe.launch.Reloader``)."""
 
     intent: NodeIntent
     loaded: float
 
     @property
     def file(self) -> str:
-        """Where it is read from."""
+        """Return the path of the configuration file."""
         ...
 
     async def reload(self) -> ReloadReport:
@@ -59,7 +59,7 @@ class Reloader(Protocol):
 
 
 class LiveView:
-    """``NodeView`` over the running parts; called on the node's loop, blocks nowhere."""
+    """Implement ``NodeView`` over the running parts, on the node's loop, without blocking."""
 
     def __init__(
         self, node: Node, actor: DataplaneReconciler, speakers: SpeakerPool, reloader: Reloader,
@@ -80,7 +80,7 @@ class LiveView:
         self._census = ConntrackCensus()
 
     def status(self) -> StatusView:
-        """The node as a whole."""
+        """Return the node's status."""
         intent = self._reloader.intent
         loopbacks = (intent.loopback, intent.loopback6)
         return StatusView(
@@ -97,31 +97,31 @@ class LiveView:
         )
 
     def vrfs(self) -> Iterable[VrfView]:
-        """Every VRF."""
+        """Return every VRF."""
         return vrf_rows(self._router)
 
     def neighbors(self) -> Iterable[NeighborView]:
-        """Every session."""
+        """Return every session."""
         return neighbor_rows(self._router, self._speakers.snapshot(), time.monotonic())
 
     def routes(self, wanted: RouteFilter) -> Iterable[RouteView]:
-        """The routes that pass the filter."""
+        """Return the routes that pass the filter."""
         return route_rows(self._router, wanted, time.monotonic())
 
     def labels(self) -> Iterable[LabelView]:
-        """Every label in use or resting."""
+        """Return every label in use or in hold-down."""
         return label_rows(self._router, clock.boot_now())
 
     def next_hops(self) -> Iterable[NextHopView]:
-        """Every next hop."""
+        """Return every next hop."""
         return next_hop_rows(self._router, self._actor.next_hop_ids())
 
     def ports(self) -> Iterable[PortView]:
-        """Every port."""
+        """Return every port."""
         return port_rows(self._reloader.intent, self._actor)
 
     def counters(self) -> Iterable[CounterView]:
-        """What the node counts about itself."""
+        """Return the node's own counters."""
         yield from self._actor.counters()
         yield from speaker_counters(self._speakers)
         yield from segment_counters(self._router.policy, self._maps)
@@ -130,7 +130,7 @@ class LiveView:
         yield CounterView(name="journal_lines_dropped", value=self._journal.dropped)
 
     async def figures(self) -> Figures:
-        """Everything for one scrape of the metrics, taken now. Raises OSError."""
+        """Return everything for one scrape of the metrics, taken now. Raises OSError."""
         intent = self._reloader.intent
         return Figures(
             status=self.status(),
@@ -160,11 +160,11 @@ class LiveView:
         return (ConntrackUse(vrf="", entries=sum(by_zone.values()) - ours), *rows)
 
     async def guards(self) -> Iterable[GuardView]:
-        """The guards' counters, read from the kernel."""
+        """Return the guards' counters, read from the kernel."""
         return await self._actor.guards()
 
     def serving(self) -> Mapping[str, bool]:
-        """True for each part that does its work now, by name; "" is the whole node."""
+        """Return True for each part that works now, by name; "" is the whole node."""
         return self._health.serving()
 
     async def reload(self) -> ReloadReport:
@@ -176,4 +176,4 @@ class LiveView:
         """Reset a session. Raises KeyError if there is none of that name."""
         if peer not in self._router.peers:
             raise KeyError(peer)
-        self._node.inbox.put([PeerCleared(peer)])
+        self._node.queue.put([PeerCleared(peer)])

@@ -1,4 +1,4 @@
-"""Ports as rows: what was asked for beside what is there."""
+"""Render ports as rows: desired beside observed state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pe.devices.port_states import PortState
 
 
 def port_rows(intent: NodeIntent, actor: DataplaneReconciler) -> Iterator[PortView]:
-    """Every configured port, the core's first."""
+    """Yield every configured port, the core's first."""
     seen = actor.ports()
     for core in intent.core_ports:
         yield _row(core.name, "", seen.get(core.name), None, "")

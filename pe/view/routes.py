@@ -1,4 +1,4 @@
-"""Routes as rows: every path of a VRF, the best marked, with what it needs to be understood."""
+"""Render routes as rows: every path of a VRF with its attributes, the best marked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from controlplane.vpn.vrf import Vrf
 
 
 def route_rows(router: Router, wanted: RouteFilter, now: float) -> Iterator[RouteView]:
-    """The rows that pass a filter; lives with tables that change meanwhile."""
+    """Yield the rows that pass a filter; the tables may change meanwhile."""
     names = [wanted.vrf] if wanted.vrf else sorted(router.vrfs)
     for vrf in (router.vrfs[name] for name in names if name in router.vrfs):
         for prefix in _prefixes(vrf, wanted):

@@ -1,4 +1,4 @@
-"""Sessions as rows: what the router decided about them beside what the speaker sees."""
+"""Render sessions as rows: the router's state beside the speaker's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from controlplane.speaker.session import SessionSnapshot
 def neighbor_rows(
     router: Router, speakers: Iterable[SessionSnapshot], now: float
 ) -> Iterator[NeighborView]:
-    """Every session, the core's first."""
+    """Yield every session, the core's first."""
     seen = {snapshot.peer: snapshot for snapshot in speakers}
     for peer in list(router.peers.values()):
         yield _row(router, peer, seen, now)
@@ -72,6 +72,6 @@ def _family(router: Router, peer: PeerState, family: Family) -> NeighborFamilyVi
 
 
 def family_name(family: Family) -> str:
-    """``vpnv4`` and the like, as routers print it."""
+    """Return the family as routers print it, ``vpnv4`` for example."""
     version = 4 if family.afi is Afi.IPV4 else 6
     return f"vpnv{version}" if family.is_vpn else f"ipv{version}"

@@ -1,4 +1,4 @@
-"""VRFs, labels and next hops as rows."""
+"""Render VRFs, labels and next hops as rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from controlplane.router import Router
 
 
 def vrf_rows(router: Router) -> Iterator[VrfView]:
-    """Every VRF, by name."""
+    """Yield every VRF, by name."""
     for name in sorted(router.vrfs):
         vrf = router.vrfs[name]
         yield VrfView(
@@ -41,8 +41,8 @@ def label_rows(router: Router, now: BootTime) -> Iterator[LabelView]:
 
 
 def next_hop_rows(router: Router, ids: Mapping[NextHopKey, int]) -> Iterator[NextHopView]:
-    """Every next hop that a route uses; ``ids`` are the kernel's."""
-    homes = {p.name: v.name for v in router.vrfs.values() for p in v.intent.ports}
+    """Yield every next hop that a route uses; ``ids`` are the kernel's."""
+    vrf_of = {p.name: v.name for v in router.vrfs.values() for p in v.intent.ports}
     for hop, uses in list(router.hops.uses.items()):
         resolved = router.hops.resolve(hop)
         yield NextHopView(
@@ -55,7 +55,7 @@ def next_hop_rows(router: Router, ids: Mapping[NextHopKey, int]) -> Iterator[Nex
                 )
                 for p in resolved.paths
             ),
-            vrf=homes.get(hop.device, ""),
+            vrf=vrf_of.get(hop.device, ""),
             vpn_label=hop.label if hop.label >= 0 else None,
             routes=uses,
         )

@@ -31,7 +31,7 @@ class Unit:
         self.service = parser["Service"]
 
     def words(self, key: str) -> list[str]:
-        """The value of a key, in words; none if it is not there."""
+        """Return the value of a key, in words; none if it is not there."""
         return self.service.get(key, "").split()
 
     def is_on(self, key: str) -> bool:
@@ -57,7 +57,7 @@ def read_only(writable: str) -> None:
 
 
 def system_calls(groups: list[str]) -> Iterator[str]:
-    """The members of system call groups, as systemd of this machine has them."""
+    """Yield the members of system call groups, as systemd of this machine has them."""
     for group in groups:
         if not group.startswith("@"):
             yield group

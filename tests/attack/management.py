@@ -103,11 +103,11 @@ api:
 
     @property
     def metrics(self) -> Path:
-        """The metrics' socket."""
+        """Return the metrics' socket."""
         return self.net.lab.dir("pe1") / "run/metrics.sock"
 
     def client(self, pair: Pair | None, address: str = IN_VRF, timeout: float = 30.0) -> Client:
-        """Somebody at the NOC, with this certificate. The connection goes with the client."""
+        """Connect from the NOC with this certificate. The connection ends with the client."""
         door = self.folder / f"door-{next(_doors)}"
         Doorway(door, address)
         authority = (self.folder / "ca.pem").read_bytes()
@@ -210,7 +210,7 @@ def connects(node: str, address: str, port: int = PORT, seconds: float = 3.0) ->
 
 
 def children(pid: int | None, module: str = "") -> list[int]:
-    """The processes that a node has started, those that run a module where one is named."""
+    """Return the processes that a node has started, those that run a module where one is named."""
     found = []
     for status in Path("/proc").glob("[0-9]*/status"):
         with contextlib.suppress(OSError):

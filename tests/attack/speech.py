@@ -29,7 +29,7 @@ def version_of(text: str) -> int:
 
 
 def to_pe(vpn: str = "red", version: int = 4, **more: object) -> bgp.Session:
-    """A session of a VPN's first CE with pe1."""
+    """Return a session of a VPN's first CE with pe1."""
     more.setdefault("families", (FAMILIES[version],))
     greeting = bgp.Greeting(plan.CE_AS[vpn], **more)  # type: ignore[arg-type]
     return bgp.establish(
@@ -39,7 +39,7 @@ def to_pe(vpn: str = "red", version: int = 4, **more: object) -> bgp.Session:
 
 
 def connection(vpn: str = "red", version: int = 4, **more: object) -> bgp.Session:
-    """A connection of a VPN's first CE with pe1, on which nothing has been said."""
+    """Return a connection of a VPN's first CE with pe1, on which nothing has been said."""
     more.setdefault("md5", plan.KEYS[vpn])
     found: list[bgp.Session] = []
 
@@ -49,12 +49,12 @@ def connection(vpn: str = "red", version: int = 4, **more: object) -> bgp.Sessio
         found.extend([session] if session else [])
         return bool(found)
 
-    assert until(made, SECONDS), "nobody answers"
+    assert until(made, SECONDS), "no answer"
     return found[0]
 
 
 def from_core(*families: bgp.Family, **more: object) -> bgp.Session:
-    """A session of a route reflector with pe1."""
+    """Return a session of a route reflector with pe1."""
     greeting = bgp.Greeting(
         plan.CORE_AS, router_id=REFLECTOR, families=families or (bgp.VPNV4, bgp.VPNV6),
         **more,  # type: ignore[arg-type]
@@ -70,7 +70,7 @@ def announce(
     hop: str = "",
     more: bytes = b"",
 ) -> bytes:
-    """A CE's UPDATE for prefixes of one family, as the first CE of any VPN would say it."""
+    """Return a CE's UPDATE for prefixes of one family, as the first CE of any VPN would say it."""
     version = version_of(prefixes[0])
     hop = hop or plan.ce(1, version)
     nlri = bgp.prefixes(*prefixes)
@@ -90,7 +90,7 @@ def withdraw(*prefixes: str) -> bytes:
 
 def core_route(prefix: str, *, target: int = 100, label: int = 20001, more: bytes = b"",
                asns: Sequence[int] = ()) -> bytes:  # fmt: skip
-    """A VPN route of pe2's, as a reflector would tell it."""
+    """Return a VPN route of pe2's, as a reflector would advertise it."""
     attributes = bgp.attribute(1, b"\0") + bgp.attribute(2, bgp.as_path(*asns))
     attributes += bgp.attribute(5, struct.pack("!I", 100))
     attributes += bgp.attribute(16, bgp.target(plan.CORE_AS, target)) + more
@@ -109,19 +109,19 @@ def own(count: int, version: int = 4) -> list[str]:
 
 
 def has(net: Net, vrf: str, prefix: str) -> bool:
-    """True if a VRF of pe1 has a route."""
+    """Return True if a VRF of pe1 has a route."""
     return any(r.prefix == prefix for r in net.pe1.show_routes(vrf, prefix))
 
 
 def in_kernel(prefix: str) -> bool:
-    """True if pe1's kernel has a route for exactly this prefix, in any table."""
+    """Return True if pe1's kernel has a route for exactly this prefix, in any table."""
     words = ("ip", "-6") if ":" in prefix else ("ip",)
     shown = run_in("pe1", *words, "route", "show", "table", "all", "exact", prefix, check=False)
     return prefix in shown
 
 
 def learned(net: Net, vrf: str = "red", version: int = 4) -> set[str]:
-    """The prefixes that pe1 has from a VPN's first CE."""
+    """Return the prefixes that pe1 has from a VPN's first CE."""
     neighbor = plan.ce(1, version)
     return {r.prefix for r in net.pe1.show_routes(vrf, all_paths=True, neighbor=neighbor)}
 
@@ -151,7 +151,7 @@ def state(net: Net, vrf: str = "red", version: int = 4) -> object:
 
 
 def log_tail(net: Net, size: int = 1500) -> str:
-    """The end of pe1's journal, for a failure's message."""
+    """Return the end of pe1's journal, for a failure's message."""
     return net.lab.log("pe1", "pe")[-size:]
 
 
@@ -162,14 +162,14 @@ def memory(pid: int) -> int:
 
 
 def node_pid(net: Net) -> int:
-    """The process of pe1's node."""
+    """Return the process of pe1's node."""
     pid = net.lab.pid("pe1", "pe")
     assert pid is not None
     return pid
 
 
 def workers(net: Net) -> dict[str, int]:
-    """The node's ExaBGP workers by VRF, "" the core's."""
+    """Return the node's ExaBGP workers by VRF, "" the core's."""
     found = {}
     for line in run_in("pe1", "ps", "-ww", "-eo", "pid,ppid,args").splitlines():
         pid, parent, *words = line.split()
@@ -180,7 +180,7 @@ def workers(net: Net) -> dict[str, int]:
 
 
 def exported(session: bgp.Session, prefix: str) -> dict[int, bytes]:
-    """The attributes with which a VPN route was told last; {} if it was not."""
+    """Return the attributes with which a VPN route was advertised last; {} if it was not."""
     network = ipaddress.ip_network(prefix)
     tail = network.network_address.packed[: network.prefixlen // 8]
     for body in reversed(session.bodies(bgp.UPDATE)):

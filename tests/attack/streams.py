@@ -1,4 +1,4 @@
-"""Very many routes from one CE, what they cost, and how soon the other VPN is heard meanwhile."""
+"""Send very many routes from one CE; measure their cost and the other VPN's delay meanwhile."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOUND_KB = 40_000
 """What the node and its worker may each grow by while a million routes arrive."""
 
 BLUE_SECONDS = 10.0
-"""How soon a change of blue's is in force, whatever red does (on the lab kernel, one CPU)."""
+"""Time limit for a change of blue's while red sends its load (on the lab kernel, one CPU)."""
 
 
 class Growth:
@@ -43,7 +43,7 @@ class Growth:
 
 
 def packed(version: int, first: int, count: int) -> bytes:
-    """NLRI of so many host routes (/64 in IPv6) that nobody has."""
+    """Return NLRI of ``count`` unassigned host routes (/64 in IPv6)."""
     if version == 4:
         return b"".join(b"\x20" + (0x0B000000 + first + n).to_bytes(4) for n in range(count))
     base = 0x2A01 << 112
@@ -66,7 +66,7 @@ def stream(version: int, total: int) -> Iterator[bytes]:
 
 
 def blue_notices(net: Net, blue: bgp.Session, number: int) -> float:
-    """Seconds until a change of blue's is in force."""
+    """Return seconds until a change of blue's is in force."""
     prefix = f"10.101.{number % 200}.0/24"
     started = time.monotonic()
     blue.send(announce(prefix, asns=(plan.CE_AS["blue"],)))

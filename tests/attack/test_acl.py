@@ -81,7 +81,7 @@ def test_acl_01_everybody_else_gets_no_answer(
     frame = link.ethernet(pe.mac, sender.mac, link.ethertype(packet), packet)
     with sender.tap() as tap, Switch(net).off(Guard.INPUT):
         sender.send(frame)
-        if port != 179:  # on 179 somebody may listen, who says nothing without a signature
+        if port != 179:  # a BGP speaker may listen on 179; it answers no unsigned segment
             assert until(lambda: tcp_answers(tap, target, port), 3.0), "control: a RST comes"
     before = net.dropped("", "ACL-1") + net.dropped("", "BGP-3")
     with sender.tap() as tap:
@@ -170,7 +170,7 @@ LAYER_2 = {
 
 @pytest.mark.parametrize("kind", LAYER_2.values(), ids=LAYER_2)
 def test_acl_03_only_arp_and_ip(net: Net, kind: int) -> None:
-    """What is neither ARP nor IP ends at the port, whatever it is and whomever it is for."""
+    """Drop frames that are neither ARP nor IP at the port, for every ethertype and target MAC."""
     bodies = (b"", bytes(46), bytes(1486))
     targets = (RED.pe.mac, link.BROADCAST, bytes.fromhex("0180c2000000"))
 
@@ -283,7 +283,7 @@ def test_acl_05_the_providers_own_addresses_as_source(net: Net, source: str, fla
 
 def nd(kind: int, body: bytes, *, hop: int = 255, source: str = "fe80::bad", to: str = "ff02::1"
        ) -> Frames:  # fmt: skip
-    """An ICMPv6 message of the link, from red's CE."""
+    """Return an ICMPv6 message of the link, from red's CE."""
     multicast = b"\x33\x33" + ipaddress.IPv6Address(to).packed[-4:]
 
     def frames(mark: bytes) -> list[bytes]:
@@ -324,7 +324,7 @@ def test_acl_06_ipv6_has_the_same_wall(net: Net, frames: Frames) -> None:
             RED.ce.send(*frames(mark))
         net.sentinel(RED, version=6)
         assert tap.count(mark) == 0
-    if frames is not LINK_MESSAGES["echo-link-local"]:  # not an address of ours: nobody's packet
+    if frames is not LINK_MESSAGES["echo-link-local"]:  # not an address of the PE: not counted
         assert until(lambda: net.dropped() >= before + COPIES, 2.0)
 
 

@@ -137,7 +137,7 @@ def test_bgp_11_a_ce_bounces_a_hundred_times(net: Net, version: int) -> None:
 
 
 def bounce(turn: int, version: int) -> int:
-    """A session with twenty routes, ended without a word; how often it was refused first."""
+    """Return a session with twenty routes, ended without a word; how often it was refused first."""
     deadline, refused = time.monotonic() + 4 * SECONDS, 0
     while time.monotonic() < deadline:
         with connection("red", version) as session:
@@ -153,7 +153,7 @@ def bounce(turn: int, version: int) -> int:
 
 
 def graceful(seconds: int, *, forwarding: bool = True) -> bytes:
-    """The graceful restart capability (RFC 4724), IPv4 unicast."""
+    """Return the graceful restart capability (RFC 4724), IPv4 unicast."""
     flags = 0x80 if forwarding else 0
     return struct.pack("!BBHHBB", 64, 6, 0x8000 | seconds, 1, 1, flags)
 

@@ -1,4 +1,4 @@
-"""BGP-4: how much one customer may tell, and what it costs the others."""
+"""Test BGP-4: limits on what one customer may advertise, and its cost for other VPNs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_bgp_04_max_prefix(net: Net, version: int) -> None:
 
 
 def is_held(net: Net, version: int) -> bool:
-    """True while the session is held down."""
+    """Return True while the session is held down."""
     found = state(net, "red", version)
     return found.state == found.SESSION_STATE_HELD_DOWN  # type: ignore[attr-defined,no-any-return]
 
@@ -116,7 +116,7 @@ def test_bgp_04_a_million_routes_that_are_not_the_customers(net: Net, version: i
         done(net, session, "red", version)
         growth.look()
         refused = state(net, "red", version).refused["policy"] - before  # type: ignore[attr-defined]
-        assert refused == 1_000_000, "control: they were all heard"
+        assert refused == 1_000_000, "control: all of them were received"
         assert max(growth.most) < BOUND_KB, growth.most
         assert session.alive
         assert blue.alive

@@ -31,7 +31,7 @@ OWN = {4: "10.101.7.0/24", 6: "2001:db8:101:7::/64"}
 
 @both
 def test_bgp_06_a_neighbour_without_policy(net: Net, version: int) -> None:
-    """RFC 8212: nothing is taken and nothing is told until somebody says what."""
+    """Accept and advertise no route without a configured policy (RFC 8212)."""
     mark = f'      "{plan.ce(1, version)}":\n        asn: {AS}'
 
     def bare(text: str) -> str:
@@ -52,7 +52,7 @@ def test_bgp_06_a_neighbour_without_policy(net: Net, version: int) -> None:
     with to_pe("red", version) as session:
         taken(net, session, OWN[version])
         session.listen(SECONDS, lambda: bgp.announced(session))
-        assert bgp.announced(session), "control: it is told"
+        assert bgp.announced(session), "control: it is advertised"
 
 
 def refused(net: Net, version: int, reason: str) -> int:

@@ -48,13 +48,13 @@ def test_bgp_01_no_session_without_the_key(net: Net, version: int, key: str) -> 
         assert bgp.connect("ce-red-1", own, near, md5=key, seconds=2.0) is None
         net.sentinel(RED, version=version)
         assert not any(flags & ip.SYN for flags in answers(tap.frames(), near))
-    with RED.ce.tap() as tap:  # control: with the key somebody answers
+    with RED.ce.tap() as tap:  # control: with the key the PE answers
         connection("red", version).close()
         assert any(flags & ip.SYN for flags in answers(tap.frames(), near))
 
 
 def answers(frames: list[bytes], source: str) -> list[int]:
-    """The TCP flags of segments from port 179 of an address."""
+    """Return the TCP flags of segments from port 179 of an address."""
     found = []
     packed = ipaddress.ip_address(source).packed
     for frame in frames:
@@ -68,7 +68,7 @@ def answers(frames: list[bytes], source: str) -> list[int]:
 
 
 def awaited(frames: list[bytes], version: int) -> int:
-    """The sequence number that pe1 waits for, as its last segment says."""
+    """Return the sequence number that pe1 waits for, as its last segment says."""
     packed = ipaddress.ip_address(plan.gateway(1, version)).packed
     at, start = (26, 34) if version == 4 else (22, 54)
     ours = [f for f in frames if f[at : at + len(packed)] == packed and f[start : start + 2] == BGP]
@@ -142,7 +142,7 @@ def test_bgp_02_tcp_ao_is_refused_and_says_so(net: Net) -> None:
 
 @both
 def test_bgp_03_from_further_away(net: Net, version: int) -> None:
-    """GTSM (RFC 5082): signed or not, who is more than one hop away is not heard."""
+    """Drop segments from more than one hop away, signed or not (GTSM, RFC 5082)."""
     near, own = plan.gateway(1, version), plan.ce(1, version)
     for ttl in (1, 64, 254):
         key = plan.KEYS["red"]
@@ -239,7 +239,7 @@ def test_bgp_10_openings_that_are_refused(
 
 
 def cut(message: bytes, octets: int) -> bytes:
-    """A message whose optional parameters are longer than it is."""
+    """Return a message whose optional parameters are longer than it is."""
     return message[:-octets]
 
 
@@ -259,8 +259,8 @@ NOISE = {
 
 @pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)
 def test_bgp_10_noise_instead_of_an_opening(net: Net, noise: bytes) -> None:
-    """It costs the connection and nothing else: a good session comes up behind it, and its CE
-    is heard; blue's does not notice."""
+    """Lose the connection and nothing else: a valid session comes up after it, its routes are
+    received, and blue's session stays up."""
     blue = to_pe("blue")
     with blue:
         with connection() as session:

@@ -50,7 +50,7 @@ def withdrawal(ground: Ground, *prefixes: str) -> bytes:
 
 
 def sentinel_of(ground: Ground) -> str:
-    """A route that nothing else is about."""
+    """Return a route that nothing else is about."""
     return ground.other.replace("2.0/24", "200.0/24").replace("45.0.0/24", "46.0.0/24").replace(
         ":2::", ":200::").replace(":45::", ":46::")  # fmt: skip
 
@@ -92,7 +92,7 @@ def test_bgp_07_a_malformed_update(
         wanted = case.outcome is not Outcome.WITHDRAW
         assert has(net, "red", ground.prefix) is wanted, case.clause
         if case.outcome is Outcome.TAKEN:
-            # Under whatever distinguisher: with the session it goes.
+            # With any route distinguisher: the route is withdrawn with its session.
             lines[name].close()
         session.send(withdrawal(ground, *both))
         assert until(lambda: not any(has(net, "red", p) for p in both), SECONDS)
@@ -108,8 +108,8 @@ def is_told(net: Net, case: Case) -> bool:
 
 
 def test_bgp_07_what_was_discarded_is_not_there(net: Net, lines: dict[str, Line]) -> None:
-    """Attribute discard means the attribute: a LOCAL_PREF from outside moves nobody's traffic,
-    and a second ORIGIN does not replace the first."""
+    """Discard the attribute itself: a LOCAL_PREF from outside does not influence best-path
+    selection, and a second ORIGIN does not replace the first."""
     session = lines["ce4"].session()
     for name in ("local-pref-from-outside", "second-origin"):
         (case,) = (c for c in cases(CE4) if c.name == name)

@@ -55,8 +55,8 @@ MEMBERSHIP = b"\x01\x04" + struct.pack("!HBB", 1, 0, 132)
 
 
 def test_bgp_12_membership_is_never_taken_from_a_peer(net: Net) -> None:
-    """RFC 4684 section 8: it is no filter to trust. It is not negotiated, by the core or by a CE;
-    a CE that says it is a member of blue is told nothing of blue."""
+    """Refuse to negotiate route-target constraint, with the core or with a CE (RFC 4684 section
+    8); a CE that sends a membership of blue receives no route of blue."""
     membership = (1, 132)
     nlri = bytes([96]) + struct.pack("!I", AS) + bgp.target(plan.CORE_AS, 200)
     with from_core(bgp.VPNV4, membership) as core:
@@ -81,8 +81,9 @@ FOREIGN = {4: ("10.46.0.0/24", "10.47.0.0/24"), 6: ("2001:db8:46::/64", "2001:db
 
 @both
 def test_iso_04_only_what_is_imported(net: Net, version: int) -> None:
-    """A reflector tells a route of a VPN that is not here: it is in no table, not in the kernel,
-    and not kept. Once its target is imported, it is asked for and comes, in the same session."""
+    """Advertise from a reflector a route of a VPN that pe1 does not have: it is in no table, not in
+    the kernel, and not kept. Once its target is imported, pe1 sends a route refresh and receives it
+    in the same session."""
     foreign, known = FOREIGN[version]
     with from_core() as session:
         session.send(core_route(foreign, target=999), core_route(known))
@@ -91,13 +92,13 @@ def test_iso_04_only_what_is_imported(net: Net, version: int) -> None:
         assert not in_kernel(foreign)
         assert not any(has(net, vrf, foreign) for vrf in ("red", "blue", "internet"))
         assert not has(net, "blue", known)
-        assert received(net) == 1, "what nobody imports is not in the Adj-RIB-In"
-        heard = len(session.bodies(bgp.REFRESH))
+        assert received(net) == 1, "a route that no VRF imports is not in the Adj-RIB-In"
+        refreshes = len(session.bodies(bgp.REFRESH))
         wanted = "    route-target: 65000:100\n"
         more = wanted + "    import-route-target: 65000:999\n"
         with edited(net, lambda text: text.replace(wanted, more, 1)):
-            session.listen(SECONDS, lambda: len(session.bodies(bgp.REFRESH)) > heard)
-            assert len(session.bodies(bgp.REFRESH)) > heard, "ROUTE-REFRESH"
+            session.listen(SECONDS, lambda: len(session.bodies(bgp.REFRESH)) > refreshes)
+            assert len(session.bodies(bgp.REFRESH)) > refreshes, "ROUTE-REFRESH"
             session.send(core_route(foreign, target=999))
             assert until(lambda: has(net, "red", foreign), SECONDS)
             assert until(lambda: in_kernel(foreign), SECONDS)
@@ -129,7 +130,7 @@ def test_iso_05_a_ces_route_targets_count_for_nothing(net: Net, version: int) ->
         assert until(lambda: has(net, "red", prefix), SECONDS)
         reflector.listen(SECONDS, lambda: exported(reflector, prefix))
         found = exported(reflector, prefix)
-        assert found, "it is told to the core"
+        assert found, "it is advertised to the core"
         assert found[16] == bgp.target(65000, 100)
         assert 32 not in found
         assert found[8] == struct.pack("!HH", AS, 1), "control: the customer's own stays"
@@ -191,7 +192,7 @@ def test_inet_02_only_unique_prefixes_meet_the_internet(net: Net, version: int) 
 
 
 def from_the_internet(net: Net, version: int) -> bool:
-    """True if a packet of the Internet gets to red's first site."""
+    """Return True if a packet of the Internet gets to red's first site."""
     from labs.attack import link
 
     host, port, mark = Port("internet", "eth0"), Port("pe1", "inet"), token()

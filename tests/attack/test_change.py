@@ -45,8 +45,8 @@ def test_iso_11_a_freed_label_rests(net: Net) -> None:
         assert until(lambda: is_up("spare0"), 30.0)
         assert net.label("green") != old
         held(net, Attack(net.p, frames, PLUG, RED))
-        resting = [e for e in net.pe1.show_labels() if e.label == old]
-        assert [e.state for e in resting] == [resting[0].STATE_RESTING]
+        held_down = [e for e in net.pe1.show_labels() if e.label == old]
+        assert [e.state for e in held_down] == [held_down[0].STATE_RESTING]
     assert until(lambda: not is_up("spare0"), 30.0)
 
 
@@ -71,20 +71,20 @@ NEIGHBOR6 = NEIGHBOR.replace("192.168.3.2", "2001:db8:f3::2").replace(
 
 
 def with_neighbor6(text: str) -> str:
-    """The same in IPv6."""
+    """Return the same in IPv6."""
     return with_neighbor(text).replace(NEIGHBOR, NEIGHBOR6, 1)
 
 
 def admitted(version: int) -> bool:
-    """True while pe1's guard lets ce-red-3 come to port 179."""
+    """Return True while pe1's guard lets ce-red-3 come to port 179."""
     listed = run_in("pe1", "nft", "list", "map", "inet", "bulkhead", f"sessions{version}")
     return f"{plan.ce(3, version)} . {plan.gateway(3, version)}" in listed
 
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_acl_07_a_neighbour_comes_and_goes_with_its_admission(net: Net, version: int) -> None:
-    """No packet of ce-red-3's gets to port 179 before it is a neighbour or after it was one: its
-    admission is there before the session can be, and goes after the session was told of its end."""
+    """Drop ce-red-3's packets to port 179 before it is configured as neighbour and after it is
+    removed: its filter entry is added before the session, and removed after its NOTIFICATION."""
     family = bgp.IPV4 if version == 4 else bgp.IPV6
     ends = ("ce-red-3", plan.ce(3, version), plan.gateway(3, version))
     key = plan.KEYS["red"]
@@ -170,7 +170,7 @@ def test_iso_06_a_route_does_not_return_to_its_site(net: Net, version: int) -> N
                 first.listen(3.0, lambda: route in bgp.announced(first))
                 return route in bgp.announced(first)
 
-    assert told(change), "control: of different sites it is told"
+    assert told(change), "control: between different sites it is advertised"
     assert not told(same_site)
 
 

@@ -1,4 +1,4 @@
-"""CPP: the PE's own attention is rationed, by class and by port (RFC 6192)."""
+"""Test CPP: control-plane policing, by class and by port (RFC 6192)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OTHER_PER_SECOND, OTHER_BURST = 100, 100
 
 
 def statistic(name: str, node: str = "pe1") -> int:
-    """A counter of a node's IP stack since boot."""
+    """Return a counter of a node's IP stack since boot."""
     for line in run_in(node, "nstat", "-asz", name).splitlines():
         if line.startswith(name):
             return int(line.split()[1])
@@ -42,7 +42,7 @@ def syns(version: int, count: int) -> Iterator[bytes]:
 
 
 def blue_session() -> bgp.Session:
-    """A session of blue's CE that dies of three silent seconds."""
+    """Return a session of blue's CE that dies of three silent seconds."""
     greeting = bgp.Greeting(plan.CE_AS["blue"], hold_time=3)
     return bgp.establish("ce-blue-1", plan.ce(1, 4), plan.gateway(1, 4), greeting,
                          md5=plan.KEYS["blue"])  # fmt: skip
@@ -110,7 +110,7 @@ def test_cpp_01_every_class_has_its_ration(net: Net, make: object) -> None:
 
 @pytest.mark.parametrize("kind", ["arp", "nd"])
 def test_cpp_01_questions_of_the_link(net: Net, kind: str) -> None:
-    """ARP and neighbour discovery are rationed too, and an honest question still gets through."""
+    """Rate-limit ARP and neighbour discovery too; a legitimate request still gets through."""
     if kind == "arp":
         question = link.ethernet(link.BROADCAST, RED.ce.mac, link.ARP,
                                  link.arp(1, RED.ce.mac, "192.168.1.2", "192.168.1.1"))  # fmt: skip
@@ -133,7 +133,7 @@ def test_cpp_01_questions_of_the_link(net: Net, kind: str) -> None:
 
 
 def pieces(version: int, mark: bytes) -> list[bytes]:
-    """A datagram to the PE in three fragments."""
+    """Return a datagram to the PE in three fragments."""
     whole = ip.udp(plan.ce(1, version), plan.gateway(1, version), PROBE_PORT, mark * 20)
     return [RED.frame(p) for p in ip.fragments(whole, 96, int(mark[-5:]))]
 
@@ -147,7 +147,7 @@ def at_the_door() -> int:
 
 @both
 def test_cpp_02_fragments_are_not_put_together(net: Net, version: int) -> None:
-    """Dropped at the port: the PE's memory for reassembly is nobody's to fill (RFC 6192 3.1)."""
+    """Drop fragments at the port, so that no CE can fill the reassembly memory (RFC 6192 3.1)."""
     with Switch(net).off(Guard.EDGE):
         before = at_the_door()
         for _ in range(3):
@@ -183,7 +183,7 @@ def test_cpp_03_counters_by_class_and_port(net: Net) -> None:
 
 
 def test_cpp_04_errors_for_one_vpn_while_another_asks_for_many(net: Net) -> None:
-    """Red draws thousands of ICMP errors; blue's path MTU is told all the same."""
+    """Cause thousands of ICMP errors in red; blue still receives its packet-too-big error."""
     flood = [RED.frame(ip.udp(plan.lan(1, 4), plan.lan(2, 4), PROBE_PORT, b"x", ip.Header(ttl=1)))]
     big = 1500 - 28
     told = 0

@@ -23,7 +23,7 @@ both = pytest.mark.parametrize("version", [4, 6])
 
 
 def flows(at: object, version: int, count: int, first: int = 2000) -> list[bytes]:
-    """The first packets of so many flows to the other site."""
+    """Return the first packets of so many flows to the other site."""
     source, target = plan.lan(1, version), plan.lan(2, version)
     packet = ip.udp(source, target, 0, b"x", sport=0)
     ports = range(first, first + count)
@@ -128,9 +128,9 @@ FLOODS = {
 
 @pytest.mark.parametrize("make", FLOODS.values(), ids=FLOODS)
 def test_dos_06_small_packets(net: Net, make: object) -> None:
-    """Bursts of 64-byte frames of red between blue's packets: blue loses none of 50.
+    """Send bursts of 64-byte frames of red between blue's packets: blue loses none of 50.
 
-    How fast is not for this kernel to tell; perf/ measures what a guard costs.
+    The lab kernel is no measure of speed; perf/ measures the cost of a guard.
     """
     flood = [make()] * 400  # type: ignore[operator]
     target = circuit("blue", 2)
@@ -180,7 +180,7 @@ def test_dos_09_nothing_is_logged_for_what_is_dropped(net: Net) -> None:
     def lines() -> tuple[int, int]:
         return len(place.read_text().splitlines()), run_in("pe1", "dmesg").count("\n")
 
-    until(lambda: False, 0.5)  # what earlier tests had the node repair is told by now
+    until(lambda: False, 0.5)  # by now the repairs that earlier tests caused are logged
     before = lines()
     for make in FLOODS.values():
         RED.ce.flood([make()] * 5000)  # type: ignore[no-untyped-call]

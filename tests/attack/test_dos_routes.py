@@ -100,7 +100,7 @@ def beyond(net: Net, version: int) -> int:
 
 
 def slab() -> int:
-    """The kernel's memory for objects, in kB: its routes are in there."""
+    """Return the kernel's memory for objects, in kB: its routes are in there."""
     with open("/proc/meminfo") as info:  # noqa: PTH123 - a line of it is all
         return next(int(line.split()[1]) for line in info if line.startswith("SUnreclaim"))
 
@@ -172,8 +172,8 @@ def test_dos_05_one_tenants_changes(net: Net, version: int) -> None:
 
 @both
 def test_dos_07_a_peer_that_does_not_read(net: Net, version: int) -> None:
-    """Red's CE asks for everything again and again, and reads nothing: what waits for it is
-    bounded, its table is told once a second at most, and blue is served all the while."""
+    """Request all routes again and again from red's CE, and read nothing: its output queue is
+    bounded, its table is sent once a second at most, and blue is served meanwhile."""
     many = {4: "10.{}.{}.0/24", 6: "2001:db8:{:x}:{:x}::/64"}[version]
     with from_core(bgp.VPNV4 if version == 4 else bgp.VPNV6) as core:
         routes = [many.format(60 + n // 100, n % 100) for n in range(300)]
@@ -198,4 +198,4 @@ def test_dos_07_a_peer_that_does_not_read(net: Net, version: int) -> None:
             assert 1 < times < 200, times
             slow.send(bgp.notify(6, 2))
             slow.listen(SECONDS)
-            assert slow.closed, "what it was sent, it has read; so its end is heard"
+            assert slow.closed, "it has read all that was sent, so it receives the end"

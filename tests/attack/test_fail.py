@@ -32,7 +32,7 @@ CORE_TARGETS = {"v4": "10.255.0.100", "v6": "2001:db8:c1::2"}
 
 @contextlib.contextmanager
 def hot_plugged(name: str = "hot0") -> Iterator[Port]:
-    """A new port of pe1, up, with somebody at its other end."""
+    """Add a port to pe1, up, with a peer device at its other end."""
     run_in("pe1", "ip", "link", "add", name, "type", "veth", "peer", "name", "hot0",
            "netns", "plug")  # fmt: skip
     try:
@@ -44,7 +44,7 @@ def hot_plugged(name: str = "hot0") -> Iterator[Port]:
 
 
 def to_the_core(pe: Port, target: str) -> Attack:
-    """An ordinary packet for the core, from the new port."""
+    """Return an ordinary packet for the core, from the new port."""
     plug = Port("plug", "hot0")
     source = "10.77.0.1" if "." in target else "2001:db8:77::1"
 
@@ -70,7 +70,7 @@ def test_fail_01_a_port_that_nobody_configured(net: Net, target: str, alive: boo
 
 
 def test_fail_01_nor_does_it_get_an_answer(net: Net) -> None:
-    """No ARP, no ping, for whatever address."""
+    """Get no answer to ARP and ping, for any address."""
     with hot_plugged() as pe, PLUG.tap() as tap:
         plug = Port("plug", "hot0")
         for target in ("10.255.0.1", "10.0.1.1", "192.168.1.1"):
@@ -261,8 +261,8 @@ def port_is_up(name: str) -> bool:
 
 
 def test_fail_04_a_refused_ruleset(net: Net) -> None:
-    """nft fails for the node: the old rules stay whole, a new port stays down, and it is told;
-    as soon as nft works again the port opens, guarded."""
+    """Make nft fail for the node: the old ruleset stays, a new port stays down, and the failure is
+    reported; as soon as nft works again the port opens behind its guard."""
     pid = net.lab.pid("pe1", "pe")
     inside = ("nsenter", "-t", str(pid), "-m")
     # What an earlier test had configured closes down last: its rules go behind its port.
@@ -271,7 +271,7 @@ def test_fail_04_a_refused_ruleset(net: Net) -> None:
     run_in("pe1", *inside, "mount", "--bind", "/bin/false", "/usr/sbin/nft")
     try:
         with edited(net, lambda text: text + with_vrf("violet", 8)):
-            assert until(lambda: failures(net) > 0, 10.0), "it is told"
+            assert until(lambda: failures(net) > 0, 10.0), "the failure is reported"
             assert not port_is_up("spare0")
             assert rules() == before
             frames = spoofed(RED.ce, RED.pe.mac, [net.label("blue")])
@@ -289,7 +289,7 @@ def failures(net: Net) -> int:
 
 
 def rules() -> list[str]:
-    """The rules in force, counters' figures left out."""
+    """Return the rules in force, counters' figures left out."""
     listed = run_in("pe1", "nft", "-s", "list", "ruleset").splitlines()
     return [line for line in listed if "expires" not in line and "elements" not in line]
 
@@ -310,7 +310,7 @@ def does(command: str) -> Callable[[], object]:
     return lambda: run_in("pe1", "sh", "-ec", command.format(**RED_NOW))
 
 
-# What somebody does to pe1's kernel, and how one sees that it is so.
+# What another process changes in pe1's kernel, and a check that it is changed.
 DRIFT: dict[str, tuple[Callable[[], object], Callable[[], bool]]] = {
     "netdev-table": (does("nft delete table netdev bulkhead"), nft_gone("netdev")),
     "inet-table": (does("nft delete table inet bulkhead"), nft_gone("inet")),
@@ -370,7 +370,7 @@ REPAIR_SECONDS = 20.0
 def test_fail_05_what_others_change_is_put_right(
     net: Net, meddle: Callable[[], object], is_bad: Callable[[], bool]
 ) -> None:
-    """Within seconds (a busy machine is given more), whatever it was, and the walls hold again."""
+    """Repair every kind of change within seconds (more on a busy machine); guards hold again."""
     red = next(v for v in net.pe1.show_vrfs() if v.name == "red")
     RED_NOW.update(table=red.table, label=red.label)
     with Switch(net).stopped():
@@ -384,8 +384,8 @@ def test_fail_05_what_others_change_is_put_right(
 
 
 def test_fail_05_what_others_change_right_behind_a_load(net: Net) -> None:
-    """The node has not yet looked at what the kernel made of its rules when somebody takes them
-    away: it does not take that for its own doing."""
+    """Delete the ruleset before the node has read it back: it does not take the deletion for its
+    own change."""
     inside = ("nsenter", "-t", str(net.lab.pid("pe1", "pe")), "-m", "--")
     scratch = net.lab.dir("pe1") / "meddling"
     scratch.mkdir()

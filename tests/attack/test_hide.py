@@ -26,7 +26,7 @@ OWN_PORTS = {4: "192.168.1.1", 6: "2001:db8:f1::1"}
 
 
 def said_by(frame: bytes) -> str:
-    """The source of an IP packet."""
+    """Return the source of an IP packet."""
     if frame[12:14] == b"\x08\x00":
         return socket.inet_ntop(socket.AF_INET, frame[26:30])
     return socket.inet_ntop(socket.AF_INET6, frame[22:38])
@@ -42,7 +42,7 @@ def icmp(frame: bytes) -> tuple[int, int] | None:
 
 
 def asked(net: Net, packet: bytes, mark: bytes) -> list[bytes]:
-    """What a CE is told about a packet of its own."""
+    """Return the ICMP errors that a CE receives about a packet of its own."""
     with RED.ce.tap() as tap:
         RED.ce.send(RED.frame(packet))
         tap.wait(mark, 2.0)
@@ -69,7 +69,7 @@ def test_hide_01_traceroute_shows_no_hop_of_the_core(net: Net, version: int) -> 
 @both
 @pytest.mark.parametrize("ttl", [3, 64, 255])
 def test_hide_01_the_outer_ttl_tells_nothing(net: Net, version: int, ttl: int) -> None:
-    """Pipe mode (RFC 3443): labels leave with TTL 255 whatever the customer's is."""
+    """Push labels with TTL 255, independent of the customer's TTL (pipe mode, RFC 3443)."""
 
     def outer() -> set[int]:
         mark = token()
@@ -255,7 +255,7 @@ def test_hide_05_neighbour_discovery_for_what_is_elsewhere(net: Net, target: str
 
 
 def test_hide_06_what_a_ce_is_told(net: Net) -> None:
-    """All that a CE hears over BGP: its VPN's prefixes, no link, no core, nobody else's."""
+    """Advertise to a CE the prefixes of its VPN only: no link, no core, no other VPN's."""
     for version, own in ((4, plan.ce(1, 4)), (6, plan.ce(1, 6))):
         family = bgp.IPV4 if version == 4 else bgp.IPV6
         greeting = bgp.Greeting(plan.CE_AS["red"], families=(family,))
@@ -273,7 +273,7 @@ def test_hide_06_what_a_ce_is_told(net: Net) -> None:
 
 @both
 def test_hide_07_the_pes_address_from_a_remote_site(net: Net, version: int) -> None:
-    """Under red's own label from the core: the PE's CE-side address answers nobody out there."""
+    """Send under red's own label from the core: the PE's CE-side address gives no answer."""
     target = plan.gateway(1, version)
     label = net.label("red")
 
@@ -289,7 +289,7 @@ def test_hide_07_the_pes_address_from_a_remote_site(net: Net, version: int) -> N
             mark = token()
             net.p.send(*probe(mark))
             assert until(lambda: answers(mark), 3.0), "control: it answers"
-        # The kernel tells of the VRF as second device for IPv4 only; IPv6 meets the next rule.
+        # The kernel reports the VRF as second device for IPv4 only; IPv6 matches the next rule.
         requirement = "HIDE-7" if version == 4 else "ACL-1"
         held(net, Attack(net.p, probe, RED.ce, NEAR, "red", requirement))
 

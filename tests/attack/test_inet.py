@@ -29,7 +29,7 @@ TARGETS = {
 
 
 def from_internet(target: str) -> Frames:
-    """A packet of a host out there."""
+    """Return a packet of a host out there."""
 
     def frames(mark: bytes) -> list[bytes]:
         packet = ip.udp(HOST[ip.version(target)], target, PROBE_PORT, mark)
@@ -67,7 +67,7 @@ def test_inet_01_control_the_core_would_hear(net: Net, target: str) -> None:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_inet_01_vpns_have_no_way_out(net: Net, version: int) -> None:
-    """Red's and blue's CEs do not reach the Internet, which nobody gave them."""
+    """Try the Internet from red's and blue's CEs: no route target gives them access."""
     mark = token()
     with INTERNET.tap() as tap:
         for at in (RED, BLUE):

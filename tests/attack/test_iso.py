@@ -1,4 +1,4 @@
-"""ISO: VPNs do not mix, whatever addresses they have in common (RFC 4364, RFC 4381 2.1, 3.1)."""
+"""Test ISO: VPNs stay separate, even with equal addresses (RFC 4364, RFC 4381 2.1, 3.1)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ OUTSIDE = {
 
 @pytest.mark.parametrize("target", OUTSIDE.values(), ids=OUTSIDE)
 def test_iso_02_a_miss_is_unreachable(net: Net, target: str) -> None:
-    """No route in the VPN: the CE hears so from its own PE's port, and nobody else sees it."""
+    """Send without a route in the VPN: the CE's own PE port answers unreachable, and no other port
+    sees the packet."""
     version = ip.version(target)
 
     def frames(mark: bytes) -> list[bytes]:
@@ -130,7 +131,7 @@ def test_iso_03_the_nodes_own_core_addresses(net: Net, target: str) -> None:
 
 @contextlib.contextmanager
 def reaching(target: str) -> Iterator[Callable[[], bool]]:
-    """Tells whether a packet for an address of pe1 is delivered there (INPUT, before any guard)."""
+    """Yield a check: was a packet for an address of pe1 delivered (INPUT, before any guard)?"""
     field = "ip6" if ":" in target else "ip"
     run_in("pe1", "nft", "-f", "-", stdin=(
         "add table inet lab_policy\n"
@@ -166,7 +167,7 @@ def only_established(port: str) -> Iterator[None]:
 
 
 def flow(origin: Circuit, target: Circuit, version: int, mark: bytes, reply: bool) -> bytes:
-    """A packet of the one flow whose five-tuple both VPNs use."""
+    """Return a packet of the one flow whose five-tuple both VPNs use."""
     sport, dport = (4714, 4713) if reply else (4713, 4714)
     source, to = plan.lan(origin.site, version), plan.lan(target.site, version)
     return origin.frame(ip.udp(source, to, dport, mark, sport=sport))
@@ -255,13 +256,13 @@ def test_iso_09_fragments_of_two_vpns(net: Net, version: int) -> None:
 
 
 def whole_datagram(frame: bytes) -> bool:
-    """True if both halves' tokens are in one frame."""
+    """Return True if both halves' tokens are in one frame."""
     return len(re.findall(rb"token\d{7}", frame)) > 1
 
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_iso_10_listeners_of_the_core(net: Net, version: int) -> None:
-    """A socket bound to any address in the default VRF hears nothing from a VPN (TCP)."""
+    """Connect from a VPN to a socket bound to any address in the default VRF: refused (TCP)."""
     anywhere, gate = ("::", plan.gateway(1, 6)) if version == 6 else ("0.0.0.0", plan.gateway(1, 4))
     with server("pe1", anywhere, 5555):
         with Switch(net).off(Guard.INPUT, Guard.SOCKETS):
@@ -275,7 +276,7 @@ def test_iso_10_listeners_of_the_core(net: Net, version: int) -> None:
 def test_iso_10_datagram_and_raw_sockets(net: Net, version: int) -> None:
     anywhere, gate = ("::", plan.gateway(1, 6)) if version == 6 else ("0.0.0.0", plan.gateway(1, 4))
 
-    def heard(came: object, seconds: float) -> bool:
+    def delivered(came: object, seconds: float) -> bool:
         mark = token()
         source = plan.lan(1, version)
         RED.ce.send(RED.frame(ip.udp(source, gate, PROBE_PORT, mark)))
@@ -285,9 +286,9 @@ def test_iso_10_datagram_and_raw_sockets(net: Net, version: int) -> None:
 
     with listener("pe1", anywhere) as came:
         with Switch(net).off(Guard.INPUT, Guard.SOCKETS):
-            assert heard(came, 3.0), "control"
+            assert delivered(came, 3.0), "control"
         with Switch(net).off(Guard.INPUT):
-            assert not heard(came, 0)
+            assert not delivered(came, 0)
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     with socket_in("pe1", family, socket.SOCK_RAW, 253) as raw:
         raw.setblocking(False)
@@ -314,7 +315,7 @@ HOPS = {"other": (20,), "own": (10,), "unknown": (30,), "double": (10, 20), "vid
 @both
 @pytest.mark.parametrize("tags", HOPS.values(), ids=HOPS)
 def test_iso_12_tags_on_an_untagged_port(net: Net, version: int, tags: tuple[int, ...]) -> None:
-    """Whatever VLAN a CE of red names, it does not get into blue's."""
+    """Send with any VLAN tag from a CE of red: no packet enters blue's VPN."""
 
     def frames(mark: bytes) -> list[bytes]:
         packet = ip.udp(plan.lan(5, version), plan.lan(3, version), PROBE_PORT, mark)

@@ -1,4 +1,4 @@
-"""LBL: nobody but the core puts a packet under a label (RFC 4364 section 6, RFC 4381 3.4)."""
+"""Test LBL: only the core may send labelled packets (RFC 4364 section 6, RFC 4381 3.4)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ both = pytest.mark.parametrize("version", [4, 6])
 
 
 def from_red(net: Net, version: int = 4, **more: object) -> Attack:
-    """A packet of red's CE under blue's label."""
+    """Return a packet of red's CE under blue's label."""
     frames = spoofed(RED.ce, RED.pe.mac, [net.label("blue")], version, **more)  # type: ignore[arg-type]
     return Attack(RED.ce, frames, BLUE.ce, RED, "ce-red-1")
 
@@ -179,8 +179,9 @@ CORE_OPEN = (Guard.EXPLICIT_NULL, Guard.INPUT)
 def test_lbl_07_explicit_null_from_the_core_port(
     net: Net, label: int, source: str, target: str, tags: tuple[int, ...]
 ) -> None:
-    """It would enter the global table as if from ``lo``, past what holds for the core (T9)."""
-    with listener("pe1", target) as heard:
+    """Send explicit null, which enters the global table as if from ``lo`` and so bypasses the
+    core's rules (T9)."""
+    with listener("pe1", target) as delivered:
 
         def frames(mark: bytes) -> list[bytes]:
             packet = ip.udp(source, target, PROBE_PORT, mark)
@@ -190,12 +191,12 @@ def test_lbl_07_explicit_null_from_the_core_port(
         mark = token()
         with Switch(net).off(*CORE_OPEN):
             net.p.send(*frames(mark))
-            assert until(lambda: heard(mark), 3.0), "control: nothing arrived"
+            assert until(lambda: delivered(mark), 3.0), "control: nothing arrived"
         before, mark = net.dropped("core0", "LBL-7"), token()
         net.p.send(*frames(mark))
         net.sentinel(RED)
         assert until(lambda: net.dropped("core0", "LBL-7") == before + 1, 2.0)
-        assert not heard(mark)
+        assert not delivered(mark)
 
 
 @both
@@ -226,7 +227,7 @@ def test_lbl_08_from_the_core_with_the_filter_off(net: Net, version: int) -> Non
 
 @both
 def test_lbl_09_a_label_under_the_last_one(net: Net, version: int) -> None:
-    """From the core: a VRF's label is where the stack ends, whatever is under it."""
+    """Send from the core a second label under a VRF's label: it is never looked up."""
     single = spoofed(net.p, CORE.mac, [net.label("red")], version)
     mark = token()
     with RED.ce.tap() as tap:
@@ -256,7 +257,7 @@ FOREIGN = (15998, 24000, (1 << 20) - 1)
 
 
 def from_core(net: Net, labels: list[int], version: int, **more: object) -> Attack:
-    """A packet of the core that should go nowhere."""
+    """Return a packet of the core that should go nowhere."""
     frames = spoofed(net.p, CORE.mac, labels, version, **more)  # type: ignore[arg-type]
     return Attack(net.p, frames, BLUE.ce, RED, bystanders=(RED.ce,))
 
@@ -286,7 +287,7 @@ def test_lbl_11_label_ttl_runs_out(net: Net, version: int, ttl: int) -> None:
         net.p.send(*from_core(net, [net.label("blue")], version, ttl=ttl).frames(mark))
         net.sentinel(RED)
         assert victim.count(mark) == 0
-        assert core.count(mark) == 0, "no ICMP tells of it"
+        assert core.count(mark) == 0, "no ICMP error is sent"
     held(net, from_red(net, version, ttl=ttl))
 
 
@@ -405,7 +406,7 @@ def labels(net: Net) -> None:
 @both
 @pytest.mark.parametrize("target", ["aa", "ff"], ids=["unicast", "broadcast"])
 def test_lbl_16_shared_lan(net: Net, version: int, target: str) -> None:
-    """On a LAN that several routers share a labelled packet is nobody's (RFC 4381 section 6)."""
+    """Drop labelled packets on a LAN that several routers share (RFC 4381 section 6)."""
     receiver = LAN_PE.mac if target == "aa" else link.BROADCAST
     frames = spoofed(LAN, receiver, [net.label("blue")], version)
     attack = Attack(LAN, frames, BLUE.ce, RED, "br-red")
@@ -415,7 +416,7 @@ def test_lbl_16_shared_lan(net: Net, version: int, target: str) -> None:
 
 
 def test_lbl_17_a_setting_that_drifts(net: Net) -> None:
-    """Somebody lets a CE port take labels: the filter holds meanwhile, the node puts it right."""
+    """Enable label input on a CE port: the filter drops them, and the node repairs the setting."""
     attack = from_red(net)
     sysctl("pe1", "mpls/conf/ce-red-1/input", "1")
     held(net, attack)

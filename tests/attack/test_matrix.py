@@ -2,8 +2,8 @@
 
 Made from the nodes' own state, not from a list: an address that appears is attacked. What may
 come back is the PE's refusal (ICMP unreachable, time exceeded) from the attacker's own link, and
-neighbour discovery. A configured neighbour hears no more than that without its key, but for one
-thing: who speaks from port 179 to a port where nothing is gets a RST.
+neighbour discovery. A configured neighbour without its key receives no more than that, with one
+exception: a segment from port 179 to a closed port gets a RST.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def probes(source: str, target: str) -> Iterator[bytes]:
 
 
 def targets() -> list[str]:
-    """Every address of both PEs and of P but loopback ones."""
+    """Return every address of both PEs and of P but loopback ones."""
     found = {a for node in ("pe1", "pe2", "p") for a in addresses(node)}
     return sorted(a for a in found if not ipaddress.ip_address(a).is_loopback)
 
@@ -71,7 +71,7 @@ def unexpected(frame: bytes, attacker: Attacker, owned: set[bytes]) -> str:
 
 
 def is_stray_reset(frame: bytes) -> bool:
-    """A RST to port 179 from the port that the probes with source port 179 go to."""
+    """Return a RST to port 179 from the port that the probes with source port 179 go to."""
     at = 34 if frame[12:14] == b"\x08\x00" else 54
     ports = struct.unpack_from("!HH", frame, at)
     return frame[23 if at == 34 else 20] == ip.TCP and ports == (40001, 179)

@@ -1,5 +1,5 @@
-"""MGMT-1, -3, -5, -6: as a node is by default, nobody outside changes it or reads its secrets
-(RFC 4364 section 13.3)."""
+"""Test MGMT-1, -3, -5, -6: no outsider changes a node in its default configuration or reads its
+secrets (RFC 4364 section 13.3)."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 @pytest.mark.parametrize("node", ["pe1", "pe2"])
 def test_mgmt_01_the_api_is_a_socket_file(net: Net, node: str) -> None:
-    """It listens on no network at all: the node's TCP listeners are BGP's, each in its VRF, and
-    metrics are told nowhere."""
+    """Listen on no network at all: the node's TCP listeners are BGP's, each in its VRF, and the
+    metrics have no listener."""
     listed = run_in(node, "ss", "-Htlnp").splitlines()
     ports = {re.split(r"\s+", line)[3].rpartition(":")[2] for line in listed}
     assert ports <= {"179"}, listed
@@ -45,7 +45,7 @@ def test_mgmt_01_the_api_is_a_socket_file(net: Net, node: str) -> None:
     run = net.lab.dir(node) / "run"
     mode = (run / "api.sock").stat().st_mode
     assert stat.S_ISSOCK(mode)
-    assert mode & 0o007 == 0, "nobody else may write to it"
+    assert mode & 0o007 == 0, "other users may not write to it"
     open_to_others = [f.name for f in run.iterdir() if f.is_socket() and f.name != "api.sock"]
     assert open_to_others == []
 
@@ -89,8 +89,8 @@ def fingerprint(node: str) -> list[str]:
 
 
 def test_mgmt_05_names_that_would_be_more_than_names(net: Net) -> None:
-    """A name goes into devices, files and rules: what is not plainly a name is refused whole, from
-    the configuration and over gRPC, and the kernel hears nothing of it."""
+    """Refuse invalid names, from the configuration and over gRPC, because names become parts of
+    devices, files and rules; the kernel's state does not change."""
     file = net.lab.dir("pe1") / "pe.yaml"
     text, rules = file.read_text(), fingerprint("pe1")
     devices = run_in("pe1", "ip", "-br", "link")
@@ -127,7 +127,7 @@ def entries(net: Net) -> list[str]:
 
 @contextlib.contextmanager
 def changing(net: Net, done: list[str]) -> Iterator[None]:
-    """Somebody who changes things one after the other, and notes what the node said it did."""
+    """Make one change after another in a thread, and record those that the node confirmed."""
     over = threading.Event()
 
     def change() -> None:
@@ -151,8 +151,8 @@ def changing(net: Net, done: list[str]) -> Iterator[None]:
 
 
 def test_mgmt_06_the_audit_log_survives_kill_9(net: Net) -> None:
-    """Whatever a caller was told is done stands in it, after the node was killed in the middle of
-    changes; the chain is unbroken, and goes on."""
+    """Find every confirmed change in the log after the node was killed in the middle of changes;
+    the chain is unbroken and continues."""
     before, done = len(entries(net)), list[str]()
     with changing(net, done):
         assert until(lambda: len(done) >= 5, 60.0)

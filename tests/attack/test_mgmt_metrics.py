@@ -1,4 +1,4 @@
-"""CPP-3, DOS-1: what the metrics tell of a running PE, and that they tell it to nobody unasked."""
+"""Test CPP-3, DOS-1: the metrics of a running PE, and access to them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_cpp_03_an_operator_looks_with_curl(desk: Management) -> None:
 
 
 def value(text: str, name: str, **labels: str) -> float:
-    """The sum of a metric's samples that have these labels."""
+    """Return the sum of a metric's samples that have these labels."""
     return sum(
         sample.value
         for family in text_string_to_metric_families(text)
@@ -99,7 +99,7 @@ def test_cpp_03_sessions_routes_and_the_rest(desk: Management, net: Net) -> None
     """The figures are those of `pe show`."""
     text = scrape(desk)
     assert value(text, "bulkhead_bgp_session_up", neighbor="10.255.0.2", vrf="") == 1
-    assert value(text, "bulkhead_bgp_session_up", vrf="red") == 0, "nobody speaks for its CE"
+    assert value(text, "bulkhead_bgp_session_up", vrf="red") == 0, "its CE runs no BGP speaker"
     for row in net.pe1.show_vrfs():
         assert value(text, "bulkhead_vrf_routes", vrf=row.name) == row.routes
     labels = [label.state == label.STATE_IN_USE for label in net.pe1.show_labels()]

@@ -51,9 +51,9 @@ def node_is_bounded(net: Net, node: str = "pe1") -> None:
 
 @pytest.mark.parametrize("node", ["pe1", "pe2"])
 def test_mgmt_07_the_node_keeps_six_capabilities(net: Net, node: str) -> None:
-    """It was started by a root that had them all; nobody but itself took them away."""
+    """Start it as root with all capabilities: the node itself drops those that it does not need."""
     mine = told(Path(f"/proc/{os.getpid()}/status").read_text())
-    assert mine["CapEff"] & SYS_ADMIN, "control: who starts it has more"
+    assert mine["CapEff"] & SYS_ADMIN, "control: the process that starts it has more"
     assert mine["CapBnd"] & SYS_ADMIN, "control"
     node_is_bounded(net, node)
 

@@ -1,4 +1,4 @@
-"""MGMT-3, -4: what whoever got in may do, and how much of it."""
+"""Test MGMT-3, -4: what an authenticated caller may do, and how much of it."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def test_mgmt_03_without_a_grant_no_rpc_at_all(desk: Management, net: Net) -> No
 
 
 def test_mgmt_03_red_does_not_edit_blue(desk: Management, net: Net) -> None:
-    """Red's policy editor attaches in red; in blue it changes nothing, whatever its metadata
-    say it is."""
+    """Attach a workload in red as red's policy editor; in blue every change is refused, and request
+    metadata gives no rights."""
     forged = (("x-user", "admin"), ("x-role", "admin"), ("x-vrf", "blue"))
     segment = net.pe1.segment
     segment.attach("blue-web", "blue", "ce-blue-3", ["10.3.0.5"], {"tier": "web"})
@@ -179,8 +179,8 @@ def test_mgmt_04_streams(desk: Management) -> None:
 
 
 def test_mgmt_04_slow_and_silent_connections(desk: Management, net: Net) -> None:
-    """Whoever drips bytes of a handshake, or says nothing, is one of sixteen and is cut off; the
-    Unix socket is served meanwhile, and then the NOC again."""
+    """Hold connections with slow or silent handshakes: sixteen at most, each closed at its
+    deadline; the Unix socket is served meanwhile, and then the NOC again."""
     admin = desk.authority.issue("x", ADMIN)
     slow = []
     for _ in range(20):
@@ -199,7 +199,7 @@ def test_mgmt_04_slow_and_silent_connections(desk: Management, net: Net) -> None
                 closed += connection.recv(1 << 10) == b""
             except ConnectionError:
                 closed += 1
-        assert closed == len(slow), "somebody is still there"
+        assert closed == len(slow), "a connection is still open"
     finally:
         for connection in slow:
             connection.close()

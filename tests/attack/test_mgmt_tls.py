@@ -118,7 +118,7 @@ def test_mgmt_02_a_revoked_certificate(desk: Management, net: Net) -> None:
             assert refused(node.reload) is UNAUTHENTICATED
             assert net.lab.log("pe1", "pe").count("configuration_loaded") == before
             assert desk.answer(stolen) is UNAUTHENTICATED
-            assert refused(other.status) is None, "nobody else is concerned"
+            assert refused(other.status) is None, "other certificates still work"
         finally:
             desk.put("crl.pem", desk.authority.revoke())
 
@@ -176,7 +176,7 @@ def test_mgmt_02_old_tls(desk: Management, newest: ssl.TLSVersion) -> None:
 
 
 def shown_serial(desk: Management) -> int:
-    """The serial number of the certificate that a new connection is shown."""
+    """Return the serial number of the certificate that a new connection is shown."""
     desk.authority.issue("x", ADMIN).write(desk.folder, "look")
     context = ssl.create_default_context(cafile=str(desk.folder / "ca.pem"))
     context.load_cert_chain(desk.folder / "look.pem", desk.folder / "look.key")
@@ -190,7 +190,7 @@ def shown_serial(desk: Management) -> int:
 
 
 def up_since(net: Net) -> list[tuple[str, str, int]]:
-    """The sessions that are up, and how often each was lost."""
+    """Return the sessions that are up, and how often each was lost."""
     rows = net.pe1.show_neighbors()
     return [(n.vrf, n.address, n.flaps) for n in rows if n.state == n.SESSION_STATE_ESTABLISHED]
 

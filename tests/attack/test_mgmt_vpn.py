@@ -31,7 +31,7 @@ def own(name: str) -> str:
 
 
 def vrf(name: str, number: int, imported: str, exported: str) -> str:
-    """The hub or a spoke: its one address is a host route, a loopback as a CE has one."""
+    """Return the hub or a spoke: its one address is a host route, a loopback as a CE has one."""
     return f"""\
   vpn-{name}:
     rd: 65000:{number}

@@ -1,4 +1,4 @@
-"""``pe selftest`` on a node at work: it says what is so, and nobody notices."""
+"""Test ``pe selftest`` on a working node: its results are right, and traffic is not disturbed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def told(trials: list[pb.Trial]) -> str:
 
 
 def kernel() -> dict[str, str]:
-    """All that pe1's kernel holds for its customers, without what counts or ages."""
+    """Return all that pe1's kernel holds for its customers, without what counts or ages."""
     commands = {
         "links": "ip -o link",
         "addresses": "ip -o addr",
@@ -58,7 +58,7 @@ def kernel() -> dict[str, str]:
 
 
 def leftovers() -> dict[str, list[str]]:
-    """Lines about a selftest, by what they are found in."""
+    """Return lines about a selftest, by what they are found in."""
     found = {
         name: [line for line in text.splitlines() if PREFIX in line]
         for name, text in kernel().items()
@@ -112,7 +112,7 @@ def test_selftest_all_that_is_tried_holds_and_nobody_notices(net: Net) -> None:
 
 
 def routes_of(net: Net) -> list[tuple[str, str, str]]:
-    """What the PEs have and what the other one heard of us."""
+    """Return the routes of both PEs, including those that one received from the other."""
     return sorted(
         (route.vrf, route.prefix, route.next_hop)
         for node in (net.pe1, net.pe2)
@@ -156,7 +156,7 @@ WEAKENED = (
     "edge", "egress", "explicit-null", "unknown-port", "input", "last-resort", "local-rule",
     "label-input", "port-sysctls", "sockets", "pipe-mode",
 )  # fmt: skip
-# Held by the kernel itself, whatever the guards.
+# Held by the kernel itself, with or without the guards.
 NATURAL = {"ISO-1", "HIDE-3", "LBL-9", "LBL-10", "LBL-12", "TRN-1", "TRN-3"}
 
 
@@ -209,7 +209,7 @@ def test_selftest_sees_each_guard_that_is_missing(net: Net) -> None:
 
 
 def test_selftest_a_guard_is_missed_although_another_holds(net: Net) -> None:
-    """Without the allow-list no label gets in, as labels are off there; and yet it is told."""
+    """Remove the allow-list: no label gets in, as label input is off; the failure is reported."""
     with restarted(net, without(net, "edge")):
         report = run(net)
     by_name = {t.requirement: t for t in report.trials if t.verdict == NOT_HELD}

@@ -22,7 +22,7 @@ INTERNET, INTERNET_PE = Port("internet", "eth0"), Port("pe1", "inet")
 
 
 def claiming(source: str, target: str, sender: Port, receiver: Port, *tags: int) -> Frames:
-    """A packet that says it comes from ``source``."""
+    """Return a packet that says it comes from ``source``."""
 
     def frames(mark: bytes) -> list[bytes]:
         packet = ip.udp(source, target, PROBE_PORT, mark)
@@ -150,7 +150,7 @@ def test_spf_03_the_address_of_an_allowed_group(net: Net, version: int) -> None:
 
 
 def neighbour(node: str, address: str, port: str) -> str:
-    """The MAC that a node holds for an address."""
+    """Return the MAC that a node holds for an address."""
     words = run_in(node, "ip", "neigh", "show", address, "dev", port).split()
     return words[words.index("lladdr") + 1] if "lladdr" in words else ""
 

@@ -57,7 +57,7 @@ PACKETS: dict[str, Make] = {
 
 
 def passed_on(packet: bytes) -> bytes:
-    """A packet with what a router may change taken out: TTL or hop limit, IPv4 checksum."""
+    """Return a packet with what a router may change taken out: TTL or hop limit, IPv4 checksum."""
     if packet[0] >> 4 == 4:
         return packet[:8] + b"\0" + packet[9:10] + b"\0\0" + packet[12:]
     return packet[:7] + b"\0" + packet[8:]
@@ -90,7 +90,7 @@ def test_trn_01_arrives_as_it_was(
 def test_trn_01_fragments(
     net: Net, version: int, ends: tuple[Circuit, Circuit], reverse: bool
 ) -> None:
-    """Cut by the customer, the datagram is whole at the other end, in whatever pieces."""
+    """Send a datagram in fragments: it is complete at the other end, in fragments of any size."""
     origin, target = ends
     marks = [token() for _ in range(3)]
     payload = b"".join(mark.ljust(480, b".") for mark in marks)

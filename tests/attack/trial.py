@@ -33,7 +33,7 @@ class Attack:
 
 
 def arrives(net: Net, attack: Attack) -> bool:
-    """The control: at least one of the frames reaches the victim."""
+    """Return the control: at least one of the frames reaches the victim."""
     mark = token()
     with attack.victim.tap() as tap:
         for _ in range(3):
@@ -44,8 +44,8 @@ def arrives(net: Net, attack: Attack) -> bool:
 
 
 def held(net: Net, attack: Attack) -> None:
-    """Send the frames ``COPIES`` times: nobody else sees one, nobody answers, and the PE counts
-    each where ``counted`` says so."""
+    """Send the frames ``COPIES`` times: no other port sees one, no answer comes, and the PE counts
+    each if ``counted`` demands it."""
     mark = token()
     before = net.dropped(attack.counted, attack.requirement) if attack.counted else 0
     frames = attack.frames(mark)

@@ -1,4 +1,4 @@
-"""One line an event, no secret in it, and nobody waits for whoever reads it."""
+"""Test the journal: one line per event, no secrets, and no caller waits for a slow reader."""
 
 from __future__ import annotations
 
@@ -94,5 +94,5 @@ def test_a_closed_stream_ends_nothing() -> None:
     stream = io.StringIO()
     stream.close()
     log = journal.start("info", "logfmt", stream)
-    log.info("into_the_void")
+    log.info("written_after_close")
     log.close()

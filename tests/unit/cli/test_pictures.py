@@ -1,4 +1,4 @@
-"""The picture of the map: whatever there is to draw, nothing lies on anything else."""
+"""Test the picture of the map: no two items overlap, for any map."""
 
 # ruff: noqa: S311 - seeded maps, not secrets
 

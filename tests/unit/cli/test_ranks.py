@@ -13,7 +13,7 @@ def everybody(count: int) -> list[tuple[str, str]]:
 
 
 def steps_of(arrows: list[tuple[str, str]]) -> int:
-    """Lines of the layout that run for these arrows, loops included."""
+    """Return lines of the layout that run for these arrows, loops included."""
     names = sorted({name for arrow in arrows for name in arrow})
     return lines(lambda: ranks_of(names, arrows))
 

@@ -59,7 +59,7 @@ def test_workloads_in_a_table(pe: Shell) -> None:
     assert json.loads(pe("workload", "list", "env=prod", "--json"))[0]["tags"] == {"env": "prod"}
     assert "detached" in pe("workload", "detach", "web")
     assert "no tag" in pe("workload", "tag", "pay", "nonsense", status=2)
-    assert "there is no workload" in pe("workload", "tag", "nobody", "a=b", status=1)
+    assert "there is no workload" in pe("workload", "tag", "missing", "a=b", status=1)
 
 
 def test_workloads_as_they_come_and_change(pe: Shell) -> None:
@@ -83,7 +83,7 @@ def test_groups(pe: Shell) -> None:
 
 
 def test_a_bad_document_fails_with_lines(pe: Shell) -> None:
-    pe.file.write_text("rules:\n  - allow web too app\n  - deny nobody to any\n")
+    pe.file.write_text("rules:\n  - allow web too app\n  - deny missing to any\n")
     done = pe.run("policy", "check", str(pe.file), status=1)
     assert "line 2: rules[0]" in done.output
     assert "line 3: rules[1]" in done.output

@@ -1,4 +1,4 @@
-"""What a bad file is told: where, what is wrong, what would be right."""
+"""Test the errors of an invalid file: the place, the problem, the cure."""
 
 from __future__ import annotations
 

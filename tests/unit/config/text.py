@@ -43,7 +43,7 @@ vrfs:
 
 
 def changed(*edits: tuple[str, str]) -> str:
-    """The good text with pieces replaced, each of which must be there."""
+    """Return the good text with pieces replaced, each of which must be there."""
     text = GOOD
     for old, new in edits:
         assert old in text, old
@@ -57,7 +57,7 @@ def intent(*edits: tuple[str, str]) -> NodeIntent:
 
 
 def errors(text: str, folder: Path = Path()) -> tuple[ConfigError, ...]:
-    """The faults of a text, none if it is good."""
+    """Return the faults of a text, none if it is good."""
     try:
         parse_config(text, folder=folder)
     except ConfigErrors as found:
@@ -66,12 +66,12 @@ def errors(text: str, folder: Path = Path()) -> tuple[ConfigError, ...]:
 
 
 def only(text: str) -> ConfigError:
-    """The one fault of a text."""
+    """Return the one fault of a text."""
     found = errors(text)
     assert len(found) == 1, [str(error) for error in found]
     return found[0]
 
 
 def line_of(text: str, piece: str) -> int:
-    """The line, from 1, that first holds a piece of text."""
+    """Return the line, from 1, that first holds a piece of text."""
     return text[: text.index(piece)].count("\n") + 1

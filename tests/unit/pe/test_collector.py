@@ -16,17 +16,17 @@ class Knot:
 def test_old_objects_are_not_looked_at_by_the_way() -> None:
     before, full = gc.get_threshold(), list[str]()
 
-    def heard(phase: str, info: dict[str, int]) -> None:
+    def on_collection(phase: str, info: dict[str, int]) -> None:
         if phase == "start" and info["generation"] == 2:
             full.append(phase)
 
     async def made() -> int:
         with collector.freeze_heap():
-            gc.callbacks.append(heard)
+            gc.callbacks.append(on_collection)
             kept = [[n] for n in range(500_000)]
             for _ in range(200_000):
                 Knot()
-            gc.callbacks.remove(heard)
+            gc.callbacks.remove(on_collection)
             return len(kept)
 
     assert asyncio.run(made()) == 500_000

@@ -1,4 +1,4 @@
-"""Who is told apart by the ruleset's number."""
+"""Test that ruleset generations distinguish own changes from those of other processes."""
 
 from __future__ import annotations
 

@@ -18,11 +18,11 @@ OTHER: Ruleset = {"inet": Table("inet"), "netdev": Table("netdev")}
 
 
 class Kernel:
-    """Its ruleset is whoever changed it last. ``behind`` is done when a load has been dealt with,
-    before anybody else learns of it."""
+    """Hold the ruleset of the last writer. ``behind`` runs after a load, before any reader sees
+    it."""
 
     def __init__(self) -> None:
-        self.number, self.content = 0xFFFFFFFF, "nobody's"
+        self.number, self.content = 0xFFFFFFFF, "none"
         self.loads = 0
         self.behind: Callable[[], object] = lambda: None
         self.refuses = 0
@@ -115,4 +115,4 @@ def test_a_refused_load_is_done_anew_and_then_doubted(kernel: Kernel) -> None:
     kernel.refuses = 2
     with pytest.raises(nft.RulesetRefusedError):
         asyncio.run(keeper.bring(WANTED))
-    assert asyncio.run(keeper.bring(OTHER)), "nobody knows what is there: not even the same again"
+    assert asyncio.run(keeper.bring(OTHER)), "the content is unknown: even the same is loaded again"

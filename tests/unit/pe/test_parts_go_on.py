@@ -185,13 +185,13 @@ def test_the_router_s_turn_that_raises_ends_the_process_and_says_over_what(tmp_p
         turned = asyncio.Event()
         supervisor = Supervisor(lines.log, on_turn=lambda _: turned.set())
         async with asyncio.timeout(10), supervisor:
-            part, inbox = supervisor.part("router"), EventQueue()
+            part, queue = supervisor.part("router"), EventQueue()
             nothing: Any = Nothing()
             executor = Executor(
-                nothing, nothing, nothing, nothing, nothing, emit=inbox.put, log=lines.log,
+                nothing, nothing, nothing, nothing, nothing, emit=queue.put, log=lines.log,
                 part=part, answer=lambda _: None, publish=lambda *_: None,
             )  # fmt: skip
-            node = Node(router, nothing, nothing, executor, inbox, part)
+            node = Node(router, nothing, nothing, executor, queue, part)
             part.start(lambda: node.run(node_intent(tmp_path)))
             await turned.wait()  # the control: an ordinary turn completes
             assert not supervisor.ended

@@ -56,7 +56,7 @@ def test_root_gives_up_the_rest_and_the_way_back() -> None:
     assert found["NoNewPrivs"] == "1"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change its user id")
 def test_who_has_nothing_keeps_nothing() -> None:
     """An unprivileged `pe run`, as in a test, is not kept from running."""
     ask = "import os; os.setgid(65534); os.setuid(65534)\n" + ASK.replace("p.needed()", "()")

@@ -1,4 +1,4 @@
-"""How a trial is judged, on a bench that does as it is told, and what trials there are."""
+"""Test the evaluation of trials on a scripted bench, and the catalog of trials."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class World:
     def seen(self, mark: Mark) -> Iterator[Seen]:
         return (s for s in self.seen_now if mark.is_on(s))
 
-    def heard(self) -> list[Seen]:
+    def received(self) -> list[Seen]:
         return self.seen_now
 
     def forget(self) -> None:

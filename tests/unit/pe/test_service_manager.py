@@ -26,7 +26,7 @@ class Systemd:
         self._socket.setblocking(False)
 
     def read(self) -> list[str]:
-        """All datagrams so far; a send over a Unix socket is there when it returns."""
+        """Return all datagrams so far; a send over a Unix socket is there when it returns."""
         found = []
         while True:
             try:

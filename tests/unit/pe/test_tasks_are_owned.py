@@ -48,7 +48,7 @@ def task_makers(name: str, tree: ast.Module) -> set[tuple[str, str]]:
 
 
 def unguarded(tree: ast.Module) -> list[int]:
-    """Lines where the loop gets a callback that ``Part.guard`` did not make."""
+    """Return lines where the loop gets a callback that ``Part.guard`` did not make."""
     guarded = {
         target.id
         for node in ast.walk(tree)

@@ -101,7 +101,7 @@ def verdict(program: list[tuple[int, int, int, int]], packet: bytes) -> int:
 
 
 @pytest.mark.parametrize(
-    ("kind", "pid", "heard"),
+    ("kind", "pid", "passes"),
     [
         (nl.RTM_NEWROUTE, 42, False),
         (nl.RTM_DELROUTE, 42, False),
@@ -112,10 +112,10 @@ def verdict(program: list[tuple[int, int, int, int]], packet: bytes) -> int:
     ],
 )
 def test_the_filter_drops_our_own_route_changes_and_nothing_else(
-    kind: int, pid: int, heard: bool
+    kind: int, pid: int, passes: bool
 ) -> None:
     packet = nl.HEADER.pack(16, kind, 0, 1, pid)
-    assert bool(verdict(_filter(42), packet)) == heard
+    assert bool(verdict(_filter(42), packet)) == passes
 
 
 def test_attributes_of_broken_length_end_the_reading() -> None:
