@@ -79,7 +79,7 @@ class PeerState:
         """When the peer will have been silent for long enough."""
         return self.received_at + QUIET
 
-    def told_all(self, now: float) -> bool:
+    def has_sent_all(self, now: float) -> bool:
         """True once the peer has sent its whole table, as far as that can be known."""
         if not self.up:
             return False

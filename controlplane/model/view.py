@@ -151,7 +151,7 @@ class LabelView:
     label: int
     vrf: str
     table: int
-    resting: bool = False
+    held_down: bool = False
     rest: float = 0.0
 
 

@@ -99,9 +99,9 @@ class DecisionProcess:
         for out in self._state.ce_out.get(vrf.name, {}).values():
             out.change(changes)
         self.leaks.carry(vrf, changes)
-        claims = self._state.workloads.claims(vrf.name, changes)
-        if claims is not None:
-            self._state.claimed.append(claims)
+        found = self._state.workloads.remote_endpoints(vrf.name, changes)
+        if found is not None:
+            self._state.remote_endpoints.append(found)
 
     def _program(self, vrf: Vrf, changes: list[BestPathChange]) -> None:
         delta, uses = self._state.effects.delta, dict[NextHopKey, int]()

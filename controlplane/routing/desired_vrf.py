@@ -1,5 +1,5 @@
-"""From the operator's wish to what the kernel should have whatever the routes: VRFs, ports,
-sessions. Pure: intent and labels in, desired objects out."""
+"""What the kernel should hold for each VRF independent of routes: VRFs, ports, sessions. Pure:
+intent and labels in, desired objects out."""
 
 from __future__ import annotations
 

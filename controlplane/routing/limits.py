@@ -1,4 +1,4 @@
-"""How much a peer may tell and a VRF may hold (RFC 4381 section 3.3, RFC 7454 section 8)."""
+"""How many routes a peer may send and a VRF may hold (RFC 4381 section 3.3, RFC 7454 section 8)."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class RouteLimits:
         vrf.overflowed, vrf.asked_at = False, state.now.monotonic
         self._full.discard(vrf.name)
         state.notice("info", "vrf_has_room", vrf=vrf.name, routes=len(vrf.table))
-        state.intake.restore((vrf,), state.peers.values())
+        state.route_import.restore((vrf,), state.peers.values())
         self._leaks.fill(vrf, state.vrfs.values())
         for peer in state.peers.values():
             if peer.intent.peer.vrf in ("", vrf.name):

@@ -69,7 +69,7 @@ class Reload:
             state.vrfs[wish.name] = known.get(wish.name) or Vrf(wish, labels[wish.name])
         reexported = self._change_exports(new)
         own = {new.loopback, *(peer.local_address for peer in new.peers)}
-        state.intake = RouteImport(state.vrfs, str(new.router_id), own)
+        state.route_import = RouteImport(state.vrfs, str(new.router_id), own)
         self._decisions.leaks.connect(list(state.vrfs.values()), int(new.router_id))
         moved = old is not None and old.router_id != new.router_id
         return [
@@ -87,9 +87,9 @@ class Reload:
                 del self._state.vrfs[vrf.name]
 
     def _change_exports(self, new: NodeIntent) -> set[RouteTarget]:
-        """Tell the core how routes are marked now; gives the targets of all that changed.
+        """Advertise the new marks to the core; return the targets of all that changed.
 
-        ``change`` compares with what was said, so only a link's own prefixes come or go by it.
+        ``change`` compares with what is advertised, so only a link's own prefixes change by it.
         """
         touched: set[RouteTarget] = set()
         for wish in new.vrfs:
@@ -110,15 +110,15 @@ class Reload:
         for vrf in state.vrfs.values():
             vrf.lay_local()
             state.workloads.lay(vrf)
-        state.intake.restore(vrfs, state.peers.values())
+        state.route_import.restore(vrfs, state.peers.values())
         for vrf in vrfs:
             self._decisions.leaks.fill(vrf, state.vrfs.values())
 
     def _change_targets(self, old: NodeIntent | None, new: NodeIntent) -> None:
-        """RFC 4364 section 4.3.2: what nobody imports is not kept, what is new is asked for."""
+        """Drop what no VRF imports any more, ask peers for what is new (RFC 4364 section 4.3.2)."""
         before, after = _imported(old), _imported(new)
         if before - after:
-            self._state.intake.forget_unimported(self._state.peers.values())
+            self._state.route_import.forget_unimported(self._state.peers.values())
         if old is not None and after - before:
             for peer in self._state.core_peers():
                 self._state.ask_again(peer)

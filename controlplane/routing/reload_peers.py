@@ -51,8 +51,8 @@ class PeerReload:
         before = _rules(peer.intent, old_links.get(name.vrf, links))
         limits, peer.intent = peer.intent.prefix_limits, wish
         if before != _rules(wish, links):
-            # What the old rules refused was not kept: have it told again.
-            self._state.intake.reconsider(peer)
+            # What the old rules refused was not kept: ask for it again.
+            self._state.route_import.reconsider(peer)
             self._state.ask_again(peer)
         if limits != wish.prefix_limits:
             self._sessions.limits.changed(peer, limits)

@@ -161,10 +161,10 @@ class RouteImport:
 
     def _drop(self, prefix: Prefix, path: Path) -> None:
         slot = path.slot
-        for vrf in self._homes(path):
+        for vrf in self._importers(path):
             vrf.table.drop(prefix, slot)
 
-    def _homes(self, path: Path) -> Importers:
+    def _importers(self, path: Path) -> Importers:
         if path.rd is not None:
             return self._index.of(path.attributes.route_targets)
         vrf = self._vrfs.get(path.source.vrf)
@@ -176,13 +176,13 @@ class RouteImport:
         """Offer VRFs everything in the Adj-RIBs-In that belongs to them."""
         if not vrfs:
             return
-        homes: dict[Path, list[Vrf]] = {}
+        importers: dict[Path, list[Vrf]] = {}
         for peer in peers:
             for family in peer.adj_in.families:
                 for _, prefix, path in peer.adj_in.routes(family):
-                    if path not in homes:
-                        homes[path] = [vrf for vrf in self._homes(path) if vrf in vrfs]
-                    for vrf in homes[path]:
+                    if path not in importers:
+                        importers[path] = [vrf for vrf in self._importers(path) if vrf in vrfs]
+                    for vrf in importers[path]:
                         vrf.offer([prefix], path)
 
     def forget_unimported(self, peers: Iterable[PeerState]) -> None:
@@ -191,7 +191,7 @@ class RouteImport:
             for family in peer.adj_in.families:
                 held = list(peer.adj_in.routes(family))
                 for rd, prefix, path in held:
-                    if not self._homes(path):
+                    if not self._importers(path):
                         peer.adj_in.drop(family, rd, prefix)
 
     def reconsider(self, peer: PeerState) -> None:
@@ -216,7 +216,7 @@ class RouteImport:
             return
         attributes = msgspec.structs.replace(path.attributes, sites_of_origin=sites)
         marked = msgspec.structs.replace(path, attributes=attributes)
-        self._store(peer, family, None, [prefix], marked, self._homes(path))
+        self._store(peer, family, None, [prefix], marked, self._importers(path))
 
 
 class _HopsByLabel(dict[int, NextHopKey]):

@@ -1,8 +1,8 @@
-"""Scratch VRFs: asked for by a selftest, decided here like any other, told to nobody.
+"""Scratch VRFs: requested by a selftest, decided here like any other, not advertised.
 
-They stand beside the configuration's VRFs and not among them: no peer hears of their routes, no
-session is opened for their neighbours, no ledger remembers their labels. What the kernel is to have
-for them comes from the same layout as for everybody.
+They stand beside the configuration's VRFs and not among them: their routes go to no peer, no
+session is opened for their neighbours, no ledger keeps their labels. What the kernel should hold
+for them comes from the same layout as for all VRFs.
 """
 
 from __future__ import annotations

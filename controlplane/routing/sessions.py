@@ -37,14 +37,14 @@ class Sessions:
     # -- up and down --------------------------------------------------------------------------
 
     def up(self, event: SessionUp) -> None:
-        """A session is established: tell it everything, and see what of its old routes is good."""
+        """Advertise everything on a new session, and decide which of its old routes stay."""
         peer = self._state.peers.get(event.peer)
         if peer is None:
             return
         if peer.disabled:
             self._state.act(ResetSession(event.peer, MAX_PREFIX_REACHED, TOO_MANY))
             return
-        if peer.up:  # its end was not reported: then nobody knows what of it still holds
+        if peer.up:  # its end was not reported: then it is unknown which routes are still valid
             self._end(peer, "session came up twice")
         families = event.families & frozenset(peer.intent.families)
         families = frozenset(f for f in families if f.is_vpn is event.peer.is_core)
@@ -52,12 +52,12 @@ class Sessions:
         self._sort_out(peer)
         self._state.notice("info", "session_up", peer=str(event.peer), families=len(families))
         self._state.new_sessions.add(event.peer)
-        self._tell_all(event.peer, families)
+        self._advertise_all(event.peer, families)
 
     def _sort_out(self, peer: PeerState) -> None:
-        """RFC 4724 section 4.2: a peer that did not keep forwarding has none of its old routes.
+        """Drop the old routes of a peer that did not keep forwarding (RFC 4724 section 4.2).
 
-        If it was our speaker that died, the peer forwarded all the time whatever it says now.
+        If our speaker died, the peer kept forwarding: its flags now do not matter.
         """
         for family in peer.adj_in.families:
             kept = peer.own_restart or family in peer.forwarding
@@ -88,7 +88,7 @@ class Sessions:
                 self._purge(peer, family)
                 continue
             # What it had not repeated since its last restart goes (RFC 4724 section 4.2).
-            self._state.intake.discard(peer.adj_in.take_stale(family))
+            self._state.route_import.discard(peer.adj_in.take_stale(family))
             peer.adj_in.mark_stale(family)
         peer.stale_since = None
         self._keep_stale(peer, peer.restart_time)
@@ -119,7 +119,7 @@ class Sessions:
         peer.stale_until = min(now + seconds, peer.stale_since + longest)
 
     def _await_silence(self, peer: PeerState) -> None:
-        """Without End-of-RIB, silence has to tell that a peer has repeated all."""
+        """Take silence for a peer's End-of-RIB if it sends none."""
         if peer.stale_until is not None and not peer.ends_its_rib:
             peer.stale_until = min(peer.stale_until, peer.quiet_at)
 
@@ -153,7 +153,7 @@ class Sessions:
         peer.own_restart = False
 
     def _purge(self, peer: PeerState, family: Family) -> None:
-        self._state.intake.discard(peer.adj_in.take_all(family))
+        self._state.route_import.discard(peer.adj_in.take_all(family))
 
     # -- routes -------------------------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class Sessions:
         if peer is None or not peer.up:
             return
         peer.received_at = now = self._state.now.monotonic
-        self._state.intake.receive(peer, event, now)
+        self._state.route_import.receive(peer, event, now)
         if peer.stale_until is not None and not peer.ends_its_rib:
             self._keep_stale(peer, peer.quiet_at - now)
         self.limits.check(peer, event.family)
@@ -173,7 +173,7 @@ class Sessions:
         peer = self._state.peers.get(event.peer)
         if peer is not None and peer.up:
             peer.received_at = self._state.now.monotonic
-            self._state.intake.withdraw(peer, event.family, event.nlri)
+            self._state.route_import.withdraw(peer, event.family, event.nlri)
 
     def end_of_rib(self, event: EndOfRib) -> None:
         """The peer has told all of a family: what it did not repeat is gone."""
@@ -182,7 +182,7 @@ class Sessions:
             return
         peer.eor_received.add(event.family)
         stale = peer.adj_in.take_stale(event.family)
-        self._state.intake.discard(stale)
+        self._state.route_import.discard(stale)
         if not peer.adj_in.has_stale:
             peer.stale_since = peer.stale_until = None
         if stale:
@@ -195,9 +195,9 @@ class Sessions:
         """The peer wants our routes of a family again (RFC 2918)."""
         peer = self._state.peers.get(event.peer)
         if peer is not None and peer.up:
-            self._tell_all(event.peer, frozenset({event.family}) & peer.families)
+            self._advertise_all(event.peer, frozenset({event.family}) & peer.families)
 
-    def _tell_all(self, name: PeerId, families: frozenset[Family]) -> None:
+    def _advertise_all(self, name: PeerId, families: frozenset[Family]) -> None:
         out, vrf = self._state.ce_rib_out(name), self._state.vrfs.get(name.vrf)
         if name.is_core:
             known = self._state.to_replay.get(name, frozenset())
@@ -228,7 +228,7 @@ class Sessions:
 
     def _stale_expired(self, peer: PeerState) -> None:
         taken = [t for family in peer.adj_in.families for t in peer.adj_in.take_stale(family)]
-        self._state.intake.discard(taken)
+        self._state.route_import.discard(taken)
         peer.stale_since = peer.stale_until = None
         name = str(peer.intent.peer)
         self._state.notice("warning", "stale_routes_expired", peer=name, routes=len(taken))

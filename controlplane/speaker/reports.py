@@ -120,7 +120,7 @@ class ReportReader:
         try:
             attributes = self._attributes.read(report.attributes)
         except (ValueError, OverflowError):
-            # Whatever these routes were before, they are not that any more (RFC 7606 section 2).
+            # Treat-as-withdraw: their former attributes do not hold any more (RFC 7606 section 2).
             for name, _, packed in report.announce:
                 family = named_family(name)
                 routes = unpack_nlri(family, packed, withdraw=True)
@@ -155,8 +155,8 @@ class ReportReader:
             events.append(RoutesReceived(session.peer, family, next_hop, attributes, routes))
 
     def _say(self, level: str, event: str, fields: dict[str, str | int], missed: int = 0) -> None:
-        """Log a line, unless there are too many of its kind about its peer; how many there were
-        that nobody read is said with the next. ``missed`` were held back before they came here."""
+        """Log a line, unless there are too many of its kind about its peer; the next line gives
+        the number withheld. ``missed`` were withheld before they came here."""
         kind = f"{event} {fields.get('peer', '')}"
         if self._limit.admits(kind):
             missed += self._limit.missed(kind)

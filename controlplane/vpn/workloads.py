@@ -27,8 +27,8 @@ class Workloads:
         """How groups are written from now on; what is laid already is laid anew by a reload."""
         self._marking = Marking(asn, function)
 
-    def hear(self, attributes: Attributes) -> None:
-        """A peer told a route with large communities."""
+    def note_groups(self, attributes: Attributes) -> None:
+        """Note whether a received route carries groups in its large communities."""
         if not self.in_use:
             self.in_use = self._marking.groups(attributes) is not None
 
@@ -56,10 +56,12 @@ class Workloads:
         for name, event in self._attached.get(vrf.name, {}).items():
             vrf.lay_workload(name, self._routes(event))
 
-    def claims(self, vrf: str, changes: Iterable[BestPathChange]) -> RemoteEndpointsChanged | None:
-        """What others claim now, of prefixes whose best path is another one."""
-        claims = self._marking.changed(changes) if self.in_use else {}
-        return RemoteEndpointsChanged(vrf, claims) if claims else None
+    def remote_endpoints(
+        self, vrf: str, changes: Iterable[BestPathChange]
+    ) -> RemoteEndpointsChanged | None:
+        """Return the remote endpoints of the prefixes whose best path changed."""
+        found = self._marking.changed(changes) if self.in_use else {}
+        return RemoteEndpointsChanged(vrf, found) if found else None
 
     def _routes(self, event: WorkloadAttached) -> dict[Prefix, Path]:
         # Like a route learned in the VRF, so that LOCAL_PREF decides between two PEs that have

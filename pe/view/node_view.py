@@ -109,7 +109,7 @@ class LiveView:
         return route_rows(self._router, wanted, time.monotonic())
 
     def labels(self) -> Iterable[LabelView]:
-        """Every label in use or resting."""
+        """Every label in use or in hold-down."""
         return label_rows(self._router, clock.boot_now())
 
     def next_hops(self) -> Iterable[NextHopView]:

@@ -99,7 +99,7 @@ async def settle(pe: PolicyNode) -> None:
     """Have the node do all that it has to do."""
     pe.kernel.slow = False
     pe.kernel.acknowledge()
-    await pe.until(lambda: not len(pe.inbox) and not pe.policy.maps.is_waiting
+    await pe.until(lambda: not len(pe.queue) and not pe.policy.maps.is_waiting
                    and not pe.policy.revocation.has_work)  # fmt: skip
     await pe.do()
 

@@ -135,13 +135,13 @@ def status(channel: grpc.Channel, method: str, request: bytes) -> grpc.StatusCod
 
 def broken(desk: Desk) -> Iterator[str]:
     """What is not as it must be, whatever was asked."""
-    director = desk.policy.state
-    states = [s for r in director.ledger.revisions if (s := _state(desk, r))]
+    policy = desk.policy.state
+    states = [s for r in policy.ledger.revisions if (s := _state(desk, r))]
     for state in (State.ENFORCED, State.STAGED):
         if states.count(state) > 1:
             yield f"{states.count(state)} revisions are {state}"
     ports = {vrf.name: {p.name for p in vrf.ports} for vrf in desk.running.intent.vrfs}
-    attached = [a.workload for a in director.population.attachments.values()]
+    attached = [a.workload for a in policy.population.attachments.values()]
     yield from (f"{w} is nowhere" for w in attached if w.port not in ports.get(w.vrf, ()))
     held = list(chain.from_iterable(map(places, attached)))
     if len(held) != len(set(held)):

@@ -169,7 +169,8 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
     async def _audited(
         self, method: str, rule: Rule, caller: Caller, request: Any
     ) -> AsyncIterator[None]:
-        """A change that cannot be written down is not made; its end is written whatever it is."""
+        """Write a change to the audit log before it is made, and its result after it; refuse a
+        change that cannot be written."""
         if not rule.changes:
             yield
             return

@@ -71,7 +71,7 @@ def member(view: View, claimant: Endpoint) -> pb.GroupMember:
     if isinstance(claimant, Workload):
         prefixes = [messages.short(str(prefix)) for prefix in claimant.addresses]
         return pb.GroupMember(workload=claimant.name, vrf=claimant.vrf, prefixes=prefixes)
-    claim = view.population.claims.get((claimant.vrf, claimant.prefix))
+    claim = view.population.remote.get((claimant.vrf, claimant.prefix))
     return pb.GroupMember(
         vrf=claimant.vrf,
         prefixes=[messages.short(str(claimant.prefix))],

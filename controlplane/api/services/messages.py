@@ -122,7 +122,7 @@ def route(row: view.RouteView) -> pb.Route:
 
 def label(row: view.LabelView) -> pb.Label:
     """One label."""
-    state = pb.Label.STATE_RESTING if row.resting else pb.Label.STATE_IN_USE
+    state = pb.Label.STATE_RESTING if row.held_down else pb.Label.STATE_IN_USE
     return pb.Label(
         label=row.label, vrf=row.vrf, state=state, table=row.table, rest_seconds=int(row.rest)
     )

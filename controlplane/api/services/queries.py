@@ -47,7 +47,7 @@ class Queries:
         For a caller that is limited to some VRFs drafts and superseded revisions do not exist:
         documents are for callers that see the whole node.
         """
-        ledger = self.controller.director.ledger
+        ledger = self.controller.state.ledger
         if CALLER.get().vrfs:
             states = (ledger.in_state(state) for state in (State.ENFORCED, State.STAGED))
             for revision in states:

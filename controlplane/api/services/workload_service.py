@@ -46,8 +46,8 @@ _EVENTS = {
 class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
     """Attaches, tags and lists; every method runs with ``CALLER`` set by admission."""
 
-    def __init__(self, conductor: PolicyAccess, queries: Queries) -> None:
-        self._conductor = conductor
+    def __init__(self, controller: PolicyAccess, queries: Queries) -> None:
+        self._controller = controller
         self._queries = queries
 
     async def AttachWorkload(
@@ -62,7 +62,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
             CHANGE.get().before = summary(known.workload)
         try:
             workload = _read(wish)
-            attachment, enforced = await self._conductor.attach(workload, CALLER.get().identity)
+            attachment, enforced = await self._controller.attach(workload, CALLER.get().identity)
         except RefusedError as error:
             raise refusal(error) from None
         CHANGE.get().after = summary(attachment.workload)
@@ -77,7 +77,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
             _refuse_other_owner(known)
             CHANGE.get().before = summary(known.workload)
         try:
-            await self._conductor.detach(request.name, CALLER.get().identity)
+            await self._controller.detach(request.name, CALLER.get().identity)
         except RefusedError as error:
             raise refusal(error) from None
         return pb.DetachWorkloadResponse()
@@ -95,7 +95,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
                 faults.append(Fault("unset", f"{both[0]} is to be set as well"))
             if faults:
                 raise RefusedError(Why.MALFORMED, *faults)
-            attachment = await self._conductor.tag(
+            attachment = await self._controller.tag(
                 request.name,
                 set_,
                 tuple(request.unset),
@@ -122,7 +122,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
     ) -> AsyncIterator[pb.WatchWorkloadsResponse]:
         """What is there, then what changes."""
         selector, queue = read_selector(request.selector), _Queue()
-        self._conductor.on_change.append(queue.put)
+        self._controller.on_change.append(queue.put)
         try:
             present = list(self._matching(request.vrf, selector))
             told = {attachment.workload.name for attachment in present}
@@ -135,7 +135,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
                 if response is not None:
                     yield response
         finally:
-            self._conductor.on_change.remove(queue.put)
+            self._controller.on_change.remove(queue.put)
 
     def _changed(
         self,
@@ -145,7 +145,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         selector: Selector | None,
         told: set[str],
     ) -> pb.WatchWorkloadsResponse | None:
-        """What a watcher hears: one that matches no longer is gone for him."""
+        """Return what a watcher receives: a workload that matches no longer is detached for it."""
         name = attachment.workload.name
         fits = change != "detached" and _fits(attachment, vrf, selector)
         if not fits:
@@ -163,17 +163,17 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         return pb.WatchWorkloadsResponse(event=event, workload=self._message(attachment))
 
     def _matching(self, vrf: str, selector: Selector | None) -> Iterator[Attachment]:
-        attachments = self._conductor.director.population.attachments
+        attachments = self._controller.state.population.attachments
         for name in sorted(attachments):
             if _fits(attachments[name], vrf, selector):
                 yield attachments[name]
 
     def _message(self, attachment: Attachment) -> pb.Workload:
-        policy = self._conductor.director.policy(Slot.ENFORCED) or Policy()
+        policy = self._controller.state.policy(Slot.ENFORCED) or Policy()
         return messages.workload(attachment, groups_of(policy, attachment.workload))
 
     def _known(self, name: str) -> Attachment | None:
-        return self._conductor.director.population.attachments.get(name)
+        return self._controller.state.population.attachments.get(name)
 
     def _visible(self, name: str) -> Attachment:
         known = self._known(name)
@@ -197,7 +197,7 @@ class _Queue:
 
     async def get(self) -> tuple[str, Attachment]:
         if self._overrun and self._queue.empty():
-            raise exhausted("read too slowly to be told everything: begin anew")
+            raise exhausted("read too slowly to receive every change: begin anew")
         return await self._queue.get()
 
 

@@ -57,7 +57,7 @@ class Directory:
                 self.members[name] += 1
 
     def who(self, zone: str, address: IPAddress) -> Who:
-        """Whoever has `address` in VRF `zone`."""
+        """Return the endpoint that has `address` in VRF `zone`."""
         claimants = self._claimants(zone, address)
         if not claimants:
             return Who(address, EndpointKind.OUTSIDE, networks=self._networks(address))

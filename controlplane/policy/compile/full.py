@@ -1,7 +1,7 @@
 """Policy and inventory -> verdict tables, from scratch.
 
-The plain way, against which the incremental one is tested: whatever happened before, the same
-policy, inventory and books give the same tables.
+The plain way, against which the incremental one is tested: after any history, the same policy,
+inventory and books give the same tables.
 """
 
 from __future__ import annotations

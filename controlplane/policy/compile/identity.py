@@ -1,4 +1,4 @@
-"""Identities: what a policy can tell apart about an address.
+"""Identities: what a policy distinguishes about an address.
 
 Many workloads, few identities: an address is known by its VRF and by the groups (workloads) or
 network sets (outside) that the policy refers to. Groups that no rule and no mode names make

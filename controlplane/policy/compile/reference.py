@@ -73,8 +73,8 @@ def party(policy: Policy, inventory: Inventory, zone: str, address: IPAddress) -
     if claims:
         longest = max(length for length, _ in claims)
         parties = {found for length, found in claims if length == longest}
-        # Two claimants with different groups: nobody can tell whose packet it is. Groups that
-        # no rule and no mode names are left out: they make no difference here either.
+        # Two claimants with different groups: the packet's sender is ambiguous. Groups that no
+        # rule and no mode names are left out: they make no difference here either.
         return parties.pop() if len(parties) == 1 else PENDING
     names = frozenset(
         name

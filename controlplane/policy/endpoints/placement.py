@@ -1,4 +1,4 @@
-"""Whether a workload may be where somebody says it is."""
+"""Check a request to attach a workload: its name, VRF, port, addresses and tags."""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ class Replica:
 
     attachments: dict[str, dict[str, Attachment]] = field(default_factory=dict)
     vrf_of: dict[str, str] = field(default_factory=dict)
-    claims: dict[str, dict[EndpointKey, RemoteEndpoint]] = field(default_factory=dict)
-    resting: dict[str, dict[EndpointKey, float]] = field(default_factory=dict)
+    remote: dict[str, dict[EndpointKey, RemoteEndpoint]] = field(default_factory=dict)
+    held_down: dict[str, dict[EndpointKey, float]] = field(default_factory=dict)
     vrfs: frozenset[str] = frozenset()
     known_groups: frozenset[int] = frozenset()
     sessions: tuple[RoutingSession, ...] = ()
@@ -83,8 +83,8 @@ class Replica:
         return View.of(
             vrfs=seen,
             attachments=by_vrf(self.attachments, seen),
-            claims=by_vrf(self.claims, seen),
-            resting=by_vrf(self.resting, seen),
+            remote=by_vrf(self.remote, seen),
+            held_down=by_vrf(self.held_down, seen),
             known_groups=self.known_groups,
             enforced=self._readable(self.enforced) or Policy(),
             staged=self._readable(self.staged),
@@ -116,11 +116,11 @@ class ReplicaChange:
 
 @dataclass(frozen=True, slots=True)
 class EndpointsChanged(ReplicaChange):
-    """Workloads, claims and resting addresses that differ (None: gone)."""
+    """Workloads, remote endpoints and hold-downs that differ (None: gone)."""
 
     attachments: Mapping[str, Attachment | None] = field(default_factory=dict)
-    claims: Mapping[EndpointKey, RemoteEndpoint | None] = field(default_factory=dict)
-    resting: Mapping[EndpointKey, float | None] = field(default_factory=dict)
+    remote: Mapping[EndpointKey, RemoteEndpoint | None] = field(default_factory=dict)
+    held_down: Mapping[EndpointKey, float | None] = field(default_factory=dict)
 
     def apply_to(self, replica: Replica) -> None:
         """Put and delete."""
@@ -131,10 +131,10 @@ class EndpointsChanged(ReplicaChange):
             if attachment is not None:
                 vrf = replica.vrf_of[name] = attachment.workload.vrf
                 replica.attachments.setdefault(vrf, {})[name] = attachment
-        for key, claim in self.claims.items():
-            _put(replica.claims.setdefault(key[0], {}), key, claim)
-        for key, until in self.resting.items():
-            _put(replica.resting.setdefault(key[0], {}), key, until)
+        for key, claim in self.remote.items():
+            _put(replica.remote.setdefault(key[0], {}), key, claim)
+        for key, until in self.held_down.items():
+            _put(replica.held_down.setdefault(key[0], {}), key, until)
 
 
 def _put(into: dict[_K, _V], key: _K, value: _V | None) -> None:

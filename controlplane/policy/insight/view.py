@@ -38,15 +38,15 @@ class View:
         *,
         vrfs: frozenset[str],
         attachments: Mapping[str, Attachment],
-        claims: Mapping[EndpointKey, RemoteEndpoint],
-        resting: Mapping[EndpointKey, float],
+        remote: Mapping[EndpointKey, RemoteEndpoint],
+        held_down: Mapping[EndpointKey, float],
         known_groups: frozenset[int],
         enforced: Policy,
         staged: Policy | None,
         whole: bool,
     ) -> View:
         """A view; `whole` for a caller that is not limited to some VRFs."""
-        population = EndpointRegistry(dict(attachments), dict(claims), dict(resting))
+        population = EndpointRegistry(dict(attachments), dict(remote), dict(held_down))
         inventory = Inventory(
             vrfs, tuple(_workloads(population)), tuple(population.remotes()), known_groups
         )

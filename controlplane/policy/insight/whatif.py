@@ -96,7 +96,7 @@ def _ruling(compiled: Compiled, verdict: Verdict) -> Ruling:
 
 
 class _Kind(NamedTuple):
-    """Addresses that neither policy tells apart."""
+    """Addresses that neither policy distinguishes."""
 
     zone: str
     before: int
@@ -200,7 +200,7 @@ class _Comparison:
     ) -> Iterator[tuple[bool, Service]]:
         was, will = self._old.get(old, {}), self._new.get(new, {})
         for protocol in sorted(was.keys() | will.keys()):
-            # ICMP of a family that the two do not share is denied whatever the contract says.
+            # ICMP of a family that the two do not share is denied under every contract.
             if _OWN_FAMILY.get(protocol, min(families)) in families:
                 cuts = {0} | was.get(protocol, set()) | will.get(protocol, set())
                 yield from self._protocol(old, new, protocol, sorted(cuts))

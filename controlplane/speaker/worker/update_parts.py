@@ -47,7 +47,7 @@ class Parts:
 
 
 def separate(data: bytes) -> Parts:
-    """Take an UPDATE's body apart; Notify if its fields or MP attributes cannot be told apart."""
+    """Split an UPDATE's body; raise Notify if its fields or MP attributes cannot be separated."""
     size = len(data)
     attributes = 2 + int.from_bytes(data[:2])
     start = attributes + 2

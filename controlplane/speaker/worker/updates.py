@@ -234,8 +234,8 @@ def is_packed(nlri: object) -> bool:
     return isinstance(nlri, PackedNlri)
 
 
-def install(tell: Callable[[wire.Malformed], None]) -> None:
-    """Put ``decode`` in the place of ExaBGP's; ``tell`` is given malformed messages."""
+def install(receiver: Callable[[wire.Malformed], None]) -> None:
+    """Put ``decode`` in the place of ExaBGP's; ``receiver`` is called with malformed messages."""
     global report  # noqa: PLW0603 - as with all that takes the place of ExaBGP's own
-    report = tell
+    report = receiver
     surface.replace(Update, "unpack_message", staticmethod(decode))

@@ -112,11 +112,11 @@ class Desk:
         self.lose(0, [record] * count)
 
     def lose(self, lost: int, records: list[FlowRecord] | None = None) -> None:
-        async def tell() -> None:
+        async def report() -> None:
             assert self.kernel.on_flows is not None
             self.kernel.on_flows(records or [], lost)
 
-        self.running.call(tell())
+        self.running.call(report())
 
     def claim(self, change: RemoteEndpointsChanged) -> None:
         """A route of another PE carries groups, as if it had become the best one."""

@@ -166,10 +166,10 @@ class Rig:
 
     def underlay(self, *gateways: str, to: str = "10.255.0.2/32", metric: int = 10) -> Effects:
         """The way to a PE: one leg per gateway, each with label 100, 101, ..."""
-        legs = tuple(
+        members = tuple(
             UnderlayPath(ip_address(g), f"core{i}", (100 + i,)) for i, g in enumerate(gateways)
         )
-        return self.do(UnderlayRouteChanged(prefix(to), legs, metric))
+        return self.do(UnderlayRouteChanged(prefix(to), members, metric))
 
     def synced(self) -> Effects:
         return self.do(UnderlaySynced())
@@ -233,7 +233,7 @@ class Rig:
         number = self.router.vrfs[vrf].number
         return {str(p): hop for p, hop in self.kernel.routes.get(number, {}).items()}
 
-    def hears(self, peer: PeerId) -> set[str]:
+    def received_by(self, peer: PeerId) -> set[str]:
         """The prefixes that a peer knows; of a core peer with their RDs."""
         return {
             f"{key[0]} {key[1]}" if isinstance(key, tuple) else str(key)

@@ -201,7 +201,7 @@ def test_the_death_of_one_vrfs_speaker_is_nothing_to_the_others() -> None:
     assert rig.router.peers[PE2].up
     assert "10.9.0.0/16" in rig.table("red")
     rig.up(CE)
-    assert rig.hears(CE) == {"10.1.0.0/24", "10.2.0.0/24"}
+    assert rig.received_by(CE) == {"10.1.0.0/24", "10.2.0.0/24"}
 
 
 def test_a_ce_that_is_gone_is_told_nothing_and_then_everything() -> None:
@@ -211,7 +211,7 @@ def test_a_ce_that_is_gone_is_told_nothing_and_then_everything() -> None:
     rig.vpn("10.3.0.0/24")
     assert not [a for a in rig.last.actions if isinstance(a, Announce | Withdraw)]
     rig.up(CE)
-    assert rig.hears(CE) == {"10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24"}
+    assert rig.received_by(CE) == {"10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24"}
 
 
 # -- the start of day ---------------------------------------------------------------------------

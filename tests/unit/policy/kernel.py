@@ -31,7 +31,7 @@ class FakeKernel:
     """
 
     held: dict[Slot, Tables] = field(default_factory=dict)
-    homes: SourceBindings = field(default_factory=SourceBindings)
+    bindings: SourceBindings = field(default_factory=SourceBindings)
     under_policy: dict[str, int] = field(default_factory=dict)
     flows: dict[str, list[LiveFlow]] = field(default_factory=dict)
     ended: list[LiveFlow] = field(default_factory=list)
@@ -62,11 +62,11 @@ class FakeKernel:
         self.submitted.append(f"delta {slot.value}")
         apply(delta, self.held[slot])
 
-    def submit_homes(self, homes: SourceBindings) -> None:
-        self.homes = homes
+    def submit_homes(self, bindings: SourceBindings) -> None:
+        self.bindings = bindings
 
     def submit_homes_delta(self, delta: TablesDelta) -> None:
-        apply(delta, self.homes)
+        apply(delta, self.bindings)
 
     def mark(self, number: int) -> None:
         self.marked = number
@@ -118,8 +118,8 @@ class FakeKernel:
                     self.submit(slot, tables)
                 case ChangeTables(slot, delta):
                     self.submit_delta(slot, delta)
-                case SetSourceBindings(homes):
-                    self.submit_homes(homes)
+                case SetSourceBindings(bindings):
+                    self.submit_homes(bindings)
                 case ChangeSourceBindings(delta):
                     self.submit_homes_delta(delta)
 

@@ -103,21 +103,21 @@ class PolicyNode:
             kernel or FakeKernel(), FakeDataPlane(), FakeSpeakers(),
         )  # fmt: skip
         self.lines: Lines = []
-        self.inbox = EventQueue()
+        self.queue = EventQueue()
         self.router = Router(self.store.load_labels(), self.store.load_policy(), clock.now())
         self.workloads = RecordedWorkloads()
         self.router.state.workloads = self.workloads
-        self.tickets = Tickets(self.inbox.put)
+        self.tickets = Tickets(self.queue.put)
         self.policy = self.router.policy
         self.access = PolicyAccess(self.policy, self.tickets.submit, intent)
         self.part = LonePart()
         self.executor = Executor(
             self.store, self.dataplane, self.kernel, self.kernel, self.speakers,
-            emit=self.inbox.put, log=self._log, part=self.part, answer=self.tickets.resolve,
+            emit=self.queue.put, log=self._log, part=self.part, answer=self.tickets.resolve,
             publish=self.access.publish,
         )  # fmt: skip
         self.node = Node(
-            self.router, self.dataplane, self.speakers, self.executor, self.inbox, self.part
+            self.router, self.dataplane, self.speakers, self.executor, self.queue, self.part
         )
         self.kernel.watch(lambda records, lost: self.policy.flows_seen(
             records, lost, clock.now().wall))  # fmt: skip
@@ -146,15 +146,15 @@ class PolicyNode:
         """Have every peer up with all its routes sent, none at all."""
         for peer in (p.peer for p in self.intent.all_peers):
             families = frozenset({Family.IPV4_UNICAST})
-            self.inbox.put([SessionUp(peer=peer, families=families)])
-            self.inbox.put([EndOfRib(peer, Family.IPV4_UNICAST)])
-        self.inbox.put([UnderlaySynced()])
+            self.queue.put([SessionUp(peer=peer, families=families)])
+            self.queue.put([EndOfRib(peer, Family.IPV4_UNICAST)])
+        self.queue.put([UnderlaySynced()])
         await self.until(lambda: self.policy.state.begun)
 
     async def do(self, *events: Event) -> None:
         """Have events handled."""
-        self.inbox.put(list(events))
-        await self.until(lambda: not len(self.inbox))
+        self.queue.put(list(events))
+        await self.until(lambda: not len(self.queue))
         await asyncio.sleep(0)
 
     async def reload(self, intent: NodeIntent) -> None:
