@@ -1,4 +1,4 @@
-"""Routes and next hops: whatever the order of changes, the kernel ends where it should, and the
+"""Routes and next hops: after any order of changes, the kernel ends where it should, and the
 incremental way ends where a full comparison does."""
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class World:
             assert set(routes.values()) <= self.next_hops.objects.keys()
 
     def meaning(self) -> dict[tuple[int, Prefix], object]:
-        """What every route in the kernel does, whatever the ids."""
+        """Return what every route in the kernel does, without the ids."""
         return {
             (table, prefix): self.content(identifier)
             for table, routes in self.routes.tables.items()
@@ -395,7 +395,7 @@ def test_a_full_comparison_after_a_failure_removes_what_is_not_desired() -> None
         world.take((ROUTES[number], REMOTE[0]))
     world.turn()
     world.submit(world.moved(ROUTES[0], None))
-    world.start()  # as the reconciler does: whatever was pending is lost
+    world.start()  # as the reconciler does: everything pending is lost
     world.forwarding.sweep()
     world.turn()
     assert world.meaning() == world.wanted()

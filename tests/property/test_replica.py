@@ -1,4 +1,4 @@
-"""A replica holds what the node holds, whatever happened and whenever it was asked."""
+"""A replica holds what the node holds, after any events and at any time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from controlplane.policy.insight.flowbook import FlowBook, Seen
 from controlplane.policy.insight.replica import FlowTable, Replica
 from controlplane.policy.insight.replica_feed import Needs, ReplicaFeed
 from controlplane.policy.state import PolicyState
-from tests.property.test_segment_director import World, steps
+from tests.property.test_policy_state import World, steps
 from tests.unit.api.serving import node_intent
 
 ROOM = 6

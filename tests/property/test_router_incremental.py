@@ -212,7 +212,7 @@ class RouterMachine(RuleBasedStateMachine):
             self.answer()
 
     def answer(self) -> None:
-        """Peers tell their routes again when asked to."""
+        """Send the routes of peers again when the router asks for them."""
         while asked := self.rig.actions(RequestRefresh):
             self.rig.do(*(
                 event
@@ -224,7 +224,7 @@ class RouterMachine(RuleBasedStateMachine):
     # -- what must hold -----------------------------------------------------------------------
 
     def fresh(self) -> Rig:
-        """A new router that hears the net state in another order."""
+        """Return a new router that received the net state in another order."""
         rig = Rig(ledger=self.rig.router.ledger.copy())
         rig.wall = self.rig.wall
         assert self.intent is not None

@@ -1,4 +1,4 @@
-"""Two routers back to back: what one announces the other receives, until nobody says anything."""
+"""Two routers back to back: each receives what the other announces, until both are silent."""
 
 from __future__ import annotations
 

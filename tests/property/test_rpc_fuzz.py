@@ -134,7 +134,7 @@ def status(channel: grpc.Channel, method: str, request: bytes) -> grpc.StatusCod
 
 
 def broken(desk: Desk) -> Iterator[str]:
-    """What is not as it must be, whatever was asked."""
+    """Yield each invariant that does not hold; they hold after any requests."""
     policy = desk.policy.state
     states = [s for r in policy.ledger.revisions if (s := _state(desk, r))]
     for state in (State.ENFORCED, State.STAGED):
@@ -174,7 +174,7 @@ def test_any_message_of_every_method(desk: Desk, made: list[tuple[str, bytes]]) 
 
 
 def test_every_method_is_served_and_fuzzed(desk: Desk) -> None:
-    """An empty message is for every method a message: none is missing, none is for nobody."""
+    """An empty message is valid for every method; the list of methods is complete."""
     with desk.running.client() as node:
         answers = {method: status(node.channel, method, b"") for method in RULES}
     assert {m for m, code in answers.items() if code is Code.UNIMPLEMENTED} == UNSERVED

@@ -1,4 +1,4 @@
-"""Whatever a worker writes: the reader survives, and what it understands it understands right."""
+"""The reader survives any line of a worker, and decodes valid ones correctly."""
 
 from ipaddress import IPv4Address
 

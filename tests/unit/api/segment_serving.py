@@ -99,7 +99,7 @@ class Desk:
     def flow(
         self, source: str, destination: str, port: int = 443, vrf: str = "red", count: int = 1
     ) -> None:
-        """The kernel tells of flows, judged by the tables that it holds."""
+        """Report flows as the kernel does, evaluated by the tables that it holds."""
         src, dst = ip_address(source), ip_address(destination)
 
         def word(slot: Slot) -> int | None:

@@ -89,7 +89,7 @@ def test_tags_change_alone_and_only_what_was_seen(company: Desk) -> None:
         company.segment.tag("web", {"env": "dev"}, expected_generation=1)
     assert company.segment.tag("web", {"env": "prod"}, expected_generation=2).generation == 2
     with refused(grpc.StatusCode.NOT_FOUND):
-        company.segment.tag("nobody", {"env": "dev"})
+        company.segment.tag("absent", {"env": "dev"})
 
 
 def test_selectors_choose_and_say_where_they_cannot_be_read(company: Desk) -> None:
@@ -190,4 +190,4 @@ def test_groups_count_members_here_and_elsewhere(company: Desk) -> None:
     ]  # fmt: skip
     assert [n.name for n in company.segment.list_network_sets()] == ["partners"]
     with refused(grpc.StatusCode.NOT_FOUND):
-        company.segment.group("nobody")
+        company.segment.group("absent")

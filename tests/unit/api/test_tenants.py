@@ -193,7 +193,7 @@ SILENT = {
     "grpc.health.v1.Health/Check", "grpc.health.v1.Health/List", "grpc.health.v1.Health/Watch",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 }  # fmt: skip
-"""Methods whose answers to the requests above name no second tenant, whoever asks."""
+"""Methods whose answers to the requests above name no second tenant, for any caller."""
 
 NAMING: dict[str, Callable[[str], Message]] = {
     "bulkhead.v1.Node/ShowNeighbors": lambda n: node.ShowNeighborsRequest(vrf=n),
@@ -297,7 +297,7 @@ class World:
 
     @contextmanager
     def _traffic(self, lasting: bool) -> Iterator[None]:
-        """Flows of both tenants, the second one's first, for as long as somebody watches."""
+        """Report flows of both tenants, the second one's first, while a client watches."""
         done = threading.Event()
 
         def send() -> None:

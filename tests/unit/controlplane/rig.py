@@ -165,7 +165,7 @@ class Rig:
         return self.do(SessionDown(peer=peer, reason="test", graceful=graceful))
 
     def underlay(self, *gateways: str, to: str = "10.255.0.2/32", metric: int = 10) -> Effects:
-        """The way to a PE: one leg per gateway, each with label 100, 101, ..."""
+        """Set the route to a PE: one next hop per gateway, each with label 100, 101, ..."""
         members = tuple(
             UnderlayPath(ip_address(g), f"core{i}", (100 + i,)) for i, g in enumerate(gateways)
         )
@@ -175,7 +175,7 @@ class Rig:
         return self.do(UnderlaySynced())
 
     def started(self) -> Rig:
-        """The start of day is over, whoever has not come."""
+        """End initial sync by its timer, without the peers that have not come."""
         self.synced()
         self.wait(60)
         return self

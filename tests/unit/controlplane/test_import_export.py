@@ -219,7 +219,7 @@ def test_ipv6_next_hop_of_a_ce_is_our_address_on_its_link() -> None:
 
 
 @pytest.mark.parametrize("family", [VPN4, VPN6])
-def test_a_family_that_was_not_negotiated_is_void(family: object) -> None:
+def test_a_family_that_was_not_negotiated_is_refused(family: object) -> None:
     rig = red_with_ce()
     nlri = [Nlri(prefix("10.1.0.0/24"), parse_rd("65001:1"), (300,))]
     rig.do(RoutesReceived(CE, family, CE.address, vpn_attributes("65000:2"), nlri))  # type: ignore[arg-type]

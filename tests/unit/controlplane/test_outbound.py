@@ -1,4 +1,4 @@
-"""What a CE and the core are told: attributes, a row a rule."""
+"""What is advertised to a CE and to the core: attributes, one row per rule."""
 
 from __future__ import annotations
 

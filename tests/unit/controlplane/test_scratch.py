@@ -1,4 +1,4 @@
-"""Scratch VRFs of a selftest: in the kernel like any other, told to nobody, gone again."""
+"""Scratch VRFs of a selftest: in the kernel like any other, not advertised, gone again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A keeper of verdict tables without a kernel: it holds what it was told, and can be looked at."""
+"""A policy map manager without a kernel: it holds what it was given, and can be looked at."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FakeKernel:
     flows: dict[str, list[LiveFlow]] = field(default_factory=dict)
     ended: list[LiveFlow] = field(default_factory=list)
     asked: list[frozenset[str]] = field(default_factory=list)
-    """Of whom the flows were asked for each time; of nobody in particular: of all."""
+    """The workloads whose flows were requested, one set per request; empty: of all."""
     refuse: Exception | None = None
     on_flows: OnFlows | None = None
     slow: bool = False

@@ -1,4 +1,4 @@
-"""Whatever happened, the kernel holds what a compilation from scratch would give."""
+"""After any history, the kernel holds what a compilation from scratch gives."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class World:
         self.take(self.state.take_ledger(ledger))
 
     def check(self) -> None:
-        self.check_homes()
+        self.check_bindings()
         for slot in Slot:
             policy = self.state.policy(slot)
             held = self.kernel.held.get(slot)
@@ -114,15 +114,15 @@ class World:
                 assert held == compile_policy(policy, inventory, compiler.books).tables
                 self.check_everywhere(slot)
 
-    def check_homes(self) -> None:
-        """The kernel knows where each address lives: what the longest prefix says."""
+    def check_bindings(self) -> None:
+        """Check each address's source binding: that of the longest prefix."""
         population, bindings = self.state.population, self.kernel.bindings
         assert bindings == BindingTable(population).bindings
         for vrf in ("red", "blue"):
             for single in PREFIXES[:4]:
                 says = [binding_of((vrf, prefix), population) for prefix in (single, PREFIXES[4])]
-                meant = next((home for home in says if home is not None), None)
-                spans = [home for (v, first, last), home in bindings.home_ranges4.items()
+                meant = next((port for port in says if port is not None), None)
+                spans = [port for (v, first, last), port in bindings.home_ranges4.items()
                          if v == vrf and first <= single.packed <= last]  # fmt: skip
                 assert len(spans) <= 1
                 found = bindings.homes4.get((vrf, single.packed), next(iter(spans), None))

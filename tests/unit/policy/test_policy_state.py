@@ -1,4 +1,4 @@
-"""The director: what reaches the kernel and the router, and in which order."""
+"""The policy state: what reaches the kernel and the router, and in which order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def workload(name: str, address: str, vrf: str = "red", **tags: str) -> Attachme
 
 
 class Desk:
-    """A director whose orders are carried out."""
+    """A policy state whose orders are carried out."""
 
     def __init__(self, policy: str = PAYROLL) -> None:
         self.kernel, self.told = FakeKernel(), list[object]()
@@ -111,7 +111,7 @@ def test_a_workload_that_left_is_denied_until_it_is_known_where_it_went() -> Non
     desk.now += HOLD_DOWN_SECONDS
     assert desk.state.next_deadline == desk.now
     desk.do(desk.state.expire(desk.now))
-    assert desk.allowed(WEB, PAY, 22)  # nobody: an address outside, in an open VRF
+    assert desk.allowed(WEB, PAY, 22)  # no endpoint: an address outside, in an open VRF
     assert desk.state.next_deadline is None
 
 
@@ -171,7 +171,7 @@ def test_the_home_of_an_address_follows_its_workload() -> None:
     assert desk.kernel.bindings.homes4 == {place: ELSEWHERE}
     desk.detach("pay")
     assert desk.kernel.bindings.homes4 == {place: ELSEWHERE}
-    desk.claim(PAY, gone=True)  # nobody has it: it is pending, wherever it is said to be
+    desk.claim(PAY, gone=True)  # no endpoint has it: it is pending from every port
     assert desk.kernel.bindings.homes4 == {}
     assert desk.kernel.verdict(PAY, WEB, 443) == BY_PENDING
 
