@@ -47,7 +47,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 AddServices = Callable[[grpc.aio.Server], Iterable[str]]
 
 
-class Journal(Protocol):
+class LogWriter(Protocol):
     """Where the server reports: one line per event."""
 
     def info(self, event: str, **fields: object) -> object:
@@ -77,7 +77,7 @@ class ApiServer:
 
     view: NodeView
     intent: NodeIntent
-    journal: Journal
+    journal: LogWriter
     part: Part
     config_folder: Path = Path()
     more_services: AddServices | None = None
@@ -220,7 +220,7 @@ class ApiServer:
 async def serve_api(
     view: NodeView,
     intent: NodeIntent,
-    journal: Journal,
+    journal: LogWriter,
     *,
     part: Part,
     config_folder: Path = Path(),

@@ -20,7 +20,7 @@ from controlplane.model.prefix import Prefix
 from controlplane.model.rd import RouteDistinguisher
 
 
-class Protocol(enum.IntEnum):
+class RouteProtocol(enum.IntEnum):
     """Where a path came from; a lower value is preferred before any BGP rule is asked."""
 
     CONNECTED = 0
@@ -35,7 +35,7 @@ class Source(msgspec.Struct, frozen=True):
     leaked route comes from.
     """
 
-    protocol: Protocol
+    protocol: RouteProtocol
     vrf: str = ""
     peer: PeerId | None = None
     ebgp: bool = False
@@ -64,7 +64,7 @@ class Path(msgspec.Struct, frozen=True, eq=False, gc=False):
     @property
     def is_connected(self) -> bool:
         """True for a link's own prefix, which the kernel installs itself."""
-        return self.source.protocol is Protocol.CONNECTED
+        return self.source.protocol is RouteProtocol.CONNECTED
 
     @property
     def slot(self) -> tuple[Source, RouteDistinguisher | None]:

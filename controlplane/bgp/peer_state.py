@@ -6,7 +6,7 @@ from collections import Counter
 from ipaddress import AddressValueError, IPv4Address
 
 from controlplane.bgp.adj_rib_in import AdjRibIn
-from controlplane.bgp.path import Protocol, Source
+from controlplane.bgp.path import RouteProtocol, Source
 from controlplane.model.events import SessionUp
 from controlplane.model.intent import PeerIntent
 from controlplane.model.prefix import Family
@@ -45,7 +45,7 @@ class PeerState:
 
     def _source(self, router_id: str) -> Source:
         peer = self.intent.peer
-        return Source(Protocol.BGP, peer.vrf, peer, self.intent.is_ebgp, _number(router_id))
+        return Source(RouteProtocol.BGP, peer.vrf, peer, self.intent.is_ebgp, _number(router_id))
 
     def came_up(self, event: SessionUp, families: frozenset[Family], now: float) -> None:
         """Take over what was negotiated."""

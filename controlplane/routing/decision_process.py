@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.bgp.path import BestPathChange, Path, Protocol
+from controlplane.bgp.path import BestPathChange, Path, RouteProtocol
 from controlplane.model.desired import NextHopKey
 from controlplane.model.prefix import IPAddress
 from controlplane.routing.state import RouterState
@@ -130,6 +130,6 @@ class DecisionProcess:
 
 def _kernel_hop(path: Path | None) -> NextHopKey | None:
     """The next hop of a route that is ours to install: a link's own prefix is the kernel's."""
-    if path is None or path.source.protocol is Protocol.CONNECTED:
+    if path is None or path.source.protocol is RouteProtocol.CONNECTED:
         return None
     return path.hop

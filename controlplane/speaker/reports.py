@@ -19,8 +19,8 @@ from controlplane.model.prefix import Family, IPAddress, parse_address
 from controlplane.speaker import wire
 from controlplane.speaker.attributes import AttributeReader
 from controlplane.speaker.nlri import family_numbers, unpack_nlri
-from controlplane.speaker.rate_limit import LOG_BURST, LOGS_PER_SECOND, RateLimit
-from controlplane.speaker.session import Session
+from controlplane.speaker.rate_limit import LOG_BURST, LOGS_PER_SECOND, EventLimit
+from controlplane.speaker.session import WorkerSession
 
 Log = Callable[[str, str, dict[str, str | int]], None]
 
@@ -37,13 +37,15 @@ class ReportReader:
     ``sessions`` is by the peer's address as text, and may change between calls.
     """
 
-    def __init__(self, sessions: dict[str, Session], log: Log, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, sessions: dict[str, WorkerSession], log: Log, clock: Callable[[], float]
+    ) -> None:
         self._sessions = sessions
         self._log = log
         self._clock = clock
         self._decode = msgspec.json.Decoder(wire.Report).decode
         self._attributes = AttributeReader()
-        self._limit = RateLimit(LOG_BURST, LOGS_PER_SECOND, clock)
+        self._limit = EventLimit(LOG_BURST, LOGS_PER_SECOND, clock)
         self.malformed = 0
         self.refused = 0
         self.unusable = ""
@@ -74,7 +76,7 @@ class ReportReader:
             self.unusable = report.reason
             return
         session = self._sessions.get(report.peer)
-        if isinstance(report, wire.Refused):
+        if isinstance(report, wire.CommandRefused):
             self.refused += 1
             self._say("error", "command_refused", {"peer": report.peer, "reason": report.reason})
         elif isinstance(report, wire.Malformed):
@@ -87,7 +89,9 @@ class ReportReader:
         elif session is not None:
             self._for_session(session, report, events)
 
-    def _for_session(self, session: Session, report: wire.Report, events: list[Event]) -> None:
+    def _for_session(
+        self, session: WorkerSession, report: wire.Report, events: list[Event]
+    ) -> None:
         match report:
             case wire.Update():
                 # A session that was taken off and put back has other numbers: its late lines go.
@@ -107,7 +111,7 @@ class ReportReader:
                 session.last_error = report.reason
                 self._say("info", "connect_failed", {"peer": report.peer, "reason": report.reason})
 
-    def _update(self, session: Session, report: wire.Update, events: list[Event]) -> None:
+    def _update(self, session: WorkerSession, report: wire.Update, events: list[Event]) -> None:
         session.updates_received += 1
         for name, packed in report.withdraw:
             family = named_family(name)
@@ -116,7 +120,9 @@ class ReportReader:
         if report.announce:
             self._announcements(session, report, events)
 
-    def _announcements(self, session: Session, report: wire.Update, events: list[Event]) -> None:
+    def _announcements(
+        self, session: WorkerSession, report: wire.Update, events: list[Event]
+    ) -> None:
         try:
             attributes = self._attributes.read(report.attributes)
         except (ValueError, OverflowError):
@@ -131,7 +137,7 @@ class ReportReader:
 
     def _announced(
         self,
-        session: Session,
+        session: WorkerSession,
         family: Family,
         hop: str,
         attributes: Attributes,

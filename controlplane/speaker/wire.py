@@ -92,7 +92,7 @@ class ConnectFailed(msgspec.Struct, tag_field="t", tag="trouble"):
     reason: str
 
 
-class Refused(msgspec.Struct, tag_field="t", tag="refused"):
+class CommandRefused(msgspec.Struct, tag_field="t", tag="refused"):
     """A command that could not be carried out."""
 
     peer: str
@@ -145,7 +145,7 @@ Report = (
     | Up
     | Down
     | ConnectFailed
-    | Refused
+    | CommandRefused
     | Malformed
     | CapabilityIgnored
     | LogLine

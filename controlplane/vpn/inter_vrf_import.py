@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from controlplane.bgp.path import BestPathChange, Path, Protocol, Source
+from controlplane.bgp.path import BestPathChange, Path, RouteProtocol, Source
 from controlplane.model.rd import RouteTarget
 from controlplane.vpn.vrf import Vrf
 
@@ -52,7 +52,7 @@ class InterVrfImport:
                 self._carry(other, [vrf], ((prefix, None, path) for prefix, path in best))
 
     def _carry(self, vrf: Vrf, others: list[Vrf], changes: Iterable[BestPathChange]) -> None:
-        source, mark = Source(Protocol.BGP, router_id=self._router_id, via=vrf.name), vrf.mark
+        source, mark = Source(RouteProtocol.BGP, router_id=self._router_id, via=vrf.name), vrf.mark
         slot = (source, mark.rd)
         twins: dict[Path, Path] = {}
         for prefix, old, new in changes:

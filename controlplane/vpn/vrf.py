@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from controlplane.bgp.adj_rib_out import ExportMark
 from controlplane.bgp.martians import is_unique
-from controlplane.bgp.path import Path, Protocol, Source
+from controlplane.bgp.path import Path, RouteProtocol, Source
 from controlplane.model.attributes import Attributes, Origin
 from controlplane.model.desired import NextHopKey
 from controlplane.model.intent import CePortIntent, StaticRouteIntent, VrfIntent
@@ -122,11 +122,11 @@ class Vrf:
             for interface in port.addresses:
                 prefix = _network(interface.network)
                 hop = NextHopKey(prefix.afi, None, device=port.name)
-                yield prefix, self._local_path(Protocol.CONNECTED, hop)
+                yield prefix, self._local_path(RouteProtocol.CONNECTED, hop)
         for prefix, hop in self.static_hops():
-            yield prefix, self._local_path(Protocol.STATIC, hop)
+            yield prefix, self._local_path(RouteProtocol.STATIC, hop)
 
-    def _local_path(self, protocol: Protocol, hop: NextHopKey) -> Path:
+    def _local_path(self, protocol: RouteProtocol, hop: NextHopKey) -> Path:
         # The link is part of the source: two ways to one prefix stand beside each other.
         via = f"{hop.device} {hop.address or ''}"
         return Path(Source(protocol, self.name, via=via), LOCAL, hop)

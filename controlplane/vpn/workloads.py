@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controlplane.bgp.path import BestPathChange, Path, Protocol, Source
+from controlplane.bgp.path import BestPathChange, Path, RouteProtocol, Source
 from controlplane.model.attributes import Attributes
 from controlplane.model.desired import NextHopKey
 from controlplane.model.prefix import Prefix
@@ -66,7 +66,7 @@ class Workloads:
     def _routes(self, event: WorkloadAttached) -> dict[Prefix, Path]:
         # Like a route learned in the VRF, so that LOCAL_PREF decides between two PEs that have
         # the workload: a static route of ours would hide the one of the PE that it moved to.
-        source = Source(Protocol.BGP, event.vrf, via=f"workload {event.name}")
+        source = Source(RouteProtocol.BGP, event.vrf, via=f"workload {event.name}")
         attributes = self._marking.attributes(event.groups, event.moves)
         return {
             prefix: Path(source, attributes, NextHopKey(prefix.afi, None, device=event.port))

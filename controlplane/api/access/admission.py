@@ -14,10 +14,10 @@ from google.protobuf.json_format import MessageToJson, SerializeToJsonError
 from google.protobuf.message import DecodeError
 from google.protobuf.text_format import MessageToString
 
-from controlplane.api.access.audit import CHANGE, AuditLog, Change
+from controlplane.api.access.audit import CHANGE, AuditedChange, AuditLog
 from controlplane.api.access.caller import CALLER, Caller
 from controlplane.api.access.limits import MAX_SECONDS, AtOnce, RateLimit, TooManyRequests
-from controlplane.api.access.roles import RULES, Rule, allows
+from controlplane.api.access.roles import RULES, AccessRule, allows
 from controlplane.api.access.rpc_metrics import RpcMetrics
 from controlplane.api.access.status import StatusError, denied, exhausted, invalid
 
@@ -154,7 +154,7 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         if self.identify(context) != CALLER.get():
             raise denied("what you may do has changed; call again")
 
-    async def _permit(self, method: str, caller: Caller, request: Any) -> Rule:
+    async def _permit(self, method: str, caller: Caller, request: Any) -> AccessRule:
         rule, name = RULES.get(method), method.rpartition("/")[2]
         if rule is None:
             raise denied(f"{name} has no role that may call it")
@@ -167,14 +167,14 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
 
     @asynccontextmanager
     async def _audited(
-        self, method: str, rule: Rule, caller: Caller, request: Any
+        self, method: str, rule: AccessRule, caller: Caller, request: Any
     ) -> AsyncIterator[None]:
         """Write a change to the audit log before it is made, and its result after it; refuse a
         change that cannot be written."""
         if not rule.changes:
             yield
             return
-        change = Change()
+        change = AuditedChange()
         CHANGE.set(change)
         try:
             await self._write(caller, method, request, phase="asked")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from controlplane.speaker import wire
-from controlplane.speaker.rate_limit import RateLimit
+from controlplane.speaker.rate_limit import EventLimit
 from controlplane.speaker.worker import surface
 from controlplane.speaker.worker.surface import (
     ACTION,
@@ -172,7 +172,7 @@ class BoundPeer(Peer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._admission = RateLimit(MOST_CONNECTIONS, CONNECTIONS_PER_SECOND, time.monotonic)
+        self._admission = EventLimit(MOST_CONNECTIONS, CONNECTIONS_PER_SECOND, time.monotonic)
 
     def run(self) -> Any:
         """Handle messages while there are some, up to a bound: others wait for their turn."""

@@ -17,7 +17,7 @@ from controlplane.api import server as api_server
 from controlplane.api.access.audit_chain import first_break
 from controlplane.api.access.caller import Caller, UnixPeer, certified_caller, local_caller
 from controlplane.api.access.limits import AtOnce, RateLimit, TooManyRequests
-from controlplane.api.access.roles import RULES, Rule, allows
+from controlplane.api.access.roles import RULES, AccessRule, allows
 from controlplane.model.intent import ApiGrant, ApiRole
 from tests.unit.api.serving import Serving, node_intent, serving
 
@@ -238,11 +238,11 @@ def test_a_certificate_is_known_by_its_alternative_names_and_else_by_its_common_
 
 
 def test_default_deny() -> None:
-    look = Rule(ApiRole.VIEWER)
+    look = AccessRule(ApiRole.VIEWER)
     assert allows(look, ApiRole.VIEWER, limited=True)
     assert not allows(None, ApiRole.ADMIN, limited=False)
     assert not allows(look, None, limited=False)
-    assert not allows(Rule(ApiRole.VIEWER, whole_node=True), ApiRole.ADMIN, limited=True)
+    assert not allows(AccessRule(ApiRole.VIEWER, whole_node=True), ApiRole.ADMIN, limited=True)
 
 
 def test_the_bucket_fills_again() -> None:

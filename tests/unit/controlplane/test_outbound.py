@@ -15,7 +15,7 @@ from controlplane.bgp.outbound import (
     prepend,
     to_core,
 )
-from controlplane.bgp.path import Path, Protocol, Source
+from controlplane.bgp.path import Path, RouteProtocol, Source
 from controlplane.model.attributes import AsSegment, Attributes, Origin
 from controlplane.model.desired import NextHopKey
 from controlplane.model.peer import PeerId
@@ -27,7 +27,7 @@ CE = ce_peer("red", "192.0.2.2", 65101)
 
 
 def path(peer: PeerId | None = PE2, **attributes: Any) -> Path:
-    source = Source(Protocol.BGP, peer.vrf if peer else "", peer)
+    source = Source(RouteProtocol.BGP, peer.vrf if peer else "", peer)
     return Path(source, Attributes(**attributes), NextHopKey(Afi.IPV4, None))
 
 
