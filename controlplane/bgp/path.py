@@ -72,13 +72,13 @@ class Path(msgspec.Struct, frozen=True, eq=False, gc=False):
         return (self.source, self.rd)
 
     def replaces(self, other: Path) -> bool:
-        """True where both have the same slot."""
+        """Return True where both have the same slot."""
         return (self.source is other.source or self.source == other.source) and (
             self.rd is other.rd or self.rd == other.rd
         )
 
     def says_the_same_as(self, other: Path) -> bool:
-        """True where only the time differs: told again, nothing follows from it."""
+        """Return True where only the time differs: received again, it changes nothing."""
         return (
             (self.hop is other.hop or self.hop == other.hop)
             and (self.attributes is other.attributes or self.attributes == other.attributes)
@@ -87,7 +87,8 @@ class Path(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 def router_id_of(path: Path) -> int:
-    """The router id for the tie-break: ORIGINATOR_ID stands in for it (RFC 4456 section 9)."""
+    """Return the router id for the tie-break: ORIGINATOR_ID stands in for it (RFC 4456 section
+    9)."""
     originator = path.attributes.originator_id
     return _number(originator) if originator else path.source.router_id
 

@@ -80,7 +80,7 @@ class PeerState:
         return self.received_at + QUIET
 
     def has_sent_all(self, now: float) -> bool:
-        """True once the peer has sent its whole table, as far as that can be known."""
+        """Return True once the peer has sent its whole table, as far as that can be known."""
         if not self.up:
             return False
         return self.eor_received >= self.families if self.ends_its_rib else now >= self.quiet_at

@@ -100,7 +100,7 @@ class PolicyState:
         return any(revision.state is State.ENFORCED for revision in self.unreadable())
 
     def compiler(self, slot: Slot) -> IncrementalCompiler | None:
-        """The tables of a slot as the kernel should hold them; None before `begin`."""
+        """Return the tables of a slot as the kernel should hold them; None before `begin`."""
         return self._compilers.get(slot)
 
     def confirm(self) -> None:
@@ -134,7 +134,7 @@ class PolicyState:
         return found
 
     def inventory(self, *, everywhere: bool = True) -> Inventory:
-        """Who is there: in all VRFs of the node, or in those under policy."""
+        """Return who is there: in all VRFs of the node, or in those under policy."""
         zones = frozenset(self._vrfs if everywhere else self._zones)
         workloads: list[Workload] = []
         for name, attachment in self.population.attachments.items():
@@ -144,13 +144,13 @@ class PolicyState:
         return Inventory(zones, tuple(workloads), remotes, self.known_groups())
 
     def known_groups(self) -> frozenset[int]:
-        """Ids of all revisions that are or were in force here, or are about to be."""
+        """Return ids of all revisions that are or were in force here, or are about to be."""
         revisions = (r for r in self.ledger.revisions.values() if r.state in _KNOWN)
         return frozenset(number for r in revisions for number in r.groups)
 
     def groups_to_send(self, workload: Workload) -> frozenset[int]:
-        """The ids for a workload's routes: of the enforced revision and of the staged one, so
-        that no other PE, which may be ahead or behind, finds one missing."""
+        """Return the ids for a workload's routes: of the enforced revision and of the staged one,
+        so that no other PE, which may be ahead or behind, finds one missing."""
         tags = frozenset(workload.tags.items())
         found = self._ids_by_tags.get(tags)
         if found is None:
@@ -266,7 +266,7 @@ class PolicyState:
         return self._change([], gone)
 
     def take_ledger(self, ledger: Ledger) -> list[Order]:
-        """Revisions have moved: compile what is new, keep what is there already."""
+        """Take in moved revisions: compile what is new, keep what is there already."""
         self.ledger = ledger
         self._ids_by_tags.clear()
         orders = self._rezone()
@@ -372,7 +372,7 @@ class PolicyState:
         return compiler
 
     def _learn(self, known: frozenset[int]) -> list[Order]:
-        """Remote prefixes with a group id that became known or unknown are judged anew."""
+        """Compile remote prefixes anew whose group ids became known or unknown."""
         concerned = [r for r in self.population.remotes() if r.groups and r.vrf in self._zones]
         orders: list[Order] = []
         for slot, compiler in self._compilers.items():
@@ -400,5 +400,5 @@ class PolicyState:
 
 
 def revision_of(ledger: Ledger, slot: Slot) -> Revision | None:
-    """The revision that a slot holds."""
+    """Return the revision that a slot holds."""
     return ledger.in_state(_STATES[slot])

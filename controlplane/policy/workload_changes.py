@@ -83,8 +83,8 @@ class WorkloadChanges:
     def _attach(
         self, event: WorkloadAttachRequested, intent: NodeIntent | None
     ) -> WorkloadChange | tuple[Attachment, bool]:
-        """The same workload again changes nothing, even if another PE has it by now: to take it
-        back, detach it first."""
+        """Attach a workload. The same one again changes nothing, even if another PE has it by now:
+        to take it back, detach it first."""
         workload, registry = event.workload, self._state.population
         if intent is None:
             raise RefusedError(Why.UNKNOWN, Fault("workload.vrf", "the node has just started"))
@@ -121,7 +121,7 @@ class WorkloadChanges:
         return self._put(after, known, "tagged", event.who, answer)
 
     def _refuse_tags(self, workload: Workload) -> None:
-        """A VRF has its share of identities: one more set of tags may be too many."""
+        """Refuse a set of tags beyond the VRF's quota of identities."""
         if why := self._state.refusal(workload):
             raise RefusedError(Why.TOO_MANY, Fault("workload.tags", why))
 

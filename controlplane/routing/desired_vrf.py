@@ -59,7 +59,7 @@ def _session(peer: PeerIntent) -> Session:
 
 
 def difference(old: Layout | None, new: Layout | None) -> Delta:
-    """What leads from one layout to the other; either may be missing."""
+    """Return what leads from one layout to the other; either may be missing."""
     delta = Delta()
     if new is not None and (old is None or old.node != new.node):
         delta.node = new.node

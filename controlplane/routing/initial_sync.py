@@ -56,7 +56,7 @@ class InitialSync:
             peer.eor_owed = set()
 
     def deadlines(self) -> Iterator[float]:
-        """When something will be due."""
+        """Yield when something will be due."""
         if not self._state.in_sync:
             yield self._deadline
             yield from (p.quiet_at for p in self._awaited() if p.up and not p.ends_its_rib)

@@ -89,7 +89,7 @@ class PrefixLimits:
         self._state.notice("info", "idle_hold_over", peer=str(peer.intent.peer))
 
     def deadlines(self) -> Iterator[float]:
-        """When something will be due."""
+        """Return when something will be due."""
         return (p.held_until for p in self._state.peers.values() if p.held_until is not None)
 
 
@@ -135,6 +135,6 @@ class RouteLimits:
                 state.ask_again(peer)
 
     def deadlines(self) -> Iterator[float]:
-        """When something will be due."""
+        """Return when something will be due."""
         vrfs = self._state.vrfs.values()
         return (vrf.asked_at + ASK_EVERY for vrf in vrfs if vrf.overflowed and vrf.has_room)

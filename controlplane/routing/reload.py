@@ -79,7 +79,7 @@ class Reload:
         ]
 
     def _close_vrfs(self, new: NodeIntent, labels: dict[str, Label]) -> None:
-        """A VRF with another label or table is another one to the kernel: it goes and comes."""
+        """Delete the VRFs whose label or table changed: to the kernel they are new ones."""
         wanted = {v.name: (labels[v.name], v.table or int(labels[v.name])) for v in new.vrfs}
         for vrf in list(self._state.vrfs.values()):
             if wanted.get(vrf.name) != (vrf.label, vrf.number):
@@ -136,7 +136,7 @@ class Reload:
 
 
 def _needs_refill(old: VrfIntent | None, new: VrfIntent, reexported: set[RouteTarget]) -> bool:
-    """True where other routes may belong into the VRF's table than before."""
+    """Return True where other routes may belong into the VRF's table than before."""
     if old is None or old.import_targets != new.import_targets or old.internet != new.internet:
         return True
     lowered = new.route_limit and not 0 < old.route_limit <= new.route_limit

@@ -69,6 +69,6 @@ class PeerReload:
 
 
 def _rules(peer: PeerIntent, links: tuple[Prefix, ...]) -> object:
-    """What of the intent decides which of a peer's routes are taken, and as what."""
+    """Return what of the intent decides which of a peer's routes are taken, and as what."""
     wish = (peer.import_policy, peer.site_of_origin, peer.allow_as_in, peer.local_as, peer.internet)
     return (wish, links)

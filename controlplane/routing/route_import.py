@@ -81,7 +81,7 @@ class RouteImport:
             self._store(peer, event.family, first.rd, [n.prefix for n in group], path, importers)
 
     def _hops_to(self, event: RoutesReceived) -> dict[int, NextHopKey] | None:
-        """The next hops at an address, by label; None if it cannot be one (RFC 4271 s. 5.1.3).
+        """Return the next hops at an address, by label; None if it is invalid (RFC 4271 s. 5.1.3).
 
         They are one object for all their routes, which makes comparing and counting cheap.
         """
@@ -97,7 +97,7 @@ class RouteImport:
         self, peer: PeerState, event: RoutesReceived, rd: RouteDistinguisher | None,
         hop: NextHopKey, now: float,
     ) -> Path:  # fmt: skip
-        """A path for this UPDATE, or the last one's if that was taken in the same turn."""
+        """Return a path for this UPDATE, or the last one's if that was taken in the same turn."""
         path = Path(peer.source, event.attributes, hop, rd, now)
         last = self._last
         if last is not None and last.accepted == now and last.says_the_same_as(path):
@@ -232,7 +232,7 @@ class _HopsByLabel(dict[int, NextHopKey]):
 
 
 def _by_rd_and_label(nlri: list[Nlri]) -> Iterable[list[Nlri]]:
-    """Routes that can share a path. Most UPDATEs are of one RD and label throughout."""
+    """Return routes that can share a path. Most UPDATEs are of one RD and label throughout."""
     if len(nlri) < 2:
         return (nlri,) if nlri else ()
     first = nlri[0]

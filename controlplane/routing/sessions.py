@@ -68,7 +68,7 @@ class Sessions:
         self._await_silence(peer)
 
     def down(self, event: SessionDown) -> None:
-        """A session ended. An attempt that failed is no news: there was no session."""
+        """End a session. A connection attempt that failed changes nothing: there was none."""
         peer = self._state.peers.get(event.peer)
         if peer is None or peer.disabled:
             return
@@ -94,7 +94,7 @@ class Sessions:
         self._keep_stale(peer, peer.restart_time)
 
     def speaker_lost(self, event: SpeakerLost) -> None:
-        """Our own BGP process died: what the peers told is as good as it was."""
+        """Keep the routes of a BGP worker that died: the peers have not withdrawn them."""
         self._state.notice("error", "speaker_lost", vrf=event.vrf, reason=event.reason)
         for peer in self._state.peers.values():
             if peer.intent.peer.vrf == event.vrf and peer.up:
@@ -109,7 +109,7 @@ class Sessions:
         return self._state.intent.restart_time if self._state.intent else 0.0
 
     def _keep_stale(self, peer: PeerState, seconds: float) -> None:
-        """Stale routes may stay for so long, but not for ever if the session keeps bouncing."""
+        """Limit how long stale routes stay, also if the session keeps flapping."""
         if not peer.adj_in.has_stale:
             peer.stale_since = peer.stale_until = None
             return
@@ -131,7 +131,7 @@ class Sessions:
         self._state.to_replay.pop(peer.intent.peer, None)
 
     def _end(self, peer: PeerState, reason: str) -> None:
-        """The session and all that it told are gone."""
+        """Remove a session and all its routes."""
         self._close(peer, reason)
         self.forget(peer)
 
@@ -158,7 +158,7 @@ class Sessions:
     # -- routes -------------------------------------------------------------------------------
 
     def routes_received(self, event: RoutesReceived) -> None:
-        """An UPDATE's announcements; those of a session that is not up are late and void."""
+        """Import an UPDATE's announcements; ignore late ones of a session that is not up."""
         peer = self._state.peers.get(event.peer)
         if peer is None or not peer.up:
             return
@@ -169,14 +169,14 @@ class Sessions:
         self.limits.check(peer, event.family)
 
     def routes_withdrawn(self, event: RoutesWithdrawn) -> None:
-        """An UPDATE's withdrawals."""
+        """Take in an UPDATE's withdrawals."""
         peer = self._state.peers.get(event.peer)
         if peer is not None and peer.up:
             peer.received_at = self._state.now.monotonic
             self._state.route_import.withdraw(peer, event.family, event.nlri)
 
     def end_of_rib(self, event: EndOfRib) -> None:
-        """The peer has told all of a family: what it did not repeat is gone."""
+        """Drop the stale routes of a family that the peer has not repeated."""
         peer = self._state.peers.get(event.peer)
         if peer is None or not peer.up:
             return
@@ -192,7 +192,7 @@ class Sessions:
     # -- requests -----------------------------------------------------------------------------
 
     def refresh_requested(self, event: RefreshRequested) -> None:
-        """The peer wants our routes of a family again (RFC 2918)."""
+        """Advertise our routes of a family again, as the peer asked (RFC 2918)."""
         peer = self._state.peers.get(event.peer)
         if peer is not None and peer.up:
             self._advertise_all(event.peer, frozenset({event.family}) & peer.families)
@@ -208,7 +208,7 @@ class Sessions:
             out.renew(families)
 
     def cleared(self, name: PeerId) -> None:
-        """An operator resets a session, or ends its pause."""
+        """Reset a session for an operator, or end its pause."""
         peer = self._state.peers.get(name)
         if peer is None:
             return
@@ -234,6 +234,6 @@ class Sessions:
         self._state.notice("warning", "stale_routes_expired", peer=name, routes=len(taken))
 
     def deadlines(self) -> Iterator[float]:
-        """When something will be due."""
+        """Yield when something will be due."""
         yield from self.limits.deadlines()
         yield from (p.stale_until for p in self._state.peers.values() if p.stale_until is not None)

@@ -68,7 +68,7 @@ class RouterState:
         self._configured: ConfigureSpeakers | None = None
 
     def begin(self, now: Instant) -> None:
-        """A new turn."""
+        """Begin an iteration."""
         self.now, self.effects = now, Effects()
         self.new_sessions.clear()
         self.remote_endpoints = []
@@ -105,7 +105,7 @@ class RouterState:
         return {vrf.name: vrf.number for vrf in self.vrfs.values()}
 
     def core_peers(self) -> Iterator[PeerState]:
-        """The sessions with PEs and reflectors that are up."""
+        """Return the sessions with PEs and reflectors that are up."""
         return (p for p in self.peers.values() if p.up and p.intent.peer.is_core)
 
     def listeners(self) -> list[UpdateGroupMember]:

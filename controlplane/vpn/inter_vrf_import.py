@@ -23,7 +23,7 @@ class InterVrfImport:
         self._router_id = 0
 
     def connect(self, vrfs: Sequence[Vrf], router_id: int) -> None:
-        """The VRFs or their targets are others now."""
+        """Take in changed VRFs and route targets."""
         self._router_id = router_id
         by_target: dict[RouteTarget, list[Vrf]] = {}
         for vrf in vrfs:
@@ -35,11 +35,11 @@ class InterVrfImport:
             self._into[vrf.name] = list(found.values())
 
     def into(self, vrf: Vrf) -> list[Vrf]:
-        """The VRFs that import what this one exports."""
+        """Return the VRFs that import what this one exports."""
         return self._into.get(vrf.name, [])
 
     def carry(self, vrf: Vrf, changes: Iterable[BestPathChange]) -> None:
-        """Best paths of a VRF are others now: so are the candidates of those that import them."""
+        """Offer changed best paths of a VRF to the VRFs that import them."""
         others = self.into(vrf)
         if others:
             self._carry(vrf, others, changes)

@@ -55,7 +55,7 @@ class Vrf:
         return ExportMark(wish.rd, self.label, wish.export_targets, wish.advertise_connected)
 
     def port(self, name: str) -> CePortIntent | None:
-        """The CE port of that name."""
+        """Return the CE port of that name."""
         return next((port for port in self.intent.ports if port.name == name), None)
 
     @property
@@ -132,7 +132,7 @@ class Vrf:
         return Path(Source(protocol, self.name, via=via), LOCAL, hop)
 
     def static_hops(self) -> Iterator[tuple[Prefix, NextHopKey]]:
-        """Every static route and where it leads."""
+        """Yield every static route and where it leads."""
         for route in self.intent.static_routes:
             yield route.prefix, self._static_hop(route)
 

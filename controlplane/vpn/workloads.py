@@ -24,7 +24,7 @@ class Workloads:
         self.in_use = False
 
     def mark_with(self, asn: int, function: int) -> None:
-        """How groups are written from now on; what is laid already is laid anew by a reload."""
+        """Set how groups are encoded; a reload encodes the routes that are there already anew."""
         self._marking = Marking(asn, function)
 
     def note_groups(self, attributes: Attributes) -> None:

@@ -117,7 +117,7 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
             await context.abort(refusal.code, refusal.text, refusal.trailer)
 
     def _refusal(self, method: str, error: Exception) -> StatusError:
-        """The status that the caller gets for an error."""
+        """Return the status that the caller gets for an error."""
         if isinstance(error, StatusError):
             return error
         if isinstance(error, TooManyRequests):
@@ -150,7 +150,7 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
             await asyncio.sleep(wait)
 
     def _check_still(self, context: Context) -> None:
-        """A stream may outlive its caller's rights, and the certificate that it came with."""
+        """End a stream whose caller lost its rights, or whose certificate is valid no more."""
         if self.identify(context) != CALLER.get():
             raise denied("what you may do has changed; call again")
 
@@ -207,13 +207,13 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
 
 
 def _serializer(handler: Any) -> Callable[[Any], bytes]:
-    """The serializer of a method; an answer that a compute worker encoded stays as it is."""
+    """Return the serializer of a method; an answer that a compute worker encoded stays as it is."""
     inner = handler.response_serializer
     return lambda response: response if isinstance(response, bytes) else inner(response)
 
 
 def _as_text(request: Any) -> str:
-    """JSON; protobuf's own form where a value cannot be said in it, as a time with too many
+    """Return JSON; protobuf's own form where a value cannot be said in it, as a time with too many
     nanoseconds."""
     try:
         return MessageToJson(request, indent=None)
@@ -222,7 +222,7 @@ def _as_text(request: Any) -> str:
 
 
 def _parsed(handler: Any, raw: Any) -> Any:
-    """The request of a call, or the stream of its requests. Raises StatusError."""
+    """Return the request of a call, or the stream of its requests. Raises StatusError."""
     if handler.request_streaming:
         return _parsed_each(handler, raw)
     try:

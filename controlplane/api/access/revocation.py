@@ -61,7 +61,7 @@ class Revocation:
     _reported: dict[x509.Name, str] = field(default_factory=dict)
 
     def objection(self, pem: bytes) -> str:
-        """Why this certificate (PEM) is not believed now; "" if it is."""
+        """Return why this certificate (PEM) is not believed now; "" if it is."""
         now = self.clock()
         try:
             certificate = _certificate(pem)
@@ -126,7 +126,7 @@ def _certificate(pem: bytes) -> x509.Certificate:
 
 
 def _read(crl: Path, authorities: Path) -> _Lists:
-    """The lists of a file, by issuer. Raises UnusableListError, OSError."""
+    """Return the lists of a file, by issuer. Raises UnusableListError, OSError."""
     if crl.stat().st_size > LARGEST_BYTES:
         raise UnusableListError(f"{crl}: over {LARGEST_BYTES >> 20} MiB")
     signers = _signers(authorities)
@@ -150,7 +150,7 @@ def _signers(path: Path) -> list[x509.Certificate]:
 
 
 def _checked(crl: x509.CertificateRevocationList, signers: Iterable[x509.Certificate]) -> _List:
-    """A whole list, signed by one of ours, as what is needed of it. Raises ValueError."""
+    """Return a whole list, signed by one of ours, as what is needed of it. Raises ValueError."""
     critical = [extension.oid.dotted_string for extension in crl.extensions if extension.critical]
     if critical:  # a part of a list, a delta, or another issuer's list: RFC 5280 section 5.2
         raise ValueError(f"critical extension {critical[0]}: give one complete list an authority")

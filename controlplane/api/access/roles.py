@@ -84,7 +84,8 @@ RULES: dict[str, AccessRule] = {
 
 
 def allows(rule: AccessRule | None, role: ApiRole | None, *, limited: bool) -> bool:
-    """True if a role may call what the rule is for; ``limited``: the caller has some VRFs only."""
+    """Return True if a role may call what the rule is for; ``limited``: the caller has some VRFs
+    only."""
     if rule is None or role is None or (rule.whole_node and limited):
         return False
     return RANK[role] >= RANK[rule.least]

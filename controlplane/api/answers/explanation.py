@@ -28,7 +28,7 @@ from controlplane.policy.language.service import Service, parse_service
 
 
 def explain_packet(replica: Replica, request: bytes) -> Iterator[bytes]:
-    """The answer but for the route; then the addresses that were chosen, each in a part."""
+    """Yield the answer but for the route; then the addresses that were chosen, each in a part."""
     wish = pb.ExplainRequest.FromString(request)
     view = replica.view(CALLER.get().vrfs)
     vrf = _vrf(view, wish)
@@ -58,7 +58,7 @@ def explain_packet(replica: Replica, request: bytes) -> Iterator[bytes]:
 
 
 def _visible(whole: Explanation, part: Explanation, policy: Policy) -> Explanation:
-    """A decision whose reason names the visible form of its rule."""
+    """Return a decision whose reason names the visible form of its rule."""
     rule = next((rule for rule in policy.rules if rule.id == whole.decision.rule), None)
     decision = whole.decision
     if rule is not None:
@@ -67,7 +67,7 @@ def _visible(whole: Explanation, part: Explanation, policy: Policy) -> Explanati
 
 
 def _vrf(view: View, wish: pb.ExplainRequest) -> str:
-    """The VRF of the request. One that is not the caller's does not exist for it."""
+    """Return the VRF of the request. One that is not the caller's does not exist for it."""
     named = [_workload(view, text) for text in (wish.source, wish.destination)]
     vrf = wish.vrf or next((w.vrf for w in named if w), "")
     if not vrf:
@@ -83,7 +83,7 @@ def _workload(view: View, text: str) -> Workload | None:
 
 
 def _ends(view: View, wish: pb.ExplainRequest, vrf: str) -> tuple[IPAddress, IPAddress]:
-    """Addresses of one family; IPv4 where both ends are names and have it."""
+    """Return addresses of one family; IPv4 where both ends are names and have it."""
     found = {
         field: _addresses(view, field, getattr(wish, field), vrf)
         for field in ("source", "destination")

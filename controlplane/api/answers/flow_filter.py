@@ -30,7 +30,7 @@ class Filter:
         self.until = seconds_of(wish.until) if wish.HasField("until") else float("inf")
 
     def passes(self, seen: Seen) -> bool:
-        """Whether one flow passes."""
+        """Return whether one flow passes."""
         wish = self._wish
         if not self._caller.may_see(seen.vrf) or wish.vrf not in ("", seen.vrf):
             return False
@@ -47,7 +47,7 @@ class Filter:
 
 
 def differs(seen: Seen) -> bool:
-    """Whether the staged revision would have treated a flow otherwise."""
+    """Return whether the staged revision would have treated a flow otherwise."""
     return seen.staged is not None and seen.staged.allowed != seen.enforced.allowed
 
 

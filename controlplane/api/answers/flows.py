@@ -21,7 +21,7 @@ MOST_UNPLACED = 1_000
 
 
 def query_flows(replica: Replica, request: bytes) -> Iterator[bytes]:
-    """Flows, those seen last first; at least one message, with the losses."""
+    """Yield flows, those seen last first; at least one message, with the losses."""
     wish, view = pb.QueryFlowsRequest.FromString(request), _view(replica)
     rows = sorted(_chosen(replica, view, wish.filter), key=lambda seen: -seen.last)
     rows = rows[: wish.limit] if wish.limit else rows
@@ -34,7 +34,7 @@ def query_flows(replica: Replica, request: bytes) -> Iterator[bytes]:
 def watched_flows(
     replica: Replica, request: bytes, seen: tuple[Seen, ...], lost: int, last_lost: float
 ) -> Iterator[bytes]:
-    """A message for each of these records that the watcher wants."""
+    """Yield a message for each of these records that the watcher wants."""
     view = _view(replica)
     wanted = Filter(pb.WatchFlowsRequest.FromString(request).filter, view.queries)
     for each in seen:
@@ -45,7 +45,7 @@ def watched_flows(
 
 
 def get_map(replica: Replica, request: bytes) -> Iterator[bytes]:
-    """Groups as boxes, what they send to each other as arrows."""
+    """Yield groups as boxes, what they send to each other as arrows."""
     wish, view = pb.GetMapRequest.FromString(request), _view(replica)
     vrfs = view.vrfs & {wish.filter.vrf} if wish.filter.vrf else view.vrfs
     response = draw(_chosen(replica, view, wish.filter), view.queries, vrfs)
@@ -54,7 +54,7 @@ def get_map(replica: Replica, request: bytes) -> Iterator[bytes]:
 
 
 def recommend_rules(replica: Replica, request: bytes) -> Iterator[bytes]:
-    """Rules for the allowed flows that no rule allows yet."""
+    """Yield rules for the allowed flows that no rule allows yet."""
     wish, view = pb.RecommendRequest.FromString(request), _view(replica)
     flows = observed_flows(replica, view, wish.baseline)
     chosen = [flow for flow in flows if wish.vrf in ("", flow.zone)]
@@ -70,14 +70,14 @@ def recommend_rules(replica: Replica, request: bytes) -> Iterator[bytes]:
 
 
 def observed_flows(replica: Replica, view: View, baseline: str) -> list[Flow]:
-    """The flows of a baseline, or all that were seen."""
+    """Return the flows of a baseline, or all that were seen."""
     if baseline:
         return list(replica.baselines[baseline])
     return [seen.observed() for seen in replica.flows.seen(view.vrfs)]
 
 
 def loss(replica: Replica) -> pb.TelemetryLoss:
-    """Flow records that were lost."""
+    """Return flow records that were lost."""
     return messages.loss(replica.lost, replica.last_lost)
 
 

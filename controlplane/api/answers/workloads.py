@@ -14,7 +14,7 @@ from controlplane.policy.language.selector import matches
 
 
 def list_workloads(replica: Replica, request: bytes) -> Iterator[bytes]:
-    """The workloads that match."""
+    """Yield the workloads that match."""
     wish, view = pb.ListWorkloadsRequest.FromString(request), replica.view(CALLER.get().vrfs)
     selector, attachments = read_selector(wish.selector), view.population.attachments
     rows = (

@@ -37,14 +37,14 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
     async def QueryFlows(
         self, request: pb.QueryFlowsRequest, context: Context
     ) -> AsyncIterator[Encoded]:
-        """Flows, those seen last first; at least one message, with the losses."""
+        """Yield flows, those seen last first; at least one message, with the losses."""
         for part in await self._queries.parts("QueryFlows", request, needs=Needs(flows=True)):
             yield part
 
     async def WatchFlows(
         self, request: pb.WatchFlowsRequest, context: Context
     ) -> AsyncIterator[pb.WatchFlowsResponse]:
-        """Flow records as they come."""
+        """Yield flow records as they come."""
         book, watcher = self._controller.book, FlowWatcher(CALLER.get().vrfs)
         await self._queries.parts("watched_flows", request, (), 0, 0.0)  # refuses a wrong filter
         book.watch(watcher.add)
@@ -60,7 +60,7 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
             book.leave(watcher.add)
 
     async def GetMap(self, request: pb.GetMapRequest, context: Context) -> Encoded:
-        """Groups, and the flows between them."""
+        """Return groups, and the flows between them."""
         return await self._queries.answer("GetMap", request, needs=Needs(flows=True))
 
     async def RecordBaseline(
@@ -92,18 +92,18 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
     async def ListBaselines(
         self, request: pb.ListBaselinesRequest, context: Context
     ) -> pb.ListBaselinesResponse:
-        """Baselines, without their flows."""
+        """Return baselines, without their flows."""
         rows = sorted(self._controller.baselines.values(), key=lambda each: each.until)
         return pb.ListBaselinesResponse(baselines=map(_baseline, rows))
 
     async def Recommend(self, request: pb.RecommendRequest, context: Context) -> Encoded:
-        """Rules for the flows of a baseline, or for all that were seen."""
+        """Return rules for the flows of a baseline, or for all that were seen."""
         needs = Needs(flows=not request.baseline, baseline=self._queries.baseline(request.baseline))
         return await self._queries.answer("Recommend", request, needs=needs)
 
 
 async def _observed(seen: list[Seen]) -> tuple[Flow, ...]:
-    """The flows of a baseline; of two hundred thousand the loop makes some at a time."""
+    """Return the flows of a baseline; of two hundred thousand the loop makes some at a time."""
     found: list[Flow] = []
     for start in range(0, len(seen), OBSERVED_AT_ONCE):
         found += [each.observed() for each in seen[start : start + OBSERVED_AT_ONCE]]

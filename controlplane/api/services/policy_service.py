@@ -44,11 +44,11 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     # -- look before anything moves -----------------------------------------------------------
 
     async def CheckPolicy(self, request: pb.CheckPolicyRequest, context: Context) -> Encoded:
-        """What is wrong with a document, and what is hardly meant."""
+        """Return what is wrong with a document, and what is hardly meant."""
         return await self._queries.answer("CheckPolicy", request)
 
     async def WhatIf(self, request: pb.WhatIfRequest, context: Context) -> Encoded:
-        """What would change if this were enforced."""
+        """Return what would change if this were enforced."""
         revision = self._named(request)
         needs = Needs(
             flows=not request.baseline,
@@ -58,7 +58,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         return await self._queries.answer("WhatIf", request, revision, needs=needs)
 
     async def DiffPolicies(self, request: pb.DiffPoliciesRequest, context: Context) -> Encoded:
-        """Two revisions, subject by subject."""
+        """Return two revisions, subject by subject."""
         before = self._queries.revision(request.before) if request.before else self._in_force()
         after = self._queries.revision(request.after) if request.after else self._staged()
         names = (before.digest if before else "", after.digest)
@@ -66,7 +66,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         return await self._queries.answer("DiffPolicies", request, *names, needs=needs)
 
     async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
-        """The way of one packet."""
+        """Return the way of one packet."""
         answer, *ends = await self._queries.parts("Explain", request)
         response = pb.ExplainResponse.FromString(answer)
         source, destination = (parse_address(end.decode()) for end in ends)
@@ -135,7 +135,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     async def ListRevisions(
         self, request: pb.ListRevisionsRequest, context: Context
     ) -> pb.ListRevisionsResponse:
-        """Revisions, those that moved last first."""
+        """Return revisions, those that moved last first."""
         ledger = self._controller.state.ledger
         names = (name for entry in ledger.trail for name in (entry.before, entry.after))
         moved = {name: place for place, name in enumerate(names)}
@@ -145,7 +145,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     async def GetRevision(
         self, request: pb.GetRevisionRequest, context: Context
     ) -> pb.GetRevisionResponse:
-        """One revision with its document."""
+        """Return one revision with its document."""
         revision = self._queries.revision(request.revision)
         needs = Needs(revisions=(revision.digest,))
         document = await self._queries.pool.run("document_of", CALLER.get(), needs, revision.digest)
@@ -156,7 +156,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     async def ListChanges(
         self, request: pb.ListChangesRequest, context: Context
     ) -> pb.ListChangesResponse:
-        """Who moved what, the latest first."""
+        """Return who moved what, the latest first."""
         trail = self._controller.state.ledger.trail[::-1]
         rows = trail[: request.limit] if request.limit else trail
         return pb.ListChangesResponse(changes=map(messages.change, rows))
@@ -192,7 +192,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         )
 
     def _named(self, request: pb.WhatIfRequest | pb.StagePolicyRequest) -> str:
-        """The digest of the revision that a request names; "" where it brings a document."""
+        """Return the digest of the revision that a request names; "" where it brings a document."""
         if request.WhichOneof("what") != "revision":
             return ""
         return self._queries.revision(request.revision).digest
@@ -201,7 +201,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         return self._controller.state.ledger.in_state(State.ENFORCED)
 
     def _returning(self, signed: Signature, revision: str) -> Revision | None:
-        """What a roll-back would enforce; None where there is nothing to roll back to."""
+        """Return what a roll-back would enforce; None where there is nothing to roll back to."""
         try:
             after = self._controller.state.ledger.roll_back(signed, revision)
         except MoveError:
@@ -209,7 +209,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         return after.in_state(State.ENFORCED)
 
     async def _refuse_lockouts(self, revision: Revision | None) -> None:
-        """Neighbours may be new since a revision was checked last. Raises StatusError."""
+        """Check a revision again for neighbours that are new since. Raises StatusError."""
         if revision is not None:
             await asyncio.to_thread(_read, revision)
             needs = Needs(revisions=(revision.digest,))
@@ -226,7 +226,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         return await self._message(enforced) if enforced else None
 
     async def _message(self, revision: Revision) -> pb.Revision:
-        """A revision without its document, which is looked into once."""
+        """Return a revision without its document, which is looked into once."""
         outline = self._outlines.get(revision.digest)
         if outline is None:
             known = self._controller.state.ledger.revisions.keys()

@@ -32,7 +32,7 @@ from controlplane.model.view import NodeView
 def segment_services(
     controller: PolicyAccess, view: NodeView, pool: ComputePool
 ) -> Callable[[grpc.aio.Server], Iterable[str]]:
-    """What adds the services to a server and gives their full names."""
+    """Return a function that adds the services to a server and returns their full names."""
     queries = Queries(pool, controller)
 
     def add(server: grpc.aio.Server) -> Iterable[str]:

@@ -110,17 +110,17 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
     async def GetWorkload(
         self, request: pb.GetWorkloadRequest, context: Context
     ) -> pb.GetWorkloadResponse:
-        """One workload."""
+        """Return one workload."""
         return pb.GetWorkloadResponse(workload=self._message(self._visible(request.name)))
 
     async def ListWorkloads(self, request: pb.ListWorkloadsRequest, context: Context) -> Encoded:
-        """The workloads that match."""
+        """Return the workloads that match."""
         return await self._queries.answer("ListWorkloads", request)
 
     async def WatchWorkloads(
         self, request: pb.WatchWorkloadsRequest, context: Context
     ) -> AsyncIterator[pb.WatchWorkloadsResponse]:
-        """What is there, then what changes."""
+        """Yield what is there, then what changes."""
         selector, queue = read_selector(request.selector), _Queue()
         self._controller.on_change.append(queue.put)
         try:
@@ -222,6 +222,6 @@ def _refuse_other_vrf(vrf: str) -> None:
 
 
 def _refuse_other_owner(known: Attachment) -> None:
-    """Names are unique on the node, but who has one is not everybody's to know."""
+    """Refuse a name that another tenant has: names are unique on the node, owners are not shown."""
     if not CALLER.get().may_see(known.workload.vrf):
         raise denied(f"workload {known.workload.name} is not yours")

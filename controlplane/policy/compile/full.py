@@ -75,22 +75,23 @@ def compile_policy(
 
 
 def rule_ids(pairing: Pairing) -> dict[int, str]:
-    """What rule numbers in verdicts stand for, defaults included."""
+    """Return what rule numbers in verdicts stand for, defaults included."""
     return DEFAULT_IDS | {number: rule.id for number, rule in pairing.rules}
 
 
 def is_host(prefix: Prefix) -> bool:
-    """Whether a prefix is one address: it goes to a hash, all others to the intervals."""
+    """Return whether a prefix is one address: it goes to a hash, all others to the intervals."""
     return prefix.length == 8 * len(prefix.packed)
 
 
 def prefixes_of(claimant: Endpoint) -> tuple[Prefix, ...]:
-    """The prefixes that a workload or remote prefix claims."""
+    """Return the prefixes that a workload or remote prefix claims."""
     return (claimant.prefix,) if isinstance(claimant, RemotePrefix) else claimant.addresses
 
 
 def network_prefixes(policy: Policy, width: int) -> list[tuple[Prefix, str]]:
-    """Prefixes of `width` bytes of the network sets that rules name, with their set's name."""
+    """Return prefixes of `width` bytes of the network sets that rules name, with their set's
+    name."""
     return [
         (prefix, name)
         for name in sorted(relevant_networks(policy))

@@ -111,7 +111,7 @@ class IncrementalCompiler:
         self._pairing.close()
 
     def compiled(self) -> Compiled:
-        """The tables as they are, with what their numbers stand for. Shares the tables."""
+        """Return the tables as they are, with what their numbers stand for. Shares the tables."""
         return Compiled(self.policy, self.tables, dict(self._names), rule_ids(self._pairing))
 
     def _begin(self, inventory: Inventory) -> None:

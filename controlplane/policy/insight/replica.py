@@ -71,7 +71,7 @@ class Replica:
             self._views.clear()
 
     def view(self, vrfs: frozenset[str]) -> View:
-        """What a caller limited to `vrfs` may see; an empty set is the whole node."""
+        """Return what a caller limited to `vrfs` may see; an empty set is the whole node."""
         found = self._views.pop(vrfs, None) or self._view(vrfs)
         self._views[vrfs] = found
         if len(self._views) > MOST_VIEWS:
@@ -92,11 +92,12 @@ class Replica:
         )
 
     def policy(self, digest: str) -> Policy:
-        """The policy of a revision, one without rules for "". Raises UnreadableError."""
+        """Return the policy of a revision, one without rules for "". Raises UnreadableError."""
         return self.revisions[digest].policy if digest else Policy()
 
     def _readable(self, digest: str) -> Policy | None:
-        """A document must be checked also where the enforced one is unreadable."""
+        """Return the policy of a revision, None for one that is unreadable: a document is checked
+        also while the enforced one is."""
         try:
             return self.revisions[digest].policy if digest else None
         except UnreadableError:
@@ -256,7 +257,7 @@ class FlowTable:
     def seen(
         self, vrfs: frozenset[str], since: float = 0.0, until: float = float("inf")
     ) -> list[Seen]:
-        """The flows of these VRFs in a span of time. Looks at no other VRF's flows."""
+        """Return the flows of these VRFs in a span of time. Looks at no other VRF's flows."""
         return [
             each
             for vrf in sorted(vrfs)

@@ -61,7 +61,7 @@ class PolicyStateView(Protocol):
         ...
 
     def known_groups(self) -> frozenset[int]:
-        """Ids of all groups of revisions in force."""
+        """Return ids of all groups of revisions in force."""
         ...
 
 
@@ -99,7 +99,7 @@ class Source(Protocol):
         ...
 
     def now(self) -> float:
-        """Unix time."""
+        """Return Unix time."""
         ...
 
 
@@ -138,7 +138,7 @@ class ReplicaFeed:
     _history: int = 0
 
     def changes(self, needs: Needs) -> Iterator[ReplicaChange]:
-        """The pieces for a query. Use each iterator to its end before the next."""
+        """Yield the pieces for a query. Use each iterator to its end before the next."""
         yield from self._in_force(needs)
         yield from self._endpoints()
         if needs.baseline and needs.baseline not in self._baselines:
@@ -150,7 +150,7 @@ class ReplicaFeed:
             yield from self._flows()
 
     def _in_force(self, needs: Needs) -> Iterator[ReplicaChange]:
-        """Revisions before the settings that name them."""
+        """Yield revisions before the settings that name them."""
         policy, ledger = self.source.state, self.source.state.ledger
         found = (ledger.in_state(state) for state in (State.ENFORCED, State.STAGED))
         enforced, staged = (revision.digest if revision else "" for revision in found)
@@ -183,7 +183,7 @@ class ReplicaFeed:
             )
 
     def _endpoints(self) -> Iterator[ReplicaChange]:
-        """What changed, and then what changed meanwhile."""
+        """Yield what changed, and then what changed meanwhile."""
         population = self.source.state.population
         if self._following is None:
             self._following = (

@@ -35,7 +35,7 @@ class Located:
 
 
 def child(path: str, key: str | int) -> str:
-    """The path of a field or list element of `path`."""
+    """Return the path of a field or list element of `path`."""
     if isinstance(key, int):
         return f"{path}[{key}]"
     return f"{path}.{key}" if path else key
