@@ -237,7 +237,7 @@ class Router:
             for out in outs.values():
                 state.effects.actions += out.flush()
 
-    # -- what others look at ------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------
 
     @property
     def next_deadline(self) -> float | None:
@@ -262,7 +262,7 @@ class Router:
         """Return which labels are assigned, and which are in hold-down."""
         return self.state.ledger
 
-    def told(self, peer: PeerId, family: Family) -> int:
+    def advertised(self, peer: PeerId, family: Family) -> int:
         """Return how many routes of a family are advertised to a peer."""
         if peer.is_core:
             return self.state.core_out.count(family)

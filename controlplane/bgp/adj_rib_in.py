@@ -1,4 +1,4 @@
-"""What one peer has told us and what of it is stale (RFC 4271 section 3.2, RFC 4724)."""
+"""The routes received from one peer, and which are stale (RFC 4271 section 3.2, RFC 4724)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -133,11 +133,11 @@ class CoreRibOut:
             withdrawn, groups = export.sent.drain()
             gone += [Nlri(prefix, export.mark.rd) for prefix in withdrawn]
             news += export.messages(groups)
-        # Another VRF may have taken over the RD: what it says replaces what was said.
-        told = {export.mark.rd: export.sent.paths for export in self._exports.values()}
+        # Another VRF may have taken over the RD: its routes replace those that were sent.
+        sent = {export.mark.rd: export.sent.paths for export in self._exports.values()}
         by_family: Withdrawn = {}
         for nlri in gone:
-            if nlri.rd is None or nlri.prefix not in told.get(nlri.rd, {}):
+            if nlri.rd is None or nlri.prefix not in sent.get(nlri.rd, {}):
                 by_family.setdefault(VPN[nlri.prefix.afi], []).append(nlri)
         return by_family, news
 
@@ -147,13 +147,8 @@ class CoreRibOut:
 
     def count(self, family: Family) -> int:
         """Return how many routes of a family are announced."""
-        told = (prefix for export in self._exports.values() for prefix in export.sent.paths)
-        return sum(VPN[prefix.afi] is family for prefix in told)
-
-    def told(self, vrf: str) -> Mapping[Prefix, Path]:
-        """Return what is announced of a VRF."""
-        export = self._exports.get(vrf)
-        return export.sent.paths if export else {}
+        prefixes = (prefix for export in self._exports.values() for prefix in export.sent.paths)
+        return sum(VPN[prefix.afi] is family for prefix in prefixes)
 
 
 def _announce(

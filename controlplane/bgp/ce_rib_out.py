@@ -58,7 +58,7 @@ class CeRibOut:
         self, peer: PeerIntent, port: CePortIntent | None, *, connected: bool,
         best: dict[Prefix, Path],
     ) -> None:  # fmt: skip
-        """Go on under another wish: what it no longer allows is withdrawn, the rest stays."""
+        """Take another intent: withdraw what it no longer allows, keep the rest."""
         if (self.peer, self._port, self._connected) == (peer, port, connected):
             return
         before = (_manner(self.peer), self._next_hops)

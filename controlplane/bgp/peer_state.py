@@ -11,7 +11,7 @@ from controlplane.model.events import SessionUp
 from controlplane.model.intent import PeerIntent
 from controlplane.model.prefix import Family
 
-# A peer that does not offer graceful restart sends no End-of-RIB; it is taken to have told all
+# A peer that does not offer graceful restart sends no End-of-RIB; it is taken to have sent all
 # that it has once it has been silent for so many seconds.
 QUIET = 10.0
 

@@ -13,7 +13,7 @@ Parcel: TypeAlias = tuple[Afi, Attributes, list[Prefix]]
 
 
 class SentRoutes:
-    """What should be known at the other end. ``put`` gathers, ``drain`` says what to send."""
+    """The routes that the peer should have. ``put`` gathers, ``drain`` returns what to send."""
 
     def __init__(self) -> None:
         self.paths: dict[Prefix, Path] = {}
@@ -45,15 +45,15 @@ class SentRoutes:
 
     def known(self) -> list[Prefix]:
         """Return the prefixes sent to the peer, without pending changes."""
-        unsaid = {prefix for prefix, told in self._pending.items() if not told}
-        gone = [prefix for prefix, told in self._pending.items() if told]
+        unsaid = {prefix for prefix, sent in self._pending.items() if not sent}
+        gone = [prefix for prefix, sent in self._pending.items() if sent]
         return list(dict.fromkeys([*gone, *(p for p in self.paths if p not in unsaid)]))
 
     def drain(self) -> tuple[list[Prefix], dict[Path, list[Prefix]]]:
         """Return what to withdraw and what to announce, the latter by path; nothing is pending
         then."""
         pending, self._pending = self._pending, {}
-        gone = [prefix for prefix, told in pending.items() if told and prefix not in self.paths]
+        gone = [prefix for prefix, sent in pending.items() if sent and prefix not in self.paths]
         return gone, self._by_path(p for p in pending if p in self.paths)
 
     def everything(self) -> dict[Path, list[Prefix]]:

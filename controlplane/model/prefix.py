@@ -55,7 +55,7 @@ class Prefix(msgspec.Struct, frozen=True, order=True, gc=False):
 
     @property
     def afi(self) -> Afi:
-        """IPv4 or IPv6, told by the size of the address."""
+        """IPv4 or IPv6, by the size of the address."""
         return Afi.IPV4 if len(self.packed) == 4 else Afi.IPV6
 
     @property

@@ -243,7 +243,7 @@ class PolicyState:
                 population.remote[vrf, prefix] = endpoint
                 population.held_down.pop((vrf, prefix), None)
         put: list[Endpoint] = list(self._hold_down(lost, now))
-        put += [r for p in remote if (r := population.claimant_at((vrf, p))) is not None]
+        put += [r for p in remote if (r := population.remote_at((vrf, p))) is not None]
         moved = {name for p in remote for name in population.owners((vrf, p))}
         put += [population.present(name) for name in sorted(moved)]
         kept = {claimant.key for claimant in put}
@@ -291,7 +291,7 @@ class PolicyState:
         if orphans:
             self.population.held_down.update(dict.fromkeys(orphans, now + HOLD_DOWN_SECONDS))
             self._next_expiry = min(self._next_expiry, now + HOLD_DOWN_SECONDS)
-        found = map(self.population.claimant_at, orphans)
+        found = map(self.population.remote_at, orphans)
         return [claimant for claimant in found if claimant is not None]
 
     def _change(self, put: list[Endpoint], drop: list[str]) -> list[Order]:

@@ -31,7 +31,7 @@ class PrefixLimits:
         self._lose = lose
 
     def check(self, peer: PeerState, family: Family) -> None:
-        """Look at a peer after it told more, or after its limit changed."""
+        """Check a peer after it sent more routes, or after its limit changed."""
         limit = peer.intent.limit(family) if peer.intent.prefix_limits else None
         if limit is None:
             return
@@ -104,7 +104,7 @@ def end_of_hold(peer: PeerState, limit: PrefixLimit) -> float:
 
 
 class RouteLimits:
-    """Full VRFs: said once, and filled up again when they have room."""
+    """Log a full VRF once; fill it up again when it has room."""
 
     def __init__(self, state: RouterState, leaks: InterVrfImport) -> None:
         self._state = state

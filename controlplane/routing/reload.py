@@ -59,14 +59,14 @@ class Reload:
     def _change_vrfs(
         self, old: NodeIntent | None, new: NodeIntent, labels: dict[str, Label]
     ) -> list[Vrf]:
-        """Bring the VRFs to the new wish; gives those whose tables have to be filled anew."""
+        """Bring the VRFs to the new intent; return those whose tables must be filled anew."""
         state = self._state
         self._close_vrfs(new, labels)
         before = {vrf.name: vrf.intent for vrf in state.vrfs.values()}
         known = dict(state.vrfs)
         state.vrfs.clear()
-        for wish in new.vrfs:
-            state.vrfs[wish.name] = known.get(wish.name) or Vrf(wish, labels[wish.name])
+        for intent in new.vrfs:
+            state.vrfs[intent.name] = known.get(intent.name) or Vrf(intent, labels[intent.name])
         reexported = self._change_exports(new)
         own = {new.loopback, *(peer.local_address for peer in new.peers)}
         state.route_import = RouteImport(state.vrfs, str(new.router_id), own)
@@ -92,10 +92,10 @@ class Reload:
         ``change`` compares with what is advertised, so only a link's own prefixes change by it.
         """
         touched: set[RouteTarget] = set()
-        for wish in new.vrfs:
-            vrf = self._state.vrfs[wish.name]
+        for intent in new.vrfs:
+            vrf = self._state.vrfs[intent.name]
             before = vrf.mark
-            vrf.wish(wish)
+            vrf.reconfigure(intent)
             self._state.core_out.mark(vrf.name, vrf.mark)
             if vrf.mark != before:
                 touched |= before.targets | vrf.mark.targets

@@ -195,7 +195,7 @@ class RouteImport:
                         peer.adj_in.drop(family, rd, prefix)
 
     def reconsider(self, peer: PeerState) -> None:
-        """Hold what a peer has told against a new wish; what was refused then is not here."""
+        """Check a peer's routes against a new intent; those refused before were not kept."""
         for family in peer.adj_in.families:
             for rd, prefix, path in list(peer.adj_in.routes(family)):
                 if self._refused_now(peer, prefix, path):
@@ -204,11 +204,11 @@ class RouteImport:
                     self._mark_site(peer, family, prefix, path)
 
     def _refused_now(self, peer: PeerState, prefix: Prefix, path: Path) -> bool:
-        wish = peer.intent
-        if refuse_path(path.attributes, wish.local_as, wish.allow_as_in):
+        intent = peer.intent
+        if refuse_path(path.attributes, intent.local_as, intent.allow_as_in):
             return True
-        vrf = wish.peer.vrf
-        return bool(vrf) and refuse_prefix(wish, self._links[vrf], prefix) is not None
+        vrf = intent.peer.vrf
+        return bool(vrf) and refuse_prefix(intent, self._links[vrf], prefix) is not None
 
     def _mark_site(self, peer: PeerState, family: Family, prefix: Prefix, path: Path) -> None:
         sites = sites_of_origin(peer.intent)

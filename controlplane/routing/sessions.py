@@ -146,7 +146,7 @@ class Sessions:
         state.configure_speakers()
 
     def forget(self, peer: PeerState) -> None:
-        """Drop all that a peer has told."""
+        """Drop all routes of a peer."""
         for family in peer.adj_in.families:
             self._purge(peer, family)
         peer.stale_since = peer.stale_until = None

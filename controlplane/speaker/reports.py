@@ -64,7 +64,7 @@ class ReportReader:
                 self._line(line, events)
             except (ValueError, OverflowError) as error:
                 self.malformed += 1
-                self._say("warning", "speaker_line_malformed", {"reason": str(error)[:200]})
+                self._emit("warning", "speaker_line_malformed", {"reason": str(error)[:200]})
         return events
 
     def _line(self, line: bytes, events: list[Event]) -> None:
@@ -78,14 +78,14 @@ class ReportReader:
         session = self._sessions.get(report.peer)
         if isinstance(report, wire.CommandRefused):
             self.refused += 1
-            self._say("error", "command_refused", {"peer": report.peer, "reason": report.reason})
+            self._emit("error", "command_refused", {"peer": report.peer, "reason": report.reason})
         elif isinstance(report, wire.Malformed):
             if session is not None:
                 session.malformed += 1 + report.missed
-            self._say("warning", "update_malformed", malformed_fields(report), report.missed)
+            self._emit("warning", "update_malformed", malformed_fields(report), report.missed)
         elif isinstance(report, wire.CapabilityIgnored):
             ignored: dict[str, str | int] = {"peer": report.peer, "capability": report.code}
-            self._say("warning", "capability_ignored", {**ignored, "reason": report.reason})
+            self._emit("warning", "capability_ignored", {**ignored, "reason": report.reason})
         elif session is not None:
             self._for_session(session, report, events)
 
@@ -109,7 +109,7 @@ class ReportReader:
                 events.append(RefreshRequested(session.peer, named_family(report.family)))
             case wire.ConnectFailed():
                 session.last_error = report.reason
-                self._say("info", "connect_failed", {"peer": report.peer, "reason": report.reason})
+                self._emit("info", "connect_failed", {"peer": report.peer, "reason": report.reason})
 
     def _update(self, session: WorkerSession, report: wire.Update, events: list[Event]) -> None:
         session.updates_received += 1
@@ -160,7 +160,7 @@ class ReportReader:
         else:
             events.append(RoutesReceived(session.peer, family, next_hop, attributes, routes))
 
-    def _say(self, level: str, event: str, fields: dict[str, str | int], missed: int = 0) -> None:
+    def _emit(self, level: str, event: str, fields: dict[str, str | int], missed: int = 0) -> None:
         """Log a line, unless there are too many of its kind about its peer; the next line gives
         the number withheld. ``missed`` were withheld before they came here."""
         kind = f"{event} {fields.get('peer', '')}"
@@ -174,7 +174,7 @@ class ReportReader:
         for session in self._sessions.values():
             if session.intent.md5:
                 text = text.replace(session.intent.md5, "***")
-        self._say(report.level, "exabgp", {"text": text}, report.missed)
+        self._emit(report.level, "exabgp", {"text": text}, report.missed)
 
 
 def malformed_fields(report: wire.Malformed) -> dict[str, str | int]:

@@ -1,4 +1,4 @@
-"""One VRF as it runs: its wish, its label and table number, its routes."""
+"""One VRF as it runs: its intent, its label and table number, its routes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from controlplane.model.prefix import IPAddress, Prefix
 from controlplane.vpn.labels import zone_of
 from controlplane.vpn.vrf_table import VrfTable
 
-LOCAL = Attributes(origin=Origin.INCOMPLETE)  # what no routing protocol told (RFC 4271 s. 5.1.1)
+LOCAL = Attributes(origin=Origin.INCOMPLETE)  # not from a routing protocol (RFC 4271 s. 5.1.1)
 
 LocalRoutes: TypeAlias = dict[tuple[Prefix, Source], Path]
 
@@ -37,8 +37,8 @@ class Vrf:
         self._local: LocalRoutes = {}
         self._workloads: dict[str, dict[Prefix, Path]] = {}
 
-    def wish(self, intent: VrfIntent) -> None:
-        """Go by another intent from now on."""
+    def reconfigure(self, intent: VrfIntent) -> None:
+        """Take another intent."""
         if intent.route_limit != self.intent.route_limit:
             self.asked_at = float("-inf")
         self.intent = intent
@@ -51,8 +51,8 @@ class Vrf:
     @property
     def mark(self) -> ExportMark:
         """What every exported route carries."""
-        wish = self.intent
-        return ExportMark(wish.rd, self.label, wish.export_targets, wish.advertise_connected)
+        intent = self.intent
+        return ExportMark(intent.rd, self.label, intent.export_targets, intent.advertise_connected)
 
     def port(self, name: str) -> CePortIntent | None:
         """Return the CE port of that name."""
@@ -66,7 +66,7 @@ class Vrf:
     def offer(self, prefixes: list[Prefix], path: Path) -> list[Prefix]:
         """Make a path a candidate; gives the prefixes that a full VRF had no room for.
 
-        A limit per VRF keeps one customer from filling everybody's memory (RFC 4381 s. 3.3).
+        A limit per VRF keeps one customer from filling the node's memory (RFC 4381 s. 3.3).
         """
         if self.intent.internet:
             prefixes = self._unique(prefixes)

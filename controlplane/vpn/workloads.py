@@ -1,4 +1,4 @@
-"""The routes of the workloads that are attached here, and what others claim."""
+"""The routes of the workloads that are attached here, and the remote endpoints."""
 
 from __future__ import annotations
 

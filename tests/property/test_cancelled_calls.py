@@ -85,7 +85,7 @@ def check(pe: PolicyNode) -> None:
         if compiler:
             inventory = state.inventory(everywhere=False)
             assert held == compile_policy(compiler.policy, inventory, compiler.books).tables
-    laid: dict[str, WorkloadAttached | WorkloadDetached] = {each.name: each for each in pe.told}
+    laid: dict[str, WorkloadAttached | WorkloadDetached] = {each.name: each for each in pe.emitted}
     routes = {n: r for n, r in laid.items() if isinstance(r, WorkloadAttached)}
     assert routes.keys() == attachments(pe).keys(), "a route is missing, or too many"
     for name, attachment in attachments(pe).items():

@@ -27,12 +27,12 @@ MOST_DENIED = 5_000
 
 def get_evidence(replica: Replica, request: bytes) -> Iterator[bytes]:
     """Yield all that concerns some workloads, in one answer."""
-    wish, now = pb.GetEvidenceRequest.FromString(request), replica.now
-    selector = read_selector(wish.selector)
+    query, now = pb.GetEvidenceRequest.FromString(request), replica.now
+    selector = read_selector(query.selector)
     if selector is None:
         raise invalid("selector: say which workloads, such as scope=pci")
-    since = messages.seconds_of(wish.since) if wish.HasField("since") else 0.0
-    until = messages.seconds_of(wish.until) if wish.HasField("until") else now
+    since = messages.seconds_of(query.since) if query.HasField("since") else 0.0
+    until = messages.seconds_of(query.until) if query.HasField("until") else now
     evidence = _Evidence(replica.view(CALLER.get().vrfs), selector)
     flows = evidence.flows(replica.flows.seen(evidence.view.vrfs, since, until))
     history = [line for line in replica.history if since <= line.when <= until]

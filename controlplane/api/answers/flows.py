@@ -22,9 +22,9 @@ MOST_UNPLACED = 1_000
 
 def query_flows(replica: Replica, request: bytes) -> Iterator[bytes]:
     """Yield flows, those seen last first; at least one message, with the losses."""
-    wish, view = pb.QueryFlowsRequest.FromString(request), _view(replica)
-    rows = sorted(_chosen(replica, view, wish.filter), key=lambda seen: -seen.last)
-    rows = rows[: wish.limit] if wish.limit else rows
+    query, view = pb.QueryFlowsRequest.FromString(request), _view(replica)
+    rows = sorted(_chosen(replica, view, query.filter), key=lambda seen: -seen.last)
+    rows = rows[: query.limit] if query.limit else rows
     for start in range(0, max(1, len(rows)), FLOWS_PER_MESSAGE):
         piece = rows[start : start + FLOWS_PER_MESSAGE]
         flows = [messages.flow(seen, view.queries) for seen in piece]
@@ -46,18 +46,18 @@ def watched_flows(
 
 def get_map(replica: Replica, request: bytes) -> Iterator[bytes]:
     """Yield groups as boxes, what they send to each other as arrows."""
-    wish, view = pb.GetMapRequest.FromString(request), _view(replica)
-    vrfs = view.vrfs & {wish.filter.vrf} if wish.filter.vrf else view.vrfs
-    response = draw(_chosen(replica, view, wish.filter), view.queries, vrfs)
+    query, view = pb.GetMapRequest.FromString(request), _view(replica)
+    vrfs = view.vrfs & {query.filter.vrf} if query.filter.vrf else view.vrfs
+    response = draw(_chosen(replica, view, query.filter), view.queries, vrfs)
     response.loss.CopyFrom(loss(replica))
     yield response.SerializeToString()
 
 
 def recommend_rules(replica: Replica, request: bytes) -> Iterator[bytes]:
     """Yield rules for the allowed flows that no rule allows yet."""
-    wish, view = pb.RecommendRequest.FromString(request), _view(replica)
-    flows = observed_flows(replica, view, wish.baseline)
-    chosen = [flow for flow in flows if wish.vrf in ("", flow.zone)]
+    query, view = pb.RecommendRequest.FromString(request), _view(replica)
+    flows = observed_flows(replica, view, query.baseline)
+    chosen = [flow for flow in flows if query.vrf in ("", flow.zone)]
     compiled = view.queries.compiled(view.queries.policy)
     advice = recommend(compiled, view.inventory, chosen)
     yield pb.RecommendResponse(
@@ -85,9 +85,9 @@ def _view(replica: Replica) -> View:
     return replica.view(CALLER.get().vrfs)
 
 
-def _chosen(replica: Replica, view: View, wish: pb.FlowFilter) -> list[Seen]:
-    wanted = Filter(wish, view.queries)
-    vrfs = view.vrfs & {wish.vrf} if wish.vrf else view.vrfs
+def _chosen(replica: Replica, view: View, query: pb.FlowFilter) -> list[Seen]:
+    wanted = Filter(query, view.queries)
+    vrfs = view.vrfs & {query.vrf} if query.vrf else view.vrfs
     found = replica.flows.seen(vrfs, wanted.since, wanted.until)
     return [seen for seen in found if wanted.passes(seen)]
 

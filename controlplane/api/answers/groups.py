@@ -41,14 +41,14 @@ def get_group(replica: Replica, request: bytes, revision: str) -> Iterator[bytes
 
 def try_selector(replica: Replica, request: bytes) -> Iterator[bytes]:
     """Yield the workloads that a selector chooses."""
-    wish, view = pb.TrySelectorRequest.FromString(request), _view(replica)
-    selector = read_selector(wish.selector)
+    query, view = pb.TrySelectorRequest.FromString(request), _view(replica)
+    selector = read_selector(query.selector)
     if selector is None:
         raise invalid("selector: write one, such as env=prod")
     chosen = (
         each
         for each in view.inventory.workloads
-        if matches(selector, each.tags) and wish.vrf in ("", each.vrf)
+        if matches(selector, each.tags) and query.vrf in ("", each.vrf)
     )
     yield pb.TrySelectorResponse(
         members=(member(view, each) for each in chosen)

@@ -48,12 +48,12 @@ def check_policy(replica: Replica, request: bytes) -> Iterator[bytes]:
 
 def what_if_enforced(replica: Replica, request: bytes, revision: str) -> Iterator[bytes]:
     """Yield what would change if a document or a revision were enforced."""
-    wish, view = pb.WhatIfRequest.FromString(request), _view(replica)
-    policy = _wanted(replica, wish, revision)
+    query, view = pb.WhatIfRequest.FromString(request), _view(replica)
+    policy = _wanted(replica, query, revision)
     answer = what_if(
         view.queries.compiled(view.queries.policy),
         view.queries.compiled(policy),
-        observed_flows(replica, view, wish.baseline),
+        observed_flows(replica, view, query.baseline),
         MOST_PAIRS,
     )
     yield pb.WhatIfResponse(

@@ -55,10 +55,10 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # no
         self, request: pb.HealthCheckRequest, context: Context
     ) -> AsyncIterator[pb.HealthCheckResponse]:
         """Yield the status of one service now, and each change of it."""
-        told = None
+        sent = None
         while True:
             status = self._all().get(request.service, _Status.SERVICE_UNKNOWN)
-            if status != told:
-                told = status
+            if status != sent:
+                sent = status
                 yield _Status(status=status)
             await asyncio.sleep(LOOK_SECONDS)

@@ -54,14 +54,14 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         self, request: pb.AttachWorkloadRequest, context: Context
     ) -> pb.AttachWorkloadResponse:
         """Make a workload known, or what it was before into what is given."""
-        wish = request.workload
-        _refuse_other_vrf(wish.vrf)
-        known = self._known(wish.name)
+        wanted = request.workload
+        _refuse_other_vrf(wanted.vrf)
+        known = self._known(wanted.name)
         if known is not None:
             _refuse_other_owner(known)
             CHANGE.get().before = summary(known.workload)
         try:
-            workload = _read(wish)
+            workload = _read(wanted)
             attachment, enforced = await self._controller.attach(workload, CALLER.get().identity)
         except RefusedError as error:
             raise refusal(error) from None
@@ -125,13 +125,13 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         self._controller.on_change.append(queue.put)
         try:
             present = list(self._matching(request.vrf, selector))
-            told = {attachment.workload.name for attachment in present}
+            sent = {attachment.workload.name for attachment in present}
             for attachment in present:
                 yield self._event(pb.WatchWorkloadsResponse.EVENT_PRESENT, attachment)
             yield pb.WatchWorkloadsResponse(event=pb.WatchWorkloadsResponse.EVENT_SYNCED)
             while True:
                 change, attachment = await queue.get()
-                response = self._changed(change, attachment, request.vrf, selector, told)
+                response = self._changed(change, attachment, request.vrf, selector, sent)
                 if response is not None:
                     yield response
         finally:
@@ -143,18 +143,18 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         attachment: Attachment,
         vrf: str,
         selector: Selector | None,
-        told: set[str],
+        sent: set[str],
     ) -> pb.WatchWorkloadsResponse | None:
         """Return what a watcher receives: a workload that matches no longer is detached for it."""
         name = attachment.workload.name
         fits = change != "detached" and _fits(attachment, vrf, selector)
         if not fits:
-            if name not in told:
+            if name not in sent:
                 return None
-            told.discard(name)
+            sent.discard(name)
             return self._event(_EVENTS["detached"], attachment)
-        kind = "changed" if name in told else "attached"
-        told.add(name)
+        kind = "changed" if name in sent else "attached"
+        sent.add(name)
         return self._event(_EVENTS[kind], attachment)
 
     def _event(
@@ -208,12 +208,12 @@ def _fits(attachment: Attachment, vrf: str, selector: Selector | None) -> bool:
     return selector is None or matches(selector, workload.tags)
 
 
-def _read(wish: pb.Workload) -> Workload:
-    texts = list(wish.addresses)
-    bare = Workload(wish.name, wish.vrf, wish.port, (), dict(wish.tags))
+def _read(wanted: pb.Workload) -> Workload:
+    texts = list(wanted.addresses)
+    bare = Workload(wanted.name, wanted.vrf, wanted.port, (), dict(wanted.tags))
     refuse_malformed(bare, texts)
     addresses = tuple(dict.fromkeys(map(parse_prefix, texts)))
-    return Workload(wish.name, wish.vrf, wish.port, addresses, dict(wish.tags))
+    return Workload(wanted.name, wanted.vrf, wanted.port, addresses, dict(wanted.tags))
 
 
 def _refuse_other_vrf(vrf: str) -> None:

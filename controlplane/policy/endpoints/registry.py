@@ -68,7 +68,7 @@ class EndpointRegistry:
             workload, addresses=here
         )  # fmt: skip
 
-    def claimant_at(self, place: EndpointKey) -> RemotePrefix | None:
+    def remote_at(self, place: EndpointKey) -> RemotePrefix | None:
         """Return the remote endpoint of a key, or the pending one of a key in hold-down."""
         endpoint = self.remote.get(place)
         if endpoint is not None:

@@ -92,9 +92,9 @@ class Desk:
         return self.pe.policy
 
     @property
-    def told(self) -> list[WorkloadAttached | WorkloadDetached]:
+    def emitted(self) -> list[WorkloadAttached | WorkloadDetached]:
         """The workload routes that were laid and withdrawn."""
-        return self.pe.told
+        return self.pe.emitted
 
     def flow(
         self, source: str, destination: str, port: int = 443, vrf: str = "red", count: int = 1

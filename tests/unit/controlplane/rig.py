@@ -120,7 +120,7 @@ class Rig:
         self.wall = 1_000_000.0
         self.boot = BootTime("boot-1", 0.0)
         self.kernel = Desired()
-        self.told: dict[PeerId, Told] = {}
+        self.advertised: dict[PeerId, Told] = {}
         self.last = Effects()
         if vrfs or more:
             self.reload(node(*vrfs, **more))
@@ -155,7 +155,7 @@ class Rig:
         return self.do(IntentChanged(intent))
 
     def up(self, peer: PeerId = PE2, *families: Family, **more: Any) -> Effects:
-        self.told[peer] = {}
+        self.advertised[peer] = {}
         spoken = families or ((VPN4, VPN6) if peer.is_core else (V4,))
         more.setdefault("router_id", str(peer.address))
         more.setdefault("restart_families", frozenset(spoken if more.get("restart_time") else ()))
@@ -237,13 +237,13 @@ class Rig:
         """The prefixes that a peer knows; of a core peer with their RDs."""
         return {
             f"{key[0]} {key[1]}" if isinstance(key, tuple) else str(key)
-            for key in self.told.get(peer, {})
+            for key in self.advertised.get(peer, {})
         }
 
     def said(self, peer: PeerId, text: str, rd: str = "65000:1") -> Attributes:
         """The attributes under which a peer knows a prefix."""
         key = (parse_rd(rd), prefix(text)) if peer.is_core else prefix(text)
-        return self.told[peer][key][1]
+        return self.advertised[peer][key][1]
 
     def actions(self, kind: type[E]) -> list[E]:
         """What of a kind came out of the last turn."""
@@ -261,7 +261,7 @@ class Rig:
     def _hear(self, action: Effect) -> None:
         if not isinstance(action, Announce | Withdraw):
             return
-        known = self.told.setdefault(action.peer, {})
+        known = self.advertised.setdefault(action.peer, {})
         for nlri in action.nlri:
             key = (nlri.rd, nlri.prefix) if nlri.rd is not None else nlri.prefix
             if isinstance(action, Announce):

@@ -281,7 +281,7 @@ def test_a_peer_that_is_new_is_not_told_to_forget_what_it_never_heard() -> None:
     rig.ce(CE, "10.9.0.0/16")
     rig.down(PE2)
     gone = RoutesWithdrawn(CE, V4, [Nlri(prefix("10.9.0.0/16"))])
-    rig.told[PE2] = {}
+    rig.advertised[PE2] = {}
     rig.do(gone, SessionUp(peer=PE2, families=frozenset({VPN4})))
     assert rig.actions(Withdraw) == []
     assert rig.received_by(PE2) == set()

@@ -88,9 +88,9 @@ def test_a_links_prefix_is_told_only_where_asked_for_and_never_installed() -> No
         ce = ce_peer("red", "192.0.2.2")
         rig = Rig(vrf("red", 1, advertise_connected=asked, neighbors=(ce,))).ready()
         rig.up(CE)
-        told = {"192.0.2.0/30"} if asked else set()
-        assert rig.received_by(CE) == told
-        assert rig.received_by(PE2) == {f"65000:1 {p}" for p in told}
+        advertised = {"192.0.2.0/30"} if asked else set()
+        assert rig.received_by(CE) == advertised
+        assert rig.received_by(PE2) == {f"65000:1 {p}" for p in advertised}
         assert rig.table("red") == {}
 
 

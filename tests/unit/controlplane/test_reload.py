@@ -95,7 +95,7 @@ def test_a_vrf_that_goes_takes_everything_of_it() -> None:
     assert rig.received_by(PE2) == {"65000:2 10.9.0.0/16"}
     assert rig.actions(Announce) == []
     assert CE not in rig.router.peers
-    assert rig.router.told(CE, V4) == 0
+    assert rig.router.advertised(CE, V4) == 0
 
 
 def test_the_last_importer_takes_the_routes_out_of_the_adj_rib_in() -> None:
@@ -179,7 +179,7 @@ def test_another_label_block_moves_the_vrf_and_withdraws_nothing() -> None:
     assert rig.actions(Withdraw) == []
     assert set(rig.kernel.routes) == {17000, 17001, 17002}
     key = (parse_rd("65000:1"), prefix("10.9.0.0/16"))
-    assert rig.told[PE2][key][2] == (17000,)
+    assert rig.advertised[PE2][key][2] == (17000,)
     assert tables(rig)["red"] == {"10.1.0.0/24", "10.5.0.0/16", "10.9.0.0/16"}
 
 
@@ -318,8 +318,8 @@ def test_a_port_that_appears_and_goes_is_laid_out() -> None:
 def test_another_loopback_is_told_as_next_hop() -> None:
     rig, intent = busy()
     rig.reload(msgspec.structs.replace(intent, loopback=ip_address("10.255.0.11")))
-    told = {hop for hop, _, _ in rig.told[PE2].values()}
-    assert told == {ip_address("10.255.0.11")}
+    advertised = {hop for hop, _, _ in rig.advertised[PE2].values()}
+    assert advertised == {ip_address("10.255.0.11")}
 
 
 def test_another_router_id_leaves_no_twin_behind() -> None:

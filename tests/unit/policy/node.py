@@ -77,16 +77,16 @@ class RecordedWorkloads(Workloads):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[WorkloadAttached | WorkloadDetached] = []
+        self.emitted: list[WorkloadAttached | WorkloadDetached] = []
         self.on_lay: Callable[[], None] = lambda: None
 
     def attach(self, event: WorkloadAttached, vrfs: dict[str, Vrf]) -> None:
         self.on_lay()
-        self.told.append(event)
+        self.emitted.append(event)
         super().attach(event, vrfs)
 
     def detach(self, name: str, vrfs: dict[str, Vrf]) -> None:
-        self.told.append(WorkloadDetached(name))
+        self.emitted.append(WorkloadDetached(name))
         super().detach(name, vrfs)
 
 
@@ -131,9 +131,9 @@ class PolicyNode:
         return [fields for _, name, fields in self.lines if name == event]
 
     @property
-    def told(self) -> list[WorkloadAttached | WorkloadDetached]:
+    def emitted(self) -> list[WorkloadAttached | WorkloadDetached]:
         """The workload routes that were laid and withdrawn."""
-        return self.workloads.told
+        return self.workloads.emitted
 
     async def begin(self, *, in_sync: bool = True) -> None:
         """Start the node; with ``in_sync`` nothing is waited for."""

@@ -73,7 +73,7 @@ def seen(pe: PolicyNode) -> tuple[object, ...]:
     return (
         dict(state.population.attachments), dict(state.population.held_down), state.ledger,
         list(pe.policy.history), dict(pe.policy.baselines), tables, pe.kernel.bindings.copy(),
-        kept, list(pe.told),
+        kept, list(pe.emitted),
     )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ class Desk:
     """A policy state whose orders are carried out."""
 
     def __init__(self, policy: str = PAYROLL) -> None:
-        self.kernel, self.told = FakeKernel(), list[object]()
+        self.kernel, self.emitted = FakeKernel(), list[object]()
         self.state = PolicyState(EndpointRegistry(), Ledger())
         self.now = 1000.0
         self.do(self.state.set_vrfs({"red": 1, "blue": 2}))
@@ -51,7 +51,7 @@ class Desk:
 
     def do(self, orders: list[Order]) -> list[Order]:
         self.kernel.take(orders)
-        self.told += [e for o in orders if isinstance(o, LayRoutes) for e in o.routes]
+        self.emitted += [e for o in orders if isinstance(o, LayRoutes) for e in o.routes]
         return orders
 
     def attach(self, *args: str, **tags: str) -> list[Order]:
@@ -94,7 +94,7 @@ def test_the_kernel_knows_a_workload_before_its_route_is_told() -> None:
     assert not desk.allowed(WEB, PAY, 22)
     orders = desk.detach("pay")
     assert [type(o) for o in orders] == [LayRoutes, ChangeSourceBindings, ChangeTables]
-    assert desk.told[-1] == WorkloadDetached("pay")
+    assert desk.emitted[-1] == WorkloadDetached("pay")
 
 
 def test_a_workload_that_left_is_denied_until_it_is_known_where_it_went() -> None:
@@ -141,11 +141,11 @@ def test_routes_carry_the_groups_of_both_revisions() -> None:
     desk = Desk()
     desk.attach("web", WEB, tier="web")
     desk.stage("groups: {all: {id: 9, selector: has tier}}")
-    told = desk.told[-1]
-    assert isinstance(told, WorkloadAttached)
-    assert told.groups == {101, 9}
+    emitted = desk.emitted[-1]
+    assert isinstance(emitted, WorkloadAttached)
+    assert emitted.groups == {101, 9}
     desk.do(desk.state.take_ledger(desk.state.ledger.promote(SIGNED)))
-    assert desk.told[-1].groups == {9}  # type: ignore[attr-defined]
+    assert desk.emitted[-1].groups == {9}  # type: ignore[attr-defined]
 
 
 def test_promotion_moves_the_tables_that_were_staged() -> None:
