@@ -111,7 +111,7 @@ class Router:
         self._limits.look()
         self._decisions.settle()  # what a VRF that has room again took from the others here
         self._identify()
-        self._tell()
+        self._advertise()
         self._start.look()
         if state.in_sync:
             self.policy.begin()
@@ -139,21 +139,23 @@ class Router:
             self.state.act(save)
 
     def _identify(self) -> None:
-        """Have the kernel know remote endpoints before their routes are there."""
+        """Order the identities of remote endpoints before their routes are in the kernel."""
         state, policy = self.state, self.policy
-        claimed = [
-            place for change in state.claimed for place in policy.remote_endpoints_changed(change)
+        waiting = [
+            key
+            for change in state.remote_endpoints
+            for key in policy.remote_endpoints_changed(change)
         ]
-        if claimed or len(self._held):
+        if waiting or len(self._held):
             tables = {vrf.name: vrf.number for vrf in state.vrfs.values()}
             maps = policy.maps
-            self._held.settle(state.effects.delta, claimed, tables, maps.number, maps.released)
+            self._held.settle(state.effects.delta, waiting, tables, maps.number, maps.released)
 
     def _take(self, event: Event) -> None:
         match event:
             case RoutesReceived():
                 if event.attributes.large_communities and event.family.is_vpn:
-                    self.state.workloads.hear(event.attributes)
+                    self.state.workloads.note_groups(event.attributes)
                 self._sessions.routes_received(event)
             case RoutesWithdrawn():
                 self._sessions.routes_withdrawn(event)
@@ -225,8 +227,8 @@ class Router:
         if event.ticket:
             self.state.act(Answer(event.ticket, error=error))
 
-    def _tell(self) -> None:
-        """Words for the peers, once everything is decided."""
+    def _advertise(self) -> None:
+        """Emit the updates for all peers, once everything is decided."""
         state = self.state
         if state.intent is None:
             return
@@ -235,7 +237,7 @@ class Router:
             for out in outs.values():
                 state.effects.actions += out.flush()
 
-    # -- what others look at ------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------
 
     @property
     def next_deadline(self) -> float | None:
@@ -260,8 +262,8 @@ class Router:
         """Return which labels are assigned, and which are in hold-down."""
         return self.state.ledger
 
-    def told(self, peer: PeerId, family: Family) -> int:
-        """How many routes of a family a peer has been told."""
+    def advertised(self, peer: PeerId, family: Family) -> int:
+        """Return how many routes of a family are advertised to a peer."""
         if peer.is_core:
             return self.state.core_out.count(family)
         out = self.state.ce_rib_out(peer)
@@ -269,7 +271,7 @@ class Router:
 
     @property
     def in_sync(self) -> bool:
-        """True once the start of day is over: leftovers in the kernel may be swept."""
+        """True once initial sync is over: leftovers in the kernel may be deleted."""
         return self.state.in_sync
 
     @property

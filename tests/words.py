@@ -17,7 +17,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LIST = ROOT / "tests/words.toml"
 READ = ("*.py", "*.md", "*.proto", "*.toml", "*.sh", "*.service", "Makefile")
-NOT_READ = ("proto/python/", "tests/words.toml", "tests/words.py", "CHANGELOG.md", "perf/report.md")
+NOT_READ = (
+    "proto/python/",
+    "tests/words.toml",
+    "tests/words.py",
+    "CHANGELOG.md",
+    "perf/report.md",
+    "controlplane/store/schema.py",  # has the table names of former versions
+)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -2,6 +2,6 @@
 
 import os
 
-# gRPC's core writes lines of its own to standard error, at the will of whoever sends it rubbish;
-# the journal is the only voice of a node. Read when grpc is first imported.
+# gRPC's core writes lines of its own to standard error, as many as a client's malformed frames
+# cause; a node logs to the journal only. Read when grpc is first imported.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -47,15 +47,15 @@ Context = grpc.aio.ServicerContext[Any, Any]
 AddServices = Callable[[grpc.aio.Server], Iterable[str]]
 
 
-class Journal(Protocol):
+class LogWriter(Protocol):
     """Where the server reports: one line per event."""
 
     def info(self, event: str, **fields: object) -> object:
-        """Something that is as it should be."""
+        """Log at level INFO."""
         ...
 
     def warning(self, event: str, **fields: object) -> object:
-        """Something that an operator should look at."""
+        """Log at level WARNING."""
         ...
 
 
@@ -77,7 +77,7 @@ class ApiServer:
 
     view: NodeView
     intent: NodeIntent
-    journal: Journal
+    journal: LogWriter
     part: Part
     config_folder: Path = Path()
     more_services: AddServices | None = None
@@ -193,7 +193,7 @@ class ApiServer:
         self.journal.info("api_listening", address=str(tcp.address), port=tcp.port)
 
     def _certified(self, context: Context, revocation: Revocation) -> Caller | None:
-        """The caller that the certificate names. Raises StatusError if it is revoked."""
+        """Return the caller that the certificate names. Raises StatusError if it is revoked."""
         auth = context.auth_context()
         if list(auth.get("transport_security_type", ())) != [b"ssl"]:
             return None
@@ -220,7 +220,7 @@ class ApiServer:
 async def serve_api(
     view: NodeView,
     intent: NodeIntent,
-    journal: Journal,
+    journal: LogWriter,
     *,
     part: Part,
     config_folder: Path = Path(),
@@ -246,7 +246,7 @@ def both(one: AddServices, other: AddServices) -> AddServices:
 
 
 def _listener(tcp: TcpApiIntent | None) -> tuple[object, ...]:
-    """What a listener cannot change while it is open."""
+    """Return what a listener cannot change while it is open."""
     if tcp is None:
         return ()
     files = (tcp.certificate, tcp.key, tcp.client_ca, tcp.client_crl)

@@ -1,4 +1,4 @@
-"""What one peer has told us and what of it is stale (RFC 4271 section 3.2, RFC 4724)."""
+"""The routes received from one peer, and which are stale (RFC 4271 section 3.2, RFC 4724)."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ class AdjRibIn:
         return path
 
     def count(self, family: Family) -> int:
-        """How many routes of a family are held."""
+        """Return how many routes of a family are held."""
         return self._counts.get(family, 0)
 
     def routes(self, family: Family) -> Iterator[Held]:
-        """Every route of a family; do not change the RIB meanwhile."""
+        """Yield every route of a family; do not change the RIB meanwhile."""
         for rd, routes in self._routes.get(family, {}).items():
             for prefix, path in routes.items():
                 yield rd, prefix, path
@@ -99,7 +99,7 @@ class AdjRibIn:
         return taken
 
     def stale_count(self, family: Family) -> int:
-        """How many routes of a family are stale."""
+        """Return how many routes of a family are stale."""
         return sum(len(prefixes) for prefixes in self._stale.get(family, {}).values())
 
     @property

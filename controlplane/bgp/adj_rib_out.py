@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -43,7 +43,8 @@ class ExportMark(msgspec.Struct, frozen=True):
     connected: bool = False
 
     def lets_out(self, path: Path | None) -> bool:
-        """True for what this PE's own sites have; a link's own prefix only where asked for."""
+        """Return True for what this PE's own sites have; a link's own prefix only where asked
+        for."""
         if path is None or not path.source.vrf or not may_leave(path):
             return False
         return self.connected or not path.is_connected
@@ -57,13 +58,13 @@ class VrfExport:
         self.sent = SentRoutes()
 
     def change(self, changes: Iterable[BestPathChange]) -> None:
-        """Best paths of the VRF are others now."""
+        """Take in changed best paths of the VRF."""
         for prefix, old, new in changes:
             if (new is not None and new.source.vrf) or (old is not None and old.source.vrf):
                 self.sent.put(prefix, new if self.mark.lets_out(new) else None)
 
     def messages(self, groups: dict[Path, list[Prefix]]) -> list[Message]:
-        """Announcements for these paths."""
+        """Return announcements for these paths."""
         rd, labels, targets = self.mark.rd, (int(self.mark.label),), self.mark.targets
         return [
             (VPN[afi], attributes, [Nlri(prefix, rd, labels) for prefix in prefixes])
@@ -110,11 +111,11 @@ class CoreRibOut:
             export.sent.renew()
 
     def change(self, vrf: str, changes: Iterable[BestPathChange]) -> None:
-        """Best paths of a VRF are others now."""
+        """Take in changed best paths of a VRF."""
         self._exports[vrf].change(changes)
 
     def flush(self, listeners: Sequence[UpdateGroupMember], loopback: IPAddress) -> list[Effect]:
-        """The words for all peers that are up, withdrawals first."""
+        """Return the updates for all peers that are up, withdrawals first."""
         gone, news = self._drain()
         everything = self._everything() if any(one.asked for one in listeners) else []
         effects: list[Effect] = []
@@ -132,11 +133,11 @@ class CoreRibOut:
             withdrawn, groups = export.sent.drain()
             gone += [Nlri(prefix, export.mark.rd) for prefix in withdrawn]
             news += export.messages(groups)
-        # Another VRF may have taken over the RD: what it says replaces what was said.
-        told = {export.mark.rd: export.sent.paths for export in self._exports.values()}
+        # Another VRF may have taken over the RD: its routes replace those that were sent.
+        sent = {export.mark.rd: export.sent.paths for export in self._exports.values()}
         by_family: Withdrawn = {}
         for nlri in gone:
-            if nlri.rd is None or nlri.prefix not in told.get(nlri.rd, {}):
+            if nlri.rd is None or nlri.prefix not in sent.get(nlri.rd, {}):
                 by_family.setdefault(VPN[nlri.prefix.afi], []).append(nlri)
         return by_family, news
 
@@ -145,14 +146,9 @@ class CoreRibOut:
         return [m for export in exports for m in export.messages(export.sent.everything())]
 
     def count(self, family: Family) -> int:
-        """How many routes of a family are announced."""
-        told = (prefix for export in self._exports.values() for prefix in export.sent.paths)
-        return sum(VPN[prefix.afi] is family for prefix in told)
-
-    def told(self, vrf: str) -> Mapping[Prefix, Path]:
-        """What is announced of a VRF."""
-        export = self._exports.get(vrf)
-        return export.sent.paths if export else {}
+        """Return how many routes of a family are announced."""
+        prefixes = (prefix for export in self._exports.values() for prefix in export.sent.paths)
+        return sum(VPN[prefix.afi] is family for prefix in prefixes)
 
 
 def _announce(

@@ -58,7 +58,7 @@ class CeRibOut:
         self, peer: PeerIntent, port: CePortIntent | None, *, connected: bool,
         best: dict[Prefix, Path],
     ) -> None:  # fmt: skip
-        """Go on under another wish: what it no longer allows is withdrawn, the rest stays."""
+        """Take another intent: withdraw what it no longer allows, keep the rest."""
         if (self.peer, self._port, self._connected) == (peer, port, connected):
             return
         before = (_manner(self.peer), self._next_hops)
@@ -69,7 +69,7 @@ class CeRibOut:
         self.change((prefix, None, path) for prefix, path in best.items())
 
     def change(self, changes: Iterable[BestPathChange]) -> None:
-        """Best paths of the VRF are others now."""
+        """Take in changed best paths of the VRF."""
         if not self._families:
             return
         for prefix, _, new in changes:
@@ -77,7 +77,7 @@ class CeRibOut:
             self.sent.put(prefix, new if allowed else None)
 
     def flush(self) -> list[Effect]:
-        """The words that have gathered, withdrawals first."""
+        """Return the pending updates, withdrawals first."""
         name, (gone, groups) = self.peer.peer, self.sent.drain()
         effects: list[Effect] = []
         for afi, family in UNICAST.items():
@@ -104,7 +104,7 @@ class CeRibOut:
 
 
 def _manner(peer: PeerIntent) -> object:
-    """The part of a session's intent that changes the attributes sent to it."""
+    """Return the part of a session's intent that changes the attributes sent to it."""
     return (peer.asn, peer.local_as, peer.as_override, peer.remove_private_as)
 
 

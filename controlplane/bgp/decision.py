@@ -17,7 +17,7 @@ Metric = Callable[[NextHopKey], int | None]
 
 
 def best_path(paths: Sequence[Path], metric: Metric) -> Path | None:
-    """The best of the paths whose next hop resolves, or None.
+    """Return the best of the paths whose next hop resolves, or None.
 
     ``metric`` gives the IGP metric of a next hop, None where it is unreachable, which makes the
     path ineligible (section 9.1.2.1).
@@ -29,7 +29,8 @@ def best_path(paths: Sequence[Path], metric: Metric) -> Path | None:
 
 
 def _preference(path: Path) -> tuple[int, int, int, int]:
-    """What is looked at first: the protocol, then steps a and b with LOCAL_PREF before them."""
+    """Return what is looked at first: the protocol, then steps a and b with LOCAL_PREF before
+    them."""
     attributes = path.attributes
     return (
         path.source.protocol,
@@ -53,7 +54,7 @@ def _tie_break(paths: list[Path], metric: Metric) -> Path:
 
 
 def local_pref(path: Path) -> int:
-    """LOCAL_PREF, or the default where the path carries none."""
+    """Return LOCAL_PREF, or the default where the path carries none."""
     value = path.attributes.local_pref
     return DEFAULT_LOCAL_PREF if value is None else value
 

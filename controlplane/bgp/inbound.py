@@ -23,7 +23,7 @@ LONGEST_AS_PATH = 255
 def refuse_ce(
     peer: PeerIntent, port: CePortIntent | None, attributes: Attributes, next_hop: IPAddress
 ) -> str | None:
-    """Why no route of this UPDATE from a CE is taken; None if the UPDATE is in order."""
+    """Return why no route of this UPDATE from a CE is taken; None if the UPDATE is in order."""
     if peer.is_ebgp and attributes.neighbor_as != peer.asn:
         return "first-as"
     loop = refuse_path(attributes, peer.local_as, peer.allow_as_in)
@@ -33,7 +33,7 @@ def refuse_ce(
 
 
 def refuse_core(peer: PeerIntent, attributes: Attributes, own_router_id: str) -> str | None:
-    """Why no route of this UPDATE from a PE or reflector is taken; None if it is in order.
+    """Return why no route of this UPDATE from a PE or reflector is taken; None if it is in order.
 
     Its next hop is looked at by ``can_be_next_hop``.
     """
@@ -49,7 +49,7 @@ def refuse_core(peer: PeerIntent, attributes: Attributes, own_router_id: str) ->
 
 
 def refuse_vpn(nlri: Nlri) -> str | None:
-    """Why a single VPN route is not taken; None if it is.
+    """Return why a single VPN route is not taken; None if it is.
 
     Without a label, or under a reserved one, packets would leave for the core's own table at the
     other end; a stack of labels is for a capability that was not offered (RFC 8277 section 2.1).
@@ -62,7 +62,7 @@ def refuse_vpn(nlri: Nlri) -> str | None:
 
 
 def refuse_path(attributes: Attributes, own_as: int, allow_as_in: int) -> str | None:
-    """AS_PATH checks that hold for every peer: loops, AS 0 (RFC 7607) and absurd length."""
+    """Return why an AS_PATH is not taken from any peer: a loop, AS 0 (RFC 7607), absurd length."""
     own = length = 0
     for segment in attributes.as_path:
         own += segment.asns.count(own_as)
@@ -75,7 +75,7 @@ def refuse_path(attributes: Attributes, own_as: int, allow_as_in: int) -> str | 
 
 
 def refuse_prefix(peer: PeerIntent, links: PrefixCover, prefix: Prefix) -> str | None:
-    """Why a single prefix from a CE is not taken; None if it is.
+    """Return why a single prefix from a CE is not taken; None if it is.
 
     ``links`` are those of the VRF: a CE that announced a part of one could draw the traffic to
     another CE, or to us, to itself.
@@ -110,12 +110,12 @@ def clean_ce(peer: PeerIntent, attributes: Attributes) -> Attributes:
 
 
 def sites_of_origin(peer: PeerIntent) -> frozenset[SiteOfOrigin]:
-    """What marks the routes of this CE's site (RFC 4364 section 8)."""
+    """Return what marks the routes of this CE's site (RFC 4364 section 8)."""
     return frozenset({peer.site_of_origin}) if peer.site_of_origin else frozenset()
 
 
 def can_be_next_hop(address: IPAddress) -> bool:
-    """False for addresses that no remote router has (RFC 4271 section 6.3)."""
+    """Return False for addresses that no remote router has (RFC 4271 section 6.3)."""
     return not (
         address.is_unspecified
         or address.is_multicast

@@ -20,7 +20,7 @@ class PrefixCover:
             self._lengths.setdefault(prefix.length, set()).add(key)
 
     def covers(self, prefix: Prefix) -> bool:
-        """True if the prefix is one of them or lies inside one."""
+        """Return True if the prefix is one of them or lies inside one."""
         packed = prefix.packed
         size = len(packed)
         return any(
@@ -67,5 +67,6 @@ NOT_UNIQUE = PrefixCover(
 
 
 def is_unique(prefix: Prefix) -> bool:
-    """True where a prefix means the same network all over the Internet; of a default route too."""
+    """Return True where a prefix means the same network all over the Internet; of a default route
+    too."""
     return prefix.is_default or not (MARTIANS.covers(prefix) or NOT_UNIQUE.covers(prefix))

@@ -19,7 +19,8 @@ LONGEST_SEGMENT = 255
 
 
 def to_core(path: Path, export_targets: frozenset[RouteTarget]) -> Attributes:
-    """A site's route as VPN route (RFC 4364 section 4.3): the VRF's targets and no others."""
+    """Return a site's route as VPN route (RFC 4364 section 4.3): the VRF's targets and no
+    others."""
     attributes = path.attributes
     preference = attributes.local_pref
     return msgspec.structs.replace(
@@ -48,7 +49,7 @@ def may_go_to_ce(peer: PeerIntent, path: Path) -> bool:
 
 
 def ce_attributes(peer: PeerIntent, attributes: Attributes) -> Attributes:
-    """The attributes alone: provider's own marks off, AS_PATH as an eBGP speaker makes it.
+    """Return the attributes alone: provider's own marks off, AS_PATH as an eBGP speaker makes it.
 
     MED and LOCAL_PREF stay inside an AS (RFC 4271 sections 5.1.4 and 5.1.5).
     """

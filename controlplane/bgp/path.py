@@ -20,7 +20,7 @@ from controlplane.model.prefix import Prefix
 from controlplane.model.rd import RouteDistinguisher
 
 
-class Protocol(enum.IntEnum):
+class RouteProtocol(enum.IntEnum):
     """Where a path came from; a lower value is preferred before any BGP rule is asked."""
 
     CONNECTED = 0
@@ -35,7 +35,7 @@ class Source(msgspec.Struct, frozen=True):
     leaked route comes from.
     """
 
-    protocol: Protocol
+    protocol: RouteProtocol
     vrf: str = ""
     peer: PeerId | None = None
     ebgp: bool = False
@@ -64,7 +64,7 @@ class Path(msgspec.Struct, frozen=True, eq=False, gc=False):
     @property
     def is_connected(self) -> bool:
         """True for a link's own prefix, which the kernel installs itself."""
-        return self.source.protocol is Protocol.CONNECTED
+        return self.source.protocol is RouteProtocol.CONNECTED
 
     @property
     def slot(self) -> tuple[Source, RouteDistinguisher | None]:
@@ -72,13 +72,13 @@ class Path(msgspec.Struct, frozen=True, eq=False, gc=False):
         return (self.source, self.rd)
 
     def replaces(self, other: Path) -> bool:
-        """True where both have the same slot."""
+        """Return True where both have the same slot."""
         return (self.source is other.source or self.source == other.source) and (
             self.rd is other.rd or self.rd == other.rd
         )
 
     def says_the_same_as(self, other: Path) -> bool:
-        """True where only the time differs: told again, nothing follows from it."""
+        """Return True where only the time differs: received again, it changes nothing."""
         return (
             (self.hop is other.hop or self.hop == other.hop)
             and (self.attributes is other.attributes or self.attributes == other.attributes)
@@ -87,7 +87,8 @@ class Path(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 def router_id_of(path: Path) -> int:
-    """The router id for the tie-break: ORIGINATOR_ID stands in for it (RFC 4456 section 9)."""
+    """Return the router id for the tie-break: ORIGINATOR_ID stands in for it (RFC 4456 section
+    9)."""
     originator = path.attributes.originator_id
     return _number(originator) if originator else path.source.router_id
 

@@ -6,12 +6,12 @@ from collections import Counter
 from ipaddress import AddressValueError, IPv4Address
 
 from controlplane.bgp.adj_rib_in import AdjRibIn
-from controlplane.bgp.path import Protocol, Source
+from controlplane.bgp.path import RouteProtocol, Source
 from controlplane.model.events import SessionUp
 from controlplane.model.intent import PeerIntent
 from controlplane.model.prefix import Family
 
-# A peer that does not offer graceful restart sends no End-of-RIB; it is taken to have told all
+# A peer that does not offer graceful restart sends no End-of-RIB; it is taken to have sent all
 # that it has once it has been silent for so many seconds.
 QUIET = 10.0
 
@@ -45,7 +45,7 @@ class PeerState:
 
     def _source(self, router_id: str) -> Source:
         peer = self.intent.peer
-        return Source(Protocol.BGP, peer.vrf, peer, self.intent.is_ebgp, _number(router_id))
+        return Source(RouteProtocol.BGP, peer.vrf, peer, self.intent.is_ebgp, _number(router_id))
 
     def came_up(self, event: SessionUp, families: frozenset[Family], now: float) -> None:
         """Take over what was negotiated."""
@@ -79,8 +79,8 @@ class PeerState:
         """When the peer will have been silent for long enough."""
         return self.received_at + QUIET
 
-    def told_all(self, now: float) -> bool:
-        """True once the peer has sent its whole table, as far as that can be known."""
+    def has_sent_all(self, now: float) -> bool:
+        """Return True once the peer has sent its whole table, as far as that can be known."""
         if not self.up:
             return False
         return self.eor_received >= self.families if self.ends_its_rib else now >= self.quiet_at

@@ -13,7 +13,7 @@ Parcel: TypeAlias = tuple[Afi, Attributes, list[Prefix]]
 
 
 class SentRoutes:
-    """What should be known at the other end. ``put`` gathers, ``drain`` says what to send."""
+    """The routes that the peer should have. ``put`` gathers, ``drain`` returns what to send."""
 
     def __init__(self) -> None:
         self.paths: dict[Prefix, Path] = {}
@@ -23,7 +23,7 @@ class SentRoutes:
         return len(self.paths)
 
     def put(self, prefix: Prefix, path: Path | None) -> None:
-        """From now on this path, or none, is to be known for the prefix."""
+        """Set the path to advertise for the prefix, None to withdraw it."""
         before = self.paths.get(prefix)
         if before is path:
             return
@@ -34,29 +34,30 @@ class SentRoutes:
             self.paths[prefix] = path
 
     def renew(self, afis: Collection[Afi] = tuple(Afi)) -> None:
-        """Everything is to be said once more; what the peer knows is not taken back for it."""
+        """Advertise everything once more, without withdrawing anything for it."""
         for prefix in self.paths:
             if prefix.afi in afis:
                 self._pending.setdefault(prefix, True)
 
     def clear(self) -> None:
-        """The peer knows nothing and nothing is to be said."""
+        """Forget what was advertised and what is pending."""
         self.paths, self._pending = {}, {}
 
     def known(self) -> list[Prefix]:
-        """The prefixes sent to the peer, without pending changes."""
-        unsaid = {prefix for prefix, told in self._pending.items() if not told}
-        gone = [prefix for prefix, told in self._pending.items() if told]
+        """Return the prefixes sent to the peer, without pending changes."""
+        unsaid = {prefix for prefix, sent in self._pending.items() if not sent}
+        gone = [prefix for prefix, sent in self._pending.items() if sent]
         return list(dict.fromkeys([*gone, *(p for p in self.paths if p not in unsaid)]))
 
     def drain(self) -> tuple[list[Prefix], dict[Path, list[Prefix]]]:
-        """What to withdraw and what to announce, the latter by path; nothing is pending then."""
+        """Return what to withdraw and what to announce, the latter by path; nothing is pending
+        then."""
         pending, self._pending = self._pending, {}
-        gone = [prefix for prefix, told in pending.items() if told and prefix not in self.paths]
+        gone = [prefix for prefix, sent in pending.items() if sent and prefix not in self.paths]
         return gone, self._by_path(p for p in pending if p in self.paths)
 
     def everything(self) -> dict[Path, list[Prefix]]:
-        """All that should be known, by path."""
+        """Return all that should be known, by path."""
         return self._by_path(self.paths)
 
     def _by_path(self, prefixes: Iterable[Prefix]) -> dict[Path, list[Prefix]]:

@@ -38,11 +38,11 @@ class MembershipChange:
 
 
 def tags_text(workload: Workload) -> str:
-    """The tags in a line, sorted."""
+    """Return the tags in a line, sorted."""
     return " ".join(f"{key}={value}" for key, value in sorted(workload.tags.items()))
 
 
 def summary(workload: Workload) -> str:
-    """All of a workload in a line, for the history."""
+    """Return all of a workload in a line, for the history."""
     addresses = ",".join(map(str, workload.addresses))
     return f"vrf={workload.vrf} port={workload.port} addresses={addresses} {tags_text(workload)}"

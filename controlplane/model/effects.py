@@ -22,7 +22,7 @@ from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
 
 
 class Announce(msgspec.Struct, frozen=True):
-    """Tell a peer about routes that share attributes; the speaker packs them into UPDATEs."""
+    """Advertise routes that share attributes to a peer; the speaker packs them into UPDATEs."""
 
     peer: PeerId
     family: Family

@@ -134,7 +134,7 @@ class RefreshRequested(msgspec.Struct, frozen=True):
 
 
 class UnderlayPath(msgspec.Struct, frozen=True):
-    """One leg of a route in the main table: ``labels`` are pushed, outermost first."""
+    """One next hop of a route in the main table: ``labels`` are pushed, outermost first."""
 
     gateway: IPAddress | None
     device: str
@@ -145,7 +145,7 @@ class UnderlayPath(msgspec.Struct, frozen=True):
 class UnderlayRouteChanged(msgspec.Struct, frozen=True):
     """A route of the kernel's main table appeared or changed; no ``paths`` means it is gone.
 
-    Only the best (lowest metric) route per prefix is told.
+    Only the best (lowest metric) route per prefix is reported.
     """
 
     prefix: Prefix
@@ -154,7 +154,7 @@ class UnderlayRouteChanged(msgspec.Struct, frozen=True):
 
 
 class UnderlaySynced(msgspec.Struct, frozen=True):
-    """Every route that was in the main table at start has been told."""
+    """Every route that was in the main table at start has been reported."""
 
 
 class PortChanged(msgspec.Struct, frozen=True):
@@ -170,7 +170,7 @@ class TimePassed(msgspec.Struct, frozen=True):
 
 
 class SelftestBegan(msgspec.Struct, frozen=True):
-    """A selftest wants this to be in the kernel, told to nobody, until it has ended."""
+    """A selftest needs this in the kernel, advertised to no peer, until it has ended."""
 
     scratch: SelftestLayout
 

@@ -25,7 +25,7 @@ class PrefixRule(msgspec.Struct, frozen=True):
     le: int
 
     def accepts(self, candidate: Prefix) -> bool:
-        """True if the candidate is inside the prefix and its length is in bounds."""
+        """Return True if the candidate is inside the prefix and its length is in bounds."""
         return self.ge <= candidate.length <= self.le and self.prefix.contains(candidate)
 
 
@@ -39,7 +39,8 @@ class Policy(msgspec.Struct, frozen=True):
     default_route: bool = False
 
     def accepts(self, prefix: Prefix) -> bool:
-        """True if a route for this prefix passes; a default route only when asked for by name."""
+        """Return True if a route for this prefix passes; a default route only when asked for by
+        name."""
         if prefix.is_default:
             return self.default_route
         return self.accept is None or any(rule.accepts(prefix) for rule in self.accept)
@@ -95,7 +96,7 @@ class PeerIntent(msgspec.Struct, frozen=True, kw_only=True):
         return self.asn != self.local_as
 
     def limit(self, family: Family) -> PrefixLimit | None:
-        """The prefix limit of a family, None if it has none."""
+        """Return the prefix limit of a family, None if it has none."""
         return dict(self.prefix_limits).get(family)
 
     def __repr__(self) -> str:
@@ -228,7 +229,7 @@ class NodeIntent(msgspec.Struct, frozen=True, kw_only=True):
     segment_function: int = 1
 
     def vrf(self, name: str) -> VrfIntent | None:
-        """The VRF of that name, None if there is none."""
+        """Return the VRF of that name, None if there is none."""
         return next((vrf for vrf in self.vrfs if vrf.name == name), None)
 
     @property

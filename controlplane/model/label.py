@@ -18,7 +18,7 @@ LAST = (1 << 20) - 1
 
 
 def parse_label(value: int | str) -> Label:
-    """A label that may be given to a VRF: 16 to 1048575; ValueError otherwise."""
+    """Return a label that may be given to a VRF: 16 to 1048575; ValueError otherwise."""
     number = int(value)
     if not FIRST_UNRESERVED <= number <= LAST:
         raise ValueError(f"label {number} is outside {FIRST_UNRESERVED}-{LAST}")

@@ -43,7 +43,7 @@ class Family(enum.Enum):
 
     @classmethod
     def of(cls, afi: Afi, *, vpn: bool) -> Family:
-        """The family of an AFI, as VPN (SAFI 128) or unicast (SAFI 1)."""
+        """Return the family of an AFI, as VPN (SAFI 128) or unicast (SAFI 1)."""
         return cls(f"ipv{4 if afi is Afi.IPV4 else 6} {'mpls-vpn' if vpn else 'unicast'}")
 
 
@@ -55,7 +55,7 @@ class Prefix(msgspec.Struct, frozen=True, order=True, gc=False):
 
     @property
     def afi(self) -> Afi:
-        """IPv4 or IPv6, told by the size of the address."""
+        """IPv4 or IPv6, by the size of the address."""
         return Afi.IPV4 if len(self.packed) == 4 else Afi.IPV6
 
     @property
@@ -64,7 +64,7 @@ class Prefix(msgspec.Struct, frozen=True, order=True, gc=False):
         return self.length == 0
 
     def contains(self, other: Prefix) -> bool:
-        """True if ``other`` is this prefix or lies inside it."""
+        """Return True if ``other`` is this prefix or lies inside it."""
         if len(self.packed) != len(other.packed) or other.length < self.length:
             return False
         drop = self.afi.bits - self.length
@@ -114,10 +114,10 @@ def parse_address(text: str) -> IPAddress:
 
 
 def host_prefix(address: IPAddress) -> Prefix:
-    """The /32 or /128 of an address."""
+    """Return the /32 or /128 of an address."""
     return Prefix(address.packed, address.max_prefixlen)
 
 
 def afi_of(address: IPAddress) -> Afi:
-    """The address family of an address."""
+    """Return the address family of an address."""
     return Afi.IPV4 if address.version == 4 else Afi.IPV6

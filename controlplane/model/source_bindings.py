@@ -21,7 +21,7 @@ class SourceBindings:
     home_ranges6: dict[RangeKey, str] = field(default_factory=dict)
 
     def copy(self) -> SourceBindings:
-        """The same in dictionaries of their own."""
+        """Return the same in dictionaries of their own."""
         return SourceBindings(**{name: dict(getattr(self, name)) for name in BINDING_MAPS})
 
 

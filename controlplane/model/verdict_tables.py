@@ -56,7 +56,7 @@ class Tables:
     icmp: dict[tuple[int, int, int], Verdict] = field(default_factory=dict)
 
     def size(self) -> int:
-        """Elements in all maps."""
+        """Return elements in all maps."""
         return sum(len(elements) for _, elements in self.maps())
 
     def maps(self) -> Iterator[tuple[str, dict[Any, Any]]]:
@@ -65,7 +65,7 @@ class Tables:
             yield each, getattr(self, each)
 
     def copy(self) -> Tables:
-        """The same elements in dictionaries of their own."""
+        """Return the same elements in dictionaries of their own."""
         return Tables(**{name: dict(elements) for name, elements in self.maps()})
 
 
@@ -85,7 +85,7 @@ TablesDelta = Mapping[str, MapDelta]
 
 
 def diff(old: Tables, new: Tables) -> TablesDelta:
-    """What turns `old` into `new`."""
+    """Return what turns `old` into `new`."""
     found: dict[str, MapDelta] = {}
     for name, before in old.maps():
         after = getattr(new, name)
@@ -110,5 +110,5 @@ def apply(delta: TablesDelta, tables: object) -> None:
 
 
 def delta_size(delta: TablesDelta) -> int:
-    """Elements deleted and added."""
+    """Return elements deleted and added."""
     return sum(len(change.gone) + len(change.put) for change in delta.values())

@@ -151,7 +151,7 @@ class LabelView:
     label: int
     vrf: str
     table: int
-    resting: bool = False
+    held_down: bool = False
     rest: float = 0.0
 
 
@@ -265,7 +265,7 @@ class SelftestReport:
     trials: tuple[TrialView, ...]
 
     def count(self, verdict: Verdict) -> int:
-        """How many trials ended so."""
+        """Return how many trials ended so."""
         return sum(trial.verdict is verdict for trial in self.trials)
 
 
@@ -309,19 +309,20 @@ class NodeView(Protocol):
     """
 
     def status(self) -> StatusView:
-        """The node as a whole."""
+        """Return the node as a whole."""
         ...
 
     def vrfs(self) -> Iterable[VrfView]:
-        """Every VRF."""
+        """Return every VRF."""
         ...
 
     def neighbors(self) -> Iterable[NeighborView]:
-        """Every session."""
+        """Return every session."""
         ...
 
     def routes(self, wanted: RouteFilter) -> Iterable[RouteView]:
-        """The routes that pass the filter; its VRF, prefix and neighbour have been checked."""
+        """Return the routes that pass the filter; its VRF, prefix and neighbour have been
+        checked."""
         ...
 
     def labels(self) -> Iterable[LabelView]:
@@ -329,23 +330,23 @@ class NodeView(Protocol):
         ...
 
     def next_hops(self) -> Iterable[NextHopView]:
-        """Every next hop."""
+        """Return every next hop."""
         ...
 
     def ports(self) -> Iterable[PortView]:
-        """Every port."""
+        """Return every port."""
         ...
 
     def counters(self) -> Iterable[CounterView]:
-        """What the node counts about itself."""
+        """Return what the node counts about itself."""
         ...
 
     async def guards(self) -> Iterable[GuardView]:
-        """The guards' counters, read from the kernel."""
+        """Return the guards' counters, read from the kernel."""
         ...
 
     def serving(self) -> Mapping[str, bool]:
-        """True for each part that does its work now, by name; "" is the whole node."""
+        """Return True for each part that does its work now, by name; "" is the whole node."""
         ...
 
     async def reload(self) -> ReloadReport:

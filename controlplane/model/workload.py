@@ -22,7 +22,7 @@ class Workload:
 
     @property
     def key(self) -> str:
-        """What tells claims of this workload from all others."""
+        """Return the key of this workload among endpoints."""
         return f"workload {self.name}"
 
 
@@ -40,7 +40,7 @@ class RemotePrefix:
 
     @property
     def key(self) -> str:
-        """What tells claims of this route from all others."""
+        """Return the key of this route among endpoints."""
         return f"route {self.vrf} {self.prefix}"
 
 
@@ -69,7 +69,7 @@ class Inventory:
                 raise ValueError(f"{claimant.key} is in VRF {claimant.vrf!r}, which is not here")
 
     def claimants(self) -> Iterator[Endpoint]:
-        """Whoever claims addresses: workloads, then remote prefixes."""
+        """Yield the endpoints: workloads, then remote prefixes."""
         yield from self.workloads
         yield from self.remotes
 
@@ -89,7 +89,7 @@ class RemoteEndpointsChanged(msgspec.Struct, frozen=True):
     """Prefixes of a VRF whose best route carries groups now; None: carries them no more."""
 
     vrf: str
-    claims: dict[Prefix, RemoteEndpoint | None]
+    remote: dict[Prefix, RemoteEndpoint | None]
 
 
 class WorkloadAttached(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,7 +46,7 @@ from controlplane.policy.requests import (
     WorkloadAttachRequested,
 )
 from controlplane.policy.revision_moves import RevisionMoves
-from controlplane.policy.state import REST_SECONDS, PolicyState
+from controlplane.policy.state import HOLD_DOWN_SECONDS, PolicyState
 from controlplane.policy.turn import Turn
 from controlplane.policy.workload_changes import WorkloadChange, WorkloadChanges
 
@@ -188,12 +188,12 @@ class PolicyController:
         """
         boot = self._turn.now.boot.seconds
         self._note_moves(change)
-        self.maps.carry(self.state.take_claims(change.vrf, change.claims, boot))
+        self.maps.carry(self.state.take_remote_endpoints(change.vrf, change.remote, boot))
         self._report_quota()
-        self.revocation.soon(change.vrf, change.claims)
+        self.revocation.soon(change.vrf, change.remote)
         if not self.maps.is_waiting:
             return []
-        return [(change.vrf, prefix) for prefix, claim in change.claims.items() if claim]
+        return [(change.vrf, prefix) for prefix, claim in change.remote.items() if claim]
 
     def _report_quota(self) -> None:
         """Log each VRF that has reached its quota of identities, once until it is below again."""
@@ -211,7 +211,7 @@ class PolicyController:
 
     def _note_moves(self, change: RemoteEndpointsChanged) -> None:
         lines: list[MembershipChange] = []
-        for prefix, claim in change.claims.items():
+        for prefix, claim in change.remote.items():
             for name in sorted(self.state.population.owners((change.vrf, prefix))):
                 where = claim.node or "another VRF" if claim else "here"
                 text, wall = f"{prefix} {where}", self._turn.now.wall
@@ -249,7 +249,7 @@ class PolicyController:
         self._unsaved.append(save)
 
     def to_save(self, *, now: bool = False) -> Sequence[Save]:
-        """Return what the store is to be given with this turn; ``now``: whatever time it is."""
+        """Return what to save in this iteration; ``now``: also before the next save is due."""
         if not now and self._turn.now.monotonic < self._save_at:
             return ()
         self._in_store = len(self._unsaved)
@@ -293,5 +293,5 @@ class PolicyController:
 def _ends(held_down: Mapping[EndpointKey, BootTime], now: BootTime) -> dict[EndpointKey, float]:
     """Return the end of each hold-down in seconds of the boot clock."""
     return {
-        place: now.seconds - lost.elapsed(now) + REST_SECONDS for place, lost in held_down.items()
+        key: now.seconds - lost.elapsed(now) + HOLD_DOWN_SECONDS for key, lost in held_down.items()
     }

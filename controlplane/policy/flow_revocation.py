@@ -74,7 +74,7 @@ class _Pass:
 
 @dataclass(slots=True)
 class _Token:
-    """Somebody waits for the end of the passes over these VRFs."""
+    """A request that waits for the end of the passes over these VRFs."""
 
     vrfs: set[str]
     due: float

@@ -19,7 +19,7 @@ class WorkloadAttachRequested(Requested, frozen=True):
 
 
 class TagRequested(Requested, frozen=True):
-    """Change tags; ``generation`` 0: whatever the present one is. Answer: Attachment."""
+    """Change tags; ``generation`` 0 matches every generation. Answer: Attachment."""
 
     name: str
     put: dict[str, str]

@@ -1,8 +1,8 @@
 """The state machine of microsegmentation: who is there and what is in force -> orders.
 
 No store, no kernel, no clock: every method takes what happened and returns what is to be done,
-in the order in which it is to be done. The kernel knows an identity before its route is told,
-and a route is taken back before the identity goes.
+in the order in which it is to be done. The kernel holds an identity before its route is
+advertised, and a route is withdrawn before the identity is deleted.
 """
 
 from __future__ import annotations
@@ -42,15 +42,16 @@ from controlplane.policy.language.revision import Ledger, Revision
 from controlplane.policy.orders import LayRoutes, Order
 
 NEVER = float("inf")
-REST_SECONDS = 300.0
-"""How long an address that lost its owner is denied unless somebody claims it."""
+HOLD_DOWN_SECONDS = 300.0
+"""How long an address that lost its owner is denied unless an endpoint has it again."""
 
 _STATES = {Slot.ENFORCED: State.ENFORCED, Slot.STAGED: State.STAGED}
 _KNOWN = (State.ENFORCED, State.STAGED, State.SUPERSEDED)
 
 
 class PolicyState:
-    """One node's microsegmentation. Starts with what the store kept; `begin` opens the tap."""
+    """Hold one node's microsegmentation, first as the store kept it. No order is emitted before
+    `begin`."""
 
     def __init__(self, population: EndpointRegistry, ledger: Ledger) -> None:
         self.population = population
@@ -60,12 +61,12 @@ class PolicyState:
         self._zones: dict[str, int] = {}  # those of them that are under policy
         self._books = IdAllocators()
         self._compilers: dict[Slot, IncrementalCompiler] = {}
-        self._homes = BindingTable(population)
+        self._bindings = BindingTable(population)
         self.begun = False  # whether enough is known to judge packets
         self._ordering = False  # whether orders go to the kernel
         self._ids_by_tags: dict[frozenset[tuple[str, str]], frozenset[int]] = {}
         self._sent: dict[str, frozenset[int]] = {}  # what the routes carry
-        self._next_expiry = min(population.resting.values(), default=NEVER)
+        self._next_expiry = min(population.held_down.values(), default=NEVER)
 
     # -- what is asked ------------------------------------------------------------------------
 
@@ -99,7 +100,7 @@ class PolicyState:
         return any(revision.state is State.ENFORCED for revision in self.unreadable())
 
     def compiler(self, slot: Slot) -> IncrementalCompiler | None:
-        """The tables of a slot as the kernel should hold them; None before `begin`."""
+        """Return the tables of a slot as the kernel should hold them; None before `begin`."""
         return self._compilers.get(slot)
 
     def confirm(self) -> None:
@@ -133,7 +134,7 @@ class PolicyState:
         return found
 
     def inventory(self, *, everywhere: bool = True) -> Inventory:
-        """Who is there: in all VRFs of the node, or in those under policy."""
+        """Return who is there: in all VRFs of the node, or in those under policy."""
         zones = frozenset(self._vrfs if everywhere else self._zones)
         workloads: list[Workload] = []
         for name, attachment in self.population.attachments.items():
@@ -143,13 +144,13 @@ class PolicyState:
         return Inventory(zones, tuple(workloads), remotes, self.known_groups())
 
     def known_groups(self) -> frozenset[int]:
-        """Ids of all revisions that are or were in force here, or are about to be."""
+        """Return ids of all revisions that are or were in force here, or are about to be."""
         revisions = (r for r in self.ledger.revisions.values() if r.state in _KNOWN)
         return frozenset(number for r in revisions for number in r.groups)
 
     def groups_to_send(self, workload: Workload) -> frozenset[int]:
-        """The ids for a workload's routes: of the enforced revision and of the staged one, so
-        that no other PE, which may be ahead or behind, finds one missing."""
+        """Return the ids for a workload's routes: of the enforced revision and of the staged one,
+        so that no other PE, which may be ahead or behind, finds one missing."""
         tags = frozenset(workload.tags.items())
         found = self._ids_by_tags.get(tags)
         if found is None:
@@ -173,7 +174,7 @@ class PolicyState:
         population = self.population
         workload = population.attachments[name].workload
         alone = [place for place in places(workload) if population.owners(place) == {name}]
-        return [place for place in alone if place not in population.claims]
+        return [place for place in alone if place not in population.remote]
 
     @property
     def next_deadline(self) -> float | None:
@@ -183,7 +184,7 @@ class PolicyState:
     # -- what happened ------------------------------------------------------------------------
 
     def begin(self) -> list[Order]:
-        """From now on orders go to the kernel: all that it should hold."""
+        """Emit orders from now on, first for all that the kernel should hold."""
         self.begun = True
         return self._begin_orders()
 
@@ -194,78 +195,78 @@ class PolicyState:
             return []
         # A former process may have left something staged.
         nothing = [] if self.policy(Slot.STAGED) else [SetTables(Slot.STAGED, None)]
-        return [SetSourceBindings(self._homes.homes.copy()), *nothing, *self._rebuild()]
+        return [SetSourceBindings(self._bindings.bindings.copy()), *nothing, *self._rebuild()]
 
     def routes(self) -> list[Order]:
-        """The routes of all workloads: for a router that has just started."""
-        return self._tell(self.population.attachments.values())
+        """Return the routes of all workloads: for a router that has just started."""
+        return self._advertise(self.population.attachments.values())
 
     def set_vrfs(self, vrfs: Mapping[str, int]) -> list[Order]:
-        """The node has these VRFs, with these conntrack zones."""
+        """Set the VRFs of this node and their conntrack zones."""
         if dict(vrfs) == self._vrfs:
             return []
         self._vrfs = dict(vrfs)
         return self._rezone() or []
 
     def attach(self, attachment: Attachment, now: float) -> list[Order]:
-        """A workload is there, or is another than before; addresses that it gave up rest."""
+        """Add or change a workload; hold down the addresses that it gave up."""
         workload, population = attachment.workload, self.population
         former = population.attachments.get(workload.name)
         population.attach(attachment)
         given_up = set(places(former.workload)) if former else set()
         lost = given_up - set(places(workload))
         moved = self._move({*given_up, *places(workload)})
-        put = [*self._rest(sorted(lost), now), population.present(workload.name)]
-        # What rested at its places rests no more: those keys go.
-        gone = [f"route {v} {p}" for v, p in places(workload) if (v, p) not in population.claims]
-        return [*moved, *self._change(put, gone), *self._tell([attachment])]
+        put = [*self._hold_down(sorted(lost), now), population.present(workload.name)]
+        # The hold-downs of its addresses end: those keys go.
+        gone = [f"route {v} {p}" for v, p in places(workload) if (v, p) not in population.remote]
+        return [*moved, *self._change(put, gone), *self._advertise([attachment])]
 
     def detach(self, name: str, now: float) -> list[Order]:
-        """A workload is gone; its addresses rest. Raises KeyError if it was not there."""
+        """Remove a workload; hold down its addresses. Raises KeyError if it is not attached."""
         workload = self.population.detach(name)
         self._sent.pop(name, None)
-        resting = self._rest(places(workload), now)
+        held_down = self._hold_down(places(workload), now)
         moved = self._move(places(workload))
         gone = LayRoutes((WorkloadDetached(name),))
-        return [gone, *moved, *self._change(resting, [workload.key])]
+        return [gone, *moved, *self._change(held_down, [workload.key])]
 
-    def take_claims(
-        self, vrf: str, claims: Mapping[Prefix, RemoteEndpoint | None], now: float
+    def take_remote_endpoints(
+        self, vrf: str, remote: Mapping[Prefix, RemoteEndpoint | None], now: float
     ) -> list[Order]:
-        """Routes of other PEs carry other groups, came or went."""
+        """Take in routes of other PEs that appeared, changed groups or were withdrawn."""
         population, lost = self.population, list[EndpointKey]()
-        for prefix, claim in claims.items():
-            if claim is None:
-                if population.claims.pop((vrf, prefix), None) is not None:
+        for prefix, endpoint in remote.items():
+            if endpoint is None:
+                if population.remote.pop((vrf, prefix), None) is not None:
                     lost.append((vrf, prefix))
             else:
-                population.claims[vrf, prefix] = claim
-                population.resting.pop((vrf, prefix), None)
-        put: list[Endpoint] = list(self._rest(lost, now))
-        put += [r for p in claims if (r := population.claimant_at((vrf, p))) is not None]
-        moved = {name for p in claims for name in population.owners((vrf, p))}
+                population.remote[vrf, prefix] = endpoint
+                population.held_down.pop((vrf, prefix), None)
+        put: list[Endpoint] = list(self._hold_down(lost, now))
+        put += [r for p in remote if (r := population.remote_at((vrf, p))) is not None]
+        moved = {name for p in remote for name in population.owners((vrf, p))}
         put += [population.present(name) for name in sorted(moved)]
         kept = {claimant.key for claimant in put}
-        gone = [key for p in claims if (key := f"route {vrf} {p}") not in kept]
-        homes = self._move((vrf, prefix) for prefix in claims)
-        return [*homes, *self._change(put, gone)]
+        gone = [key for p in remote if (key := f"route {vrf} {p}") not in kept]
+        bindings = self._move((vrf, prefix) for prefix in remote)
+        return [*bindings, *self._change(put, gone)]
 
     def expire(self, now: float) -> list[Order]:
         """End the hold-downs that have lasted long enough; nothing is scanned before one has."""
         if now < self._next_expiry:
             return []
-        resting = self.population.resting
-        over = [place for place, until in resting.items() if until <= now]
+        held_down = self.population.held_down
+        over = [place for place, until in held_down.items() if until <= now]
         for place in over:
-            del resting[place]
-        self._next_expiry = min(resting.values(), default=NEVER)
+            del held_down[place]
+        self._next_expiry = min(held_down.values(), default=NEVER)
         if not over:
             return []
-        gone = [f"route {v} {p}" for v, p in over if (v, p) not in self.population.claims]
+        gone = [f"route {v} {p}" for v, p in over if (v, p) not in self.population.remote]
         return self._change([], gone)
 
     def take_ledger(self, ledger: Ledger) -> list[Order]:
-        """Revisions have moved: compile what is new, keep what is there already."""
+        """Take in moved revisions: compile what is new, keep what is there already."""
         self.ledger = ledger
         self._ids_by_tags.clear()
         orders = self._rezone()
@@ -276,26 +277,26 @@ class PolicyState:
         self.version += 1
         anew = [a for n, a in self.population.attachments.items()
                 if self.groups_to_send(a.workload) != self._sent.get(n)]  # fmt: skip
-        return [*orders, *self._tell(anew)]
+        return [*orders, *self._advertise(anew)]
 
     # -- what follows -------------------------------------------------------------------------
 
     def _move(self, concerned: Iterable[EndpointKey]) -> list[Order]:
-        """These places may have another home now."""
-        delta = self._homes.settle(concerned)
+        """Compute the source bindings of these keys anew."""
+        delta = self._bindings.settle(concerned)
         return [ChangeSourceBindings(delta)] if delta and self._ordering else []
 
-    def _rest(self, lost: Iterable[EndpointKey], now: float) -> list[Endpoint]:
+    def _hold_down(self, lost: Iterable[EndpointKey], now: float) -> list[Endpoint]:
         orphans = self.population.orphans(lost)
         if orphans:
-            self.population.resting.update(dict.fromkeys(orphans, now + REST_SECONDS))
-            self._next_expiry = min(self._next_expiry, now + REST_SECONDS)
-        found = map(self.population.claimant_at, orphans)
+            self.population.held_down.update(dict.fromkeys(orphans, now + HOLD_DOWN_SECONDS))
+            self._next_expiry = min(self._next_expiry, now + HOLD_DOWN_SECONDS)
+        found = map(self.population.remote_at, orphans)
         return [claimant for claimant in found if claimant is not None]
 
     def _change(self, put: list[Endpoint], drop: list[str]) -> list[Order]:
         self.version += 1
-        # Only somebody in a new VRF, or nobody left in one, changes which are under policy.
+        # Only the first endpoint in a VRF, or the last, changes which VRFs are under policy.
         if not put or any(claimant.vrf not in self._zones for claimant in put):
             rezoned = self._rezone()
             if rezoned is not None:
@@ -371,7 +372,7 @@ class PolicyState:
         return compiler
 
     def _learn(self, known: frozenset[int]) -> list[Order]:
-        """Remote prefixes with a group id that became known or unknown are judged anew."""
+        """Compile remote prefixes anew whose group ids became known or unknown."""
         concerned = [r for r in self.population.remotes() if r.groups and r.vrf in self._zones]
         orders: list[Order] = []
         for slot, compiler in self._compilers.items():
@@ -381,7 +382,7 @@ class PolicyState:
                 orders.append(ChangeTables(slot, delta))
         return orders
 
-    def _tell(self, attachments: Iterable[Attachment]) -> list[Order]:
+    def _advertise(self, attachments: Iterable[Attachment]) -> list[Order]:
         events = tuple(self._event(attachment) for attachment in attachments)
         return [LayRoutes(events)] if events else []
 
@@ -399,5 +400,5 @@ class PolicyState:
 
 
 def revision_of(ledger: Ledger, slot: Slot) -> Revision | None:
-    """The revision that a slot holds."""
+    """Return the revision that a slot holds."""
     return ledger.in_state(_STATES[slot])

@@ -29,7 +29,7 @@ from controlplane.policy.requests import (
     WorkloadAttachRequested,
     WorkloadRequest,
 )
-from controlplane.policy.state import REST_SECONDS, PolicyState
+from controlplane.policy.state import HOLD_DOWN_SECONDS, PolicyState
 from controlplane.policy.turn import Turn
 
 CONFIGURATION = "pe.yaml"
@@ -83,8 +83,8 @@ class WorkloadChanges:
     def _attach(
         self, event: WorkloadAttachRequested, intent: NodeIntent | None
     ) -> WorkloadChange | tuple[Attachment, bool]:
-        """The same workload again changes nothing, even if another PE has it by now: to take it
-        back, detach it first."""
+        """Attach a workload. The same one again changes nothing, even if another PE has it by now:
+        to take it back, detach it first."""
         workload, registry = event.workload, self._state.population
         if intent is None:
             raise RefusedError(Why.UNKNOWN, Fault("workload.vrf", "the node has just started"))
@@ -121,7 +121,7 @@ class WorkloadChanges:
         return self._put(after, known, "tagged", event.who, answer)
 
     def _refuse_tags(self, workload: Workload) -> None:
-        """A VRF has its share of identities: one more set of tags may be too many."""
+        """Refuse a set of tags beyond the VRF's quota of identities."""
         if why := self._state.refusal(workload):
             raise RefusedError(Why.TOO_MANY, Fault("workload.tags", why))
 
@@ -162,7 +162,7 @@ class WorkloadChanges:
     # -- changes ------------------------------------------------------------------------------
 
     def _attachment(self, workload: Workload, known: Attachment | None) -> Attachment:
-        moved = latest_move(self._state.population.claims, workload)
+        moved = latest_move(self._state.population.remote, workload)
         same_place = known is not None and known.workload.addresses == workload.addresses
         moves = known.moves if known is not None and same_place else 0
         if moved is not None and not same_place:
@@ -210,7 +210,8 @@ class WorkloadChanges:
             if then:
                 self._maps.then(then)
 
-        return WorkloadChange(ForgetAttachment(name, line, lost, now.boot, REST_SECONDS), commit)
+        forget = ForgetAttachment(name, line, lost, now.boot, HOLD_DOWN_SECONDS)
+        return WorkloadChange(forget, commit)
 
 
 def _touched(known: Attachment | None, workload: Workload) -> dict[str, set[Prefix]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from controlplane.bgp.path import BestPathChange, Path, Protocol
+from controlplane.bgp.path import BestPathChange, Path, RouteProtocol
 from controlplane.model.desired import NextHopKey
 from controlplane.model.prefix import IPAddress
 from controlplane.routing.state import RouterState
@@ -33,7 +33,7 @@ class DecisionProcess:
     # -- what has turned ----------------------------------------------------------------------
 
     def ways_turned(self, turns: Turns) -> None:
-        """Next hops are reached another way: their objects change now, routes in ``settle``,
+        """Take in next hops that resolve anew: their objects change now, routes in ``settle``,
         and a little later where nothing but the metric is another."""
         state = self._state
         state.hops.refresh(turns, state.effects.delta)
@@ -45,11 +45,11 @@ class DecisionProcess:
                 self._reweigh_due = min(self._reweigh_due, state.now.monotonic + REWEIGH_SECONDS)
 
     def deadlines(self) -> Iterator[float]:
-        """When something is to be decided although nothing happens."""
+        """Yield when something is to be decided although nothing happens."""
         yield self._reweigh_due
 
     def port_turned(self, name: str, *, up: bool) -> None:
-        """A port went up or down."""
+        """Take in a port that went up or down."""
         if self._state.hops.set_port(name, up=up):
             self._turned_ports.add(name)
 
@@ -86,7 +86,7 @@ class DecisionProcess:
             self._watch_less()
 
     def close(self, vrf: Vrf) -> None:
-        """The VRF goes: so does all that followed from its routes."""
+        """Delete a VRF and all that followed from its routes."""
         gone: list[BestPathChange] = [
             (prefix, best, None) for prefix, best in vrf.table.best.items()
         ]
@@ -99,9 +99,9 @@ class DecisionProcess:
         for out in self._state.ce_out.get(vrf.name, {}).values():
             out.change(changes)
         self.leaks.carry(vrf, changes)
-        claims = self._state.workloads.claims(vrf.name, changes)
-        if claims is not None:
-            self._state.claimed.append(claims)
+        found = self._state.workloads.remote_endpoints(vrf.name, changes)
+        if found is not None:
+            self._state.remote_endpoints.append(found)
 
     def _program(self, vrf: Vrf, changes: list[BestPathChange]) -> None:
         delta, uses = self._state.effects.delta, dict[NextHopKey, int]()
@@ -121,7 +121,7 @@ class DecisionProcess:
             self._state.hops.count(hop, more, delta)
 
     def _watch_less(self) -> None:
-        """Peers name the next hops: follow only those that a candidate has."""
+        """Stop tracking next hops that no candidate has: peers choose which they name."""
         paths = (path for vrf in self._state.vrfs.values() for path in vrf.table.paths())
         used = {path.hop.address for path in paths if path.hop.address is not None}
         self._state.underlay.watch_only(used)
@@ -129,7 +129,8 @@ class DecisionProcess:
 
 
 def _kernel_hop(path: Path | None) -> NextHopKey | None:
-    """The next hop of a route that is ours to install: a link's own prefix is the kernel's."""
-    if path is None or path.source.protocol is Protocol.CONNECTED:
+    """Return the next hop of a route that is ours to install: a link's own prefix is the
+    kernel's."""
+    if path is None or path.source.protocol is RouteProtocol.CONNECTED:
         return None
     return path.hop

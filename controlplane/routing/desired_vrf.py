@@ -1,5 +1,5 @@
-"""From the operator's wish to what the kernel should have whatever the routes: VRFs, ports,
-sessions. Pure: intent and labels in, desired objects out."""
+"""What the kernel should hold for each VRF independent of routes: VRFs, ports, sessions. Pure:
+intent and labels in, desired objects out."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _session(peer: PeerIntent) -> Session:
 
 
 def difference(old: Layout | None, new: Layout | None) -> Delta:
-    """What leads from one layout to the other; either may be missing."""
+    """Return what leads from one layout to the other; either may be missing."""
     delta = Delta()
     if new is not None and (old is None or old.node != new.node):
         delta.node = new.node

@@ -51,7 +51,7 @@ class HeldRoutes:
             del delta.routes[table]
 
     def _supersede(self, delta: Delta, tables: set[int]) -> None:
-        """A later change of a held route takes its place; a withdrawal needs no waiting."""
+        """Replace a held route by a later change of it; a withdrawal is not held."""
         for table, prefix in list(self._held):
             routes = delta.routes.get(table, {})
             if table not in tables:

@@ -1,8 +1,8 @@
-"""The start: when is enough known to tell what is a leftover, and to say End-of-RIB?
+"""Initial sync: when is enough known to delete leftovers, and to send End-of-RIB?
 
 A restarted speaker waits for its peers' End-of-RIB, or for a timer (RFC 4724 section 4.1). What
-it tells the core comes from its sites alone, and so waits for the sites only: two PEs that start
-together would else wait for each other until the timer.
+it advertises to the core comes from its sites alone, and so waits for the sites only: two PEs that
+start together would else wait for each other until the timer.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ class InitialSync:
         self._deadline = NEVER
 
     def begin(self, sync_timeout: float) -> None:
-        """The first intent is here; seconds from now the waiting ends."""
+        """Start the timer; called with the first intent."""
         self._deadline = self._state.now.monotonic + sync_timeout
 
     def look(self) -> None:
-        """See whether the start is over; say what is owed."""
+        """Check whether initial sync is over; send each End-of-RIB that is due."""
         state = self._state
         if state.intent is not None and self.underlay_synced:
             late = state.now.monotonic >= self._deadline
-            sites = late or self._told(core=False)
-            if not state.in_sync and sites and (late or self._told(core=True)):
+            sites = late or self._received_all(core=False)
+            if not state.in_sync and sites and (late or self._received_all(core=True)):
                 state.in_sync = True
                 state.notice("info", "in_sync", by="timeout" if late else "end-of-rib")
             self._end_ribs(to_core=sites)
         state.effects.in_sync = state.in_sync
 
-    def _told(self, *, core: bool) -> bool:
+    def _received_all(self, *, core: bool) -> bool:
         now = self._state.now.monotonic
-        return all(p.told_all(now) for p in self._awaited() if p.intent.peer.is_core is core)
+        return all(p.has_sent_all(now) for p in self._awaited() if p.intent.peer.is_core is core)
 
     def _awaited(self) -> Iterator[PeerState]:
         return (peer for peer in self._state.peers.values() if not peer.disabled)
@@ -56,7 +56,7 @@ class InitialSync:
             peer.eor_owed = set()
 
     def deadlines(self) -> Iterator[float]:
-        """When something will be due."""
+        """Yield when something will be due."""
         if not self._state.in_sync:
             yield self._deadline
             yield from (p.quiet_at for p in self._awaited() if p.up and not p.ends_its_rib)

@@ -1,4 +1,4 @@
-"""How much a peer may tell and a VRF may hold (RFC 4381 section 3.3, RFC 7454 section 8)."""
+"""How many routes a peer may send and a VRF may hold (RFC 4381 section 3.3, RFC 7454 section 8)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PrefixLimits:
         self._lose = lose
 
     def check(self, peer: PeerState, family: Family) -> None:
-        """Look at a peer after it told more, or after its limit changed."""
+        """Check a peer after it sent more routes, or after its limit changed."""
         limit = peer.intent.limit(family) if peer.intent.prefix_limits else None
         if limit is None:
             return
@@ -89,7 +89,7 @@ class PrefixLimits:
         self._state.notice("info", "idle_hold_over", peer=str(peer.intent.peer))
 
     def deadlines(self) -> Iterator[float]:
-        """When something will be due."""
+        """Return when something will be due."""
         return (p.held_until for p in self._state.peers.values() if p.held_until is not None)
 
 
@@ -104,7 +104,7 @@ def end_of_hold(peer: PeerState, limit: PrefixLimit) -> float:
 
 
 class RouteLimits:
-    """Full VRFs: said once, and filled up again when they have room."""
+    """Log a full VRF once; fill it up again when it has room."""
 
     def __init__(self, state: RouterState, leaks: InterVrfImport) -> None:
         self._state = state
@@ -128,13 +128,13 @@ class RouteLimits:
         vrf.overflowed, vrf.asked_at = False, state.now.monotonic
         self._full.discard(vrf.name)
         state.notice("info", "vrf_has_room", vrf=vrf.name, routes=len(vrf.table))
-        state.intake.restore((vrf,), state.peers.values())
+        state.route_import.restore((vrf,), state.peers.values())
         self._leaks.fill(vrf, state.vrfs.values())
         for peer in state.peers.values():
             if peer.intent.peer.vrf in ("", vrf.name):
                 state.ask_again(peer)
 
     def deadlines(self) -> Iterator[float]:
-        """When something will be due."""
+        """Return when something will be due."""
         vrfs = self._state.vrfs.values()
         return (vrf.asked_at + ASK_EVERY for vrf in vrfs if vrf.overflowed and vrf.has_room)

@@ -59,17 +59,17 @@ class Reload:
     def _change_vrfs(
         self, old: NodeIntent | None, new: NodeIntent, labels: dict[str, Label]
     ) -> list[Vrf]:
-        """Bring the VRFs to the new wish; gives those whose tables have to be filled anew."""
+        """Bring the VRFs to the new intent; return those whose tables must be filled anew."""
         state = self._state
         self._close_vrfs(new, labels)
         before = {vrf.name: vrf.intent for vrf in state.vrfs.values()}
         known = dict(state.vrfs)
         state.vrfs.clear()
-        for wish in new.vrfs:
-            state.vrfs[wish.name] = known.get(wish.name) or Vrf(wish, labels[wish.name])
+        for intent in new.vrfs:
+            state.vrfs[intent.name] = known.get(intent.name) or Vrf(intent, labels[intent.name])
         reexported = self._change_exports(new)
         own = {new.loopback, *(peer.local_address for peer in new.peers)}
-        state.intake = RouteImport(state.vrfs, str(new.router_id), own)
+        state.route_import = RouteImport(state.vrfs, str(new.router_id), own)
         self._decisions.leaks.connect(list(state.vrfs.values()), int(new.router_id))
         moved = old is not None and old.router_id != new.router_id
         return [
@@ -79,7 +79,7 @@ class Reload:
         ]
 
     def _close_vrfs(self, new: NodeIntent, labels: dict[str, Label]) -> None:
-        """A VRF with another label or table is another one to the kernel: it goes and comes."""
+        """Delete the VRFs whose label or table changed: to the kernel they are new ones."""
         wanted = {v.name: (labels[v.name], v.table or int(labels[v.name])) for v in new.vrfs}
         for vrf in list(self._state.vrfs.values()):
             if wanted.get(vrf.name) != (vrf.label, vrf.number):
@@ -87,15 +87,15 @@ class Reload:
                 del self._state.vrfs[vrf.name]
 
     def _change_exports(self, new: NodeIntent) -> set[RouteTarget]:
-        """Tell the core how routes are marked now; gives the targets of all that changed.
+        """Advertise the new marks to the core; return the targets of all that changed.
 
-        ``change`` compares with what was said, so only a link's own prefixes come or go by it.
+        ``change`` compares with what is advertised, so only a link's own prefixes change by it.
         """
         touched: set[RouteTarget] = set()
-        for wish in new.vrfs:
-            vrf = self._state.vrfs[wish.name]
+        for intent in new.vrfs:
+            vrf = self._state.vrfs[intent.name]
             before = vrf.mark
-            vrf.wish(wish)
+            vrf.reconfigure(intent)
             self._state.core_out.mark(vrf.name, vrf.mark)
             if vrf.mark != before:
                 touched |= before.targets | vrf.mark.targets
@@ -110,15 +110,15 @@ class Reload:
         for vrf in state.vrfs.values():
             vrf.lay_local()
             state.workloads.lay(vrf)
-        state.intake.restore(vrfs, state.peers.values())
+        state.route_import.restore(vrfs, state.peers.values())
         for vrf in vrfs:
             self._decisions.leaks.fill(vrf, state.vrfs.values())
 
     def _change_targets(self, old: NodeIntent | None, new: NodeIntent) -> None:
-        """RFC 4364 section 4.3.2: what nobody imports is not kept, what is new is asked for."""
+        """Drop what no VRF imports any more, ask peers for what is new (RFC 4364 section 4.3.2)."""
         before, after = _imported(old), _imported(new)
         if before - after:
-            self._state.intake.forget_unimported(self._state.peers.values())
+            self._state.route_import.forget_unimported(self._state.peers.values())
         if old is not None and after - before:
             for peer in self._state.core_peers():
                 self._state.ask_again(peer)
@@ -136,7 +136,7 @@ class Reload:
 
 
 def _needs_refill(old: VrfIntent | None, new: VrfIntent, reexported: set[RouteTarget]) -> bool:
-    """True where other routes may belong into the VRF's table than before."""
+    """Return True where other routes may belong into the VRF's table than before."""
     if old is None or old.import_targets != new.import_targets or old.internet != new.internet:
         return True
     lowered = new.route_limit and not 0 < old.route_limit <= new.route_limit

@@ -16,7 +16,7 @@ Links = Mapping[str, tuple[Prefix, ...]]
 
 
 class PeerReload:
-    """Brings the sessions to a new wish. The VRFs have been brought there before."""
+    """Bring the sessions to a new intent, after the VRFs."""
 
     def __init__(self, state: RouterState, sessions: Sessions) -> None:
         self._state = state
@@ -29,12 +29,12 @@ class PeerReload:
             self._remove(name)
         known = dict(state.peers)
         state.peers.clear()
-        for name, wish in wanted.items():
-            state.peers[name] = known.get(name) or PeerState(wish)
-        for name, wish in wanted.items():
+        for name, wanted_peer in wanted.items():
+            state.peers[name] = known.get(name) or PeerState(wanted_peer)
+        for name, wanted_peer in wanted.items():
             if not name.is_core:
-                self._change_ce_out(wish)
-            self._change_peer(state.peers[name], wish, old_links)
+                self._change_ce_out(wanted_peer)
+            self._change_peer(state.peers[name], wanted_peer, old_links)
 
     def _remove(self, name: PeerId) -> None:
         peer = self._state.peers.pop(name)
@@ -45,30 +45,36 @@ class PeerReload:
         if not outs:
             self._state.ce_out.pop(name.vrf, None)
 
-    def _change_peer(self, peer: PeerState, wish: PeerIntent, old_links: Links) -> None:
-        name, vrf = wish.peer, self._state.vrfs.get(wish.peer.vrf)
+    def _change_peer(self, peer: PeerState, intent: PeerIntent, old_links: Links) -> None:
+        name, vrf = intent.peer, self._state.vrfs.get(intent.peer.vrf)
         links = vrf.links if vrf else ()
         before = _rules(peer.intent, old_links.get(name.vrf, links))
-        limits, peer.intent = peer.intent.prefix_limits, wish
-        if before != _rules(wish, links):
-            # What the old rules refused was not kept: have it told again.
-            self._state.intake.reconsider(peer)
+        limits, peer.intent = peer.intent.prefix_limits, intent
+        if before != _rules(intent, links):
+            # What the old rules refused was not kept: ask for it again.
+            self._state.route_import.reconsider(peer)
             self._state.ask_again(peer)
-        if limits != wish.prefix_limits:
+        if limits != intent.prefix_limits:
             self._sessions.limits.changed(peer, limits)
 
-    def _change_ce_out(self, wish: PeerIntent) -> None:
-        vrf = self._state.vrfs[wish.peer.vrf]
+    def _change_ce_out(self, intent: PeerIntent) -> None:
+        vrf = self._state.vrfs[intent.peer.vrf]
         outs = self._state.ce_out.setdefault(vrf.name, {})
-        port, connected = vrf.port(wish.port), vrf.intent.advertise_connected
-        out = outs.get(wish.peer)
+        port, connected = vrf.port(intent.port), vrf.intent.advertise_connected
+        out = outs.get(intent.peer)
         if out is None:
-            outs[wish.peer] = CeRibOut(wish, port, connected=connected)
+            outs[intent.peer] = CeRibOut(intent, port, connected=connected)
         else:
-            out.reconfigure(wish, port, connected=connected, best=vrf.table.best)
+            out.reconfigure(intent, port, connected=connected, best=vrf.table.best)
 
 
 def _rules(peer: PeerIntent, links: tuple[Prefix, ...]) -> object:
-    """What of the intent decides which of a peer's routes are taken, and as what."""
-    wish = (peer.import_policy, peer.site_of_origin, peer.allow_as_in, peer.local_as, peer.internet)
-    return (wish, links)
+    """Return what of the intent decides which of a peer's routes are taken, and as what."""
+    intent = (
+        peer.import_policy,
+        peer.site_of_origin,
+        peer.allow_as_in,
+        peer.local_as,
+        peer.internet,
+    )
+    return (intent, links)

@@ -81,7 +81,7 @@ class RouteImport:
             self._store(peer, event.family, first.rd, [n.prefix for n in group], path, importers)
 
     def _hops_to(self, event: RoutesReceived) -> dict[int, NextHopKey] | None:
-        """The next hops at an address, by label; None if it cannot be one (RFC 4271 s. 5.1.3).
+        """Return the next hops at an address, by label; None if it is invalid (RFC 4271 s. 5.1.3).
 
         They are one object for all their routes, which makes comparing and counting cheap.
         """
@@ -97,7 +97,7 @@ class RouteImport:
         self, peer: PeerState, event: RoutesReceived, rd: RouteDistinguisher | None,
         hop: NextHopKey, now: float,
     ) -> Path:  # fmt: skip
-        """A path for this UPDATE, or the last one's if that was taken in the same turn."""
+        """Return a path for this UPDATE, or the last one's if that was taken in the same turn."""
         path = Path(peer.source, event.attributes, hop, rd, now)
         last = self._last
         if last is not None and last.accepted == now and last.says_the_same_as(path):
@@ -161,10 +161,10 @@ class RouteImport:
 
     def _drop(self, prefix: Prefix, path: Path) -> None:
         slot = path.slot
-        for vrf in self._homes(path):
+        for vrf in self._importers(path):
             vrf.table.drop(prefix, slot)
 
-    def _homes(self, path: Path) -> Importers:
+    def _importers(self, path: Path) -> Importers:
         if path.rd is not None:
             return self._index.of(path.attributes.route_targets)
         vrf = self._vrfs.get(path.source.vrf)
@@ -176,13 +176,13 @@ class RouteImport:
         """Offer VRFs everything in the Adj-RIBs-In that belongs to them."""
         if not vrfs:
             return
-        homes: dict[Path, list[Vrf]] = {}
+        importers: dict[Path, list[Vrf]] = {}
         for peer in peers:
             for family in peer.adj_in.families:
                 for _, prefix, path in peer.adj_in.routes(family):
-                    if path not in homes:
-                        homes[path] = [vrf for vrf in self._homes(path) if vrf in vrfs]
-                    for vrf in homes[path]:
+                    if path not in importers:
+                        importers[path] = [vrf for vrf in self._importers(path) if vrf in vrfs]
+                    for vrf in importers[path]:
                         vrf.offer([prefix], path)
 
     def forget_unimported(self, peers: Iterable[PeerState]) -> None:
@@ -191,11 +191,11 @@ class RouteImport:
             for family in peer.adj_in.families:
                 held = list(peer.adj_in.routes(family))
                 for rd, prefix, path in held:
-                    if not self._homes(path):
+                    if not self._importers(path):
                         peer.adj_in.drop(family, rd, prefix)
 
     def reconsider(self, peer: PeerState) -> None:
-        """Hold what a peer has told against a new wish; what was refused then is not here."""
+        """Check a peer's routes against a new intent; those refused before were not kept."""
         for family in peer.adj_in.families:
             for rd, prefix, path in list(peer.adj_in.routes(family)):
                 if self._refused_now(peer, prefix, path):
@@ -204,11 +204,11 @@ class RouteImport:
                     self._mark_site(peer, family, prefix, path)
 
     def _refused_now(self, peer: PeerState, prefix: Prefix, path: Path) -> bool:
-        wish = peer.intent
-        if refuse_path(path.attributes, wish.local_as, wish.allow_as_in):
+        intent = peer.intent
+        if refuse_path(path.attributes, intent.local_as, intent.allow_as_in):
             return True
-        vrf = wish.peer.vrf
-        return bool(vrf) and refuse_prefix(wish, self._links[vrf], prefix) is not None
+        vrf = intent.peer.vrf
+        return bool(vrf) and refuse_prefix(intent, self._links[vrf], prefix) is not None
 
     def _mark_site(self, peer: PeerState, family: Family, prefix: Prefix, path: Path) -> None:
         sites = sites_of_origin(peer.intent)
@@ -216,7 +216,7 @@ class RouteImport:
             return
         attributes = msgspec.structs.replace(path.attributes, sites_of_origin=sites)
         marked = msgspec.structs.replace(path, attributes=attributes)
-        self._store(peer, family, None, [prefix], marked, self._homes(path))
+        self._store(peer, family, None, [prefix], marked, self._importers(path))
 
 
 class _HopsByLabel(dict[int, NextHopKey]):
@@ -232,7 +232,7 @@ class _HopsByLabel(dict[int, NextHopKey]):
 
 
 def _by_rd_and_label(nlri: list[Nlri]) -> Iterable[list[Nlri]]:
-    """Routes that can share a path. Most UPDATEs are of one RD and label throughout."""
+    """Return routes that can share a path. Most UPDATEs are of one RD and label throughout."""
     if len(nlri) < 2:
         return (nlri,) if nlri else ()
     first = nlri[0]

@@ -1,8 +1,8 @@
-"""Scratch VRFs: asked for by a selftest, decided here like any other, told to nobody.
+"""Scratch VRFs: requested by a selftest, decided here like any other, not advertised.
 
-They stand beside the configuration's VRFs and not among them: no peer hears of their routes, no
-session is opened for their neighbours, no ledger remembers their labels. What the kernel is to have
-for them comes from the same layout as for everybody.
+They stand beside the configuration's VRFs and not among them: their routes go to no peer, no
+session is opened for their neighbours, no ledger keeps their labels. What the kernel should hold
+for them comes from the same layout as for all VRFs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SelftestVrfs:
         self.refusal = ""
 
     def open(self, scratch: SelftestLayout) -> None:
-        """Have it in the kernel; ``refusal`` says why not."""
+        """Order its objects in the kernel; ``refusal`` is why not."""
         self.refusal = ""
         intent = self._state.intent
         if intent is None or self.labels is not None:
@@ -61,9 +61,9 @@ class SelftestVrfs:
         self, intent: NodeIntent, scratch: SelftestLayout, labels: dict[str, Label]
     ) -> Delta:
         own = (CorePortIntent(name=scratch.core_port),)
-        vrfs = {wish.name: Vrf(wish, labels[wish.name]) for wish in scratch.vrfs}
-        wish = msgspec.structs.replace(intent, vrfs=scratch.vrfs, core_ports=own, peers=())
-        delta = difference(None, Layout(wish, vrfs))
+        vrfs = {wanted.name: Vrf(wanted, labels[wanted.name]) for wanted in scratch.vrfs}
+        wanted = msgspec.structs.replace(intent, vrfs=scratch.vrfs, core_ports=own, peers=())
+        delta = difference(None, Layout(wanted, vrfs))
         delta.node = None  # it is there already
         for vrf in vrfs.values():
             for prefix, hop in vrf.static_hops():

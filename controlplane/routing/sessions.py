@@ -37,14 +37,14 @@ class Sessions:
     # -- up and down --------------------------------------------------------------------------
 
     def up(self, event: SessionUp) -> None:
-        """A session is established: tell it everything, and see what of its old routes is good."""
+        """Advertise everything on a new session, and decide which of its old routes stay."""
         peer = self._state.peers.get(event.peer)
         if peer is None:
             return
         if peer.disabled:
             self._state.act(ResetSession(event.peer, MAX_PREFIX_REACHED, TOO_MANY))
             return
-        if peer.up:  # its end was not reported: then nobody knows what of it still holds
+        if peer.up:  # its end was not reported: then it is unknown which routes are still valid
             self._end(peer, "session came up twice")
         families = event.families & frozenset(peer.intent.families)
         families = frozenset(f for f in families if f.is_vpn is event.peer.is_core)
@@ -52,12 +52,12 @@ class Sessions:
         self._sort_out(peer)
         self._state.notice("info", "session_up", peer=str(event.peer), families=len(families))
         self._state.new_sessions.add(event.peer)
-        self._tell_all(event.peer, families)
+        self._advertise_all(event.peer, families)
 
     def _sort_out(self, peer: PeerState) -> None:
-        """RFC 4724 section 4.2: a peer that did not keep forwarding has none of its old routes.
+        """Drop the old routes of a peer that did not keep forwarding (RFC 4724 section 4.2).
 
-        If it was our speaker that died, the peer forwarded all the time whatever it says now.
+        If our speaker died, the peer kept forwarding: its flags now do not matter.
         """
         for family in peer.adj_in.families:
             kept = peer.own_restart or family in peer.forwarding
@@ -68,7 +68,7 @@ class Sessions:
         self._await_silence(peer)
 
     def down(self, event: SessionDown) -> None:
-        """A session ended. An attempt that failed is no news: there was no session."""
+        """End a session. A connection attempt that failed changes nothing: there was none."""
         peer = self._state.peers.get(event.peer)
         if peer is None or peer.disabled:
             return
@@ -88,13 +88,13 @@ class Sessions:
                 self._purge(peer, family)
                 continue
             # What it had not repeated since its last restart goes (RFC 4724 section 4.2).
-            self._state.intake.discard(peer.adj_in.take_stale(family))
+            self._state.route_import.discard(peer.adj_in.take_stale(family))
             peer.adj_in.mark_stale(family)
         peer.stale_since = None
         self._keep_stale(peer, peer.restart_time)
 
     def speaker_lost(self, event: SpeakerLost) -> None:
-        """Our own BGP process died: what the peers told is as good as it was."""
+        """Keep the routes of a BGP worker that died: the peers have not withdrawn them."""
         self._state.notice("error", "speaker_lost", vrf=event.vrf, reason=event.reason)
         for peer in self._state.peers.values():
             if peer.intent.peer.vrf == event.vrf and peer.up:
@@ -109,7 +109,7 @@ class Sessions:
         return self._state.intent.restart_time if self._state.intent else 0.0
 
     def _keep_stale(self, peer: PeerState, seconds: float) -> None:
-        """Stale routes may stay for so long, but not for ever if the session keeps bouncing."""
+        """Limit how long stale routes stay, also if the session keeps flapping."""
         if not peer.adj_in.has_stale:
             peer.stale_since = peer.stale_until = None
             return
@@ -119,7 +119,7 @@ class Sessions:
         peer.stale_until = min(now + seconds, peer.stale_since + longest)
 
     def _await_silence(self, peer: PeerState) -> None:
-        """Without End-of-RIB, silence has to tell that a peer has repeated all."""
+        """Take silence for a peer's End-of-RIB if it sends none."""
         if peer.stale_until is not None and not peer.ends_its_rib:
             peer.stale_until = min(peer.stale_until, peer.quiet_at)
 
@@ -131,7 +131,7 @@ class Sessions:
         self._state.to_replay.pop(peer.intent.peer, None)
 
     def _end(self, peer: PeerState, reason: str) -> None:
-        """The session and all that it told are gone."""
+        """Remove a session and all its routes."""
         self._close(peer, reason)
         self.forget(peer)
 
@@ -146,43 +146,43 @@ class Sessions:
         state.configure_speakers()
 
     def forget(self, peer: PeerState) -> None:
-        """Drop all that a peer has told."""
+        """Drop all routes of a peer."""
         for family in peer.adj_in.families:
             self._purge(peer, family)
         peer.stale_since = peer.stale_until = None
         peer.own_restart = False
 
     def _purge(self, peer: PeerState, family: Family) -> None:
-        self._state.intake.discard(peer.adj_in.take_all(family))
+        self._state.route_import.discard(peer.adj_in.take_all(family))
 
     # -- routes -------------------------------------------------------------------------------
 
     def routes_received(self, event: RoutesReceived) -> None:
-        """An UPDATE's announcements; those of a session that is not up are late and void."""
+        """Import an UPDATE's announcements; ignore late ones of a session that is not up."""
         peer = self._state.peers.get(event.peer)
         if peer is None or not peer.up:
             return
         peer.received_at = now = self._state.now.monotonic
-        self._state.intake.receive(peer, event, now)
+        self._state.route_import.receive(peer, event, now)
         if peer.stale_until is not None and not peer.ends_its_rib:
             self._keep_stale(peer, peer.quiet_at - now)
         self.limits.check(peer, event.family)
 
     def routes_withdrawn(self, event: RoutesWithdrawn) -> None:
-        """An UPDATE's withdrawals."""
+        """Take in an UPDATE's withdrawals."""
         peer = self._state.peers.get(event.peer)
         if peer is not None and peer.up:
             peer.received_at = self._state.now.monotonic
-            self._state.intake.withdraw(peer, event.family, event.nlri)
+            self._state.route_import.withdraw(peer, event.family, event.nlri)
 
     def end_of_rib(self, event: EndOfRib) -> None:
-        """The peer has told all of a family: what it did not repeat is gone."""
+        """Drop the stale routes of a family that the peer has not repeated."""
         peer = self._state.peers.get(event.peer)
         if peer is None or not peer.up:
             return
         peer.eor_received.add(event.family)
         stale = peer.adj_in.take_stale(event.family)
-        self._state.intake.discard(stale)
+        self._state.route_import.discard(stale)
         if not peer.adj_in.has_stale:
             peer.stale_since = peer.stale_until = None
         if stale:
@@ -192,12 +192,12 @@ class Sessions:
     # -- requests -----------------------------------------------------------------------------
 
     def refresh_requested(self, event: RefreshRequested) -> None:
-        """The peer wants our routes of a family again (RFC 2918)."""
+        """Advertise our routes of a family again, as the peer asked (RFC 2918)."""
         peer = self._state.peers.get(event.peer)
         if peer is not None and peer.up:
-            self._tell_all(event.peer, frozenset({event.family}) & peer.families)
+            self._advertise_all(event.peer, frozenset({event.family}) & peer.families)
 
-    def _tell_all(self, name: PeerId, families: frozenset[Family]) -> None:
+    def _advertise_all(self, name: PeerId, families: frozenset[Family]) -> None:
         out, vrf = self._state.ce_rib_out(name), self._state.vrfs.get(name.vrf)
         if name.is_core:
             known = self._state.to_replay.get(name, frozenset())
@@ -208,7 +208,7 @@ class Sessions:
             out.renew(families)
 
     def cleared(self, name: PeerId) -> None:
-        """An operator resets a session, or ends its pause."""
+        """Reset a session for an operator, or end its pause."""
         peer = self._state.peers.get(name)
         if peer is None:
             return
@@ -228,12 +228,12 @@ class Sessions:
 
     def _stale_expired(self, peer: PeerState) -> None:
         taken = [t for family in peer.adj_in.families for t in peer.adj_in.take_stale(family)]
-        self._state.intake.discard(taken)
+        self._state.route_import.discard(taken)
         peer.stale_since = peer.stale_until = None
         name = str(peer.intent.peer)
         self._state.notice("warning", "stale_routes_expired", peer=name, routes=len(taken))
 
     def deadlines(self) -> Iterator[float]:
-        """When something will be due."""
+        """Yield when something will be due."""
         yield from self.limits.deadlines()
         yield from (p.stale_until for p in self._state.peers.values() if p.stale_until is not None)

@@ -53,7 +53,7 @@ class RouterState:
         self.ledger = ledger
         self.underlay = NextHopResolver()
         self.hops = NextHopTracker(self.underlay)
-        self.intake = RouteImport(self.vrfs)
+        self.route_import = RouteImport(self.vrfs)
         self.workloads = Workloads()
         self.core_out = CoreRibOut()
         self.ce_out: dict[str, dict[PeerId, CeRibOut]] = {}  # by VRF
@@ -64,14 +64,14 @@ class RouterState:
         self.effects = Effects()
         self.proposal: Proposal | None = None
         self.resumed: deque[Event] = deque()
-        self.claimed: list[RemoteEndpointsChanged] = []  # in this turn
+        self.remote_endpoints: list[RemoteEndpointsChanged] = []  # in this turn
         self._configured: ConfigureSpeakers | None = None
 
     def begin(self, now: Instant) -> None:
-        """A new turn."""
+        """Begin an iteration."""
         self.now, self.effects = now, Effects()
         self.new_sessions.clear()
-        self.claimed = []
+        self.remote_endpoints = []
 
     def act(self, effect: Effect) -> None:
         """Have something done."""
@@ -105,11 +105,11 @@ class RouterState:
         return {vrf.name: vrf.number for vrf in self.vrfs.values()}
 
     def core_peers(self) -> Iterator[PeerState]:
-        """The sessions with PEs and reflectors that are up."""
+        """Return the sessions with PEs and reflectors that are up."""
         return (p for p in self.peers.values() if p.up and p.intent.peer.is_core)
 
     def listeners(self) -> list[UpdateGroupMember]:
-        """The core peers that are to be told of our sites, each with what it is owed."""
+        """Return the core peers that receive our sites' routes, each with what it is owed."""
         owed, self.to_replay = self.to_replay, {}
         peers = (p for p in self.core_peers() if not p.intent.is_ebgp)  # RFC 8212: no policy
         return [
@@ -121,11 +121,11 @@ class RouterState:
         ]
 
     def ce_rib_out(self, peer: PeerId) -> CeRibOut | None:
-        """What a CE has been told, None for a core peer."""
+        """Return what is advertised to a CE, None for a core peer."""
         return self.ce_out.get(peer.vrf, {}).get(peer)
 
     def ask_again(self, peer: PeerState) -> None:
-        """Have a peer tell its routes once more (RFC 2918)."""
+        """Ask a peer for its routes once more (RFC 2918)."""
         if not peer.up:
             return
         name = peer.intent.peer

@@ -47,8 +47,8 @@ def pack_rd(rd: RouteDistinguisher) -> bytes:
 def unpack_nlri(family: Family, data: bytes, *, withdraw: bool = False) -> list[Nlri]:
     """Return the routes of packed NLRI; ValueError if one is out of bounds or cut short.
 
-    A VPN route has one label, whatever its bottom-of-stack bit says: several would have to be
-    negotiated (RFC 8277 section 2.1). A withdrawn one has none: what stands there is to be ignored.
+    A VPN route has one label, with its bottom-of-stack bit set or not: several would have to be
+    negotiated (RFC 8277 section 2.1). A withdrawn one has none: that field is ignored.
     """
     width = 4 if family.afi == 1 else 16
     if family.is_vpn:

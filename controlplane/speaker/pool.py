@@ -111,7 +111,7 @@ class SpeakerPool:
         return {vrf: process.restarts for vrf, process in self._processes.items()}
 
     def lost(self) -> frozenset[str]:
-        """VRFs ("" is the core) with sessions, but no running BGP process at present."""
+        """Return VRFs ("" is the core) with sessions, but no running BGP process at present."""
         return frozenset(vrf for vrf, process in self._processes.items() if process.is_lost)
 
     async def stop(self) -> None:

@@ -20,7 +20,7 @@ from controlplane.speaker.configuration import render
 from controlplane.speaker.launch import Launched, launch
 from controlplane.speaker.lines import LineSplitter
 from controlplane.speaker.reports import Log, ReportReader
-from controlplane.speaker.session import Session
+from controlplane.speaker.session import WorkerSession
 
 READ_SIZE = 1 << 15
 WRITE_SIZE = 1 << 16
@@ -57,7 +57,7 @@ class SpeakerProcess:
 
     def __init__(self, vrf: str, around: SpeakerSettings) -> None:
         self.vrf = vrf
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[str, WorkerSession] = {}
         self._around = around
         self._queue = CommandQueue(around.queue_limit)
         self._pending = b""
@@ -92,7 +92,7 @@ class SpeakerProcess:
         for address, intent in changed.items():
             session = self.sessions.get(address)
             if session is None:
-                session = self.sessions[address] = Session(intent, now)
+                session = self.sessions[address] = WorkerSession(intent, now)
             session.intent, session.running = intent, self._worker is not None
         self._apply()
 
@@ -338,7 +338,7 @@ class SpeakerProcess:
             self._log("error", "command_refused", {"reason": problem})
         self._queue.problems.clear()
 
-    def _overflow(self, address: str, session: Session) -> None:
+    def _overflow(self, address: str, session: WorkerSession) -> None:
         """Start a session over, of which more waits than the queue takes: no piece may be lost."""
         dropped = self._queue.drop(address)
         self._log("error", "speaker_queue_full", {"peer": address, "routes": dropped})

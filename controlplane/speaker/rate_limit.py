@@ -19,7 +19,7 @@ class _Bucket:
     missed: int = 0
 
 
-class RateLimit:
+class EventLimit:
     """Admits a burst of ``most`` for each name, then ``rate`` a second; counts what it refuses."""
 
     def __init__(self, most: int, rate: float, clock: Callable[[], float]) -> None:

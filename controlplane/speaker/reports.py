@@ -19,8 +19,8 @@ from controlplane.model.prefix import Family, IPAddress, parse_address
 from controlplane.speaker import wire
 from controlplane.speaker.attributes import AttributeReader
 from controlplane.speaker.nlri import family_numbers, unpack_nlri
-from controlplane.speaker.rate_limit import LOG_BURST, LOGS_PER_SECOND, RateLimit
-from controlplane.speaker.session import Session
+from controlplane.speaker.rate_limit import LOG_BURST, LOGS_PER_SECOND, EventLimit
+from controlplane.speaker.session import WorkerSession
 
 Log = Callable[[str, str, dict[str, str | int]], None]
 
@@ -37,13 +37,15 @@ class ReportReader:
     ``sessions`` is by the peer's address as text, and may change between calls.
     """
 
-    def __init__(self, sessions: dict[str, Session], log: Log, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, sessions: dict[str, WorkerSession], log: Log, clock: Callable[[], float]
+    ) -> None:
         self._sessions = sessions
         self._log = log
         self._clock = clock
         self._decode = msgspec.json.Decoder(wire.Report).decode
         self._attributes = AttributeReader()
-        self._limit = RateLimit(LOG_BURST, LOGS_PER_SECOND, clock)
+        self._limit = EventLimit(LOG_BURST, LOGS_PER_SECOND, clock)
         self.malformed = 0
         self.refused = 0
         self.unusable = ""
@@ -62,7 +64,7 @@ class ReportReader:
                 self._line(line, events)
             except (ValueError, OverflowError) as error:
                 self.malformed += 1
-                self._say("warning", "speaker_line_malformed", {"reason": str(error)[:200]})
+                self._emit("warning", "speaker_line_malformed", {"reason": str(error)[:200]})
         return events
 
     def _line(self, line: bytes, events: list[Event]) -> None:
@@ -74,20 +76,22 @@ class ReportReader:
             self.unusable = report.reason
             return
         session = self._sessions.get(report.peer)
-        if isinstance(report, wire.Refused):
+        if isinstance(report, wire.CommandRefused):
             self.refused += 1
-            self._say("error", "command_refused", {"peer": report.peer, "reason": report.reason})
+            self._emit("error", "command_refused", {"peer": report.peer, "reason": report.reason})
         elif isinstance(report, wire.Malformed):
             if session is not None:
                 session.malformed += 1 + report.missed
-            self._say("warning", "update_malformed", malformed_fields(report), report.missed)
+            self._emit("warning", "update_malformed", malformed_fields(report), report.missed)
         elif isinstance(report, wire.CapabilityIgnored):
             ignored: dict[str, str | int] = {"peer": report.peer, "capability": report.code}
-            self._say("warning", "capability_ignored", {**ignored, "reason": report.reason})
+            self._emit("warning", "capability_ignored", {**ignored, "reason": report.reason})
         elif session is not None:
             self._for_session(session, report, events)
 
-    def _for_session(self, session: Session, report: wire.Report, events: list[Event]) -> None:
+    def _for_session(
+        self, session: WorkerSession, report: wire.Report, events: list[Event]
+    ) -> None:
         match report:
             case wire.Update():
                 # A session that was taken off and put back has other numbers: its late lines go.
@@ -105,9 +109,9 @@ class ReportReader:
                 events.append(RefreshRequested(session.peer, named_family(report.family)))
             case wire.ConnectFailed():
                 session.last_error = report.reason
-                self._say("info", "connect_failed", {"peer": report.peer, "reason": report.reason})
+                self._emit("info", "connect_failed", {"peer": report.peer, "reason": report.reason})
 
-    def _update(self, session: Session, report: wire.Update, events: list[Event]) -> None:
+    def _update(self, session: WorkerSession, report: wire.Update, events: list[Event]) -> None:
         session.updates_received += 1
         for name, packed in report.withdraw:
             family = named_family(name)
@@ -116,11 +120,13 @@ class ReportReader:
         if report.announce:
             self._announcements(session, report, events)
 
-    def _announcements(self, session: Session, report: wire.Update, events: list[Event]) -> None:
+    def _announcements(
+        self, session: WorkerSession, report: wire.Update, events: list[Event]
+    ) -> None:
         try:
             attributes = self._attributes.read(report.attributes)
         except (ValueError, OverflowError):
-            # Whatever these routes were before, they are not that any more (RFC 7606 section 2).
+            # Treat-as-withdraw: their former attributes do not hold any more (RFC 7606 section 2).
             for name, _, packed in report.announce:
                 family = named_family(name)
                 routes = unpack_nlri(family, packed, withdraw=True)
@@ -131,7 +137,7 @@ class ReportReader:
 
     def _announced(
         self,
-        session: Session,
+        session: WorkerSession,
         family: Family,
         hop: str,
         attributes: Attributes,
@@ -154,9 +160,9 @@ class ReportReader:
         else:
             events.append(RoutesReceived(session.peer, family, next_hop, attributes, routes))
 
-    def _say(self, level: str, event: str, fields: dict[str, str | int], missed: int = 0) -> None:
-        """Log a line, unless there are too many of its kind about its peer; how many there were
-        that nobody read is said with the next. ``missed`` were held back before they came here."""
+    def _emit(self, level: str, event: str, fields: dict[str, str | int], missed: int = 0) -> None:
+        """Log a line, unless there are too many of its kind about its peer; the next line gives
+        the number withheld. ``missed`` were withheld before they came here."""
         kind = f"{event} {fields.get('peer', '')}"
         if self._limit.admits(kind):
             missed += self._limit.missed(kind)
@@ -168,7 +174,7 @@ class ReportReader:
         for session in self._sessions.values():
             if session.intent.md5:
                 text = text.replace(session.intent.md5, "***")
-        self._say(report.level, "exabgp", {"text": text}, report.missed)
+        self._emit(report.level, "exabgp", {"text": text}, report.missed)
 
 
 def malformed_fields(report: wire.Malformed) -> dict[str, str | int]:

@@ -34,7 +34,7 @@ class SessionSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """UPDATEs that RFC 7606 has dealt with, since the node began."""
 
 
-class Session:
+class WorkerSession:
     """The state of one session; changed by its process only."""
 
     def __init__(self, intent: PeerIntent, now: float) -> None:

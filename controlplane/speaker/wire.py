@@ -86,13 +86,13 @@ class Down(msgspec.Struct, tag_field="t", tag="down"):
 
 
 class ConnectFailed(msgspec.Struct, tag_field="t", tag="trouble"):
-    """A connection attempt failed; told once for each new reason."""
+    """A connection attempt failed; reported once for each new reason."""
 
     peer: str
     reason: str
 
 
-class Refused(msgspec.Struct, tag_field="t", tag="refused"):
+class CommandRefused(msgspec.Struct, tag_field="t", tag="refused"):
     """A command that could not be carried out."""
 
     peer: str
@@ -112,7 +112,7 @@ class Malformed(msgspec.Struct, tag_field="t", tag="malformed"):
     message: bytes
     routes: list[tuple[tuple[int, int], bytes]] = []
     missed: int = 0
-    """So many of this peer's before it were not told, because there were too many."""
+    """So many of this peer's before it were not reported, because there were too many."""
 
 
 class CapabilityIgnored(msgspec.Struct, tag_field="t", tag="capability"):
@@ -129,7 +129,7 @@ class LogLine(msgspec.Struct, tag_field="t", tag="log"):
     level: Level
     text: str
     missed: int = 0
-    """So many before it were not told, because there were too many."""
+    """So many before it were not reported, because there were too many."""
 
 
 class Unusable(msgspec.Struct, tag_field="t", tag="unusable"):
@@ -145,7 +145,7 @@ Report = (
     | Up
     | Down
     | ConnectFailed
-    | Refused
+    | CommandRefused
     | Malformed
     | CapabilityIgnored
     | LogLine

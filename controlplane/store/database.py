@@ -101,7 +101,8 @@ class Database:
 
 
 def _lock(path: Path) -> int:
-    """A lock that ends with the process: two nodes on one file would give a label out twice."""
+    """Return a lock that ends with the process: two nodes on one file would give a label out
+    twice."""
     descriptor = os.open(
         path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, FILE_MODE
     )

@@ -26,11 +26,12 @@ class Marking:
         self._asn, self._function = asn, function
 
     def communities(self, groups: Iterable[int]) -> tuple[LargeCommunity, ...]:
-        """What the routes of a workload in these groups carry."""
+        """Return what the routes of a workload in these groups carry."""
         return tuple((self._asn, self._function, g) for g in sorted(groups) or [NO_GROUP])
 
     def attributes(self, groups: Iterable[int], moves: int) -> Attributes:
-        """The attributes of a workload's routes. A later move is preferred over an earlier one."""
+        """Return the attributes of a workload's routes. A later move is preferred over an earlier
+        one."""
         return Attributes(
             origin=Origin.INCOMPLETE,
             local_pref=DEFAULT_LOCAL_PREF + moves,
@@ -38,7 +39,7 @@ class Marking:
         )
 
     def groups(self, attributes: Attributes) -> frozenset[int] | None:
-        """The group ids that a route carries; None where it is no workload's."""
+        """Return the group ids that a route carries; None where it is no workload's."""
         found = [
             number
             for asn, function, number in attributes.large_communities
@@ -47,7 +48,8 @@ class Marking:
         return frozenset(found) - {NO_GROUP} if found else None
 
     def claim(self, path: Path | None) -> RemoteEndpoint | None:
-        """What a path from elsewhere claims; None for one without groups and for our sites'."""
+        """Return what a path from elsewhere claims; None for one without groups and for our
+        sites'."""
         if path is None or not path.attributes.large_communities or path.source.vrf:
             return None
         groups = self.groups(path.attributes)
@@ -58,7 +60,7 @@ class Marking:
         return RemoteEndpoint(groups, node, moves)
 
     def changed(self, changes: Iterable[BestPathChange]) -> dict[Prefix, RemoteEndpoint | None]:
-        """Prefixes whose claim is another one now."""
+        """Return prefixes whose claim is another one now."""
         found: dict[Prefix, RemoteEndpoint | None] = {}
         for prefix, old, new in changes:
             after = self.claim(new)

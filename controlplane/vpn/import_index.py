@@ -24,7 +24,7 @@ class ImportIndex:
                 self._by_target.setdefault(target, []).append(vrf)
 
     def of(self, targets: frozenset[RouteTarget]) -> Importers:
-        """The VRFs that import at least one of the targets, each once."""
+        """Return the VRFs that import at least one of the targets, each once."""
         known = self._known.get(targets)
         if known is None:
             if len(self._known) >= MOST_REMEMBERED:  # peers choose the targets, we the memory

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from controlplane.bgp.path import BestPathChange, Path, Protocol, Source
+from controlplane.bgp.path import BestPathChange, Path, RouteProtocol, Source
 from controlplane.model.rd import RouteTarget
 from controlplane.vpn.vrf import Vrf
 
@@ -23,7 +23,7 @@ class InterVrfImport:
         self._router_id = 0
 
     def connect(self, vrfs: Sequence[Vrf], router_id: int) -> None:
-        """The VRFs or their targets are others now."""
+        """Take in changed VRFs and route targets."""
         self._router_id = router_id
         by_target: dict[RouteTarget, list[Vrf]] = {}
         for vrf in vrfs:
@@ -35,11 +35,11 @@ class InterVrfImport:
             self._into[vrf.name] = list(found.values())
 
     def into(self, vrf: Vrf) -> list[Vrf]:
-        """The VRFs that import what this one exports."""
+        """Return the VRFs that import what this one exports."""
         return self._into.get(vrf.name, [])
 
     def carry(self, vrf: Vrf, changes: Iterable[BestPathChange]) -> None:
-        """Best paths of a VRF are others now: so are the candidates of those that import them."""
+        """Offer changed best paths of a VRF to the VRFs that import them."""
         others = self.into(vrf)
         if others:
             self._carry(vrf, others, changes)
@@ -52,7 +52,7 @@ class InterVrfImport:
                 self._carry(other, [vrf], ((prefix, None, path) for prefix, path in best))
 
     def _carry(self, vrf: Vrf, others: list[Vrf], changes: Iterable[BestPathChange]) -> None:
-        source, mark = Source(Protocol.BGP, router_id=self._router_id, via=vrf.name), vrf.mark
+        source, mark = Source(RouteProtocol.BGP, router_id=self._router_id, via=vrf.name), vrf.mark
         slot = (source, mark.rd)
         twins: dict[Path, Path] = {}
         for prefix, old, new in changes:

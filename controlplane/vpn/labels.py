@@ -126,7 +126,7 @@ class LabelAllocator:
         raise LabelsExhaustedError(f"no free label in {self.block} ({held_down} are in hold-down)")
 
     def _is_free(self, number: int) -> bool:
-        """True if the label may be given out: no label in use shares its zone."""
+        """Return True if the label may be given out: no label in use shares its zone."""
         zone = zone_of(number)
         return zone != 0 and not self._zones[zone] and number not in self._avoid
 

@@ -73,7 +73,7 @@ class NextHopResolver:
         return self._renew(self._inside(prefix))
 
     def resolve_via_default(self, wanted: bool) -> Turns:
-        """Whether a default route is good enough to reach a PE through."""
+        """Return whether a default route is good enough to reach a PE through."""
         self._via_default = wanted
         return self._renew(self._watched)
 

@@ -24,7 +24,7 @@ class NextHopTracker:
         self._ports_up: set[str] = set()
 
     def metric(self, hop: NextHopKey) -> int | None:
-        """IGP metric of a next hop, 0 on a link of ours, None where it is unreachable."""
+        """Return IGP metric of a next hop, 0 on a link of ours, None where it is unreachable."""
         if hop.device:
             return 0 if hop.device in self._ports_up else None
         if hop.address is None:
@@ -46,11 +46,11 @@ class NextHopTracker:
         return True
 
     def port_is_up(self, name: str) -> bool:
-        """True if the port can carry packets now."""
+        """Return True if the port can carry packets now."""
         return name in self._ports_up
 
     def count(self, hop: NextHopKey, routes: int, delta: Delta) -> None:
-        """So many routes more (or fewer) use this next hop; the last one out takes it away."""
+        """Add to the number of routes that use this next hop; delete it with the last one."""
         before = self._uses.get(hop, 0)
         after = before + routes
         if after:
@@ -72,7 +72,7 @@ class NextHopTracker:
                 del self._by_address[hop.address]
 
     def refresh(self, addresses: Iterable[IPAddress], delta: Delta) -> None:
-        """The way to these next hops is another now: write their objects anew."""
+        """Write the objects of these next hops anew, after they resolved anew."""
         for address in addresses:
             for hop in self._by_address.get(address, ()):
                 # An unreachable one is left as it is: its routes are about to go, and it with them.
@@ -80,7 +80,7 @@ class NextHopTracker:
                     delta.next_hops[hop] = self.resolve(hop)
 
     def resolve(self, hop: NextHopKey) -> NextHop:
-        """The object for a next hop by what is known now; no paths where it is a discard."""
+        """Return the object for a next hop by what is known now; no paths where it is a discard."""
         if hop.device:
             return NextHop(hop, (NextHopPath(hop.address, hop.device),))
         found = self._underlay.watch(hop.address) if hop.address else None

@@ -1,4 +1,4 @@
-"""One VRF as it runs: its wish, its label and table number, its routes."""
+"""One VRF as it runs: its intent, its label and table number, its routes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from controlplane.bgp.adj_rib_out import ExportMark
 from controlplane.bgp.martians import is_unique
-from controlplane.bgp.path import Path, Protocol, Source
+from controlplane.bgp.path import Path, RouteProtocol, Source
 from controlplane.model.attributes import Attributes, Origin
 from controlplane.model.desired import NextHopKey
 from controlplane.model.intent import CePortIntent, StaticRouteIntent, VrfIntent
@@ -17,7 +17,7 @@ from controlplane.model.prefix import IPAddress, Prefix
 from controlplane.vpn.labels import zone_of
 from controlplane.vpn.vrf_table import VrfTable
 
-LOCAL = Attributes(origin=Origin.INCOMPLETE)  # what no routing protocol told (RFC 4271 s. 5.1.1)
+LOCAL = Attributes(origin=Origin.INCOMPLETE)  # not from a routing protocol (RFC 4271 s. 5.1.1)
 
 LocalRoutes: TypeAlias = dict[tuple[Prefix, Source], Path]
 
@@ -37,8 +37,8 @@ class Vrf:
         self._local: LocalRoutes = {}
         self._workloads: dict[str, dict[Prefix, Path]] = {}
 
-    def wish(self, intent: VrfIntent) -> None:
-        """Go by another intent from now on."""
+    def reconfigure(self, intent: VrfIntent) -> None:
+        """Take another intent."""
         if intent.route_limit != self.intent.route_limit:
             self.asked_at = float("-inf")
         self.intent = intent
@@ -51,11 +51,11 @@ class Vrf:
     @property
     def mark(self) -> ExportMark:
         """What every exported route carries."""
-        wish = self.intent
-        return ExportMark(wish.rd, self.label, wish.export_targets, wish.advertise_connected)
+        intent = self.intent
+        return ExportMark(intent.rd, self.label, intent.export_targets, intent.advertise_connected)
 
     def port(self, name: str) -> CePortIntent | None:
-        """The CE port of that name."""
+        """Return the CE port of that name."""
         return next((port for port in self.intent.ports if port.name == name), None)
 
     @property
@@ -66,7 +66,7 @@ class Vrf:
     def offer(self, prefixes: list[Prefix], path: Path) -> list[Prefix]:
         """Make a path a candidate; gives the prefixes that a full VRF had no room for.
 
-        A limit per VRF keeps one customer from filling everybody's memory (RFC 4381 s. 3.3).
+        A limit per VRF keeps one customer from filling the node's memory (RFC 4381 s. 3.3).
         """
         if self.intent.internet:
             prefixes = self._unique(prefixes)
@@ -122,17 +122,17 @@ class Vrf:
             for interface in port.addresses:
                 prefix = _network(interface.network)
                 hop = NextHopKey(prefix.afi, None, device=port.name)
-                yield prefix, self._local_path(Protocol.CONNECTED, hop)
+                yield prefix, self._local_path(RouteProtocol.CONNECTED, hop)
         for prefix, hop in self.static_hops():
-            yield prefix, self._local_path(Protocol.STATIC, hop)
+            yield prefix, self._local_path(RouteProtocol.STATIC, hop)
 
-    def _local_path(self, protocol: Protocol, hop: NextHopKey) -> Path:
+    def _local_path(self, protocol: RouteProtocol, hop: NextHopKey) -> Path:
         # The link is part of the source: two ways to one prefix stand beside each other.
         via = f"{hop.device} {hop.address or ''}"
         return Path(Source(protocol, self.name, via=via), LOCAL, hop)
 
     def static_hops(self) -> Iterator[tuple[Prefix, NextHopKey]]:
-        """Every static route and where it leads."""
+        """Yield every static route and where it leads."""
         for route in self.intent.static_routes:
             yield route.prefix, self._static_hop(route)
 

@@ -57,16 +57,16 @@ class VrfTable:
         self.dirty[prefix] = None
 
     def candidates(self, prefix: Prefix) -> tuple[Path, ...]:
-        """All candidates of a prefix, in no order that means anything."""
+        """Return all candidates of a prefix, in no order that means anything."""
         found = self._candidates.get(prefix)
         return () if found is None else _as_tuple(found)
 
     def prefixes(self) -> Iterator[Prefix]:
-        """Every prefix that has a candidate."""
+        """Return every prefix that has a candidate."""
         return iter(self._candidates)
 
     def paths(self) -> set[Path]:
-        """Every candidate, each once however many prefixes share it."""
+        """Return every candidate, each once however many prefixes share it."""
         return {path for found in self._candidates.values() for path in _as_tuple(found)}
 
     def touch(self, turned: Callable[[NextHopKey], bool]) -> None:

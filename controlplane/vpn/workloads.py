@@ -1,10 +1,10 @@
-"""The routes of the workloads that are attached here, and what others claim."""
+"""The routes of the workloads that are attached here, and the remote endpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controlplane.bgp.path import BestPathChange, Path, Protocol, Source
+from controlplane.bgp.path import BestPathChange, Path, RouteProtocol, Source
 from controlplane.model.attributes import Attributes
 from controlplane.model.desired import NextHopKey
 from controlplane.model.prefix import Prefix
@@ -24,11 +24,11 @@ class Workloads:
         self.in_use = False
 
     def mark_with(self, asn: int, function: int) -> None:
-        """How groups are written from now on; what is laid already is laid anew by a reload."""
+        """Set how groups are encoded; a reload encodes the routes that are there already anew."""
         self._marking = Marking(asn, function)
 
-    def hear(self, attributes: Attributes) -> None:
-        """A peer told a route with large communities."""
+    def note_groups(self, attributes: Attributes) -> None:
+        """Note whether a received route carries groups in its large communities."""
         if not self.in_use:
             self.in_use = self._marking.groups(attributes) is not None
 
@@ -56,15 +56,17 @@ class Workloads:
         for name, event in self._attached.get(vrf.name, {}).items():
             vrf.lay_workload(name, self._routes(event))
 
-    def claims(self, vrf: str, changes: Iterable[BestPathChange]) -> RemoteEndpointsChanged | None:
-        """What others claim now, of prefixes whose best path is another one."""
-        claims = self._marking.changed(changes) if self.in_use else {}
-        return RemoteEndpointsChanged(vrf, claims) if claims else None
+    def remote_endpoints(
+        self, vrf: str, changes: Iterable[BestPathChange]
+    ) -> RemoteEndpointsChanged | None:
+        """Return the remote endpoints of the prefixes whose best path changed."""
+        found = self._marking.changed(changes) if self.in_use else {}
+        return RemoteEndpointsChanged(vrf, found) if found else None
 
     def _routes(self, event: WorkloadAttached) -> dict[Prefix, Path]:
         # Like a route learned in the VRF, so that LOCAL_PREF decides between two PEs that have
         # the workload: a static route of ours would hide the one of the PE that it moved to.
-        source = Source(Protocol.BGP, event.vrf, via=f"workload {event.name}")
+        source = Source(RouteProtocol.BGP, event.vrf, via=f"workload {event.name}")
         attributes = self._marking.attributes(event.groups, event.moves)
         return {
             prefix: Path(source, attributes, NextHopKey(prefix.afi, None, device=event.port))

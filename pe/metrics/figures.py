@@ -167,7 +167,7 @@ def _session_families(rows: Iterable[view.NeighborView]) -> Iterator[Metric]:
 
 
 def _labels(figures: Figures) -> Iterator[Metric]:
-    count = Counter(row.resting for row in figures.labels)
+    count = Counter(row.held_down for row in figures.labels)
     held = _gauge("labels", "Labels of the block in use and in hold-down.", ("state",))
     held.add_metric(("in-use",), count[False])
     held.add_metric(("resting",), count[True])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from controlplane.bgp.decision import ranked
-from controlplane.bgp.path import Path, Protocol
+from controlplane.bgp.path import Path, RouteProtocol
 from controlplane.model.attributes import AsSegment
 from controlplane.model.prefix import Prefix, parse_prefix
 from controlplane.model.view import RouteFilter, RouteSource, RouteView
@@ -76,9 +76,9 @@ def _row(router: Router, vrf: Vrf, prefix: Prefix, path: Path, best: bool, now: 
 
 
 def _source(path: Path) -> RouteSource:
-    if path.source.protocol is Protocol.CONNECTED:
+    if path.source.protocol is RouteProtocol.CONNECTED:
         return RouteSource.CONNECTED
-    if path.source.protocol is Protocol.STATIC:
+    if path.source.protocol is RouteProtocol.STATIC:
         return RouteSource.STATIC
     if path.source.is_local:
         return RouteSource.EBGP if path.source.peer else RouteSource.WORKLOAD

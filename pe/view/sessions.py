@@ -64,7 +64,7 @@ def _family(router: Router, peer: PeerState, family: Family) -> NeighborFamilyVi
         family=family_name(family),
         negotiated=peer.up and family in peer.families,
         received=peer.adj_in.count(family),
-        sent=router.told(peer.intent.peer, family) if peer.up else 0,
+        sent=router.advertised(peer.intent.peer, family) if peer.up else 0,
         stale=peer.adj_in.stale_count(family),
         limit=limit.maximum if limit else 0,
         end_of_rib=family in peer.eor_received,

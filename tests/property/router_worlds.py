@@ -82,14 +82,14 @@ def attributes(draw: st.DrawFn, first: int | None = None) -> Attributes:
 
 
 def underlay_paths() -> st.SearchStrategy[tuple[UnderlayPath, ...]]:
-    leg = st.builds(
+    member = st.builds(
         UnderlayPath,
         st.sampled_from([ip_address("10.0.0.2"), ip_address("10.0.1.2")]),
         st.sampled_from(["core0", "core1"]),
         st.sampled_from([(), (100,)]),
     )
     return st.sampled_from([0, 1, 1, 2]).flatmap(
-        lambda size: st.lists(leg, min_size=size, max_size=size, unique=True).map(tuple)
+        lambda size: st.lists(member, min_size=size, max_size=size, unique=True).map(tuple)
     )
 
 

@@ -39,7 +39,7 @@ GROUPS = ("g1", "g2", "g3", "g4")
 NETWORKS = ("n1", "n2", "n3")
 GROUP_IDS = {name: 100 + place for place, name in enumerate(GROUPS)}
 UNKNOWN_ID, FOREIGN_ID = 900, 901
-"""A group id of nobody, and one of another revision."""
+"""A group id that no revision has, and one of another revision."""
 
 ADDRESSES: tuple[IPAddress, ...] = tuple(
     ip_address(text)

@@ -1,4 +1,4 @@
-"""Whatever a client sends, the node answers with a status that means something."""
+"""The node answers any request of a client with a status that fits it."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def check(pe: PolicyNode) -> None:
         if compiler:
             inventory = state.inventory(everywhere=False)
             assert held == compile_policy(compiler.policy, inventory, compiler.books).tables
-    laid: dict[str, WorkloadAttached | WorkloadDetached] = {each.name: each for each in pe.told}
+    laid: dict[str, WorkloadAttached | WorkloadDetached] = {each.name: each for each in pe.emitted}
     routes = {n: r for n, r in laid.items() if isinstance(r, WorkloadAttached)}
     assert routes.keys() == attachments(pe).keys(), "a route is missing, or too many"
     for name, attachment in attachments(pe).items():
@@ -99,7 +99,7 @@ async def settle(pe: PolicyNode) -> None:
     """Have the node do all that it has to do."""
     pe.kernel.slow = False
     pe.kernel.acknowledge()
-    await pe.until(lambda: not len(pe.inbox) and not pe.policy.maps.is_waiting
+    await pe.until(lambda: not len(pe.queue) and not pe.policy.maps.is_waiting
                    and not pe.policy.revocation.has_work)  # fmt: skip
     await pe.do()
 

@@ -1,4 +1,4 @@
-"""Whatever stands in the file, the reader answers with an intent or with ``ConfigErrors``."""
+"""The reader answers any file with an intent or with ``ConfigErrors``."""
 
 from __future__ import annotations
 

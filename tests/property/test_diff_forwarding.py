@@ -1,4 +1,4 @@
-"""Routes and next hops: whatever the order of changes, the kernel ends where it should, and the
+"""Routes and next hops: after any order of changes, the kernel ends where it should, and the
 incremental way ends where a full comparison does."""
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class World:
             assert set(routes.values()) <= self.next_hops.objects.keys()
 
     def meaning(self) -> dict[tuple[int, Prefix], object]:
-        """What every route in the kernel does, whatever the ids."""
+        """Return what every route in the kernel does, without the ids."""
         return {
             (table, prefix): self.content(identifier)
             for table, routes in self.routes.tables.items()
@@ -182,9 +182,9 @@ class World:
     def content(self, identifier: int) -> object:
         content = self.next_hops.objects[identifier]
         if isinstance(content, Group):
-            legs = [(i, w) for i, w in content.members if i not in VOID_LEGS]
-            smallest = min((w for _, w in legs), default=1)
-            return frozenset((self.next_hops.objects[i], w // smallest) for i, w in legs)
+            members = [(i, w) for i, w in content.members if i not in VOID_LEGS]
+            smallest = min((w for _, w in members), default=1)
+            return frozenset((self.next_hops.objects[i], w // smallest) for i, w in members)
         return content
 
     def unexplained(self) -> set[int]:
@@ -204,11 +204,11 @@ class World:
 
 def meaning(next_hop: NextHop) -> object:
     smallest = min((p.weight for p in next_hop.paths), default=1)
-    legs = frozenset(
+    members = frozenset(
         (Member(Afi.IPV4, DEVICES[p.device], p.gateway, p.labels), p.weight // smallest)
         for p in next_hop.paths
     ) or frozenset({(Member(Afi.IPV4, 0), 1)})
-    return legs if next_hop.key.address else next(iter(legs))[0]
+    return members if next_hop.key.address else next(iter(members))[0]
 
 
 @settings(max_examples=30, suppress_health_check=BUSY)
@@ -323,11 +323,11 @@ def test_the_void_comes_back_into_every_group(changes: list[Delta]) -> None:
     for delta in changes:
         world.submit(delta)
         world.act()
-    with_void = copy.deepcopy(world.next_hops.objects)
+    with_blackhole = copy.deepcopy(world.next_hops.objects)
     world.next_hops.flush(DEVICES[VOID])
     world.reread()
     world.act()
-    assert world.next_hops.objects == with_void
+    assert world.next_hops.objects == with_blackhole
 
 
 moves = st.tuples(st.sampled_from(ROUTES[:3]), st.none() | st.sampled_from(KEYS))
@@ -395,7 +395,7 @@ def test_a_full_comparison_after_a_failure_removes_what_is_not_desired() -> None
         world.take((ROUTES[number], REMOTE[0]))
     world.turn()
     world.submit(world.moved(ROUTES[0], None))
-    world.start()  # as the reconciler does: whatever was pending is lost
+    world.start()  # as the reconciler does: everything pending is lost
     world.forwarding.sweep()
     world.turn()
     assert world.meaning() == world.wanted()

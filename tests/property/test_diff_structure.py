@@ -62,7 +62,7 @@ def ce_ports(draw: Any, name: str, vrfs: tuple[str, ...]) -> CePort:
 
 @st.composite
 def kernels(draw: Any) -> Structure:
-    """Anything: a fresh machine, one of a former run, one that somebody tinkered with."""
+    """Anything: a fresh machine, one of a former run, one that another process changed."""
     state = Structure()
     local = [Rule(afi, pref, 255) for afi in Afi for pref in (0,)]
     for rule in (*local, *draw(st.sets(st.sampled_from([Rule(a, 32765, 255) for a in Afi])))):
@@ -135,7 +135,7 @@ def test_the_plan_leads_to_what_is_desired_and_then_has_nothing_to_do(
 
 
 def _has_our_name(port: CePort, state: Structure) -> bool:
-    """Somebody's device has the name of a VLAN device that we should make."""
+    """A foreign device has the name of a VLAN device that we should make."""
     link = state.links.get(port.name)
     return bool(link and port.vlan and link.kind != "vlan")
 

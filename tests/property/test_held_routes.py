@@ -1,4 +1,4 @@
-"""Routes that wait for identities: whatever comes meanwhile, the kernel ends up the same."""
+"""Routes that wait for identities: after any events meanwhile, the kernel ends up the same."""
 
 # ruff: noqa: S311 - seeded worlds, not secrets
 

@@ -1,5 +1,5 @@
-"""MGMT-5: a name is a name. Whatever stands where one is expected is refused, or gets into the
-ruleset as one word in the place of another and nothing more."""
+"""MGMT-5: a name is a name. Any text in its place is refused, or gets into the ruleset as one word
+in the place of another and nothing more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A replica holds what the node holds, whatever happened and whenever it was asked."""
+"""A replica holds what the node holds, after any events and at any time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from controlplane.policy.insight.flowbook import FlowBook, Seen
 from controlplane.policy.insight.replica import FlowTable, Replica
 from controlplane.policy.insight.replica_feed import Needs, ReplicaFeed
 from controlplane.policy.state import PolicyState
-from tests.property.test_segment_director import World, steps
+from tests.property.test_policy_state import World, steps
 from tests.unit.api.serving import node_intent
 
 ROOM = 6
@@ -34,8 +34,8 @@ flow_steps = st.tuples(
 class Node:
     """What a feed reads."""
 
-    def __init__(self, director: PolicyState, intent: NodeIntent) -> None:
-        self.director = director
+    def __init__(self, state: PolicyState, intent: NodeIntent) -> None:
+        self.state = state
         self.intent = intent
         self.book = FlowBook(ROOM)
         self.started = 0.0
@@ -62,7 +62,7 @@ def rows(seen: list[Seen]) -> list[tuple[object, ...]]:
 @given(st.lists(st.one_of(steps, flow_steps, st.just(("ask",))), max_size=40))
 def test_a_replica_follows(script: list[tuple[object, ...]]) -> None:
     world = World()
-    node = Node(world.director, node_intent(Path("/nonexistent")))
+    node = Node(world.state, node_intent(Path("/nonexistent")))
     replica, feed = Replica(), ReplicaFeed(node, "pe1")  # type: ignore[arg-type]
     replica.flows = FlowTable(ROOM)
     for step in [*script, ("ask",)]:
@@ -78,9 +78,9 @@ def test_a_replica_follows(script: list[tuple[object, ...]]) -> None:
 
 
 def check(world: World, node: Node, replica: Replica) -> None:
-    director = world.director
+    state = world.state
     for vrfs in (frozenset[str](), frozenset({"red"}), frozenset({"blue"})):
-        view, whole = replica.view(vrfs), director.inventory()
+        view, whole = replica.view(vrfs), state.inventory()
         seen = whole.zones & vrfs if vrfs else whole.zones
         assert view.inventory.zones == seen
         by_name = {w.name: w for w in whole.workloads if w.vrf in seen}
@@ -89,7 +89,7 @@ def check(world: World, node: Node, replica: Replica) -> None:
         assert view.inventory.known_groups == whole.known_groups
         kept = [s for s in node.book.seen() if s.vrf in seen]
         assert rows(replica.flows.seen(seen)) == rows(kept)
-    enforced = director.ledger.in_state(State.ENFORCED)
+    enforced = state.ledger.in_state(State.ENFORCED)
     assert replica.enforced == (enforced.digest if enforced else "")
     if enforced:
         assert replica.policy(replica.enforced) == enforced.policy

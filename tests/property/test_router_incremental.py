@@ -204,7 +204,7 @@ class RouterMachine(RuleBasedStateMachine):
         turn, self.turn = self.turn, []
         for event in turn:
             if isinstance(event, SessionUp):
-                self.rig.told[event.peer] = {}
+                self.rig.advertised[event.peer] = {}
         self.rig.do(*turn)
         self.answer()
         if any(isinstance(event, UnderlayRouteChanged) for event in turn):
@@ -212,7 +212,7 @@ class RouterMachine(RuleBasedStateMachine):
             self.answer()
 
     def answer(self) -> None:
-        """Peers tell their routes again when asked to."""
+        """Send the routes of peers again when the router asks for them."""
         while asked := self.rig.actions(RequestRefresh):
             self.rig.do(*(
                 event
@@ -224,13 +224,13 @@ class RouterMachine(RuleBasedStateMachine):
     # -- what must hold -----------------------------------------------------------------------
 
     def fresh(self) -> Rig:
-        """A new router that hears the net state in another order."""
+        """Return a new router that received the net state in another order."""
         rig = Rig(ledger=self.rig.router.ledger.copy())
         rig.wall = self.rig.wall
         assert self.intent is not None
         rig.reload(self.intent)
         for peer in reversed(list(self.said)):
-            rig.told[peer] = {}
+            rig.advertised[peer] = {}
             rig.do(self.session_up(peer))
         rig.do(*(e for said in self.said.values() for e in reversed(list(said.values()))))
         rig.do(*self.underlay.values())
@@ -245,7 +245,7 @@ class RouterMachine(RuleBasedStateMachine):
         fresh = self.fresh()
         assert self.rig.kernel == fresh.kernel
         for peer in self.said:
-            assert told(self.rig, peer) == told(fresh, peer)
+            assert advertised(self.rig, peer) == advertised(fresh, peer)
             assert held(self.rig, peer) == held(fresh, peer)
 
     @invariant()
@@ -290,7 +290,7 @@ class RouterMachine(RuleBasedStateMachine):
         for routes in self.rig.kernel.routes.values():
             assert set(routes) <= blackholes
         for peer in self.said:
-            assert {nlri_prefix(key) for key in self.rig.told.get(peer, {})} <= blackholes
+            assert {nlri_prefix(key) for key in self.rig.advertised.get(peer, {})} <= blackholes
 
 
 def _with_targets(attributes: Attributes, rts: frozenset[RouteTarget]) -> Attributes:
@@ -301,8 +301,8 @@ def nlri_prefix(key: Prefix | tuple[object, Prefix]) -> Prefix:
     return key[1] if isinstance(key, tuple) else key
 
 
-def told(rig: Rig, peer: PeerId) -> Told:
-    return rig.told.get(peer, {})
+def advertised(rig: Rig, peer: PeerId) -> Told:
+    return rig.advertised.get(peer, {})
 
 
 def held(rig: Rig, peer: PeerId) -> dict[object, object]:

@@ -1,4 +1,4 @@
-"""Two routers back to back: what one announces the other receives, until nobody says anything."""
+"""Two routers back to back: each receives what the other announces, until both are silent."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ class Side:
         )  # fmt: skip
 
     def do(self, *events: Event) -> None:
-        self.hear(decide(self.router, events, Instant(0.0, 0.0, BootTime("lab", 0.0))))
+        self.deliver(decide(self.router, events, Instant(0.0, 0.0, BootTime("lab", 0.0))))
 
-    def hear(self, effects: Effects) -> None:
+    def deliver(self, effects: Effects) -> None:
         self.kernel.apply(effects.delta)
         me = PeerId("", self.loopback)
         for action in effects.actions:

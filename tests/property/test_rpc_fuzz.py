@@ -134,14 +134,14 @@ def status(channel: grpc.Channel, method: str, request: bytes) -> grpc.StatusCod
 
 
 def broken(desk: Desk) -> Iterator[str]:
-    """What is not as it must be, whatever was asked."""
-    director = desk.policy.state
-    states = [s for r in director.ledger.revisions if (s := _state(desk, r))]
+    """Yield each invariant that does not hold; they hold after any requests."""
+    policy = desk.policy.state
+    states = [s for r in policy.ledger.revisions if (s := _state(desk, r))]
     for state in (State.ENFORCED, State.STAGED):
         if states.count(state) > 1:
             yield f"{states.count(state)} revisions are {state}"
     ports = {vrf.name: {p.name for p in vrf.ports} for vrf in desk.running.intent.vrfs}
-    attached = [a.workload for a in director.population.attachments.values()]
+    attached = [a.workload for a in policy.population.attachments.values()]
     yield from (f"{w} is nowhere" for w in attached if w.port not in ports.get(w.vrf, ()))
     held = list(chain.from_iterable(map(places, attached)))
     if len(held) != len(set(held)):
@@ -174,7 +174,7 @@ def test_any_message_of_every_method(desk: Desk, made: list[tuple[str, bytes]]) 
 
 
 def test_every_method_is_served_and_fuzzed(desk: Desk) -> None:
-    """An empty message is for every method a message: none is missing, none is for nobody."""
+    """An empty message is valid for every method; the list of methods is complete."""
     with desk.running.client() as node:
         answers = {method: status(node.channel, method, b"") for method in RULES}
     assert {m for m, code in answers.items() if code is Code.UNIMPLEMENTED} == UNSERVED

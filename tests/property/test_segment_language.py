@@ -1,4 +1,4 @@
-"""The policy language reads back what it writes and survives whatever it is given."""
+"""The policy language reads back what it writes and survives any input."""
 
 # ruff: noqa: S311 - seeded worlds, not secrets
 

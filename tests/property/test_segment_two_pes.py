@@ -1,4 +1,4 @@
-"""The PE where a packet enters and the PE where it leaves say the same, whoever is where."""
+"""The ingress PE and the egress PE of a packet decide the same, for any placement."""
 
 # ruff: noqa: S311 - seeded worlds, not secrets
 

@@ -1,4 +1,4 @@
-"""What-if tells the truth: what it lists changes, what it does not list stays."""
+"""What-if is exact: what it lists changes, what it does not list stays."""
 
 # ruff: noqa: S311 - seeded worlds, not secrets
 

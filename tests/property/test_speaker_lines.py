@@ -1,4 +1,4 @@
-"""Whatever a worker writes: the reader survives, and what it understands it understands right."""
+"""The reader survives any line of a worker, and decodes valid ones correctly."""
 
 from ipaddress import IPv4Address
 
@@ -14,7 +14,7 @@ from controlplane.speaker.attributes import from_wire, to_wire
 from controlplane.speaker.lines import LineSplitter
 from controlplane.speaker.nlri import pack_nlri, unpack_nlri
 from controlplane.speaker.reports import ReportReader
-from controlplane.speaker.session import Session
+from controlplane.speaker.session import WorkerSession
 
 U16, U32 = st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
 ADDRESS = "10.0.0.2"
@@ -36,7 +36,7 @@ def reader() -> ReportReader:
         local_as=65000,
         families=tuple(Family),
     )
-    return ReportReader({ADDRESS: Session(intent, 0)}, lambda *_: None, lambda: 0.0)
+    return ReportReader({ADDRESS: WorkerSession(intent, 0)}, lambda *_: None, lambda: 0.0)
 
 
 @given(st.lists(st.binary(max_size=300)))

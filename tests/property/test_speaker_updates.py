@@ -192,7 +192,7 @@ def test_no_octets_end_a_session_whose_routes_can_be_located(
     vpn: bytes, flags: int, hop: bytes, native: bytes, before: list[bytes], after: list[bytes],
     overrun: bytes,
 ) -> None:  # fmt: skip
-    """Whatever the attributes are: each route is announced or withdrawn, none is lost."""
+    """With any attributes each route is announced or withdrawn, none is lost."""
     reach = pack("!HBB", 1, 128, len(hop)) + hop + b"\0" + vpn
     sent = b"".join([*before, attribute(flags, 14, reach), *after]) + overrun
     message = updates.decode(body(sent, announced=native), Direction.IN, Negotiated())

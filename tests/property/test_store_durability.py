@@ -80,7 +80,7 @@ def test_a_promotion_is_whole_or_not_at_all_wherever_the_process_is_killed(tmp_p
 
 
 def check_whole(ledger: Ledger, said: int) -> None:
-    """What was said is there; at most one more promotion is, and the trail tells the same."""
+    """What was confirmed is there; at most one more promotion is, and the trail agrees."""
     enforced = ledger.in_state(State.ENFORCED)
     assert promotions(ledger) in (said, said + 1)
     if enforced is None:

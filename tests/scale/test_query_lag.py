@@ -58,8 +58,8 @@ def node() -> QueryNode:
     """Three thousand rules in force, five thousand workloads, five thousand flows."""
     made = QueryNode(VRFS, WORKLOADS, FLOWS)
     signed = Signature("scale", 0.0, "")
-    ledger, revision = made.director.ledger.draft(parse_policy(document(1)))
-    made.director.ledger = ledger.stage(revision.digest, signed).promote(signed)
+    ledger, revision = made.state.ledger.draft(parse_policy(document(1)))
+    made.state.ledger = ledger.stage(revision.digest, signed).promote(signed)
     return made
 
 

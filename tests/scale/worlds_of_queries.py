@@ -44,7 +44,7 @@ class QueryNode:
     workloads: int = 10
     flows: int = 20
     intent: NodeIntent = field(init=False)
-    director: PolicyState = field(init=False)
+    state: PolicyState = field(init=False)
     book: FlowBook = field(default_factory=FlowBook)
     history: History = field(default_factory=History)
     started: float = 0.0
@@ -58,8 +58,8 @@ class QueryNode:
         signed = Signature("scale", 0.0, "")
         ledger, revision = Ledger().draft(parse_policy(POLICY))
         ledger = ledger.stage(revision.digest, signed).promote(signed)
-        self.director = PolicyState(EndpointRegistry(), ledger)
-        self.director.set_vrfs({vrf_of(n): n + 1 for n in range(self.vrfs)})
+        self.state = PolicyState(EndpointRegistry(), ledger)
+        self.state.set_vrfs({vrf_of(n): n + 1 for n in range(self.vrfs)})
         for vrf in range(self.vrfs):
             for number in range(self.workloads):
                 self.attach(vrf, number)
@@ -71,7 +71,7 @@ class QueryNode:
         prefix = parse_prefix(f"10.0.{number >> 8}.{number & 255}")
         tags = {"tier": ("web", "db")[number % 2], "app": f"a{number % 20}"}
         workload = Workload(f"w{vrf}-{number}", vrf_of(vrf), "p", (prefix,), tags)
-        self.director.attach(Attachment(workload, 1, 0.0), 0.0)
+        self.state.attach(Attachment(workload, 1, 0.0), 0.0)
 
     def flow(self, vrf: int, number: int) -> None:
         """One flow record more."""

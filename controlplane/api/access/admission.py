@@ -14,10 +14,10 @@ from google.protobuf.json_format import MessageToJson, SerializeToJsonError
 from google.protobuf.message import DecodeError
 from google.protobuf.text_format import MessageToString
 
-from controlplane.api.access.audit import CHANGE, AuditLog, Change
+from controlplane.api.access.audit import CHANGE, AuditedChange, AuditLog
 from controlplane.api.access.caller import CALLER, Caller
 from controlplane.api.access.limits import MAX_SECONDS, AtOnce, RateLimit, TooManyRequests
-from controlplane.api.access.roles import RULES, Rule, allows
+from controlplane.api.access.roles import RULES, AccessRule, allows
 from controlplane.api.access.rpc_metrics import RpcMetrics
 from controlplane.api.access.status import StatusError, denied, exhausted, invalid
 
@@ -117,7 +117,7 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
             await context.abort(refusal.code, refusal.text, refusal.trailer)
 
     def _refusal(self, method: str, error: Exception) -> StatusError:
-        """The status that the caller gets for an error."""
+        """Return the status that the caller gets for an error."""
         if isinstance(error, StatusError):
             return error
         if isinstance(error, TooManyRequests):
@@ -150,11 +150,11 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
             await asyncio.sleep(wait)
 
     def _check_still(self, context: Context) -> None:
-        """A stream may outlive its caller's rights, and the certificate that it came with."""
+        """End a stream whose caller lost its rights, or whose certificate is valid no more."""
         if self.identify(context) != CALLER.get():
             raise denied("what you may do has changed; call again")
 
-    async def _permit(self, method: str, caller: Caller, request: Any) -> Rule:
+    async def _permit(self, method: str, caller: Caller, request: Any) -> AccessRule:
         rule, name = RULES.get(method), method.rpartition("/")[2]
         if rule is None:
             raise denied(f"{name} has no role that may call it")
@@ -167,13 +167,14 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
 
     @asynccontextmanager
     async def _audited(
-        self, method: str, rule: Rule, caller: Caller, request: Any
+        self, method: str, rule: AccessRule, caller: Caller, request: Any
     ) -> AsyncIterator[None]:
-        """A change that cannot be written down is not made; its end is written whatever it is."""
+        """Write a change to the audit log before it is made, and its result after it; refuse a
+        change that cannot be written."""
         if not rule.changes:
             yield
             return
-        change = Change()
+        change = AuditedChange()
         CHANGE.set(change)
         try:
             await self._write(caller, method, request, phase="asked")
@@ -206,13 +207,13 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
 
 
 def _serializer(handler: Any) -> Callable[[Any], bytes]:
-    """The serializer of a method; an answer that a compute worker encoded stays as it is."""
+    """Return the serializer of a method; an answer that a compute worker encoded stays as it is."""
     inner = handler.response_serializer
     return lambda response: response if isinstance(response, bytes) else inner(response)
 
 
 def _as_text(request: Any) -> str:
-    """JSON; protobuf's own form where a value cannot be said in it, as a time with too many
+    """Return JSON; protobuf's own form where a value cannot be said in it, as a time with too many
     nanoseconds."""
     try:
         return MessageToJson(request, indent=None)
@@ -221,7 +222,7 @@ def _as_text(request: Any) -> str:
 
 
 def _parsed(handler: Any, raw: Any) -> Any:
-    """The request of a call, or the stream of its requests. Raises StatusError."""
+    """Return the request of a call, or the stream of its requests. Raises StatusError."""
     if handler.request_streaming:
         return _parsed_each(handler, raw)
     try:

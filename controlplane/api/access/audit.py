@@ -21,14 +21,14 @@ ANCHOR_SECONDS = 10.0
 
 
 @dataclass(slots=True)
-class Change:
+class AuditedChange:
     """What a service notes of the change that it makes. Texts without secrets."""
 
     before: str = ""
     after: str = ""
 
 
-CHANGE: ContextVar[Change] = ContextVar("bulkhead_api_change")
+CHANGE: ContextVar[AuditedChange] = ContextVar("bulkhead_api_change")
 """The change that the current task's RPC makes."""
 
 

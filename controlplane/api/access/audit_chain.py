@@ -177,7 +177,7 @@ class Chain:
         return ""
 
     def missing(self) -> str:
-        """Why the chain does not reach its anchor, "" if it does."""
+        """Return why the chain does not reach its anchor, "" if it does."""
         last = self.last or START
         if self.anchor is None or last.number >= self.anchor.number:
             return ""

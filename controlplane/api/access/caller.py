@@ -30,7 +30,7 @@ class Caller:
     unpaced: bool = False
 
     def may_see(self, vrf: str) -> bool:
-        """True if rows of this VRF ("" is the core) are for this caller."""
+        """Return True if rows of this VRF ("" is the core) are for this caller."""
         return not self.vrfs or vrf in self.vrfs
 
 
@@ -47,7 +47,7 @@ def local_caller(peer: UnixPeer) -> Caller:
 
 
 def certified_caller(auth: Mapping[str, Iterable[bytes]], grants: Iterable[ApiGrant]) -> Caller:
-    """The grant of a certificate: its alternative names first, the common name last.
+    """Return the grant of a certificate: its alternative names first, the common name last.
 
     ``auth`` is gRPC's AuthContext, which only the TLS handshake writes. A certificate without a
     grant is an identity without a role.

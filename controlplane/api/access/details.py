@@ -33,13 +33,13 @@ _CODES = {
 
 
 def refusal(error: RefusedError) -> StatusError:
-    """The answer to a change of workloads that was refused."""
+    """Return the answer to a change of workloads that was refused."""
     faults = [(fault.field, fault.text) for fault in error.faults]
     return field_refusal(_CODES[error.why], faults)
 
 
 def field_refusal(code: grpc.StatusCode, faults: Iterable[tuple[str, str]]) -> StatusError:
-    """A refusal with the fields that are to blame."""
+    """Return a refusal with the fields that are to blame."""
     listed = list(faults)
     text = _fitting([f"{field}: {what}" for field, what in listed])
     return StatusError(code, text, _trailer(code, text, [_bad_request(listed)]))
@@ -48,7 +48,7 @@ def field_refusal(code: grpc.StatusCode, faults: Iterable[tuple[str, str]]) -> S
 def policy_refusal(
     problems: Iterable[Problem], code: grpc.StatusCode = grpc.StatusCode.INVALID_ARGUMENT
 ) -> StatusError:
-    """A refusal of a document."""
+    """Return a refusal of a document."""
     listed = list(problems)
     text = _fitting([str(problem) for problem in listed])
     bad = _bad_request([(problem.path, problem.message) for problem in listed])
@@ -57,7 +57,7 @@ def policy_refusal(
 
 
 def problem_message(problem: Problem) -> pb.PolicyProblem:
-    """One fault of a document."""
+    """Return one fault of a document."""
     return pb.PolicyProblem(
         path=problem.path, line=problem.line, problem=problem.message, cure=problem.cure
     )

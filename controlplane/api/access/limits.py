@@ -44,7 +44,7 @@ class RateLimit:
     _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
 
     def take(self, identity: str) -> bool:
-        """True if this identity may call now."""
+        """Return True if this identity may call now."""
         return self.turn(identity, 0.0) is not None
 
     def turn(self, identity: str, patience: float = PATIENCE) -> float | None:

@@ -60,7 +60,8 @@ class AcceptProxy:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def peer(self, grpc_peer: str) -> UnixPeer | str | None:
-        """Who is behind a connection, by gRPC's name for it: a Unix peer or a remote address."""
+        """Return who is behind a connection, by gRPC's name for it: a Unix peer or a remote
+        address."""
         return self._notes.get(grpc_peer.removeprefix(_PREFIX))
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -102,7 +103,7 @@ async def _relay(
     inner_reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
 ) -> None:
-    """Both ways until either side ends: HTTP/2 knows no half-closed connection."""
+    """Relay both ways until either side ends: HTTP/2 has no half-closed connection."""
     try:
         async with asyncio.TaskGroup() as ways:
             inward = ways.create_task(_pump(reader, inner_writer))
@@ -135,7 +136,7 @@ def _key(note: UnixPeer | str) -> str:
 
 
 def unix_listener(path: Path, mode: int) -> socket.socket:
-    """A bound Unix socket; one that a former run left behind is replaced. Raises OSError."""
+    """Return a bound Unix socket; one that a former run left behind is replaced. Raises OSError."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.unlink(missing_ok=True)
@@ -149,7 +150,7 @@ def unix_listener(path: Path, mode: int) -> socket.socket:
 
 
 def tcp_listener(intent: TcpApiIntent) -> socket.socket:
-    """A bound TCP socket, tied to its device where one is named. Raises OSError."""
+    """Return a bound TCP socket, tied to its device where one is named. Raises OSError."""
     family = socket.AF_INET if intent.address.version == 4 else socket.AF_INET6
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -47,8 +47,8 @@ _Lists: TypeAlias = Mapping[x509.Name, _List]
 class Revocation:
     """The list file of one listener ("" for ``crl``: none), and the authorities that sign it.
 
-    The files are looked at with each call and read again when they change. ``report`` is told
-    once of whatever is wrong with them, and of its end. ``clock`` gives the time in UTC.
+    The files are looked at with each call and read again when they change. ``report`` receives
+    each fault of the files once, and its end. ``clock`` gives the time in UTC.
     """
 
     crl: Path | None
@@ -58,10 +58,10 @@ class Revocation:
     _stamp: _Stamp | None = None
     _lists: _Lists = field(default_factory=dict)
     _fault: str = ""
-    _told: dict[x509.Name, str] = field(default_factory=dict)
+    _reported: dict[x509.Name, str] = field(default_factory=dict)
 
     def objection(self, pem: bytes) -> str:
-        """Why this certificate (PEM) is not believed now; "" if it is."""
+        """Return why this certificate (PEM) is not believed now; "" if it is."""
         now = self.clock()
         try:
             certificate = _certificate(pem)
@@ -75,9 +75,9 @@ class Revocation:
             self._refresh()
             found = self._answer(certificate, now)
         except UnusableListError as error:
-            self._tell(certificate.issuer, f"whom it certified is not served: {error}")
+            self._report(certificate.issuer, f"whom it certified is not served: {error}")
             return "whether the certificate is revoked is not known"
-        self._tell(certificate.issuer, "")
+        self._report(certificate.issuer, "")
         return found
 
     def _answer(self, certificate: x509.Certificate, now: dt.datetime) -> str:
@@ -90,12 +90,13 @@ class Revocation:
             raise UnusableListError(f"{self.crl}: of the future, from {listed.since:%F %T} UTC")
         return "the certificate is revoked" if certificate.serial_number in listed.revoked else ""
 
-    def _tell(self, issuer: x509.Name, fault: str) -> None:
-        """Only authorities that TLS believes get here: there are few of them to remember."""
-        if fault != self._told.get(issuer, ""):
+    def _report(self, issuer: x509.Name, fault: str) -> None:
+        """Report a fault of an authority's list, or its end, once. Only authorities that TLS
+        accepts get here: there are few of them to remember."""
+        if fault != self._reported.get(issuer, ""):
             name = issuer.rfc4514_string()
             self.report(f"{name}: {fault or 'its revocation list is usable again'}")
-            self._told[issuer] = fault
+            self._reported[issuer] = fault
 
     def _refresh(self) -> None:
         """Read the files if they are not what they were. Raises UnusableListError."""
@@ -125,7 +126,7 @@ def _certificate(pem: bytes) -> x509.Certificate:
 
 
 def _read(crl: Path, authorities: Path) -> _Lists:
-    """The lists of a file, by issuer. Raises UnusableListError, OSError."""
+    """Return the lists of a file, by issuer. Raises UnusableListError, OSError."""
     if crl.stat().st_size > LARGEST_BYTES:
         raise UnusableListError(f"{crl}: over {LARGEST_BYTES >> 20} MiB")
     signers = _signers(authorities)
@@ -149,12 +150,12 @@ def _signers(path: Path) -> list[x509.Certificate]:
 
 
 def _checked(crl: x509.CertificateRevocationList, signers: Iterable[x509.Certificate]) -> _List:
-    """A whole list, signed by one of ours, as what is needed of it. Raises ValueError."""
+    """Return a whole list, signed by one of ours, as what is needed of it. Raises ValueError."""
     critical = [extension.oid.dotted_string for extension in crl.extensions if extension.critical]
-    if critical:  # a part of a list, a difference, or somebody else's: RFC 5280 section 5.2
+    if critical:  # a part of a list, a delta, or another issuer's list: RFC 5280 section 5.2
         raise ValueError(f"critical extension {critical[0]}: give one complete list an authority")
     if crl.next_update_utc is None:
-        raise ValueError("without a next update nobody knows how long it holds")
+        raise ValueError("it has no next update: give a list that says how long it is valid")
     if not any(_signed(crl, signer) for signer in signers if signer.subject == crl.issuer):
         issuer = crl.issuer.rfc4514_string()
         raise ValueError(f"not signed by an authority of client-ca: {issuer}")

@@ -10,7 +10,7 @@ RANK = {role: rank for rank, role in enumerate(ApiRole)}
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AccessRule:
     """``least`` is the weakest role that may call; ``changes``: the call is written to the audit
     log; ``whole_node``: not for callers that are limited to some VRFs; ``lasting``: a stream that
     ends when the caller ends it, so no deadline of ours applies."""
@@ -21,14 +21,14 @@ class Rule:
     lasting: bool = False
 
 
-_LOOK = Rule(ApiRole.VIEWER)
-_WATCH = Rule(ApiRole.VIEWER, lasting=True)
+_LOOK = AccessRule(ApiRole.VIEWER)
+_WATCH = AccessRule(ApiRole.VIEWER, lasting=True)
 
-_TAG = Rule(ApiRole.POLICY_EDITOR, changes=True)
-_DECIDE = Rule(ApiRole.POLICY_EDITOR, changes=True, whole_node=True)
-_ALL = Rule(ApiRole.VIEWER, whole_node=True)
+_TAG = AccessRule(ApiRole.POLICY_EDITOR, changes=True)
+_DECIDE = AccessRule(ApiRole.POLICY_EDITOR, changes=True, whole_node=True)
+_ALL = AccessRule(ApiRole.VIEWER, whole_node=True)
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, AccessRule] = {
     "/bulkhead.v1.Node/GetStatus": _LOOK,
     "/bulkhead.v1.Node/ShowVrfs": _LOOK,
     "/bulkhead.v1.Node/ShowNeighbors": _LOOK,
@@ -37,9 +37,9 @@ RULES: dict[str, Rule] = {
     "/bulkhead.v1.Node/ShowNextHops": _LOOK,
     "/bulkhead.v1.Node/ShowPorts": _LOOK,
     "/bulkhead.v1.Node/ShowGuards": _LOOK,
-    "/bulkhead.v1.Node/ShowCounters": Rule(ApiRole.VIEWER, whole_node=True),
-    "/bulkhead.v1.Node/ClearNeighbor": Rule(ApiRole.OPERATOR, changes=True),
-    "/bulkhead.v1.Node/Reload": Rule(ApiRole.ADMIN, changes=True, whole_node=True),
+    "/bulkhead.v1.Node/ShowCounters": AccessRule(ApiRole.VIEWER, whole_node=True),
+    "/bulkhead.v1.Node/ClearNeighbor": AccessRule(ApiRole.OPERATOR, changes=True),
+    "/bulkhead.v1.Node/Reload": AccessRule(ApiRole.ADMIN, changes=True, whole_node=True),
     # Tags decide what a policy means for a workload: setting them is editing policy.
     "/bulkhead.v1.Workloads/AttachWorkload": _TAG,
     "/bulkhead.v1.Workloads/DetachWorkload": _TAG,
@@ -66,11 +66,15 @@ RULES: dict[str, Rule] = {
     "/bulkhead.v1.Flows/QueryFlows": _LOOK,
     "/bulkhead.v1.Flows/WatchFlows": _WATCH,
     "/bulkhead.v1.Flows/GetMap": _LOOK,
-    "/bulkhead.v1.Flows/RecordBaseline": Rule(ApiRole.POLICY_EDITOR, changes=True, whole_node=True),
+    "/bulkhead.v1.Flows/RecordBaseline": AccessRule(
+        ApiRole.POLICY_EDITOR, changes=True, whole_node=True
+    ),
     "/bulkhead.v1.Flows/ListBaselines": _ALL,
     "/bulkhead.v1.Flows/Recommend": _ALL,
     "/bulkhead.v1.Evidence/GetEvidence": _ALL,
-    "/bulkhead.v1.Selftest/RunSelftest": Rule(ApiRole.OPERATOR, changes=True, whole_node=True),
+    "/bulkhead.v1.Selftest/RunSelftest": AccessRule(
+        ApiRole.OPERATOR, changes=True, whole_node=True
+    ),
     "/grpc.health.v1.Health/Check": _LOOK,
     "/grpc.health.v1.Health/List": _LOOK,
     "/grpc.health.v1.Health/Watch": _WATCH,
@@ -79,8 +83,9 @@ RULES: dict[str, Rule] = {
 }
 
 
-def allows(rule: Rule | None, role: ApiRole | None, *, limited: bool) -> bool:
-    """True if a role may call what the rule is for; ``limited``: the caller has some VRFs only."""
+def allows(rule: AccessRule | None, role: ApiRole | None, *, limited: bool) -> bool:
+    """Return True if a role may call what the rule is for; ``limited``: the caller has some VRFs
+    only."""
     if rule is None or role is None or (rule.whole_node and limited):
         return False
     return RANK[role] >= RANK[rule.least]

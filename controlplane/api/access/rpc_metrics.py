@@ -24,6 +24,6 @@ class RpcMetrics:
     """Lines that could not be written."""
 
     def ended(self, method: str, code: grpc.StatusCode) -> None:
-        """One call of ``/bulkhead.v1.Service/Method`` ended so."""
+        """Count one call of ``/bulkhead.v1.Service/Method`` by how it ended."""
         name = method.rpartition(".")[2] if method in RULES else OTHER
         self.calls[name, code.name] += 1

@@ -17,20 +17,20 @@ class StatusError(Exception):
 
 
 def invalid(text: str) -> StatusError:
-    """The request makes no sense."""
+    """Return the refusal of an invalid request."""
     return StatusError(grpc.StatusCode.INVALID_ARGUMENT, text)
 
 
 def not_found(text: str) -> StatusError:
-    """What it names does not exist."""
+    """Return the refusal of a request for something that does not exist."""
     return StatusError(grpc.StatusCode.NOT_FOUND, text)
 
 
 def denied(text: str) -> StatusError:
-    """It is not for this caller."""
+    """Return the refusal of a caller that lacks the rights."""
     return StatusError(grpc.StatusCode.PERMISSION_DENIED, text)
 
 
 def exhausted(text: str) -> StatusError:
-    """The caller asks for too much."""
+    """Return the refusal of a caller that asks for too much."""
     return StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)

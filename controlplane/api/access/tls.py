@@ -55,7 +55,7 @@ class Certificates:
         return grpc.ssl_server_certificate_configuration(pair, authority.read_bytes())
 
     def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """None: nothing new. Called by gRPC, from a thread of its own."""
+        """Return new files, None if nothing changed. Called by gRPC, from a thread of its own."""
         try:
             stamp = self._look()
             if stamp == self._stamp:

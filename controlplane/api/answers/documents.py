@@ -25,7 +25,7 @@ _read: OrderedDict[bytes, Policy] = OrderedDict()
 
 
 def read_document(text: str) -> Policy:
-    """The policy of a document. Raises PolicyError, and StatusError where it is too long."""
+    """Return the policy of a document. Raises PolicyError, and StatusError where it is too long."""
     raw = text.encode()
     if len(raw) > LONGEST:
         raise exhausted(f"a document has at most {LONGEST >> 10} KiB")
@@ -39,11 +39,12 @@ def read_document(text: str) -> Policy:
 
 
 def warnings_of(view: View, policy: Policy) -> list[pb.PolicyProblem]:
-    """What a policy says validly but hardly on purpose; for callers that see the whole node."""
+    """Return what a policy says validly but hardly on purpose; for callers that see the whole
+    node."""
     compiled = view.queries.compiled(policy)
     return [problem_message(problem) for problem in warnings(compiled, view.inventory)]
 
 
 def lockouts_of(replica: Replica, view: View, policy: Policy) -> list[Problem]:
-    """The routing sessions in the view's VRFs that a policy denies."""
+    """Return the routing sessions in the view's VRFs that a policy denies."""
     return list(lockouts(policy, view.inventory, replica.sessions))

@@ -26,13 +26,13 @@ MOST_DENIED = 5_000
 
 
 def get_evidence(replica: Replica, request: bytes) -> Iterator[bytes]:
-    """All that concerns some workloads, in one answer."""
-    wish, now = pb.GetEvidenceRequest.FromString(request), replica.now
-    selector = read_selector(wish.selector)
+    """Yield all that concerns some workloads, in one answer."""
+    query, now = pb.GetEvidenceRequest.FromString(request), replica.now
+    selector = read_selector(query.selector)
     if selector is None:
         raise invalid("selector: say which workloads, such as scope=pci")
-    since = messages.seconds_of(wish.since) if wish.HasField("since") else 0.0
-    until = messages.seconds_of(wish.until) if wish.HasField("until") else now
+    since = messages.seconds_of(query.since) if query.HasField("since") else 0.0
+    until = messages.seconds_of(query.until) if query.HasField("until") else now
     evidence = _Evidence(replica.view(CALLER.get().vrfs), selector)
     flows = evidence.flows(replica.flows.seen(evidence.view.vrfs, since, until))
     history = [line for line in replica.history if since <= line.when <= until]
@@ -67,12 +67,13 @@ class _Evidence:
         self.names = {each.name for each in self.members if isinstance(each, Workload)}
 
     def flows(self, seen: Iterable[Seen]) -> list[Seen]:
-        """Those with a member at either end."""
+        """Return those with a member at either end."""
         scope = _Scope(self.members)
         return [each for each in seen if scope.touches(each)]
 
     def _members(self, selector: Selector) -> Iterator[Endpoint]:
-        """Workloads here by their tags; those of other nodes by the group that means the same."""
+        """Yield workloads here by their tags; those of other nodes by the group that means the
+        same."""
         policy, directory = self._answers.policy, self._answers.directory()
         same = {g.name for g in policy.groups.values() if g.selector == selector}
         for claimant in self._answers.inventory.claimants():
@@ -83,7 +84,7 @@ class _Evidence:
                 yield claimant
 
     def allowed(self, flows: list[Seen]) -> list[pb.AllowedPair]:
-        """Every rule that opens something to or from a member, used or not, then what was
+        """Return every rule that opens something to or from a member, used or not, then what was
         allowed without a rule."""
         parties = [self._party(each) for each in self.members]
         rules = [r for r in self._answers.policy.rules if r.action is Action.ALLOW]
@@ -131,7 +132,7 @@ class _Evidence:
             )
 
     def denied(self, flows: Iterable[Seen]) -> Iterator[pb.DeniedAttempt]:
-        """Denied flows, those seen last first."""
+        """Yield denied flows, those seen last first."""
         who = self._answers.who
         for seen in sorted(flows, key=lambda seen: -seen.last):
             if not seen.enforced.allowed:
@@ -154,7 +155,7 @@ class _Scope:
         self._wide = [(v, p) for v, p in self._prefixes if p.length < 8 * len(p.packed)]
 
     def touches(self, seen: Seen) -> bool:
-        """Whether a member is at either end."""
+        """Return whether a member is at either end."""
         return any(self._has(seen.vrf, address) for address in (seen.source, seen.destination))
 
     def _has(self, vrf: str, address: IPAddress) -> bool:
@@ -169,7 +170,7 @@ def _means(endpoints: Iterable[RuleEndpoint], parties: list[Party]) -> bool:
 
 
 def _speaks_of(before: str, after: str, selector: Selector) -> bool:
-    """Whether a line of history is about a workload that was or became a member."""
+    """Return whether a line of history is about a workload that was or became a member."""
     for text in (before, after):
         pairs = (word.partition("=") for word in text.split())
         if matches(selector, {key: value for key, _, value in pairs}) and text:

@@ -28,12 +28,12 @@ from controlplane.policy.language.service import Service, parse_service
 
 
 def explain_packet(replica: Replica, request: bytes) -> Iterator[bytes]:
-    """The answer but for the route; then the addresses that were chosen, each in a part."""
-    wish = pb.ExplainRequest.FromString(request)
+    """Yield the answer but for the route; then the addresses that were chosen, each in a part."""
+    query = pb.ExplainRequest.FromString(request)
     view = replica.view(CALLER.get().vrfs)
-    vrf = _vrf(view, wish)
-    service = _service(wish.service)
-    source, destination = _ends(view, wish, vrf)
+    vrf = _vrf(view, query)
+    service = _service(query.service)
+    source, destination = _ends(view, query, vrf)
     packet = _packet(service, source.version)
 
     def of(whole: Policy, part: Policy) -> Explanation:
@@ -58,7 +58,7 @@ def explain_packet(replica: Replica, request: bytes) -> Iterator[bytes]:
 
 
 def _visible(whole: Explanation, part: Explanation, policy: Policy) -> Explanation:
-    """A decision whose reason names the visible form of its rule."""
+    """Return a decision whose reason names the visible form of its rule."""
     rule = next((rule for rule in policy.rules if rule.id == whole.decision.rule), None)
     decision = whole.decision
     if rule is not None:
@@ -66,10 +66,10 @@ def _visible(whole: Explanation, part: Explanation, policy: Policy) -> Explanati
     return replace(part, decision=decision)
 
 
-def _vrf(view: View, wish: pb.ExplainRequest) -> str:
-    """The VRF of the request. One that is not the caller's does not exist for it."""
-    named = [_workload(view, text) for text in (wish.source, wish.destination)]
-    vrf = wish.vrf or next((w.vrf for w in named if w), "")
+def _vrf(view: View, query: pb.ExplainRequest) -> str:
+    """Return the VRF of the request. One that is not the caller's does not exist for it."""
+    named = [_workload(view, text) for text in (query.source, query.destination)]
+    vrf = query.vrf or next((w.vrf for w in named if w), "")
     if not vrf:
         raise _bad("vrf", "is needed where neither end is a workload's name")
     if vrf not in view.vrfs:
@@ -82,10 +82,10 @@ def _workload(view: View, text: str) -> Workload | None:
     return attachment.workload if attachment else None
 
 
-def _ends(view: View, wish: pb.ExplainRequest, vrf: str) -> tuple[IPAddress, IPAddress]:
-    """Addresses of one family; IPv4 where both ends are names and have it."""
+def _ends(view: View, query: pb.ExplainRequest, vrf: str) -> tuple[IPAddress, IPAddress]:
+    """Return addresses of one family; IPv4 where both ends are names and have it."""
     found = {
-        field: _addresses(view, field, getattr(wish, field), vrf)
+        field: _addresses(view, field, getattr(query, field), vrf)
         for field in ("source", "destination")
     }
     for source in found["source"]:

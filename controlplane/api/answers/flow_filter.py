@@ -19,35 +19,35 @@ from controlplane.policy.language.service import Service, parse_service
 class Filter:
     """A `FlowFilter`, read. Raises StatusError where it cannot be read or is not the caller's."""
 
-    def __init__(self, wish: pb.FlowFilter, answers: PolicyQueries) -> None:
-        if wish.vrf and not CALLER.get().may_see(wish.vrf):
-            raise denied(f"VRF {wish.vrf} is not yours")
-        self._wish = wish
+    def __init__(self, query: pb.FlowFilter, answers: PolicyQueries) -> None:
+        if query.vrf and not CALLER.get().may_see(query.vrf):
+            raise denied(f"VRF {query.vrf} is not yours")
+        self._wish = query
         self._caller = CALLER.get()
         self._answers = answers
-        self._services = _services(wish.service)
-        self.since = seconds_of(wish.since) if wish.HasField("since") else 0.0
-        self.until = seconds_of(wish.until) if wish.HasField("until") else float("inf")
+        self._services = _services(query.service)
+        self.since = seconds_of(query.since) if query.HasField("since") else 0.0
+        self.until = seconds_of(query.until) if query.HasField("until") else float("inf")
 
     def passes(self, seen: Seen) -> bool:
-        """Whether one flow passes."""
-        wish = self._wish
-        if not self._caller.may_see(seen.vrf) or wish.vrf not in ("", seen.vrf):
+        """Return whether one flow passes."""
+        query = self._wish
+        if not self._caller.may_see(seen.vrf) or query.vrf not in ("", seen.vrf):
             return False
-        if wish.HasField("allowed") and wish.allowed != seen.enforced.allowed:
+        if query.HasField("allowed") and query.allowed != seen.enforced.allowed:
             return False
-        if wish.staged_differs and not differs(seen):
+        if query.staged_differs and not differs(seen):
             return False
         if self._services and not any(s.covers(seen.protocol, seen.point) for s in self._services):
             return False
         who = self._answers.who
-        return (not wish.source or _is(who(seen.vrf, seen.source), wish.source)) and (
-            not wish.destination or _is(who(seen.vrf, seen.destination), wish.destination)
+        return (not query.source or _is(who(seen.vrf, seen.source), query.source)) and (
+            not query.destination or _is(who(seen.vrf, seen.destination), query.destination)
         )
 
 
 def differs(seen: Seen) -> bool:
-    """Whether the staged revision would have treated a flow otherwise."""
+    """Return whether the staged revision would have treated a flow otherwise."""
     return seen.staged is not None and seen.staged.allowed != seen.enforced.allowed
 
 

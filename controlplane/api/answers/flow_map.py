@@ -28,7 +28,7 @@ class _Edge:
 
 
 def draw(flows: Iterable[Seen], answers: PolicyQueries, vrfs: Iterable[str]) -> pb.GetMapResponse:
-    """A map with every workload of these VRFs, with or without flows."""
+    """Return a map with every workload of these VRFs, with or without flows."""
     nodes: dict[tuple[str, str], pb.MapNode] = {}
     _furnish(nodes, answers, frozenset(vrfs))
     edges: dict[tuple[str, str, str], _Edge] = {}

@@ -21,10 +21,10 @@ MOST_UNPLACED = 1_000
 
 
 def query_flows(replica: Replica, request: bytes) -> Iterator[bytes]:
-    """Flows, those seen last first; at least one message, with the losses."""
-    wish, view = pb.QueryFlowsRequest.FromString(request), _view(replica)
-    rows = sorted(_chosen(replica, view, wish.filter), key=lambda seen: -seen.last)
-    rows = rows[: wish.limit] if wish.limit else rows
+    """Yield flows, those seen last first; at least one message, with the losses."""
+    query, view = pb.QueryFlowsRequest.FromString(request), _view(replica)
+    rows = sorted(_chosen(replica, view, query.filter), key=lambda seen: -seen.last)
+    rows = rows[: query.limit] if query.limit else rows
     for start in range(0, max(1, len(rows)), FLOWS_PER_MESSAGE):
         piece = rows[start : start + FLOWS_PER_MESSAGE]
         flows = [messages.flow(seen, view.queries) for seen in piece]
@@ -34,7 +34,7 @@ def query_flows(replica: Replica, request: bytes) -> Iterator[bytes]:
 def watched_flows(
     replica: Replica, request: bytes, seen: tuple[Seen, ...], lost: int, last_lost: float
 ) -> Iterator[bytes]:
-    """A message for each of these records that the watcher wants."""
+    """Yield a message for each of these records that the watcher wants."""
     view = _view(replica)
     wanted = Filter(pb.WatchFlowsRequest.FromString(request).filter, view.queries)
     for each in seen:
@@ -45,19 +45,19 @@ def watched_flows(
 
 
 def get_map(replica: Replica, request: bytes) -> Iterator[bytes]:
-    """Groups as boxes, what they send to each other as arrows."""
-    wish, view = pb.GetMapRequest.FromString(request), _view(replica)
-    vrfs = view.vrfs & {wish.filter.vrf} if wish.filter.vrf else view.vrfs
-    response = draw(_chosen(replica, view, wish.filter), view.queries, vrfs)
+    """Yield groups as boxes, what they send to each other as arrows."""
+    query, view = pb.GetMapRequest.FromString(request), _view(replica)
+    vrfs = view.vrfs & {query.filter.vrf} if query.filter.vrf else view.vrfs
+    response = draw(_chosen(replica, view, query.filter), view.queries, vrfs)
     response.loss.CopyFrom(loss(replica))
     yield response.SerializeToString()
 
 
 def recommend_rules(replica: Replica, request: bytes) -> Iterator[bytes]:
-    """Rules for the allowed flows that no rule allows yet."""
-    wish, view = pb.RecommendRequest.FromString(request), _view(replica)
-    flows = observed_flows(replica, view, wish.baseline)
-    chosen = [flow for flow in flows if wish.vrf in ("", flow.zone)]
+    """Yield rules for the allowed flows that no rule allows yet."""
+    query, view = pb.RecommendRequest.FromString(request), _view(replica)
+    flows = observed_flows(replica, view, query.baseline)
+    chosen = [flow for flow in flows if query.vrf in ("", flow.zone)]
     compiled = view.queries.compiled(view.queries.policy)
     advice = recommend(compiled, view.inventory, chosen)
     yield pb.RecommendResponse(
@@ -70,14 +70,14 @@ def recommend_rules(replica: Replica, request: bytes) -> Iterator[bytes]:
 
 
 def observed_flows(replica: Replica, view: View, baseline: str) -> list[Flow]:
-    """The flows of a baseline, or all that were seen."""
+    """Return the flows of a baseline, or all that were seen."""
     if baseline:
         return list(replica.baselines[baseline])
     return [seen.observed() for seen in replica.flows.seen(view.vrfs)]
 
 
 def loss(replica: Replica) -> pb.TelemetryLoss:
-    """Flow records that were lost."""
+    """Return flow records that were lost."""
     return messages.loss(replica.lost, replica.last_lost)
 
 
@@ -85,9 +85,9 @@ def _view(replica: Replica) -> View:
     return replica.view(CALLER.get().vrfs)
 
 
-def _chosen(replica: Replica, view: View, wish: pb.FlowFilter) -> list[Seen]:
-    wanted = Filter(wish, view.queries)
-    vrfs = view.vrfs & {wish.vrf} if wish.vrf else view.vrfs
+def _chosen(replica: Replica, view: View, query: pb.FlowFilter) -> list[Seen]:
+    wanted = Filter(query, view.queries)
+    vrfs = view.vrfs & {query.vrf} if query.vrf else view.vrfs
     found = replica.flows.seen(vrfs, wanted.since, wanted.until)
     return [seen for seen in found if wanted.passes(seen)]
 

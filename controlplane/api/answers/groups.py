@@ -18,7 +18,7 @@ from controlplane.policy.language.selector import matches
 
 
 def list_groups(replica: Replica, request: bytes, revision: str) -> Iterator[bytes]:
-    """All groups of a revision that the caller may see."""
+    """Yield all groups of a revision that the caller may see."""
     del request
     view = _view(replica)
     policy = _policy(replica, view, revision)
@@ -28,7 +28,7 @@ def list_groups(replica: Replica, request: bytes, revision: str) -> Iterator[byt
 
 
 def get_group(replica: Replica, request: bytes, revision: str) -> Iterator[bytes]:
-    """One group with its members."""
+    """Yield one group with its members."""
     name, view = pb.GetGroupRequest.FromString(request).name, _view(replica)
     policy = _policy(replica, view, revision)
     if name not in policy.groups:
@@ -40,15 +40,15 @@ def get_group(replica: Replica, request: bytes, revision: str) -> Iterator[bytes
 
 
 def try_selector(replica: Replica, request: bytes) -> Iterator[bytes]:
-    """The workloads that a selector chooses."""
-    wish, view = pb.TrySelectorRequest.FromString(request), _view(replica)
-    selector = read_selector(wish.selector)
+    """Yield the workloads that a selector chooses."""
+    query, view = pb.TrySelectorRequest.FromString(request), _view(replica)
+    selector = read_selector(query.selector)
     if selector is None:
         raise invalid("selector: write one, such as env=prod")
     chosen = (
         each
         for each in view.inventory.workloads
-        if matches(selector, each.tags) and wish.vrf in ("", each.vrf)
+        if matches(selector, each.tags) and query.vrf in ("", each.vrf)
     )
     yield pb.TrySelectorResponse(
         members=(member(view, each) for each in chosen)
@@ -56,7 +56,7 @@ def try_selector(replica: Replica, request: bytes) -> Iterator[bytes]:
 
 
 def list_network_sets(replica: Replica, request: bytes, revision: str) -> Iterator[bytes]:
-    """The network sets of a revision that the caller may see."""
+    """Yield the network sets of a revision that the caller may see."""
     del request
     policy = _policy(replica, _view(replica), revision)
     sets = (
@@ -67,11 +67,11 @@ def list_network_sets(replica: Replica, request: bytes, revision: str) -> Iterat
 
 
 def member(view: View, claimant: Endpoint) -> pb.GroupMember:
-    """A workload here, or a prefix of another node."""
+    """Return a workload here, or a prefix of another node."""
     if isinstance(claimant, Workload):
         prefixes = [messages.short(str(prefix)) for prefix in claimant.addresses]
         return pb.GroupMember(workload=claimant.name, vrf=claimant.vrf, prefixes=prefixes)
-    claim = view.population.claims.get((claimant.vrf, claimant.prefix))
+    claim = view.population.remote.get((claimant.vrf, claimant.prefix))
     return pb.GroupMember(
         vrf=claimant.vrf,
         prefixes=[messages.short(str(claimant.prefix))],
@@ -84,7 +84,7 @@ def _view(replica: Replica) -> View:
 
 
 def _policy(replica: Replica, view: View, revision: str) -> Policy:
-    """The enforced policy, or the revision of a digest."""
+    """Return the enforced policy, or the revision of a digest."""
     return view.part(replica.policy(revision)) if revision else view.queries.policy
 
 

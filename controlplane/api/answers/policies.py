@@ -30,7 +30,7 @@ MOST_FLOW_CHANGES, MOST_PAIRS, MOST_PROBLEMS = 2_000, 2_000, 1_000
 
 
 def check_policy(replica: Replica, request: bytes) -> Iterator[bytes]:
-    """What is wrong with a document, and what is hardly meant."""
+    """Yield what is wrong with a document, and what is hardly meant."""
     view = _view(replica)
     try:
         policy = read_document(pb.CheckPolicyRequest.FromString(request).document)
@@ -47,13 +47,13 @@ def check_policy(replica: Replica, request: bytes) -> Iterator[bytes]:
 
 
 def what_if_enforced(replica: Replica, request: bytes, revision: str) -> Iterator[bytes]:
-    """What would change if a document or a revision were enforced."""
-    wish, view = pb.WhatIfRequest.FromString(request), _view(replica)
-    policy = _wanted(replica, wish, revision)
+    """Yield what would change if a document or a revision were enforced."""
+    query, view = pb.WhatIfRequest.FromString(request), _view(replica)
+    policy = _wanted(replica, query, revision)
     answer = what_if(
         view.queries.compiled(view.queries.policy),
         view.queries.compiled(policy),
-        observed_flows(replica, view, wish.baseline),
+        observed_flows(replica, view, query.baseline),
         MOST_PAIRS,
     )
     yield pb.WhatIfResponse(
@@ -73,7 +73,7 @@ def what_if_enforced(replica: Replica, request: bytes, revision: str) -> Iterato
 
 
 def stage_policy(replica: Replica, request: bytes, revision: str) -> Iterator[bytes]:
-    """The warnings on what is to be staged, then the policy itself where it came as a document.
+    """Yield the warnings on a policy to stage, then the policy itself if it came as a document.
 
     Refuses a document that is wrong, and a policy that denies routing sessions.
     """
@@ -92,14 +92,14 @@ def refuse_lockouts(replica: Replica, revision: str) -> Iterator[bytes]:
 
 
 def diff_policies(replica: Replica, request: bytes, before: str, after: str) -> Iterator[bytes]:
-    """Two revisions, subject by subject; "" is a policy without rules."""
+    """Yield two revisions, subject by subject; "" is a policy without rules."""
     del request
     lines = difference(*(replica.policy(name) for name in (before, after)))
     yield pb.DiffPoliciesResponse(lines=map(_line, lines)).SerializeToString()
 
 
 def document_of(replica: Replica, revision: str) -> Iterator[bytes]:
-    """A revision's document."""
+    """Yield a revision's document."""
     try:
         document = to_document(replica.policy(revision))
     except UnreadableError:

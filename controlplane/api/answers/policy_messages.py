@@ -31,18 +31,18 @@ _STATES = {
 
 
 def stamp(seconds: float) -> Timestamp:
-    """Unix time."""
+    """Return Unix time."""
     whole = int(seconds)
     return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1e9))
 
 
 def seconds_of(at: Timestamp) -> float:
-    """Unix time."""
+    """Return Unix time."""
     return at.seconds + at.nanos / 1e9
 
 
 def workload(attachment: Attachment, groups: Iterable[str]) -> workloads_pb2.Workload:
-    """One workload with its groups, which are those of the enforced revision."""
+    """Return one workload with its groups, which are those of the enforced revision."""
     it = attachment.workload
     return workloads_pb2.Workload(
         name=it.name,
@@ -58,13 +58,13 @@ def workload(attachment: Attachment, groups: Iterable[str]) -> workloads_pb2.Wor
 
 
 def short(prefix: str) -> str:
-    """A host prefix as the address that it is."""
+    """Return a host prefix as the address that it is."""
     address, _, length = prefix.partition("/")
     return address if length == ("128" if ":" in address else "32") else prefix
 
 
 def group(it: Group, policy: Policy, local: int, remote: int) -> groups_pb2.Group:
-    """One group; `local` and `remote` are its members."""
+    """Return one group; `local` and `remote` are its members."""
     setting = policy.modes.groups.get(it.name)
     return groups_pb2.Group(
         name=it.name,
@@ -78,12 +78,12 @@ def group(it: Group, policy: Policy, local: int, remote: int) -> groups_pb2.Grou
 
 
 def ruling(it: FlowVerdict) -> flows_pb2.Ruling:
-    """A verdict."""
+    """Return a verdict."""
     return flows_pb2.Ruling(allowed=it.allowed, rule=it.rule)
 
 
 def end(who: Who) -> flows_pb2.FlowEnd:
-    """One end of a flow, in names."""
+    """Return one end of a flow, in names."""
     return flows_pb2.FlowEnd(
         address=str(who.address),
         workload=PolicyQueries.workload(who),
@@ -93,7 +93,7 @@ def end(who: Who) -> flows_pb2.FlowEnd:
 
 
 def flow(it: Seen, answers: PolicyQueries) -> flows_pb2.Flow:
-    """A flow as it was seen."""
+    """Return a flow as it was seen."""
     return flows_pb2.Flow(
         vrf=it.vrf,
         source=end(answers.who(it.vrf, it.source)),
@@ -109,7 +109,7 @@ def flow(it: Seen, answers: PolicyQueries) -> flows_pb2.Flow:
 
 
 def observed(it: Flow, answers: PolicyQueries) -> flows_pb2.Flow:
-    """A flow of a baseline."""
+    """Return a flow of a baseline."""
     return flows_pb2.Flow(
         vrf=it.zone,
         source=end(answers.who(it.zone, it.source)),
@@ -123,18 +123,18 @@ def observed(it: Flow, answers: PolicyQueries) -> flows_pb2.Flow:
 
 
 def service_of(packet: Packet) -> Service:
-    """What a packet asks for."""
+    """Return what a packet asks for."""
     point = packet.dport if packet.protocol in PORT_PROTOCOLS else packet.icmp_type
     return Service(packet.protocol, point, point)
 
 
 def loss(count: int, last: float) -> flows_pb2.TelemetryLoss:
-    """How many flow records were lost, and when the last one was."""
+    """Return how many flow records were lost, and when the last one was."""
     return flows_pb2.TelemetryLoss(lost=count, last_lost=stamp(last) if count else None)
 
 
 def revision(it: Revision, outline: Outline) -> policy_pb2.Revision:
-    """A revision without its document."""
+    """Return a revision without its document."""
     return policy_pb2.Revision(
         digest=it.digest,
         name=outline.name,
@@ -146,7 +146,7 @@ def revision(it: Revision, outline: Outline) -> policy_pb2.Revision:
 
 
 def change(it: Entry) -> policy_pb2.PolicyChange:
-    """Who moved a revision."""
+    """Return who moved a revision."""
     return policy_pb2.PolicyChange(
         move=it.move,
         before=it.before,
@@ -158,7 +158,7 @@ def change(it: Entry) -> policy_pb2.PolicyChange:
 
 
 def membership_change(it: MembershipChange) -> evidence_pb2.MembershipChange:
-    """What happened to a workload."""
+    """Return what happened to a workload."""
     return evidence_pb2.MembershipChange(
         workload=it.workload,
         change=it.change,
@@ -170,7 +170,7 @@ def membership_change(it: MembershipChange) -> evidence_pb2.MembershipChange:
 
 
 def step(it: Step) -> policy_pb2.ExplainStep:
-    """One rule that was asked."""
+    """Return one rule that was asked."""
     return policy_pb2.ExplainStep(
         tier=it.tier.value, rule=it.rule.id, sentence=str(it.rule), answer=it.answer
     )

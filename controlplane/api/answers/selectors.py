@@ -10,7 +10,7 @@ from controlplane.policy.language.selector import Selector, parse_selector
 
 
 def read_selector(text: str, field: str = "selector") -> Selector | None:
-    """A selector of a request; None where it is left out. Raises StatusError."""
+    """Return a selector of a request; None where it is left out. Raises StatusError."""
     if not text:
         return None
     try:

@@ -14,13 +14,13 @@ from controlplane.policy.language.selector import matches
 
 
 def list_workloads(replica: Replica, request: bytes) -> Iterator[bytes]:
-    """The workloads that match."""
-    wish, view = pb.ListWorkloadsRequest.FromString(request), replica.view(CALLER.get().vrfs)
-    selector, attachments = read_selector(wish.selector), view.population.attachments
+    """Yield the workloads that match."""
+    query, view = pb.ListWorkloadsRequest.FromString(request), replica.view(CALLER.get().vrfs)
+    selector, attachments = read_selector(query.selector), view.population.attachments
     rows = (
         messages.workload(attachments[name], view.queries.groups_of(attachments[name].workload))
         for name in sorted(attachments)
-        if wish.vrf in ("", attachments[name].workload.vrf)
+        if query.vrf in ("", attachments[name].workload.vrf)
         and (selector is None or matches(selector, attachments[name].workload.tags))
     )
     yield pb.ListWorkloadsResponse(workloads=rows).SerializeToString()

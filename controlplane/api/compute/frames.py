@@ -77,16 +77,16 @@ class _Unpickler(pickle.Unpickler):
 
 
 def encode(value: object) -> bytes:
-    """A frame with its length in front."""
+    """Return a frame with its length in front."""
     body = dumps(value)
     return LENGTH.pack(len(body)) + body
 
 
 def dumps(value: object) -> bytes:
-    """The body of a frame."""
+    """Return the body of a frame."""
     return pickle.dumps(value, protocol=5)
 
 
 def loads(body: bytes) -> Any:
-    """The value of a body. Raises UntrustedFrameError and what unpickling raises."""
+    """Return the value of a body. Raises UntrustedFrameError and what unpickling raises."""
     return _Unpickler(io.BytesIO(body)).load()

@@ -14,7 +14,7 @@ MODULE = "controlplane.api.compute.worker"
 
 
 def launch(user: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """A worker and the node's end of its connection. Raises OSError."""
+    """Return a worker and the node's end of its connection. Raises OSError."""
     ours, theirs = socket.socketpair()
     try:
         process = subprocess.Popen(
@@ -35,7 +35,7 @@ def launch(user: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
 
 
 def command_line(user: str, descriptor: int) -> list[str]:
-    """The worker's arguments: the node's process id and the descriptor of the connection."""
+    """Return the worker's arguments: the node's process id and the descriptor of the connection."""
     worker = [sys.executable, "-P", "-m", MODULE, str(os.getpid()), str(descriptor)]
     return [*_unprivileged(user), *worker]
 

@@ -47,7 +47,7 @@ class ComputePool:
             await worker.close()
 
     async def run(self, name: str, caller: Caller, needs: Needs, *arguments: object) -> tuple[bytes, ...]:  # fmt: skip  # noqa: E501
-        """The parts of one answer. Raises StatusError."""
+        """Return the parts of one answer. Raises StatusError."""
         job = Job(name, caller.identity, caller.vrfs, arguments)
         query = Query(job, needs, asyncio.get_running_loop().create_future())
         self._queue.put(query)
@@ -58,5 +58,5 @@ class ComputePool:
 
 
 def policy_pool(source: Source, *, node: str, user: str, log: Log, part: Part) -> ComputePool:
-    """The pool for one node's policy; its workers run as ``user`` where the node is root."""
+    """Return the pool for one node's policy; its workers run as ``user`` where the node is root."""
     return ComputePool(lambda: (ProcessChannel(user), ReplicaFeed(source, node).changes), log, part)

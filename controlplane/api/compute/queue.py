@@ -35,7 +35,7 @@ class Queue:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, query: Query) -> None:
-        """Raises StatusError (RESOURCE_EXHAUSTED) where too many wait."""
+        """Queue a query. Raises StatusError (RESOURCE_EXHAUSTED) where too many wait."""
         caller = query.job.identity
         if self._count[caller] >= self.most_per_caller:
             raise exhausted(
@@ -51,7 +51,7 @@ class Queue:
         self._changed.set()
 
     async def take(self) -> Query:
-        """The next query; ``done`` with it at its end."""
+        """Return the next query; ``done`` with it at its end."""
         while True:
             for place, query in enumerate(self._waiting):
                 if query.job.identity not in self._running:
@@ -68,7 +68,7 @@ class Queue:
             self._forget(query.job.identity)
 
     def done(self, query: Query) -> None:
-        """A query that was taken has ended."""
+        """Note that a query that was taken has ended."""
         self._running.discard(query.job.identity)
         self._forget(query.job.identity)
         self._changed.set()

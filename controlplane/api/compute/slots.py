@@ -28,7 +28,7 @@ class Channel(Protocol):
         ...
 
     async def receive(self) -> Reply:
-        """The reply to the job that was sent last."""
+        """Return the reply to the job that was sent last."""
         ...
 
     def interrupt(self) -> None:
@@ -71,7 +71,7 @@ class WorkerSlot:
                 self._queue.done(query)
 
     async def _answer(self, query: Query) -> None:
-        """Every exception ends this query alone: its caller and the journal get it."""
+        """Run one query; report an exception to its caller and the journal, and end it alone."""
         if query.answer.done():
             return
         try:

@@ -21,6 +21,6 @@ class EvidenceService(evidence_pb2_grpc.EvidenceServicer):
         self._queries = queries
 
     async def GetEvidence(self, request: pb.GetEvidenceRequest, context: Context) -> Encoded:
-        """All that concerns some workloads, in one answer."""
+        """Return all that concerns some workloads, in one answer."""
         needs = Needs(flows=True, history=True)
         return await self._queries.answer("GetEvidence", request, needs=needs)

@@ -30,22 +30,22 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class FlowService(flows_pb2_grpc.FlowsServicer):
     """Serves one node's flows."""
 
-    def __init__(self, conductor: PolicyAccess, queries: Queries) -> None:
-        self._conductor = conductor
+    def __init__(self, controller: PolicyAccess, queries: Queries) -> None:
+        self._controller = controller
         self._queries = queries
 
     async def QueryFlows(
         self, request: pb.QueryFlowsRequest, context: Context
     ) -> AsyncIterator[Encoded]:
-        """Flows, those seen last first; at least one message, with the losses."""
+        """Yield flows, those seen last first; at least one message, with the losses."""
         for part in await self._queries.parts("QueryFlows", request, needs=Needs(flows=True)):
             yield part
 
     async def WatchFlows(
         self, request: pb.WatchFlowsRequest, context: Context
     ) -> AsyncIterator[pb.WatchFlowsResponse]:
-        """Flow records as they come."""
-        book, watcher = self._conductor.book, FlowWatcher(CALLER.get().vrfs)
+        """Yield flow records as they come."""
+        book, watcher = self._controller.book, FlowWatcher(CALLER.get().vrfs)
         await self._queries.parts("watched_flows", request, (), 0, 0.0)  # refuses a wrong filter
         book.watch(watcher.add)
         try:
@@ -60,27 +60,27 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
             book.leave(watcher.add)
 
     async def GetMap(self, request: pb.GetMapRequest, context: Context) -> Encoded:
-        """Groups, and the flows between them."""
+        """Return groups, and the flows between them."""
         return await self._queries.answer("GetMap", request, needs=Needs(flows=True))
 
     async def RecordBaseline(
         self, request: pb.RecordBaselineRequest, context: Context
     ) -> pb.RecordBaselineResponse:
         """Declare what was seen in a span of time to be good."""
-        conductor = self._conductor
+        controller = self._controller
         if not is_name(request.name):
             what = f"{request.name!r} is no name: a-z first, then a-z 0-9 _ . -"
             raise field_refusal(grpc.StatusCode.INVALID_ARGUMENT, [("name", what)])
-        now = conductor.now()
+        now = controller.now()
         since = messages.seconds_of(request.since) if request.HasField("since") else 0.0
         until = messages.seconds_of(request.until) if request.HasField("until") else now
-        known = conductor.baselines.get(request.name)
+        known = controller.baselines.get(request.name)
         if known is None:
-            since = max(since, conductor.started)
-            flows = await _observed(list(conductor.book.seen(since, until)))
+            since = max(since, controller.started)
+            flows = await _observed(list(controller.book.seen(since, until)))
             who = CALLER.get().identity
-            recorded = Baseline(request.name, since, until, who, conductor.book.lost, flows)
-            known = await conductor.record_baseline(recorded)
+            recorded = Baseline(request.name, since, until, who, controller.book.lost, flows)
+            known = await controller.record_baseline(recorded)
             if known is recorded:
                 CHANGE.get().after = f"{len(flows)} flows"
         # Another caller may have recorded one of that name meanwhile.
@@ -92,18 +92,18 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
     async def ListBaselines(
         self, request: pb.ListBaselinesRequest, context: Context
     ) -> pb.ListBaselinesResponse:
-        """Baselines, without their flows."""
-        rows = sorted(self._conductor.baselines.values(), key=lambda each: each.until)
+        """Return baselines, without their flows."""
+        rows = sorted(self._controller.baselines.values(), key=lambda each: each.until)
         return pb.ListBaselinesResponse(baselines=map(_baseline, rows))
 
     async def Recommend(self, request: pb.RecommendRequest, context: Context) -> Encoded:
-        """Rules for the flows of a baseline, or for all that were seen."""
+        """Return rules for the flows of a baseline, or for all that were seen."""
         needs = Needs(flows=not request.baseline, baseline=self._queries.baseline(request.baseline))
         return await self._queries.answer("Recommend", request, needs=needs)
 
 
 async def _observed(seen: list[Seen]) -> tuple[Flow, ...]:
-    """The flows of a baseline; of two hundred thousand the loop makes some at a time."""
+    """Return the flows of a baseline; of two hundred thousand the loop makes some at a time."""
     found: list[Flow] = []
     for start in range(0, len(seen), OBSERVED_AT_ONCE):
         found += [each.observed() for each in seen[start : start + OBSERVED_AT_ONCE]]

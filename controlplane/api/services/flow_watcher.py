@@ -35,7 +35,7 @@ class FlowWatcher:
         self._filled.set()
 
     async def next(self) -> tuple[Seen, ...]:
-        """The next records, in order; at least one."""
+        """Return the next records, in order; at least one."""
         while not self._waiting:
             self._filled.clear()
             await self._filled.wait()

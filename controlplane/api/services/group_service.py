@@ -22,21 +22,21 @@ class GroupService(groups_pb2_grpc.GroupsServicer):
         self._queries = queries
 
     async def ListGroups(self, request: pb.ListGroupsRequest, context: Context) -> Encoded:
-        """All groups of a revision."""
+        """Return all groups of a revision."""
         return await self._of_revision("ListGroups", request)
 
     async def GetGroup(self, request: pb.GetGroupRequest, context: Context) -> Encoded:
-        """One group with its members."""
+        """Return one group with its members."""
         return await self._of_revision("GetGroup", request)
 
     async def TrySelector(self, request: pb.TrySelectorRequest, context: Context) -> Encoded:
-        """The workloads that a selector chooses."""
+        """Return the workloads that a selector chooses."""
         return await self._queries.answer("TrySelector", request)
 
     async def ListNetworkSets(
         self, request: pb.ListNetworkSetsRequest, context: Context
     ) -> Encoded:
-        """The network sets of a revision."""
+        """Return the network sets of a revision."""
         return await self._of_revision("ListNetworkSets", request)
 
     async def _of_revision(self, name: str, request: _Revisioned) -> Encoded:

@@ -39,14 +39,14 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # no
     async def Check(
         self, request: pb.HealthCheckRequest, context: Context
     ) -> pb.HealthCheckResponse:
-        """The status of one service now."""
+        """Return the status of one service now."""
         found = self._all()
         if request.service not in found:
             raise not_found(f"there is no service {request.service!r}; ask for one of {[*found]}")
         return _Status(status=found[request.service])
 
     async def List(self, request: pb.HealthListRequest, context: Context) -> pb.HealthListResponse:
-        """The status of every service now."""
+        """Return the status of every service now."""
         return pb.HealthListResponse(
             statuses={name: _Status(status=status) for name, status in self._all().items()}
         )
@@ -54,11 +54,11 @@ class HealthService(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # no
     async def Watch(
         self, request: pb.HealthCheckRequest, context: Context
     ) -> AsyncIterator[pb.HealthCheckResponse]:
-        """The status of one service now, and each change of it."""
-        told = None
+        """Yield the status of one service now, and each change of it."""
+        sent = None
         while True:
             status = self._all().get(request.service, _Status.SERVICE_UNKNOWN)
-            if status != told:
-                told = status
+            if status != sent:
+                sent = status
                 yield _Status(status=status)
             await asyncio.sleep(LOOK_SECONDS)

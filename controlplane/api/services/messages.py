@@ -24,7 +24,7 @@ _SOURCES = {
 
 
 def status(row: view.StatusView) -> pb.GetStatusResponse:
-    """The node."""
+    """Return the node."""
     return pb.GetStatusResponse(
         name=row.name,
         version=row.version,
@@ -40,7 +40,7 @@ def status(row: view.StatusView) -> pb.GetStatusResponse:
 
 
 def vrf(row: view.VrfView) -> pb.Vrf:
-    """One VPN."""
+    """Return one VPN."""
     return pb.Vrf(
         name=row.name,
         description=row.description,
@@ -58,7 +58,7 @@ def vrf(row: view.VrfView) -> pb.Vrf:
 
 
 def neighbor(row: view.NeighborView) -> pb.Neighbor:
-    """One session."""
+    """Return one session."""
     return pb.Neighbor(
         vrf=row.vrf,
         address=row.address,
@@ -95,7 +95,7 @@ def _family(row: view.NeighborFamilyView) -> pb.NeighborFamily:
 
 
 def route(row: view.RouteView) -> pb.Route:
-    """One path."""
+    """Return one path."""
     return pb.Route(
         vrf=row.vrf,
         prefix=row.prefix,
@@ -121,15 +121,15 @@ def route(row: view.RouteView) -> pb.Route:
 
 
 def label(row: view.LabelView) -> pb.Label:
-    """One label."""
-    state = pb.Label.STATE_RESTING if row.resting else pb.Label.STATE_IN_USE
+    """Return one label."""
+    state = pb.Label.STATE_RESTING if row.held_down else pb.Label.STATE_IN_USE
     return pb.Label(
         label=row.label, vrf=row.vrf, state=state, table=row.table, rest_seconds=int(row.rest)
     )
 
 
 def next_hop(row: view.NextHopView) -> pb.NextHop:
-    """One next hop."""
+    """Return one next hop."""
     paths = [
         pb.NextHopPath(gateway=p.gateway, port=p.port, labels=p.labels, weight=p.weight)
         for p in row.paths
@@ -146,7 +146,7 @@ def next_hop(row: view.NextHopView) -> pb.NextHop:
 
 
 def port(row: view.PortView) -> pb.Port:
-    """One port."""
+    """Return one port."""
     return pb.Port(
         name=row.name,
         role=pb.Port.ROLE_CE if row.vrf else pb.Port.ROLE_CORE,
@@ -163,12 +163,12 @@ def port(row: view.PortView) -> pb.Port:
 
 
 def counter(row: view.CounterView) -> pb.Counter:
-    """One counter."""
+    """Return one counter."""
     return pb.Counter(name=row.name, labels=dict(row.labels), value=row.value)
 
 
 def guard(row: view.GuardView) -> pb.Guard:
-    """One guard."""
+    """Return one guard."""
     return pb.Guard(
         requirement=row.requirement,
         name=row.name,

@@ -42,7 +42,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     async def GetStatus(
         self, request: pb.GetStatusRequest, context: Context
     ) -> pb.GetStatusResponse:
-        """The node as a whole; a caller with some VRFs learns no core address."""
+        """Return the node as a whole; a caller with some VRFs learns no core address."""
         status = messages.status(self._view.status())
         if CALLER.get().vrfs:
             return pb.GetStatusResponse(
@@ -51,7 +51,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         return status
 
     async def ShowVrfs(self, request: pb.ShowVrfsRequest, context: Context) -> pb.ShowVrfsResponse:
-        """The caller's VRFs."""
+        """Return the caller's VRFs."""
         caller = CALLER.get()
         rows = (row for row in self._view.vrfs() if caller.may_see(row.name))
         return pb.ShowVrfsResponse(vrfs=map(messages.vrf, rows))
@@ -59,7 +59,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     async def ShowNeighbors(
         self, request: pb.ShowNeighborsRequest, context: Context
     ) -> pb.ShowNeighborsResponse:
-        """The caller's sessions."""
+        """Return the caller's sessions."""
         self._check_vrf(request.vrf)
         rows = self._neighbors(request.vrf, core_only=request.core_only)
         return pb.ShowNeighborsResponse(neighbors=map(messages.neighbor, rows))
@@ -74,7 +74,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     async def ShowRoutes(
         self, request: pb.ShowRoutesRequest, context: Context
     ) -> AsyncIterator[pb.ShowRoutesResponse]:
-        """The caller's routes, some hundred at a time; other work goes on in between."""
+        """Yield the caller's routes, some hundred at a time; other work goes on in between."""
         self._check_vrf(request.vrf)
         _check_addresses(request)
         rows = chain.from_iterable(map(self._view.routes, _filters(request)))
@@ -85,7 +85,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     async def ShowLabels(
         self, request: pb.ShowLabelsRequest, context: Context
     ) -> pb.ShowLabelsResponse:
-        """The labels of the caller's VRFs."""
+        """Return the labels of the caller's VRFs."""
         caller = CALLER.get()
         rows = (row for row in self._view.labels() if caller.may_see(row.vrf))
         return pb.ShowLabelsResponse(labels=map(messages.label, rows))
@@ -93,7 +93,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     async def ShowNextHops(
         self, request: pb.ShowNextHopsRequest, context: Context
     ) -> pb.ShowNextHopsResponse:
-        """The caller's next hops: those in the core are the provider's own."""
+        """Return the caller's next hops: those in the core are the provider's own."""
         caller = CALLER.get()
         rows = (row for row in self._view.next_hops() if caller.may_see(row.vrf))
         return pb.ShowNextHopsResponse(next_hops=map(messages.next_hop, rows))
@@ -101,7 +101,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     async def ShowPorts(
         self, request: pb.ShowPortsRequest, context: Context
     ) -> pb.ShowPortsResponse:
-        """The caller's ports."""
+        """Return the caller's ports."""
         caller = CALLER.get()
         rows = (row for row in self._view.ports() if caller.may_see(row.vrf))
         return pb.ShowPortsResponse(ports=map(messages.port, rows))
@@ -109,13 +109,13 @@ class NodeService(node_pb2_grpc.NodeServicer):
     async def ShowCounters(
         self, request: pb.ShowCountersRequest, context: Context
     ) -> pb.ShowCountersResponse:
-        """The node's counters."""
+        """Return the node's counters."""
         return pb.ShowCountersResponse(counters=map(messages.counter, self._view.counters()))
 
     async def ShowGuards(
         self, request: pb.ShowGuardsRequest, context: Context
     ) -> pb.ShowGuardsResponse:
-        """The guards of the caller's ports."""
+        """Return the guards of the caller's ports."""
         self._check_vrf(request.vrf)
         caller = CALLER.get()
         rows = (

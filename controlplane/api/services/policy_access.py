@@ -48,7 +48,7 @@ class PolicyAccess:
     # -- reading ------------------------------------------------------------------------------
 
     @property
-    def director(self) -> PolicyState:
+    def state(self) -> PolicyState:
         """Endpoints, revisions and tables."""
         return self._controller.state
 

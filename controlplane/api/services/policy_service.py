@@ -35,8 +35,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class PolicyService(policy_pb2_grpc.PolicyServicer):
     """Serves one node's policy."""
 
-    def __init__(self, conductor: PolicyAccess, queries: Queries, view: NodeView) -> None:
-        self._conductor = conductor
+    def __init__(self, controller: PolicyAccess, queries: Queries, view: NodeView) -> None:
+        self._controller = controller
         self._queries = queries
         self._view = view
         self._outlines: dict[str, Outline] = {}
@@ -44,11 +44,11 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     # -- look before anything moves -----------------------------------------------------------
 
     async def CheckPolicy(self, request: pb.CheckPolicyRequest, context: Context) -> Encoded:
-        """What is wrong with a document, and what is hardly meant."""
+        """Return what is wrong with a document, and what is hardly meant."""
         return await self._queries.answer("CheckPolicy", request)
 
     async def WhatIf(self, request: pb.WhatIfRequest, context: Context) -> Encoded:
-        """What would change if this were enforced."""
+        """Return what would change if this were enforced."""
         revision = self._named(request)
         needs = Needs(
             flows=not request.baseline,
@@ -58,7 +58,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         return await self._queries.answer("WhatIf", request, revision, needs=needs)
 
     async def DiffPolicies(self, request: pb.DiffPoliciesRequest, context: Context) -> Encoded:
-        """Two revisions, subject by subject."""
+        """Return two revisions, subject by subject."""
         before = self._queries.revision(request.before) if request.before else self._in_force()
         after = self._queries.revision(request.after) if request.after else self._staged()
         names = (before.digest if before else "", after.digest)
@@ -66,7 +66,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         return await self._queries.answer("DiffPolicies", request, *names, needs=needs)
 
     async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
-        """The way of one packet."""
+        """Return the way of one packet."""
         answer, *ends = await self._queries.parts("Explain", request)
         response = pb.ExplainResponse.FromString(answer)
         source, destination = (parse_address(end.decode()) for end in ends)
@@ -85,21 +85,21 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         response = pb.StagePolicyResponse.FromString(parts[0])
         # In a thread: ten thousand rules take a second to make, or to read.
         staged = await asyncio.to_thread(self._to_stage, named, parts)
-        await self._move(self._conductor.stage(staged, signed))
-        revision = self._conductor.director.ledger.revisions[staged.digest]
+        await self._move(self._controller.stage(staged, signed))
+        revision = self._controller.state.ledger.revisions[staged.digest]
         response.revision.CopyFrom(await self._message(revision))
         return response
 
     def _to_stage(self, named: str, parts: tuple[bytes, ...]) -> Revision:
         if not named:
             return Revision.of(cast(Policy, loads(parts[1])))
-        return _read(self._conductor.director.ledger.revisions[named])
+        return _read(self._controller.state.ledger.revisions[named])
 
     async def UnstagePolicy(
         self, request: pb.UnstagePolicyRequest, context: Context
     ) -> pb.UnstagePolicyResponse:
         """Stop evaluating the staged revision."""
-        await self._move(self._conductor.unstage(self._sign(request.reason)))
+        await self._move(self._controller.unstage(self._sign(request.reason)))
         return pb.UnstagePolicyResponse()
 
     async def PromotePolicy(
@@ -107,11 +107,11 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     ) -> pb.PromotePolicyResponse:
         """Enforce the staged revision; again is OK if it is the one that is enforced already."""
         expected, signed = request.expected, self._sign(request.reason)
-        staged = self._conductor.director.ledger.in_state(State.STAGED)
+        staged = self._controller.state.ledger.in_state(State.STAGED)
         await self._refuse_lockouts(staged)
         if staged is not None and (not expected or names(expected, staged)):
             expected = staged.digest  # the one that was checked, and no other staged meanwhile
-        moved = await self._move(self._conductor.promote(expected, signed))
+        moved = await self._move(self._controller.promote(expected, signed))
         return pb.PromotePolicyResponse(
             enforced=await self._enforced(),
             ended_flows=moved.ended,
@@ -127,7 +127,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         await self._refuse_lockouts(returning)
         if returning is not None:
             revision = returning.digest  # the one that was checked
-        moved = await self._move(self._conductor.roll_back(revision, signed))
+        moved = await self._move(self._controller.roll_back(revision, signed))
         return pb.RollBackPolicyResponse(enforced=await self._enforced(), ended_flows=moved.ended)
 
     # -- history ------------------------------------------------------------------------------
@@ -135,8 +135,8 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     async def ListRevisions(
         self, request: pb.ListRevisionsRequest, context: Context
     ) -> pb.ListRevisionsResponse:
-        """Revisions, those that moved last first."""
-        ledger = self._conductor.director.ledger
+        """Return revisions, those that moved last first."""
+        ledger = self._controller.state.ledger
         names = (name for entry in ledger.trail for name in (entry.before, entry.after))
         moved = {name: place for place, name in enumerate(names)}
         rows = sorted(ledger.revisions.values(), key=lambda r: -moved.get(r.digest, -1))
@@ -145,7 +145,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     async def GetRevision(
         self, request: pb.GetRevisionRequest, context: Context
     ) -> pb.GetRevisionResponse:
-        """One revision with its document."""
+        """Return one revision with its document."""
         revision = self._queries.revision(request.revision)
         needs = Needs(revisions=(revision.digest,))
         document = await self._queries.pool.run("document_of", CALLER.get(), needs, revision.digest)
@@ -156,8 +156,8 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     async def ListChanges(
         self, request: pb.ListChangesRequest, context: Context
     ) -> pb.ListChangesResponse:
-        """Who moved what, the latest first."""
-        trail = self._conductor.director.ledger.trail[::-1]
+        """Return who moved what, the latest first."""
+        trail = self._controller.state.ledger.trail[::-1]
         rows = trail[: request.limit] if request.limit else trail
         return pb.ListChangesResponse(changes=map(messages.change, rows))
 
@@ -181,42 +181,42 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         return moved
 
     def _standing(self) -> str:
-        ledger = self._conductor.director.ledger
+        ledger = self._controller.state.ledger
         found = (ledger.in_state(state) for state in (State.ENFORCED, State.STAGED))
         enforced, staged = (revision.digest if revision else "-" for revision in found)
         return f"enforced {enforced} staged {staged}"
 
     def _sign(self, reason: str) -> Signature:
         return Signature(
-            CALLER.get().identity, self._conductor.now(), reason.strip()[:LONGEST_REASON]
+            CALLER.get().identity, self._controller.now(), reason.strip()[:LONGEST_REASON]
         )
 
     def _named(self, request: pb.WhatIfRequest | pb.StagePolicyRequest) -> str:
-        """The digest of the revision that a request names; "" where it brings a document."""
+        """Return the digest of the revision that a request names; "" where it brings a document."""
         if request.WhichOneof("what") != "revision":
             return ""
         return self._queries.revision(request.revision).digest
 
     def _in_force(self) -> Revision | None:
-        return self._conductor.director.ledger.in_state(State.ENFORCED)
+        return self._controller.state.ledger.in_state(State.ENFORCED)
 
     def _returning(self, signed: Signature, revision: str) -> Revision | None:
-        """What a roll-back would enforce; None where there is nothing to roll back to."""
+        """Return what a roll-back would enforce; None where there is nothing to roll back to."""
         try:
-            after = self._conductor.director.ledger.roll_back(signed, revision)
+            after = self._controller.state.ledger.roll_back(signed, revision)
         except MoveError:
             return None  # the move itself says why
         return after.in_state(State.ENFORCED)
 
     async def _refuse_lockouts(self, revision: Revision | None) -> None:
-        """Neighbours may be new since a revision was checked last. Raises StatusError."""
+        """Check a revision again for neighbours that are new since. Raises StatusError."""
         if revision is not None:
             await asyncio.to_thread(_read, revision)
             needs = Needs(revisions=(revision.digest,))
             await self._queries.pool.run("refuse_lockouts", CALLER.get(), needs, revision.digest)
 
     def _staged(self) -> Revision:
-        staged = self._conductor.director.ledger.in_state(State.STAGED)
+        staged = self._controller.state.ledger.in_state(State.STAGED)
         if staged is None:
             raise not_found("nothing is staged")
         return staged
@@ -226,10 +226,10 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         return await self._message(enforced) if enforced else None
 
     async def _message(self, revision: Revision) -> pb.Revision:
-        """A revision without its document, which is looked into once."""
+        """Return a revision without its document, which is looked into once."""
         outline = self._outlines.get(revision.digest)
         if outline is None:
-            known = self._conductor.director.ledger.revisions.keys()
+            known = self._controller.state.ledger.revisions.keys()
             self._outlines = {d: o for d, o in self._outlines.items() if d in known}
             outline = await asyncio.to_thread(outline_of, revision.document)
             self._outlines[revision.digest] = outline

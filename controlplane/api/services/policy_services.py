@@ -30,20 +30,20 @@ from controlplane.model.view import NodeView
 
 
 def segment_services(
-    conductor: PolicyAccess, view: NodeView, pool: ComputePool
+    controller: PolicyAccess, view: NodeView, pool: ComputePool
 ) -> Callable[[grpc.aio.Server], Iterable[str]]:
-    """What adds the services to a server and gives their full names."""
-    queries = Queries(pool, conductor)
+    """Return a function that adds the services to a server and returns their full names."""
+    queries = Queries(pool, controller)
 
     def add(server: grpc.aio.Server) -> Iterable[str]:
         workloads_pb2_grpc.add_WorkloadsServicer_to_server(
-            WorkloadService(conductor, queries), server
+            WorkloadService(controller, queries), server
         )
         groups_pb2_grpc.add_GroupsServicer_to_server(GroupService(queries), server)
         policy_pb2_grpc.add_PolicyServicer_to_server(
-            PolicyService(conductor, queries, view), server
+            PolicyService(controller, queries, view), server
         )
-        flows_pb2_grpc.add_FlowsServicer_to_server(FlowService(conductor, queries), server)
+        flows_pb2_grpc.add_FlowsServicer_to_server(FlowService(controller, queries), server)
         evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceService(queries), server)
         contracts = (
             (workloads_pb2, "Workloads"),

@@ -31,23 +31,23 @@ class Queries:
     async def parts(
         self, name: str, request: Message, *arguments: object, needs: Needs = NOTHING_MORE
     ) -> tuple[bytes, ...]:
-        """The parts of an answer to the caller of this task. Raises StatusError."""
+        """Return the parts of an answer to the caller of this task. Raises StatusError."""
         caller, encoded = CALLER.get(), request.SerializeToString()
         return await self.pool.run(name, caller, needs, encoded, *arguments)
 
     async def answer(
         self, name: str, request: Message, *arguments: object, needs: Needs = NOTHING_MORE
     ) -> Encoded:
-        """An answer of one part."""
+        """Return an answer of one part."""
         return (await self.parts(name, request, *arguments, needs=needs))[0]
 
     def revision(self, prefix: str) -> Revision:
-        """The revision that a request names. Raises StatusError (NOT_FOUND).
+        """Return the revision that a request names. Raises StatusError (NOT_FOUND).
 
         For a caller that is limited to some VRFs drafts and superseded revisions do not exist:
         documents are for callers that see the whole node.
         """
-        ledger = self.controller.director.ledger
+        ledger = self.controller.state.ledger
         if CALLER.get().vrfs:
             states = (ledger.in_state(state) for state in (State.ENFORCED, State.STAGED))
             for revision in states:
@@ -60,7 +60,7 @@ class Queries:
             raise not_found(str(error)) from None
 
     def baseline(self, name: str) -> str:
-        """A baseline's name. Raises StatusError (NOT_FOUND)."""
+        """Return a baseline's name. Raises StatusError (NOT_FOUND)."""
         if name and name not in self.controller.baselines:
             raise not_found(f"there is no baseline {name!r}")
         return name

@@ -85,7 +85,7 @@ def _trial(trial: TrialView) -> pb.Trial:
 
 
 def selftest_service(runner: SelftestRunner) -> Callable[[grpc.aio.Server], Iterable[str]]:
-    """What adds the service to a server and gives its full name."""
+    """Return a function that adds the service to a server and returns its full name."""
 
     def add(server: grpc.aio.Server) -> Iterable[str]:
         selftest_pb2_grpc.add_SelftestServicer_to_server(SelftestService(runner), server)

@@ -46,23 +46,23 @@ _EVENTS = {
 class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
     """Attaches, tags and lists; every method runs with ``CALLER`` set by admission."""
 
-    def __init__(self, conductor: PolicyAccess, queries: Queries) -> None:
-        self._conductor = conductor
+    def __init__(self, controller: PolicyAccess, queries: Queries) -> None:
+        self._controller = controller
         self._queries = queries
 
     async def AttachWorkload(
         self, request: pb.AttachWorkloadRequest, context: Context
     ) -> pb.AttachWorkloadResponse:
         """Make a workload known, or what it was before into what is given."""
-        wish = request.workload
-        _refuse_other_vrf(wish.vrf)
-        known = self._known(wish.name)
+        wanted = request.workload
+        _refuse_other_vrf(wanted.vrf)
+        known = self._known(wanted.name)
         if known is not None:
             _refuse_other_owner(known)
             CHANGE.get().before = summary(known.workload)
         try:
-            workload = _read(wish)
-            attachment, enforced = await self._conductor.attach(workload, CALLER.get().identity)
+            workload = _read(wanted)
+            attachment, enforced = await self._controller.attach(workload, CALLER.get().identity)
         except RefusedError as error:
             raise refusal(error) from None
         CHANGE.get().after = summary(attachment.workload)
@@ -77,7 +77,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
             _refuse_other_owner(known)
             CHANGE.get().before = summary(known.workload)
         try:
-            await self._conductor.detach(request.name, CALLER.get().identity)
+            await self._controller.detach(request.name, CALLER.get().identity)
         except RefusedError as error:
             raise refusal(error) from None
         return pb.DetachWorkloadResponse()
@@ -95,7 +95,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
                 faults.append(Fault("unset", f"{both[0]} is to be set as well"))
             if faults:
                 raise RefusedError(Why.MALFORMED, *faults)
-            attachment = await self._conductor.tag(
+            attachment = await self._controller.tag(
                 request.name,
                 set_,
                 tuple(request.unset),
@@ -110,32 +110,32 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
     async def GetWorkload(
         self, request: pb.GetWorkloadRequest, context: Context
     ) -> pb.GetWorkloadResponse:
-        """One workload."""
+        """Return one workload."""
         return pb.GetWorkloadResponse(workload=self._message(self._visible(request.name)))
 
     async def ListWorkloads(self, request: pb.ListWorkloadsRequest, context: Context) -> Encoded:
-        """The workloads that match."""
+        """Return the workloads that match."""
         return await self._queries.answer("ListWorkloads", request)
 
     async def WatchWorkloads(
         self, request: pb.WatchWorkloadsRequest, context: Context
     ) -> AsyncIterator[pb.WatchWorkloadsResponse]:
-        """What is there, then what changes."""
+        """Yield what is there, then what changes."""
         selector, queue = read_selector(request.selector), _Queue()
-        self._conductor.on_change.append(queue.put)
+        self._controller.on_change.append(queue.put)
         try:
             present = list(self._matching(request.vrf, selector))
-            told = {attachment.workload.name for attachment in present}
+            sent = {attachment.workload.name for attachment in present}
             for attachment in present:
                 yield self._event(pb.WatchWorkloadsResponse.EVENT_PRESENT, attachment)
             yield pb.WatchWorkloadsResponse(event=pb.WatchWorkloadsResponse.EVENT_SYNCED)
             while True:
                 change, attachment = await queue.get()
-                response = self._changed(change, attachment, request.vrf, selector, told)
+                response = self._changed(change, attachment, request.vrf, selector, sent)
                 if response is not None:
                     yield response
         finally:
-            self._conductor.on_change.remove(queue.put)
+            self._controller.on_change.remove(queue.put)
 
     def _changed(
         self,
@@ -143,18 +143,18 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         attachment: Attachment,
         vrf: str,
         selector: Selector | None,
-        told: set[str],
+        sent: set[str],
     ) -> pb.WatchWorkloadsResponse | None:
-        """What a watcher hears: one that matches no longer is gone for him."""
+        """Return what a watcher receives: a workload that matches no longer is detached for it."""
         name = attachment.workload.name
         fits = change != "detached" and _fits(attachment, vrf, selector)
         if not fits:
-            if name not in told:
+            if name not in sent:
                 return None
-            told.discard(name)
+            sent.discard(name)
             return self._event(_EVENTS["detached"], attachment)
-        kind = "changed" if name in told else "attached"
-        told.add(name)
+        kind = "changed" if name in sent else "attached"
+        sent.add(name)
         return self._event(_EVENTS[kind], attachment)
 
     def _event(
@@ -163,17 +163,17 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         return pb.WatchWorkloadsResponse(event=event, workload=self._message(attachment))
 
     def _matching(self, vrf: str, selector: Selector | None) -> Iterator[Attachment]:
-        attachments = self._conductor.director.population.attachments
+        attachments = self._controller.state.population.attachments
         for name in sorted(attachments):
             if _fits(attachments[name], vrf, selector):
                 yield attachments[name]
 
     def _message(self, attachment: Attachment) -> pb.Workload:
-        policy = self._conductor.director.policy(Slot.ENFORCED) or Policy()
+        policy = self._controller.state.policy(Slot.ENFORCED) or Policy()
         return messages.workload(attachment, groups_of(policy, attachment.workload))
 
     def _known(self, name: str) -> Attachment | None:
-        return self._conductor.director.population.attachments.get(name)
+        return self._controller.state.population.attachments.get(name)
 
     def _visible(self, name: str) -> Attachment:
         known = self._known(name)
@@ -197,7 +197,7 @@ class _Queue:
 
     async def get(self) -> tuple[str, Attachment]:
         if self._overrun and self._queue.empty():
-            raise exhausted("read too slowly to be told everything: begin anew")
+            raise exhausted("read too slowly to receive every change: begin anew")
         return await self._queue.get()
 
 
@@ -208,12 +208,12 @@ def _fits(attachment: Attachment, vrf: str, selector: Selector | None) -> bool:
     return selector is None or matches(selector, workload.tags)
 
 
-def _read(wish: pb.Workload) -> Workload:
-    texts = list(wish.addresses)
-    bare = Workload(wish.name, wish.vrf, wish.port, (), dict(wish.tags))
+def _read(wanted: pb.Workload) -> Workload:
+    texts = list(wanted.addresses)
+    bare = Workload(wanted.name, wanted.vrf, wanted.port, (), dict(wanted.tags))
     refuse_malformed(bare, texts)
     addresses = tuple(dict.fromkeys(map(parse_prefix, texts)))
-    return Workload(wish.name, wish.vrf, wish.port, addresses, dict(wish.tags))
+    return Workload(wanted.name, wanted.vrf, wanted.port, addresses, dict(wanted.tags))
 
 
 def _refuse_other_vrf(vrf: str) -> None:
@@ -222,6 +222,6 @@ def _refuse_other_vrf(vrf: str) -> None:
 
 
 def _refuse_other_owner(known: Attachment) -> None:
-    """Names are unique on the node, but who has one is not everybody's to know."""
+    """Refuse a name that another tenant has: names are unique on the node, owners are not shown."""
     if not CALLER.get().may_see(known.workload.vrf):
         raise denied(f"workload {known.workload.name} is not yours")

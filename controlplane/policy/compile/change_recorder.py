@@ -11,7 +11,7 @@ ABSENT: Any = object()
 
 
 class ChangeRecorder:
-    """Writes to tables and remembers what was there before, so that a delta can be told.
+    """Write to tables and remember what was there before, to compute a delta.
 
     `tables` is anything whose attributes are the maps that are written to."""
 

@@ -26,7 +26,7 @@ class Default(NamedTuple):
     services: frozenset[Service] = frozenset()
 
     def at(self, protocol: int, point: int) -> Verdict:
-        """The default for one protocol and port or ICMP type."""
+        """Return the default for one protocol and port or ICMP type."""
         if any(service.covers(protocol, point) for service in self.services):
             return BY_SELECTIVE
         return self.verdict
@@ -59,7 +59,7 @@ class Contract(NamedTuple):
     spans: tuple[Span, ...] = ()
 
     def at(self, protocol: int, point: int) -> Verdict:
-        """The verdict for one protocol and port or ICMP type."""
+        """Return the verdict for one protocol and port or ICMP type."""
         for span in self.spans:
             if span.protocol == protocol and span.low <= point <= span.high:
                 return span.verdict
@@ -67,7 +67,7 @@ class Contract(NamedTuple):
 
 
 def flatten(rules: Sequence[NumberedRule], default: Default) -> Contract:
-    """The contract of rules (in order of evaluation, with their numbers) over a default."""
+    """Return the contract of rules (in order of evaluation, with their numbers) over a default."""
     otherwise = _decide(rules, default, _UNNAMED, 0)
     protocols: list[tuple[int, Verdict]] = []
     spans: list[Span] = []
@@ -109,7 +109,7 @@ def _pieces(
 
 
 def _most_common(pieces: Sequence[Span]) -> Verdict:
-    """The verdict that holds for most ports: what is left are the fewest elements."""
+    """Return the verdict that holds for most ports: what is left are the fewest elements."""
     widths: dict[Verdict, int] = {}
     for piece in pieces:
         widths[piece.verdict] = widths.get(piece.verdict, 0) + piece.high - piece.low + 1

@@ -34,7 +34,7 @@ def cover(
     claims: Mapping[Prefix, Membership],
     networks: Iterable[tuple[Prefix, str]],
 ) -> dict[AddressRange, Membership]:
-    """Ranges over all addresses of `width` bytes (4 or 16), adjacent equals merged.
+    """Return ranges over all addresses of `width` bytes (4 or 16), adjacent equals merged.
 
     `claims` and `networks` hold prefixes of that width only; `networks` pairs a prefix with
     the name of a set that it belongs to.
@@ -50,7 +50,8 @@ def cover(
 
 
 def cut(width: int, values: Mapping[Prefix, T]) -> dict[AddressRange, T]:
-    """Ranges in which the value of the longest prefix holds; none where there is no prefix."""
+    """Return ranges in which the value of the longest prefix holds; none where there is no
+    prefix."""
 
     def inside(around: T | None, prefix: Prefix) -> T | None:
         del around

@@ -29,7 +29,7 @@ class Who:
 
 
 def group_ids(policy: Policy, workload: Workload) -> frozenset[int]:
-    """The ids that travel with a workload's routes, one large community each.
+    """Return the ids that travel with a workload's routes, one large community each.
 
     All groups count, those that only selectors in rules make as well: another PE may hold a
     rule that needs them.
@@ -57,7 +57,7 @@ class Directory:
                 self.members[name] += 1
 
     def who(self, zone: str, address: IPAddress) -> Who:
-        """Whoever has `address` in VRF `zone`."""
+        """Return the endpoint that has `address` in VRF `zone`."""
         claimants = self._claimants(zone, address)
         if not claimants:
             return Who(address, EndpointKind.OUTSIDE, networks=self._networks(address))
@@ -69,7 +69,7 @@ class Directory:
         return Who(address, EndpointKind.WORKLOAD, keys, groups)
 
     def groups_of(self, claimant: Endpoint) -> frozenset[str] | None:
-        """All groups of a claimant, used by a rule or not; None while they are not known."""
+        """Return all groups of a claimant, used by a rule or not; None while they are not known."""
         if isinstance(claimant, Workload):
             return self._by_tags(claimant)
         ids = claimant.groups

@@ -1,7 +1,7 @@
 """Policy and inventory -> verdict tables, from scratch.
 
-The plain way, against which the incremental one is tested: whatever happened before, the same
-policy, inventory and books give the same tables.
+The plain way, against which the incremental one is tested: after any history, the same policy,
+inventory and books give the same tables.
 """
 
 from __future__ import annotations
@@ -75,22 +75,23 @@ def compile_policy(
 
 
 def rule_ids(pairing: Pairing) -> dict[int, str]:
-    """What rule numbers in verdicts stand for, defaults included."""
+    """Return what rule numbers in verdicts stand for, defaults included."""
     return DEFAULT_IDS | {number: rule.id for number, rule in pairing.rules}
 
 
 def is_host(prefix: Prefix) -> bool:
-    """Whether a prefix is one address: it goes to a hash, all others to the intervals."""
+    """Return whether a prefix is one address: it goes to a hash, all others to the intervals."""
     return prefix.length == 8 * len(prefix.packed)
 
 
 def prefixes_of(claimant: Endpoint) -> tuple[Prefix, ...]:
-    """The prefixes that a workload or remote prefix claims."""
+    """Return the prefixes that a workload or remote prefix claims."""
     return (claimant.prefix,) if isinstance(claimant, RemotePrefix) else claimant.addresses
 
 
 def network_prefixes(policy: Policy, width: int) -> list[tuple[Prefix, str]]:
-    """Prefixes of `width` bytes of the network sets that rules name, with their set's name."""
+    """Return prefixes of `width` bytes of the network sets that rules name, with their set's
+    name."""
     return [
         (prefix, name)
         for name in sorted(relevant_networks(policy))

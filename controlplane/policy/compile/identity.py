@@ -1,4 +1,4 @@
-"""Identities: what a policy can tell apart about an address.
+"""Identities: what a policy distinguishes about an address.
 
 Many workloads, few identities: an address is known by its VRF and by the groups (workloads) or
 network sets (outside) that the policy refers to. Groups that no rule and no mode names make
@@ -57,11 +57,11 @@ class Memberships:
         self._seen: dict[frozenset[tuple[str, str]], Membership] = {}
 
     def know(self, groups: Iterable[int]) -> None:
-        """Ids that another revision knows: they mean nothing here, and are not pending."""
+        """Set the ids that another revision knows: they mean nothing here, and are not pending."""
         self._known = frozenset(groups).union(self._by_id)
 
     def of(self, claimant: Endpoint) -> Membership:
-        """What the addresses of a workload or remote prefix are."""
+        """Return what the addresses of a workload or remote prefix are."""
         if isinstance(claimant, RemotePrefix):
             return self._by_ids(claimant.groups)
         return self._by_tags(claimant.tags)
@@ -84,18 +84,18 @@ class Memberships:
 
 
 def agreed(memberships: Iterable[Membership]) -> Membership:
-    """What an address is that has several claimants: what they agree on, else pending."""
+    """Return what an address is that has several claimants: what they agree on, else pending."""
     found = set(memberships)
     return found.pop() if len(found) == 1 else PENDING
 
 
 def relevant_groups(policy: Policy) -> frozenset[str]:
-    """Groups that some rule or mode refers to."""
+    """Return groups that some rule or mode refers to."""
     return _named(policy, RuleEndpointKind.GROUP).union(policy.modes.groups)
 
 
 def relevant_networks(policy: Policy) -> frozenset[str]:
-    """Network sets that some rule refers to."""
+    """Return network sets that some rule refers to."""
     return _named(policy, RuleEndpointKind.NETWORK)
 
 

@@ -89,7 +89,7 @@ def admitted(identity: Identity, numbers: IdentityAllocator) -> Identity:
     return Identity(identity.zone, PENDING) if numbers.refusal(identity) else identity
 
 
-class Refused:
+class RefusedAddresses:
     """Prefixes and ranges that are pending for want of an identity, to be tried again."""
 
     MOST_TRIED = 64

@@ -26,7 +26,7 @@ from controlplane.policy.compile.full import (
     rule_ids,
 )
 from controlplane.policy.compile.identity import PENDING, Identity, Membership, Memberships, agreed
-from controlplane.policy.compile.identity_quota import Refused, admitted
+from controlplane.policy.compile.identity_quota import RefusedAddresses, admitted
 from controlplane.policy.compile.pair_table import PairTable
 from controlplane.policy.compile.pairing import Pairing
 from controlplane.policy.language.policy import Policy
@@ -51,7 +51,7 @@ class IncrementalCompiler:
         self._users: Counter[int] = Counter()
         self._changed: set[int] = set()
         self._names: dict[int, Identity] = {}
-        self._refused = Refused()
+        self._refused = RefusedAddresses()
         self._kept: set[Identity] = set()
         self._pairs = PairTable(self._pairing, self.tables, self._journal)
         self._begin(inventory)
@@ -111,7 +111,7 @@ class IncrementalCompiler:
         self._pairing.close()
 
     def compiled(self) -> Compiled:
-        """The tables as they are, with what their numbers stand for. Shares the tables."""
+        """Return the tables as they are, with what their numbers stand for. Shares the tables."""
         return Compiled(self.policy, self.tables, dict(self._names), rule_ids(self._pairing))
 
     def _begin(self, inventory: Inventory) -> None:

@@ -31,7 +31,7 @@ class PairTable:
         return number in self._present
 
     def enter(self, number: int, identity: Identity) -> None:
-        """An identity has its first address: pair it with all others of its VRF."""
+        """Pair an identity that has its first address with all others of its VRF."""
         side = self._pairing.side(identity)
         sides = self._zones.setdefault(identity.zone, {})
         sides[number] = side
@@ -44,7 +44,7 @@ class PairTable:
                 self._pair(other, its, number, side)
 
     def leave(self, number: int, identity: Identity) -> None:
-        """An identity has lost its last address."""
+        """Remove the pairs of an identity that has lost its last address."""
         sides = self._zones[identity.zone]
         for other in sides:
             self._bind("pairs", (number, other), None)

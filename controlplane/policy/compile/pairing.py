@@ -34,12 +34,13 @@ RuleBook = IdAllocator[str]
 
 
 def contract_book(taken: Mapping[Contract, int] | None = None) -> ContractBook:
-    """A book of contract numbers 2^31+1 .. 2^32-1."""
+    """Return a book of contract numbers 2^31+1 .. 2^32-1."""
     return IdAllocator(CONTRACT_FLAG + 1, 2 * CONTRACT_FLAG - 1, taken)
 
 
 def rule_book(taken: Mapping[str, int] | None = None) -> RuleBook:
-    """A book of rule numbers by rule text: an unchanged rule keeps its number over revisions."""
+    """Return a book of rule numbers by rule text: an unchanged rule keeps its number over
+    revisions."""
     return IdAllocator(FIRST_RULE, RULE_MASK, taken)
 
 
@@ -68,7 +69,7 @@ class _Masks:
         return cls({endpoint: _mask(bits) for endpoint, bits in found.items()})
 
     def meaning(self, membership: Membership) -> int:
-        """The rules of this side that mean a membership."""
+        """Return the rules of this side that mean a membership."""
         mask = 0
         for endpoint in _endpoints(membership):
             mask |= self.by_endpoint.get(endpoint, 0)
@@ -107,7 +108,7 @@ class Pairing:
         self._zones = {zone: _mask(bits) for zone, bits in by_zone.items()}
 
     def side(self, identity: Identity) -> CompiledSide:
-        """How rules and modes see an identity."""
+        """Return how rules and modes see an identity."""
         zone, membership = identity
         if membership.standing is EndpointKind.PENDING:
             return CompiledSide(0, 0, pending=True)
@@ -121,13 +122,13 @@ class Pairing:
         )
 
     def between(self, source: CompiledSide, destination: CompiledSide) -> int:
-        """The contract number for packets from `source` to `destination`."""
+        """Return the contract number for packets from `source` to `destination`."""
         return self._number(
             source.as_source & destination.as_destination, _default(source, destination)
         )
 
     def from_source(self, source: CompiledSide) -> int | None:
-        """The contract of a source towards destinations that no rule singles out.
+        """Return the contract of a source towards destinations that no rule singles out.
 
         None when the source is not special either: then destinations decide.
         """
@@ -137,12 +138,12 @@ class Pairing:
         return self._number(towards_any, _default(source, CompiledSide(0, 0)))
 
     def to_destination(self, destination: CompiledSide) -> int:
-        """The contract towards a destination from sources that no rule singles out."""
+        """Return the contract towards a destination from sources that no rule singles out."""
         from_any = destination.as_destination & self._any_source
         return self._number(from_any, _default(CompiledSide(0, 0), destination))
 
     def contract(self, number: int) -> Contract:
-        """A contract that this pairing has numbered."""
+        """Return a contract that this pairing has numbered."""
         return self._contracts[number]
 
     def _number(self, mask: int, default: Default) -> int:
@@ -179,7 +180,8 @@ class Pairing:
 
 
 def _mask(bits: Iterable[int]) -> int:
-    """The number with these bits set, without a number of ten thousand bits for each of them."""
+    """Return the number with these bits set, without a number of ten thousand bits for each of
+    them."""
     found = bytearray()
     for bit in bits:
         place = bit >> 3
@@ -190,7 +192,7 @@ def _mask(bits: Iterable[int]) -> int:
 
 
 def _bits(mask: int) -> Iterator[int]:
-    """The places of the bits that are set: a pair is meant by few of ten thousand rules, and
+    """Yield the places of the bits that are set: a pair is meant by few of ten thousand rules, and
     shifting a mask of so many bits once for each rule took most of a compilation."""
     digits = bin(mask)[:1:-1]
     place = digits.find("1")
@@ -208,7 +210,7 @@ def _default(source: CompiledSide, destination: CompiledSide) -> Default:
 
 
 def posture(modes: Modes, zone: str, membership: Membership) -> tuple[bool, frozenset[Service]]:
-    """Whether everything, and which services, are denied by default.
+    """Return whether everything, and which services, are denied by default.
 
     Modes of groups replace that of the VRF; of several groups the strictest holds, and the
     services of several selective ones add up.

@@ -23,7 +23,7 @@ class Reader:
     def verdict(
         self, zone: str, source: IPAddress, destination: IPAddress, packet: Packet
     ) -> Verdict:
-        """The verdict on the packet that opens a flow in VRF `zone`."""
+        """Return the verdict on the packet that opens a flow in VRF `zone`."""
         src, dst = self.identity(zone, source), self.identity(zone, destination)
         if src is None or dst is None:
             return BY_ZONE
@@ -32,7 +32,7 @@ class Reader:
         return self.in_contract(self.contract(src, dst), packet)
 
     def identity(self, zone: str, address: IPAddress) -> int | None:
-        """The identity number of an address; None when the VRF is not here."""
+        """Return the identity number of an address; None when the VRF is not here."""
         packed = address.packed
         exact = self._tables.addresses4 if len(packed) == 4 else self._tables.addresses6
         number = exact.get((zone, packed))
@@ -46,13 +46,13 @@ class Reader:
         return found[place][1]
 
     def contract(self, source: int, destination: int) -> int:
-        """The contract number between two identities."""
+        """Return the contract number between two identities."""
         tables = self._tables
         number = tables.pairs.get((source, destination)) or tables.sources.get(source)
         return number or tables.destinations[destination]
 
     def in_contract(self, contract: int, packet: Packet) -> Verdict:
-        """The verdict of a contract on a packet."""
+        """Return the verdict of a contract on a packet."""
         tables, protocol = self._tables, packet.protocol
         found: Verdict | None = None
         if protocol in PORT_PROTOCOLS:

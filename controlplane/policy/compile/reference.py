@@ -52,7 +52,8 @@ def evaluate(
     destination: IPAddress,
     packet: Packet,
 ) -> Decision:
-    """The verdict on the packet that opens a flow from `source` to `destination` in VRF `zone`."""
+    """Return the verdict on the packet that opens a flow from `source` to `destination` in VRF
+    `zone`."""
     if zone not in inventory.zones:
         return Decision(False, "default/zone", None, f"VRF {zone!r} is not here")
     if packet.family != source.version or packet.family != destination.version:
@@ -67,14 +68,15 @@ def evaluate(
 
 
 def party(policy: Policy, inventory: Inventory, zone: str, address: IPAddress) -> Party:
-    """Who has `address` in VRF `zone`: the longest claimed prefix decides, else network sets."""
+    """Return who has `address` in VRF `zone`: the longest claimed prefix decides, else network
+    sets."""
     wanted = host_prefix(address)
     claims = list(_claims(policy, inventory, zone, wanted))
     if claims:
         longest = max(length for length, _ in claims)
         parties = {found for length, found in claims if length == longest}
-        # Two claimants with different groups: nobody can tell whose packet it is. Groups that
-        # no rule and no mode names are left out: they make no difference here either.
+        # Two claimants with different groups: the packet's sender is ambiguous. Groups that no
+        # rule and no mode names are left out: they make no difference here either.
         return parties.pop() if len(parties) == 1 else PENDING
     names = frozenset(
         name
@@ -137,7 +139,7 @@ def _rule_matches(rule: Rule, zone: str, src: Party, dst: Party, packet: Packet)
 
 
 def is_endpoint(endpoint: RuleEndpoint, who: Party) -> bool:
-    """Whether a rule that names `endpoint` means `who`."""
+    """Return whether a rule that names `endpoint` means `who`."""
     match endpoint.kind:
         case RuleEndpointKind.ANY:
             return True
@@ -152,7 +154,7 @@ def is_endpoint(endpoint: RuleEndpoint, who: Party) -> bool:
 
 
 def point_of(packet: Packet) -> int:
-    """The port or ICMP type that services are compared with; 0 when there is none."""
+    """Return the port or ICMP type that services are compared with; 0 when there is none."""
     if packet.protocol in PORT_PROTOCOLS:
         return packet.dport
     return packet.icmp_type if packet.protocol in (ICMP, ICMP6) else 0
@@ -173,6 +175,6 @@ def _by_default(
 
 
 def modes_of(policy: Policy, zone: str, who: Party) -> list[ModeSetting]:
-    """The modes that hold for `who`: those of its groups, or else that of the VRF."""
+    """Return the modes that hold for `who`: those of its groups, or else that of the VRF."""
     own = [setting for name, setting in policy.modes.groups.items() if name in who.groups]
     return own or [policy.modes.vrfs.get(zone, policy.modes.default)]

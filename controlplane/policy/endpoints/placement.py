@@ -1,4 +1,4 @@
-"""Whether a workload may be where somebody says it is."""
+"""Check a request to attach a workload: its name, VRF, port, addresses and tags."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def refuse_malformed(workload: Workload, texts: list[str]) -> None:
 
 
 def tag_faults(field: str, tags: dict[str, str]) -> list[Fault]:
-    """What is wrong with tags."""
+    """Return what is wrong with tags."""
     found = ((key, tag_fault(key, value)) for key, value in sorted(tags.items()))
     return [Fault(f"{field}[{key}]", fault) for key, fault in found if fault]
 
@@ -93,7 +93,7 @@ def refuse_misplaced(workload: Workload, intent: NodeIntent, population: Endpoin
 
 
 def _refuse_too_many(workload: Workload, vrf: VrfIntent, population: EndpointRegistry) -> None:
-    """A VPN's share of the tables in the kernel (security requirement MGMT-4)."""
+    """Refuse more than a VRF's share of the tables in the kernel (requirement MGMT-4)."""
     held = population.attachments
     if not vrf.workload_limit or workload.name in held:
         return

@@ -1,8 +1,8 @@
-"""Who has which address at the moment: workloads here, claims from elsewhere, and what rests.
+"""Which endpoint has which address: workloads here, remote endpoints, addresses in hold-down.
 
-An address that lost its owner rests: it is pending, so denied, until somebody claims it again or
-its time is over. Otherwise a workload on its way from one PE to another would for a moment be
-nobody, and a policy that speaks of its groups would not mean it.
+An address that lost its owner is held down: it is pending, so denied, until an endpoint has it
+again or the hold-down ends. Otherwise a workload on its way from one PE to another would for a
+moment have no groups, and a rule that denies these groups would not match it.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from controlplane.policy.endpoints.followed import FollowedDict
 
 @dataclass(slots=True)
 class EndpointRegistry:
-    """Changes are made by the director, which knows what to tell the compilers."""
+    """Hold the endpoints of this node. Only PolicyState changes them: it updates the compilers."""
 
     attachments: dict[str, Attachment] = field(default_factory=FollowedDict)
-    claims: dict[EndpointKey, RemoteEndpoint] = field(default_factory=FollowedDict)
-    resting: dict[EndpointKey, float] = field(default_factory=FollowedDict)
+    remote: dict[EndpointKey, RemoteEndpoint] = field(default_factory=FollowedDict)
+    held_down: dict[EndpointKey, float] = field(default_factory=FollowedDict)
     _owners: dict[EndpointKey, set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # Compute workers keep a copy by what changes here.
         self.attachments = FollowedDict(self.attachments)
-        self.claims = FollowedDict(self.claims)
-        self.resting = FollowedDict(self.resting)
+        self.remote = FollowedDict(self.remote)
+        self.held_down = FollowedDict(self.held_down)
         for attachment in self.attachments.values():
             self._own(attachment.workload)
 
     def attach(self, attachment: Attachment) -> None:
-        """Know a workload, in place of the one of its name; its addresses rest no more."""
+        """Add a workload, in place of the one of its name; end its addresses' hold-down."""
         former = self.attachments.get(attachment.workload.name)
         if former is not None:
             self._disown(former.workload)
         self.attachments[attachment.workload.name] = attachment
         self._own(attachment.workload)
         for place in places(attachment.workload):
-            self.resting.pop(place, None)
+            self.held_down.pop(place, None)
 
     def detach(self, name: str) -> Workload:
         """Forget a workload; raises KeyError."""
@@ -49,50 +49,50 @@ class EndpointRegistry:
         return workload
 
     def owners(self, place: EndpointKey) -> frozenset[str]:
-        """The names of the workloads here that have exactly this prefix."""
+        """Return the names of the workloads here that have exactly this prefix."""
         return frozenset(self._owners.get(place, ()))
 
     def owned(self) -> Iterator[EndpointKey]:
-        """The places of all workloads here."""
+        """Yield the keys of all workloads here."""
         return iter(self._owners)
 
     def orphans(self, of: Iterable[EndpointKey]) -> list[EndpointKey]:
-        """Those of the places that nobody has."""
-        return [p for p in of if p not in self._owners and p not in self.claims]
+        """Return those of the keys that no endpoint has."""
+        return [p for p in of if p not in self._owners and p not in self.remote]
 
     def present(self, name: str) -> Workload:
-        """A workload with the addresses that are still here: others have moved away."""
+        """Return a workload with the addresses that no remote endpoint has."""
         workload = self.attachments[name].workload
-        here = tuple(p for p in workload.addresses if (workload.vrf, p) not in self.claims)
+        here = tuple(p for p in workload.addresses if (workload.vrf, p) not in self.remote)
         return workload if len(here) == len(workload.addresses) else replace(
             workload, addresses=here
         )  # fmt: skip
 
-    def claimant_at(self, place: EndpointKey) -> RemotePrefix | None:
-        """The claim on a place, or the pending one of a place that rests."""
-        claim = self.claims.get(place)
-        if claim is not None:
-            return RemotePrefix(*place, claim.groups)
-        return RemotePrefix(*place, None) if place in self.resting else None
+    def remote_at(self, place: EndpointKey) -> RemotePrefix | None:
+        """Return the remote endpoint of a key, or the pending one of a key in hold-down."""
+        endpoint = self.remote.get(place)
+        if endpoint is not None:
+            return RemotePrefix(*place, endpoint.groups)
+        return RemotePrefix(*place, None) if place in self.held_down else None
 
     def claimants(self) -> Iterator[Endpoint]:
-        """Everybody, as a compiler wants them."""
+        """Yield all endpoints, as a compiler needs them."""
         for name in self.attachments:
             yield self.present(name)
         yield from self.remotes()
 
     def remotes(self) -> Iterator[RemotePrefix]:
-        """Claims from elsewhere, and what rests."""
-        for place, claim in self.claims.items():
-            yield RemotePrefix(*place, claim.groups)
-        for place in self.resting:
-            if place not in self.claims:
+        """Yield the remote endpoints, and the addresses in hold-down as pending ones."""
+        for place, endpoint in self.remote.items():
+            yield RemotePrefix(*place, endpoint.groups)
+        for place in self.held_down:
+            if place not in self.remote:
                 yield RemotePrefix(*place, None)
 
     def vrfs(self) -> set[str]:
-        """The VRFs in which somebody has, had or claims an address."""
+        """Return the VRFs in which an endpoint has an address or one is held down."""
         found = {attachment.workload.vrf for attachment in self.attachments.values()}
-        return found | {vrf for vrf, _ in self.claims} | {vrf for vrf, _ in self.resting}
+        return found | {vrf for vrf, _ in self.remote} | {vrf for vrf, _ in self.held_down}
 
     def _own(self, workload: Workload) -> None:
         for place in places(workload):
@@ -107,11 +107,12 @@ class EndpointRegistry:
 
 
 def places(workload: Workload) -> list[EndpointKey]:
-    """Where a workload is."""
+    """Return the endpoint keys of a workload."""
     return [(workload.vrf, prefix) for prefix in workload.addresses]
 
 
-def latest_move(claims: Mapping[EndpointKey, RemoteEndpoint], workload: Workload) -> int | None:
-    """How often the addresses have moved, as the other PEs say; None: no other PE has them."""
-    found = [claims[place].moves for place in places(workload) if place in claims]
+def latest_move(remote: Mapping[EndpointKey, RemoteEndpoint], workload: Workload) -> int | None:
+    """Return how often the addresses have moved, as advertised by the other PEs; None if no other
+    PE has them."""
+    found = [remote[place].moves for place in places(workload) if place in remote]
     return max(found, default=None)

@@ -1,8 +1,8 @@
-"""Where addresses live: behind a port here, or elsewhere. It is the same under every policy.
+"""Source bindings: the port of each endpoint's address, or elsewhere, under every policy.
 
-An identity follows the source address of a packet, so it is worth as much as the address. What
-has a home is heard from there and from nowhere else (SPF-3): the port that a workload left does
-not speak for it any more, whatever that port's own list of prefixes still says.
+Identity is derived from the source address of a packet, so it is only as strong as source-address
+validation. A packet from a bound address is accepted from its port only (SPF-3): one from the port
+that the workload left is spoofed, even if that port's own list of prefixes still has the address.
 """
 
 from __future__ import annotations
@@ -17,58 +17,58 @@ from controlplane.policy.compile.change_recorder import ABSENT, ChangeRecorder
 from controlplane.policy.compile.coverage import cut
 from controlplane.policy.endpoints.registry import EndpointRegistry
 
+_SINGLE = {4: "homes4", 16: "homes6"}
+"""The map of single addresses, by their width in octets."""
+_RANGES = {4: "home_ranges4", 16: "home_ranges6"}
 
-def home_of(place: EndpointKey, population: EndpointRegistry) -> str | None:
-    """The home of a place; None: nobody has it, or two ports here do."""
-    if place in population.claims:
+
+def binding_of(place: EndpointKey, population: EndpointRegistry) -> str | None:
+    """Return the binding of a key; None if no endpoint has it, or two ports here do."""
+    if place in population.remote:
         return ELSEWHERE
     ports = {population.attachments[name].workload.port for name in population.owners(place)}
     return ports.pop() if len(ports) == 1 else None
 
 
 class BindingTable:
-    """The homes of a population, kept up to date."""
+    """Keep the source bindings of all endpoints up to date."""
 
     def __init__(self, population: EndpointRegistry) -> None:
-        self.homes = SourceBindings()
+        self.bindings = SourceBindings()
         self._population = population
-        self._journal = ChangeRecorder(self.homes)
+        self._journal = ChangeRecorder(self.bindings)
         self._wide: dict[tuple[str, int], dict[Prefix, str]] = {}
-        self.settle([*population.claims, *population.owned()])
+        self.settle([*population.remote, *population.owned()])
 
     def settle(self, places: Iterable[EndpointKey]) -> TablesDelta:
-        """Somebody came to these places or left them; what that changes."""
+        """Compute the bindings of these keys anew; return what that changes."""
         stale: set[tuple[str, int]] = set()
         for vrf, prefix in places:
-            home, width = home_of((vrf, prefix), self._population), len(prefix.packed)
+            binding, width = binding_of((vrf, prefix), self._population), len(prefix.packed)
             if prefix.length == 8 * width:
-                value = ABSENT if home is None else home
-                self._journal.put(_map("homes", width), (vrf, prefix.packed), value)
-            elif self._widen(vrf, prefix, home):
+                value = ABSENT if binding is None else binding
+                self._journal.put(_SINGLE[width], (vrf, prefix.packed), value)
+            elif self._widen(vrf, prefix, binding):
                 stale.add((vrf, width))
         for vrf, width in stale:
             self._cut(vrf, width)
         return self._journal.delta()
 
-    def _widen(self, vrf: str, prefix: Prefix, home: str | None) -> bool:
+    def _widen(self, vrf: str, prefix: Prefix, binding: str | None) -> bool:
         wide = self._wide.setdefault((vrf, len(prefix.packed)), {})
-        if wide.get(prefix) == home:
+        if wide.get(prefix) == binding:
             return False
-        if home is None:
+        if binding is None:
             del wide[prefix]
         else:
-            wide[prefix] = home
+            wide[prefix] = binding
         return True
 
     def _cut(self, vrf: str, width: int) -> None:
-        """Lay the ranges of a VRF and family anew: of several prefixes the longest counts."""
-        name = _map("home_ranges", width)
-        wanted = {(vrf, *ends): home for ends, home in cut(width, self._wide[vrf, width]).items()}
-        for key in [k for k in getattr(self.homes, name) if k[0] == vrf and k not in wanted]:
+        """Compute the ranges of a VRF and family anew: of several prefixes the longest counts."""
+        name = _RANGES[width]
+        wanted = {(vrf, *ends): port for ends, port in cut(width, self._wide[vrf, width]).items()}
+        for key in [k for k in getattr(self.bindings, name) if k[0] == vrf and k not in wanted]:
             self._journal.put(name, key, ABSENT)
-        for key, home in wanted.items():
-            self._journal.put(name, key, home)
-
-
-def _map(kind: str, width: int) -> str:
-    return f"{kind}{4 if width == 4 else 6}"
+        for key, port in wanted.items():
+            self._journal.put(name, key, port)

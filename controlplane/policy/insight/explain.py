@@ -41,7 +41,7 @@ class Explanation:
     decision: Decision
 
     def lines(self) -> Iterator[str]:
-        """The chain as text, one thought a line."""
+        """Yield the chain as text, one thought a line."""
         yield f"VRF {self.zone}"
         yield f"from {self.source}"
         yield f"to   {self.destination}"

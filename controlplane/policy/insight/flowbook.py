@@ -71,7 +71,7 @@ class Seen:
         )
 
     def observed(self) -> Flow:
-        """The flow as what-if and the recommender take it."""
+        """Return the flow as what-if and the recommender take it."""
         ends = (self.vrf, self.source, self.destination, self.packet)
         return Flow(*ends, self.count, self.first, self.last, self.enforced.allowed)
 
@@ -106,14 +106,15 @@ class FlowBook:
                 self._lose(oldest.count, now)
 
     def seen(self, since: float = 0.0, until: float = float("inf")) -> Iterator[Seen]:
-        """Flows of a span of time, in no order; take a list if anything is awaited meanwhile."""
+        """Yield flows of a span of time, in no order; take a list if anything is awaited
+        meanwhile."""
         for held in (self._allowed, self._denied):
             for each in held.values():
                 if each.last >= since and each.first <= until:
                     yield each
 
     def touched_since(self, number: int) -> list[Seen]:
-        """Flows that changed after record `number`, those that changed first first.
+        """Return flows that changed after record `number`, those that changed first first.
 
         Looks at these alone: each kind is in the order of its last change.
         """

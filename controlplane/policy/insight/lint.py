@@ -14,7 +14,8 @@ from controlplane.policy.language.rule import Action
 
 
 def warnings(compiled: Compiled, inventory: Inventory) -> tuple[Problem, ...]:
-    """Rules without effect, groups without members, network sets that hide behind workloads."""
+    """Return rules without effect, groups without members, network sets that hide behind
+    workloads."""
     return (
         *_idle_rules(compiled),
         *_empty_groups(compiled, inventory),

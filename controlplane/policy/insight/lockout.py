@@ -30,7 +30,7 @@ class RoutingSession(NamedTuple):
 
 
 def routing_sessions(intent: NodeIntent) -> Iterator[RoutingSession]:
-    """The sessions with CEs that the configuration names."""
+    """Yield the sessions with CEs that the configuration names."""
     for vrf in intent.vrfs:
         for neighbor in vrf.neighbors:
             yield RoutingSession(neighbor.peer, neighbor.local_address, neighbor.connect_port)
@@ -39,7 +39,8 @@ def routing_sessions(intent: NodeIntent) -> Iterator[RoutingSession]:
 def lockouts(
     policy: Policy, inventory: Inventory, sessions: Iterable[RoutingSession]
 ) -> Iterator[Problem]:
-    """A problem for each session in the inventory's VRFs that a rule (not a default) denies."""
+    """Yield a problem for each session in the inventory's VRFs that a rule (not a default)
+    denies."""
     denying = {rule.id for rule in policy.rules if rule.action is Action.DENY}
     for session in sessions if denying else ():
         if session.peer.vrf not in inventory.zones:

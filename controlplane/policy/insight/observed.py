@@ -9,7 +9,7 @@ from controlplane.policy.compile.reader import Reader
 
 
 def forbidden(reader: Reader, flows: Iterable[Flow]) -> list[Flow]:
-    """Established flows (as they were opened) that the tables no longer allow: end these."""
+    """Return established flows (as they were opened) that the tables no longer allow: end these."""
     return [
         flow
         for flow in flows

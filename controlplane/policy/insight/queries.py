@@ -35,7 +35,7 @@ class PolicyQueries:
         self._who: dict[tuple[str, IPAddress], Who] = {}
 
     def directory(self, policy: Policy | None = None) -> Directory:
-        """Addresses in words, by the enforced policy or another."""
+        """Return addresses in words, by the enforced policy or another."""
         policy = policy or self.policy
         found = self._directories.get(id(policy))
         if found is None:
@@ -45,7 +45,7 @@ class PolicyQueries:
         return found[1]
 
     def compiled(self, policy: Policy) -> Compiled:
-        """The tables of a policy for the whole inventory."""
+        """Return the tables of a policy for the whole inventory."""
         found = self._compiled.get(id(policy))
         if found is None:
             found = self._compiled[id(policy)] = (policy, compile_policy(policy, self.inventory))
@@ -54,7 +54,7 @@ class PolicyQueries:
         return found[1]
 
     def who(self, vrf: str, address: IPAddress) -> Who:
-        """The endpoint that has an address, by the enforced policy."""
+        """Return the endpoint that has an address, by the enforced policy."""
         found = self._who.get((vrf, address))
         if found is None:
             if len(self._who) >= MOST_ADDRESSES:
@@ -63,11 +63,11 @@ class PolicyQueries:
         return found
 
     def groups_of(self, workload: Workload) -> frozenset[str]:
-        """The names of a workload's groups, without looking at other workloads."""
+        """Return the names of a workload's groups, without looking at other workloads."""
         return groups_of(self.policy, workload)
 
     def box(self, who: Who) -> tuple[str, str]:
-        """The one name under which an address is drawn on a map, and what kind of name it is.
+        """Return the one name under which a map draws an address, and what kind of name it is.
 
         The smallest declared group says most about a workload; the smallest network set about
         what is outside.
@@ -86,12 +86,12 @@ class PolicyQueries:
 
     @staticmethod
     def workload(who: Who) -> str:
-        """The name of the workload here that has the address, "" if none has."""
+        """Return the name of the workload here that has the address, "" if none has."""
         names = [key.removeprefix("workload ") for key in who.claimants if key[:9] == "workload "]
         return names[0] if names else ""
 
 
 def groups_of(policy: Policy, workload: Workload) -> frozenset[str]:
-    """The names of a workload's groups."""
+    """Return the names of a workload's groups."""
     groups = policy.groups.values()
     return frozenset(group.name for group in groups if matches(group.selector, workload.tags))

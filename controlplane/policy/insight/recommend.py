@@ -66,7 +66,7 @@ class Advice:
 
 
 def recommend(compiled: Compiled, inventory: Inventory, flows: Iterable[Flow]) -> Advice:
-    """Rules for the allowed flows that no rule allows explicitly yet.
+    """Return rules for the allowed flows that no rule allows explicitly yet.
 
     Each end is named by its smallest declared group (outside: its smallest network set), so
     proposals are as narrow as the tagging permits.
@@ -104,7 +104,7 @@ class _Namer:
         self._declared = {name for name, group in policy.groups.items() if not group.implicit}
 
     def name(self, zone: str, address: IPAddress) -> RuleEndpoint | str:
-        """The endpoint for an address, or what is missing to have one."""
+        """Return the endpoint for an address, or what is missing to have one."""
         who = self._directory.who(zone, address)
         if who.standing is EndpointKind.PENDING:
             return f"the groups of {who.address} are not known"
@@ -130,7 +130,7 @@ class _Namer:
     def proposal(
         self, source: RuleEndpoint, destination: RuleEndpoint, flows: list[Flow]
     ) -> Proposal:
-        """One rule for flows between two endpoints."""
+        """Return one rule for flows between two endpoints."""
         seen = {(flow.zone, flow.source, flow.destination) for flow in flows}
         return Proposal(
             source,
@@ -152,7 +152,7 @@ class _Namer:
 
 
 def services_of(packets: Iterable[Packet]) -> tuple[Service, ...]:
-    """The services that packets asked for; many ports close together become a range."""
+    """Return the services that packets asked for; many ports close together become a range."""
     points: dict[int, set[int]] = {}
     for packet in packets:
         ported = packet.protocol in PORT_PROTOCOLS

@@ -43,8 +43,8 @@ class Replica:
 
     attachments: dict[str, dict[str, Attachment]] = field(default_factory=dict)
     vrf_of: dict[str, str] = field(default_factory=dict)
-    claims: dict[str, dict[EndpointKey, RemoteEndpoint]] = field(default_factory=dict)
-    resting: dict[str, dict[EndpointKey, float]] = field(default_factory=dict)
+    remote: dict[str, dict[EndpointKey, RemoteEndpoint]] = field(default_factory=dict)
+    held_down: dict[str, dict[EndpointKey, float]] = field(default_factory=dict)
     vrfs: frozenset[str] = frozenset()
     known_groups: frozenset[int] = frozenset()
     sessions: tuple[RoutingSession, ...] = ()
@@ -71,7 +71,7 @@ class Replica:
             self._views.clear()
 
     def view(self, vrfs: frozenset[str]) -> View:
-        """What a caller limited to `vrfs` may see; an empty set is the whole node."""
+        """Return what a caller limited to `vrfs` may see; an empty set is the whole node."""
         found = self._views.pop(vrfs, None) or self._view(vrfs)
         self._views[vrfs] = found
         if len(self._views) > MOST_VIEWS:
@@ -83,8 +83,8 @@ class Replica:
         return View.of(
             vrfs=seen,
             attachments=by_vrf(self.attachments, seen),
-            claims=by_vrf(self.claims, seen),
-            resting=by_vrf(self.resting, seen),
+            remote=by_vrf(self.remote, seen),
+            held_down=by_vrf(self.held_down, seen),
             known_groups=self.known_groups,
             enforced=self._readable(self.enforced) or Policy(),
             staged=self._readable(self.staged),
@@ -92,11 +92,12 @@ class Replica:
         )
 
     def policy(self, digest: str) -> Policy:
-        """The policy of a revision, one without rules for "". Raises UnreadableError."""
+        """Return the policy of a revision, one without rules for "". Raises UnreadableError."""
         return self.revisions[digest].policy if digest else Policy()
 
     def _readable(self, digest: str) -> Policy | None:
-        """A document must be checked also where the enforced one is unreadable."""
+        """Return the policy of a revision, None for one that is unreadable: a document is checked
+        also while the enforced one is."""
         try:
             return self.revisions[digest].policy if digest else None
         except UnreadableError:
@@ -116,11 +117,11 @@ class ReplicaChange:
 
 @dataclass(frozen=True, slots=True)
 class EndpointsChanged(ReplicaChange):
-    """Workloads, claims and resting addresses that differ (None: gone)."""
+    """Workloads, remote endpoints and hold-downs that differ (None: gone)."""
 
     attachments: Mapping[str, Attachment | None] = field(default_factory=dict)
-    claims: Mapping[EndpointKey, RemoteEndpoint | None] = field(default_factory=dict)
-    resting: Mapping[EndpointKey, float | None] = field(default_factory=dict)
+    remote: Mapping[EndpointKey, RemoteEndpoint | None] = field(default_factory=dict)
+    held_down: Mapping[EndpointKey, float | None] = field(default_factory=dict)
 
     def apply_to(self, replica: Replica) -> None:
         """Put and delete."""
@@ -131,10 +132,10 @@ class EndpointsChanged(ReplicaChange):
             if attachment is not None:
                 vrf = replica.vrf_of[name] = attachment.workload.vrf
                 replica.attachments.setdefault(vrf, {})[name] = attachment
-        for key, claim in self.claims.items():
-            _put(replica.claims.setdefault(key[0], {}), key, claim)
-        for key, until in self.resting.items():
-            _put(replica.resting.setdefault(key[0], {}), key, until)
+        for key, claim in self.remote.items():
+            _put(replica.remote.setdefault(key[0], {}), key, claim)
+        for key, until in self.held_down.items():
+            _put(replica.held_down.setdefault(key[0], {}), key, until)
 
 
 def _put(into: dict[_K, _V], key: _K, value: _V | None) -> None:
@@ -256,7 +257,7 @@ class FlowTable:
     def seen(
         self, vrfs: frozenset[str], since: float = 0.0, until: float = float("inf")
     ) -> list[Seen]:
-        """The flows of these VRFs in a span of time. Looks at no other VRF's flows."""
+        """Return the flows of these VRFs in a span of time. Looks at no other VRF's flows."""
         return [
             each
             for vrf in sorted(vrfs)

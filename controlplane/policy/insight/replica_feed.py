@@ -61,7 +61,7 @@ class PolicyStateView(Protocol):
         ...
 
     def known_groups(self) -> frozenset[int]:
-        """Ids of all groups of revisions in force."""
+        """Return ids of all groups of revisions in force."""
         ...
 
 
@@ -69,7 +69,7 @@ class Source(Protocol):
     """What the feed reads of the node (`PolicyAccess`)."""
 
     @property
-    def director(self) -> PolicyStateView:
+    def state(self) -> PolicyStateView:
         """The policy state."""
         ...
 
@@ -99,7 +99,7 @@ class Source(Protocol):
         ...
 
     def now(self) -> float:
-        """Unix time."""
+        """Return Unix time."""
         ...
 
 
@@ -138,7 +138,7 @@ class ReplicaFeed:
     _history: int = 0
 
     def changes(self, needs: Needs) -> Iterator[ReplicaChange]:
-        """The pieces for a query. Use each iterator to its end before the next."""
+        """Yield the pieces for a query. Use each iterator to its end before the next."""
         yield from self._in_force(needs)
         yield from self._endpoints()
         if needs.baseline and needs.baseline not in self._baselines:
@@ -150,8 +150,8 @@ class ReplicaFeed:
             yield from self._flows()
 
     def _in_force(self, needs: Needs) -> Iterator[ReplicaChange]:
-        """Revisions before the settings that name them."""
-        director, ledger = self.source.director, self.source.director.ledger
+        """Yield revisions before the settings that name them."""
+        policy, ledger = self.source.state, self.source.state.ledger
         found = (ledger.in_state(state) for state in (State.ENFORCED, State.STAGED))
         enforced, staged = (revision.digest if revision else "" for revision in found)
         self._revisions &= ledger.revisions.keys()
@@ -161,7 +161,7 @@ class ReplicaFeed:
                 it = ledger.revisions[digest]
                 yield RevisionAdded(KeptRevision(digest, it.state, it.document, it.groups))
         baselines = self.source.baselines.keys()
-        settings = (ledger, self.source.intent, dict(director.vrfs), len(baselines))
+        settings = (ledger, self.source.intent, dict(policy.vrfs), len(baselines))
         # The ledger and the intent are compared by identity: they are replaced, never changed.
         same = len(self._settings) == len(settings) and all(
             one is other or (not isinstance(one, Ledger | NodeIntent) and one == other)
@@ -171,8 +171,8 @@ class ReplicaFeed:
             self._settings = settings
             self._baselines &= baselines
             yield SettingsChanged(
-                vrfs=frozenset(director.vrfs),
-                known_groups=director.known_groups(),
+                vrfs=frozenset(policy.vrfs),
+                known_groups=policy.known_groups(),
                 sessions=tuple(routing_sessions(self.source.intent)),
                 enforced=enforced,
                 staged=staged,
@@ -183,27 +183,27 @@ class ReplicaFeed:
             )
 
     def _endpoints(self) -> Iterator[ReplicaChange]:
-        """What changed, and then what changed meanwhile."""
-        population = self.source.director.population
+        """Yield what changed, and then what changed meanwhile."""
+        population = self.source.state.population
         if self._following is None:
             self._following = (
                 _follow(population.attachments),
-                _follow(population.claims),
-                _follow(population.resting),
+                _follow(population.remote),
+                _follow(population.held_down),
             )
-        attachments, claims, resting = self._following
+        attachments, remote, held_down = self._following
         for _ in range(PASSES):
             for _ in range(0, len(attachments.changed), ENCODED):
                 yield EndpointsChanged(attachments=attachments.take(ENCODED))
-            for _ in range(0, len(claims.changed), ENCODED):
-                yield EndpointsChanged(claims=claims.take(ENCODED))
-            for _ in range(0, len(resting.changed), ENCODED):
-                yield EndpointsChanged(resting=resting.take(ENCODED))
+            for _ in range(0, len(remote.changed), ENCODED):
+                yield EndpointsChanged(remote=remote.take(ENCODED))
+            for _ in range(0, len(held_down.changed), ENCODED):
+                yield EndpointsChanged(held_down=held_down.take(ENCODED))
 
     def _lines(self) -> Iterator[ReplicaChange]:
         history = self.source.history
         lines, self._history = history.added_since(self._history), history.added
-        trail = self.source.director.ledger.trail
+        trail = self.source.state.ledger.trail
         for first in range(0, max(1, len(lines)), ENCODED):
             piece = tuple(lines[first : first + ENCODED])
             yield HistoryChanged(trail if first == 0 else (), piece)

@@ -38,15 +38,15 @@ class View:
         *,
         vrfs: frozenset[str],
         attachments: Mapping[str, Attachment],
-        claims: Mapping[EndpointKey, RemoteEndpoint],
-        resting: Mapping[EndpointKey, float],
+        remote: Mapping[EndpointKey, RemoteEndpoint],
+        held_down: Mapping[EndpointKey, float],
         known_groups: frozenset[int],
         enforced: Policy,
         staged: Policy | None,
         whole: bool,
     ) -> View:
-        """A view; `whole` for a caller that is not limited to some VRFs."""
-        population = EndpointRegistry(dict(attachments), dict(claims), dict(resting))
+        """Return a view; `whole` for a caller that is not limited to some VRFs."""
+        population = EndpointRegistry(dict(attachments), dict(remote), dict(held_down))
         inventory = Inventory(
             vrfs, tuple(_workloads(population)), tuple(population.remotes()), known_groups
         )
@@ -62,7 +62,7 @@ class View:
         )
 
     def part(self, policy: Policy) -> Policy:
-        """The part of a policy that this view holds."""
+        """Return the part of a policy that this view holds."""
         if self.whole:
             return policy
         return visible_part(policy, self.vrfs, Directory(policy, self.inventory).members)
@@ -73,5 +73,5 @@ def _workloads(population: EndpointRegistry) -> Iterator[Workload]:
 
 
 def by_vrf(rows: Mapping[str, Mapping[_K, _V]], vrfs: Iterable[str]) -> dict[_K, _V]:
-    """The rows of some VRFs."""
+    """Return the rows of some VRFs."""
     return {key: row for vrf in vrfs for key, row in rows.get(vrf, {}).items()}

@@ -15,7 +15,7 @@ from controlplane.policy.language.rule import Rule, RuleEndpoint, RuleEndpointKi
 
 
 def visible_part(policy: Policy, vrfs: frozenset[str], members: Mapping[str, int]) -> Policy:
-    """The part for `vrfs`; `members` counts the members of each group in these VRFs."""
+    """Return the part for `vrfs`; `members` counts the members of each group in these VRFs."""
     groups = {name for name in policy.groups if members.get(name)}
     rules = tuple(seen for rule in policy.rules if (seen := _rule(rule, vrfs, groups)) is not None)
     networks = {end.name for end in _ends(rules) if end.kind is RuleEndpointKind.NETWORK}
@@ -34,7 +34,8 @@ def visible_part(policy: Policy, vrfs: frozenset[str], members: Mapping[str, int
 
 
 def _rule(rule: Rule, vrfs: frozenset[str], groups: set[str]) -> Rule | None:
-    """A rule with the ends and VRFs that are the caller's; None if it decides nothing there."""
+    """Return a rule with the ends and VRFs that are the caller's; None if it decides nothing
+    there."""
     named = rule.vrfs & vrfs
     sources, destinations = (
         tuple(e for e in ends if e.kind is not RuleEndpointKind.GROUP or e.name in groups)

@@ -96,7 +96,7 @@ def _ruling(compiled: Compiled, verdict: Verdict) -> Ruling:
 
 
 class _Kind(NamedTuple):
-    """Addresses that neither policy tells apart."""
+    """Addresses that neither policy distinguishes."""
 
     zone: str
     before: int
@@ -125,7 +125,7 @@ def _memberships(before: Compiled, after: Compiled, kind: _Kind) -> tuple[Member
 
 
 def _kinds(before: Tables, after: Tables) -> dict[_Kind, frozenset[int]]:
-    """Every pair of identities that some address has, with the families it has them in."""
+    """Return every pair of identities that some address has, with the families it has them in."""
     found: dict[_Kind, frozenset[int]] = {}
     for family, old, new in (
         (4, (before.addresses4, before.ranges4), (after.addresses4, after.ranges4)),
@@ -146,7 +146,7 @@ _Ranges = dict[tuple[str, bytes, bytes], int]
 
 
 def _joint_ranges(old: _Ranges, new: _Ranges) -> Iterator[tuple[str, bytes, bytes, int, int]]:
-    """The ranges of both, cut along each other; both cover the same VRFs without a gap."""
+    """Yield the ranges of both, cut along each other; both cover the same VRFs without a gap."""
     one, other = sorted(old.items()), sorted(new.items())
     place = along = 0
     while place < len(one) and along < len(other):
@@ -158,7 +158,7 @@ def _joint_ranges(old: _Ranges, new: _Ranges) -> Iterator[tuple[str, bytes, byte
 
 
 def _shadowed(taken: list[tuple[str, bytes]], zone: str, first: bytes, last: bytes) -> bool:
-    """Whether every address of a range has an element of its own."""
+    """Return whether every address of a range has an element of its own."""
     inside = bisect_right(taken, (zone, last)) - bisect_left(taken, (zone, first))
     return inside == int.from_bytes(last) - int.from_bytes(first) + 1
 
@@ -200,7 +200,7 @@ class _Comparison:
     ) -> Iterator[tuple[bool, Service]]:
         was, will = self._old.get(old, {}), self._new.get(new, {})
         for protocol in sorted(was.keys() | will.keys()):
-            # ICMP of a family that the two do not share is denied whatever the contract says.
+            # ICMP of a family that the two do not share is denied under every contract.
             if _OWN_FAMILY.get(protocol, min(families)) in families:
                 cuts = {0} | was.get(protocol, set()) | will.get(protocol, set())
                 yield from self._protocol(old, new, protocol, sorted(cuts))
@@ -224,7 +224,7 @@ class _Comparison:
             yield held
 
     def _at(self, old: int, new: int, protocol: int, point: int) -> bool | None:
-        """True: opened, False: closed, None: as it was."""
+        """Return True: opened, False: closed, None: as it was."""
         packet = Packet(0, protocol, dport=point, icmp_type=point)
         was = self._before.in_contract(old, packet).allowed
         will = self._after.in_contract(new, packet).allowed
@@ -235,7 +235,7 @@ _Edges = dict[int, dict[int, set[int]]]
 
 
 def _edges(tables: Tables) -> _Edges:
-    """Where, by contract and protocol, verdicts may change."""
+    """Return where, by contract and protocol, verdicts may change."""
     found: _Edges = {}
     for contract, protocol in tables.protocols:
         found.setdefault(contract, {}).setdefault(protocol, set())

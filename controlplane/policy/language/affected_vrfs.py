@@ -11,7 +11,7 @@ _BEYOND = frozenset({RuleEndpointKind.ANY, RuleEndpointKind.OUTSIDE, RuleEndpoin
 
 
 def concerns(policy: Policy, vrf: str) -> bool:
-    """Whether a VRF without any workload can be treated otherwise than without a policy."""
+    """Return whether a VRF without any workload can be treated otherwise than without a policy."""
     mode = policy.modes.vrfs.get(vrf, policy.modes.default).mode
     if mode is not Mode.VISIBILITY:
         return True
@@ -19,7 +19,7 @@ def concerns(policy: Policy, vrf: str) -> bool:
 
 
 def _acts_outside(rule: Rule) -> bool:
-    """True for a rule that can deny or note a flow between two addresses of no workload."""
+    """Return True for a rule that can deny or note a flow between two addresses of no workload."""
     if rule.action not in (Action.DENY, Action.LOG):
         return False
     return _beyond(rule.sources) and _beyond(rule.destinations)

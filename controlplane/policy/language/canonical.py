@@ -17,7 +17,7 @@ from controlplane.policy.language.selector import text_of
 
 
 def to_document(policy: Policy) -> dict[str, Value]:
-    """The structured form; `policy_from_value` of it gives the policy back."""
+    """Return the structured form; `policy_from_value` of it gives the policy back."""
     return {
         "name": policy.name,
         "groups": {n: _group(g) for n, g in policy.groups.items() if not g.implicit},
@@ -32,18 +32,18 @@ def to_document(policy: Policy) -> dict[str, Value]:
 
 
 def canonical_text(policy: Policy) -> str:
-    """Canonical JSON: sorted keys, no spaces."""
+    """Return canonical JSON: sorted keys, no spaces."""
     document = to_document(policy)
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest_of(text: str) -> str:
-    """SHA-256 of a canonical text in UTF-8, 64 hex digits: the name of a revision."""
+    """Return SHA-256 of a canonical text in UTF-8, 64 hex digits: the name of a revision."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def digest(policy: Policy) -> str:
-    """The name that the revision of a policy has."""
+    """Return the name that the revision of a policy has."""
     return digest_of(canonical_text(policy))
 
 

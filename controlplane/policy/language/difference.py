@@ -18,7 +18,7 @@ class Line(NamedTuple):
 
 
 def difference(before: Policy, after: Policy) -> Iterator[Line]:
-    """Groups, network sets, modes, rules that differ; rules in the order of evaluation."""
+    """Yield groups, network sets, modes, rules that differ; rules in the order of evaluation."""
     old, new = _subjects(before), _subjects(after)
     for subject in [*new, *(s for s in old if s not in new)]:
         was, will = old.get(subject, ""), new.get(subject, "")

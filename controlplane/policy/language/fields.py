@@ -29,7 +29,7 @@ class Fields:
         self.fault(path, f"unknown {what} {name!r}", cure)
 
     def has(self, path: str) -> bool:
-        """Whether the document itself has that field (a sentence alone has no `.rule`)."""
+        """Return whether the document itself has that field (a sentence alone has no `.rule`)."""
         return path in self._lines
 
     def _line(self, path: str) -> int:
@@ -40,7 +40,7 @@ class Fields:
     def mapping(
         self, value: Value, path: str, allowed: Sequence[str] | None = None
     ) -> dict[str, Value]:
-        """A map (nothing counts as empty); keys outside `allowed` are faults."""
+        """Return a map (nothing counts as empty); keys outside `allowed` are faults."""
         if value is None:
             return {}
         if not isinstance(value, dict):
@@ -53,7 +53,7 @@ class Fields:
         return value
 
     def items(self, value: Value, path: str) -> Iterator[tuple[str, Value]]:
-        """Path and value of each element of a list (nothing counts as empty)."""
+        """Yield path and value of each element of a list (nothing counts as empty)."""
         if value is None:
             return
         if not isinstance(value, list):
@@ -63,7 +63,8 @@ class Fields:
             yield child(path, index), item
 
     def texts(self, value: Value, path: str) -> Iterator[tuple[str, str]]:
-        """Path and text of each element of a list of texts; one text alone is a list of one."""
+        """Yield path and text of each element of a list of texts; one text alone is a list of
+        one."""
         if isinstance(value, str):
             yield path, value
             return
@@ -74,21 +75,21 @@ class Fields:
                 self.fault(place, f"expected text, found {_kind(item)}")
 
     def text(self, value: Value, path: str) -> str:
-        """A text; "" after a fault."""
+        """Return a text; "" after a fault."""
         if isinstance(value, str):
             return value
         self.fault(path, f"expected text, found {_kind(value)}")
         return ""
 
     def integer(self, value: Value, path: str, low: int, high: int) -> int:
-        """An integer within bounds; `low` after a fault."""
+        """Return an integer within bounds; `low` after a fault."""
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
         self.fault(path, f"expected a number from {low} to {high}, found {value!r}")
         return low
 
     def choice(self, value: Value, path: str, kind: type[_E]) -> _E | None:
-        """A member of an enumeration; None after a fault."""
+        """Return a member of an enumeration; None after a fault."""
         known = [member.value for member in kind]
         if isinstance(value, str) and value in known:
             return kind(value)

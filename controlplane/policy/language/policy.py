@@ -75,7 +75,7 @@ class Policy:
 
 
 def derived_group_id(text: str) -> int:
-    """An id for a group that was given none, from its name or selector: 2^31 .. 2^32-1.
+    """Return an id for a group that was given none, from its name or selector: 2^31 .. 2^32-1.
 
     The same on every PE without anybody handing out numbers; the lower half is left to people.
     """

@@ -35,7 +35,7 @@ class Located:
 
 
 def child(path: str, key: str | int) -> str:
-    """The path of a field or list element of `path`."""
+    """Return the path of a field or list element of `path`."""
     if isinstance(key, int):
         return f"{path}[{key}]"
     return f"{path}.{key}" if path else key
@@ -46,7 +46,7 @@ def load(text: str) -> Located:
     located = Located()
     try:
         # libyaml: twenty times as fast as PyYAML's own scanner, whose time is quadratic in the
-        # depth of `[[[[...`, and which whoever may check a policy could keep busy for a minute.
+        # depth of `[[[[...`, so that a caller who may check policies could keep it busy a minute.
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
     except UnicodeEncodeError:
         located.fault("", 0, "not UTF-8")

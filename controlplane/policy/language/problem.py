@@ -47,6 +47,6 @@ class MalformedError(ValueError):
 
 
 def nearest(word: str, known: Iterable[str], *, otherwise: str = "") -> str:
-    """A cure that names the known word closest to `word`, or `otherwise`."""
+    """Return a cure that names the known word closest to `word`, or `otherwise`."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else otherwise

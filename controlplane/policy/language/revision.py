@@ -127,11 +127,12 @@ class Ledger:
         return cls({each.digest: Revision.kept(each) for each in revisions}, trail)
 
     def in_state(self, state: State) -> Revision | None:
-        """The staged or the enforced revision, if there is one."""
+        """Return the staged or the enforced revision, if there is one."""
         return next((r for r in self.revisions.values() if r.state is state), None)
 
     def find(self, prefix: str) -> Revision:
-        """A revision by digest or unambiguous beginning of it (4 or more); raises MoveError."""
+        """Return a revision by digest or unambiguous beginning of it (4 or more); raises
+        MoveError."""
         found = [r for name, r in self.revisions.items() if name.startswith(prefix)]
         if len(prefix) < 4 or len(found) != 1:
             raise MoveError(
@@ -218,12 +219,12 @@ class Ledger:
         return (enforcing, *newest[1:])
 
     def _previous(self) -> str:
-        """The digest of the revision enforced before this one, "" if there is none."""
+        """Return the digest of the revision enforced before this one, "" if there is none."""
         enforcing = self._enforcing()
         return enforcing.before if enforcing else ""
 
     def _enforcing(self) -> Entry | None:
-        """The entry by which the enforced revision took the place of another one."""
+        """Return the entry by which the enforced revision took the place of another one."""
         now = self.in_state(State.ENFORCED)
         for entry in reversed(self.trail):
             enforcing = entry.move in ("promote", "rollback")

@@ -79,15 +79,15 @@ class Rule:
         return (TIER_RANK[self.tier], self.order)
 
     def covers(self, protocol: int, point: int) -> bool:
-        """Whether one of its services covers that protocol and port or ICMP type."""
+        """Return whether one of its services covers that protocol and port or ICMP type."""
         return any(service.covers(protocol, point) for service in self.services)
 
     def applies_in(self, vrf: str) -> bool:
-        """Whether it holds in that VRF."""
+        """Return whether it holds in that VRF."""
         return not self.vrfs or vrf in self.vrfs
 
     def __str__(self) -> str:
-        """The rule as a sentence, readable again by parse_sentence."""
+        """Return the rule as a sentence, readable again by parse_sentence."""
         sentence = f"{self.action} {_list(self.sources)} to {_list(self.destinations)}"
         if self.services != (ANY_SERVICE,):
             sentence += f" on {_list(self.services)}"
@@ -99,6 +99,6 @@ def _list(items: Iterable[object]) -> str:
 
 
 def sorted_endpoints(endpoints: Iterable[RuleEndpoint]) -> tuple[RuleEndpoint, ...]:
-    """Endpoints of a rule in canonical order; `any` swallows the rest."""
+    """Return endpoints of a rule in canonical order; `any` swallows the rest."""
     found = set(endpoints)
     return (ANYONE,) if ANYONE in found else tuple(sorted(found))

@@ -54,7 +54,7 @@ class RuleReader:
         self.implicit: dict[str, Group] = {}
 
     def read(self, value: Value) -> tuple[Rule, ...]:
-        """All rules in the order of evaluation; faults go to the Fields."""
+        """Return all rules in the order of evaluation; faults go to the Fields."""
         placed: list[tuple[str, Rule]] = []
         lists = list(self._lists(value))
         count = sum(len(items) for _, items, _ in lists if isinstance(items, list))

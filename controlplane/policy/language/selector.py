@@ -61,7 +61,7 @@ Selector = Among | Has | Not | Every | Either
 
 
 def matches(selector: Selector, tags: Tags) -> bool:
-    """Whether a workload with `tags` is selected."""
+    """Return whether a workload with `tags` is selected."""
     match selector:
         case Among(key, values):
             return tags.get(key) in values
@@ -76,7 +76,7 @@ def matches(selector: Selector, tags: Tags) -> bool:
 
 
 def text_of(selector: Selector) -> str:
-    """The canonical text: equal for selectors that differ in spacing or order only."""
+    """Return the canonical text: equal for selectors that differ in spacing or order only."""
     match selector:
         case Among(key, values):
             return _comparison(key, "=", "in", values)
@@ -109,13 +109,13 @@ def negated(item: Selector) -> Selector:
 
 
 def every(items: Iterable[Selector]) -> Selector:
-    """All of `items`, flattened; one alone is itself. Raises ValueError when empty."""
+    """Return all of `items`, flattened; one alone is itself. Raises ValueError when empty."""
     flat = frozenset(part for item in items for part in _parts(item, Every))
     return _only(flat) or Every(flat)
 
 
 def either(items: Iterable[Selector]) -> Selector:
-    """Any of `items`, flattened; one alone is itself. Raises ValueError when empty."""
+    """Return any of `items`, flattened; one alone is itself. Raises ValueError when empty."""
     flat = frozenset(part for item in items for part in _parts(item, Either))
     return _only(flat) or Either(flat)
 
@@ -237,7 +237,7 @@ def _value(cursor: Cursor) -> str:
 
 
 def tag_fault(key: str, value: str) -> str:
-    """Why `key=value` cannot be a tag, or "" when it can."""
+    """Return why `key=value` cannot be a tag, or "" when it can."""
     if key in KEYWORDS or key in ENDPOINT_WORDS:
         return f"{key!r} is a word of the policy language"
     if not is_name(key):

@@ -62,7 +62,8 @@ class Service:
     high: int
 
     def covers(self, protocol: int, point: int) -> bool:
-        """Whether a packet of `protocol` with that port or ICMP type asks for this service."""
+        """Return whether a packet of `protocol` with that port or ICMP type asks for this
+        service."""
         return self.protocol is None or (
             self.protocol == protocol and self.low <= point <= self.high
         )
@@ -96,12 +97,12 @@ ANY_SERVICE = Service(None, 0, 0)
 
 
 def whole_protocol(protocol: int) -> Service:
-    """Every packet of one IP protocol."""
+    """Return every packet of one IP protocol."""
     return Service(protocol, 0, highest_point(protocol))
 
 
 def sorted_services(services: Iterable[Service]) -> tuple[Service, ...]:
-    """Services of a rule in canonical order, each once."""
+    """Return services of a rule in canonical order, each once."""
     return tuple(sorted(set(services), key=lambda service: service.sort_key))
 
 

@@ -29,7 +29,7 @@ class Token:
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` may name a group, network set, service, rule or tag key."""
+    """Return whether `text` may name a group, network set, service, rule or tag key."""
     return bool(_NAME.fullmatch(text)) and text not in KEYWORDS and text not in ENDPOINT_WORDS
 
 
@@ -62,11 +62,11 @@ class Cursor:
         self._next = 0
 
     def peek(self, ahead: int = 0) -> Token:
-        """The token `ahead` places further, or the closing empty one."""
+        """Return the token `ahead` places further, or the closing empty one."""
         return self._tokens[min(self._next + ahead, len(self._tokens) - 1)]
 
     def take(self) -> Token:
-        """The next token, consumed."""
+        """Return the next token, consumed."""
         token = self.peek()
         self._next += 1
         return token
@@ -95,7 +95,7 @@ class Cursor:
             raise self.fault("expected the end", cure)
 
     def fault(self, message: str, cure: str = "") -> MalformedError:
-        """A MalformedError at the next token, to be raised."""
+        """Return a MalformedError at the next token, to be raised."""
         token = self.peek()
         found = f"found {token.text!r}" if token.text else "the text ends here"
         return MalformedError(self.text, token.start, f"{message}, {found}", cure)

@@ -89,4 +89,4 @@ class Commands:
         return attributes
 
     def _refuse(self, peer: str, reason: str) -> None:
-        self._reactor.processes.report(wire.Refused(peer, reason))
+        self._reactor.processes.report(wire.CommandRefused(peer, reason))

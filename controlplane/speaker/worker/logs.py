@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from controlplane.speaker import wire
-from controlplane.speaker.rate_limit import LOG_BURST, LOGS_PER_SECOND, RateLimit
+from controlplane.speaker.rate_limit import LOG_BURST, LOGS_PER_SECOND, EventLimit
 from controlplane.speaker.worker import surface
 from controlplane.speaker.worker.link import Link
 
@@ -20,7 +20,7 @@ def install(link: Link) -> None:
     def quiet(message: object, source: str = "", level: str = "") -> None:
         del message, source, level
 
-    limit = RateLimit(LOG_BURST, LOGS_PER_SECOND, time.monotonic)
+    limit = EventLimit(LOG_BURST, LOGS_PER_SECOND, time.monotonic)
 
     def logged(severity: wire.Level) -> Callable[..., None]:
         def line(message: Any, source: str = "", level: str = "") -> None:
@@ -42,7 +42,7 @@ def install(link: Link) -> None:
 
 def throttled(link: Link) -> Callable[[wire.Malformed], None]:
     """Return a function that reports malformed messages unless there are too many of one peer."""
-    limit = RateLimit(LOG_BURST, LOGS_PER_SECOND, time.monotonic)
+    limit = EventLimit(LOG_BURST, LOGS_PER_SECOND, time.monotonic)
 
     def report(malformed: wire.Malformed) -> None:
         if limit.admits(malformed.peer):

@@ -35,10 +35,10 @@ OPEN_ERROR, HEADER_LEN = 2, 19
 
 
 class Opens:
-    """Decodes OPENs; ``tell`` is given what is ignored."""
+    """Decode OPENs; ``report`` receives what is ignored."""
 
-    def __init__(self, tell: Callable[[wire.CapabilityIgnored], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[wire.CapabilityIgnored], None]) -> None:
+        self._report = report
 
     def decode(self, data: bytes, direction: Any, negotiated: Any) -> Any:
         """Return the OPEN of this body; stands in for ``Open.unpack_message``.
@@ -71,7 +71,7 @@ class Opens:
                 raise
             peer = str(negotiated.neighbor["peer-address"])
             reason = bytes(fault.data).decode(errors="replace")
-            self._tell(wire.CapabilityIgnored(peer, int(code), reason))
+            self._report(wire.CapabilityIgnored(peer, int(code), reason))
 
 
 def capability_values(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -103,6 +103,6 @@ def _fields(data: bytes, width: int) -> Iterator[tuple[int, bytes]]:
         position = after
 
 
-def install(tell: Callable[[wire.CapabilityIgnored], None]) -> None:
+def install(report: Callable[[wire.CapabilityIgnored], None]) -> None:
     """Put this in the place of ExaBGP's."""
-    surface.replace(Open, "unpack_message", staticmethod(Opens(tell).decode))
+    surface.replace(Open, "unpack_message", staticmethod(Opens(report).decode))

@@ -84,7 +84,7 @@ def is_known_rd(data: bytes, at: int) -> bool:
 
 
 def without_stacks(data: bytes, stacks: list[int]) -> tuple[bytes, bytes]:
-    """Part NLRI: those with one label as they are, and those with several as withdrawals."""
+    """Return part NLRI: those with one label as they are, and those with several as withdrawals."""
     single, several, begin = [], [], 0
     for position in stacks:
         after = position + 1 + (data[position] + 7 >> 3)

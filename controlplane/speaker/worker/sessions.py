@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from controlplane.speaker import wire
-from controlplane.speaker.rate_limit import RateLimit
+from controlplane.speaker.rate_limit import EventLimit
 from controlplane.speaker.worker import surface
 from controlplane.speaker.worker.surface import (
     ACTION,
@@ -98,7 +98,7 @@ def close(self: Any) -> None:
 
 
 class BackoffOutgoing(Outgoing):  # type: ignore[misc]
-    """Tries once a second (ExaBGP: at every turn of its loop), and tells why it failed."""
+    """Connect once a second (ExaBGP: at every turn of its loop), and report why it failed."""
 
     report: Any = None
 
@@ -159,7 +159,7 @@ def hung_up(connection: Any) -> bool:
 def refused(connection: Any, subcode: int, reason: str) -> bool:
     """Send Cease with this subcode (RFC 4486) and close; always True.
 
-    ExaBGP gives back a generator for that, which nobody runs: the peer would get nothing.
+    ExaBGP returns a generator for that and does not run it: the peer would get nothing.
     """
     with contextlib.suppress(OSError, AttributeError):
         connection.io.send(Notify(6, subcode, reason).message())
@@ -172,7 +172,7 @@ class BoundPeer(Peer):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._admission = RateLimit(MOST_CONNECTIONS, CONNECTIONS_PER_SECOND, time.monotonic)
+        self._admission = EventLimit(MOST_CONNECTIONS, CONNECTIONS_PER_SECOND, time.monotonic)
 
     def run(self) -> Any:
         """Handle messages while there are some, up to a bound: others wait for their turn."""

@@ -54,7 +54,7 @@ class BatchingProtocol(Protocol):  # type: ignore[misc]
         except Notify:
             raise
         except Exception as error:
-            # As ExaBGP does: whatever a parser trips over ends the session, not the process.
+            # As ExaBGP does: an exception of a parser ends the session, not the process.
             raise Notify(1, 0, f"can not decode UPDATE: {type(error).__name__}") from error
         return message
 

@@ -10,7 +10,7 @@ NAMES = {MP_REACH: "MP_REACH_NLRI", MP_UNREACH: "MP_UNREACH_NLRI"}
 MP_FLAGS = 0x80
 
 
-class Parts:
+class UpdateParts:
     """Native routes, MP attributes, and all other attributes of an UPDATE.
 
     ``fault`` is a reason to withdraw what it announces; ``discarded`` says what was left out;
@@ -46,15 +46,15 @@ class Parts:
         return bool(self.announced) or self.reach is not None or not (self.rest or self.cut)
 
 
-def separate(data: bytes) -> Parts:
-    """Take an UPDATE's body apart; Notify if its fields or MP attributes cannot be told apart."""
+def separate(data: bytes) -> UpdateParts:
+    """Split an UPDATE's body; raise Notify if its fields or MP attributes cannot be separated."""
     size = len(data)
     attributes = 2 + int.from_bytes(data[:2])
     start = attributes + 2
     end = start + int.from_bytes(data[attributes:start])
     if size < start or end > size:
         raise Notify(3, 1, "the lengths of the fields exceed the message")
-    parts = Parts(data[2:attributes], data[end:])
+    parts = UpdateParts(data[2:attributes], data[end:])
     rest, position = [], start
     while position < end:
         flags, code = data[position], data[position + 1] if position + 1 < end else 0
@@ -72,7 +72,7 @@ def separate(data: bytes) -> Parts:
     return parts
 
 
-def _overrun(parts: Parts, code: int) -> None:
+def _overrun(parts: UpdateParts, code: int) -> None:
     """Handle an attribute that ends behind the attributes (RFC 7606 section 4); with the routes
     in it, Notify 3/9 (section 3 j)."""
     if code in NAMES:
@@ -81,7 +81,7 @@ def _overrun(parts: Parts, code: int) -> None:
     parts.fault = f"attribute {code} runs past the attributes (RFC 7606 section 4)"
 
 
-def _store(parts: Parts, flags: int, code: int, value: bytes) -> None:
+def _store(parts: UpdateParts, flags: int, code: int, value: bytes) -> None:
     """Keep an MP attribute; Notify if it came twice (RFC 7606 section 3 g).
 
     Wrong flags are a fault of the attribute (section 3 c), but its routes are where they are.

@@ -33,7 +33,7 @@ from controlplane.speaker.worker.surface import (
     Notify,
     Update,
 )
-from controlplane.speaker.worker.update_parts import Parts, separate
+from controlplane.speaker.worker.update_parts import UpdateParts, separate
 
 HEADER = b"\xff" * 16
 HEADER_LEN, UPDATE = 19, 2
@@ -90,7 +90,7 @@ def _end_of_rib(family: bytes, direction: Any, negotiated: Any) -> Any:
     return EOR.unpack_message(EOR.NLRI.PREFIX + family, direction, negotiated)
 
 
-def _routes(parts: Parts, next_hop: str, negotiated: Any) -> Iterator[PackedNlri]:
+def _routes(parts: UpdateParts, next_hop: str, negotiated: Any) -> Iterator[PackedNlri]:
     """Yield the routes, withdrawals first; Notify 3/9 or 3/10 if they cannot be located."""
     if parts.withdrawn and _is_native(parts, negotiated):
         check(*NATIVE, parts.withdrawn)
@@ -104,7 +104,7 @@ def _routes(parts: Parts, next_hop: str, negotiated: Any) -> Iterator[PackedNlri
         yield PackedNlri(*NATIVE, Action.ANNOUNCE, parts.announced, next_hop)
 
 
-def _is_native(parts: Parts, negotiated: Any) -> bool:
+def _is_native(parts: UpdateParts, negotiated: Any) -> bool:
     """Return True if IPv4 unicast was negotiated; what is of it is ignored where it was not."""
     if NATIVE in negotiated.families:
         return True
@@ -112,7 +112,7 @@ def _is_native(parts: Parts, negotiated: Any) -> bool:
     return False
 
 
-def _is_negotiated(parts: Parts, name: str, family: tuple[int, int], negotiated: Any) -> bool:
+def _is_negotiated(parts: UpdateParts, name: str, family: tuple[int, int], negotiated: Any) -> bool:
     """Return True if a family was negotiated; an attribute of another one is ignored."""
     if family in negotiated.families:
         return True
@@ -121,7 +121,7 @@ def _is_negotiated(parts: Parts, name: str, family: tuple[int, int], negotiated:
     return False
 
 
-def _reachable(parts: Parts, data: bytes, negotiated: Any) -> Iterator[PackedNlri]:
+def _reachable(parts: UpdateParts, data: bytes, negotiated: Any) -> Iterator[PackedNlri]:
     """Yield what MP_REACH_NLRI announces (RFC 4760 section 3)."""
     if len(data) < 5:
         raise Notify(3, 9, "MP_REACH_NLRI is too short")
@@ -138,7 +138,7 @@ def _reachable(parts: Parts, data: bytes, negotiated: Any) -> Iterator[PackedNlr
     yield from _sorted(parts, (afi, safi), Action.ANNOUNCE, nlri, hop)
 
 
-def _unreachable(parts: Parts, data: bytes, negotiated: Any) -> Iterator[PackedNlri]:
+def _unreachable(parts: UpdateParts, data: bytes, negotiated: Any) -> Iterator[PackedNlri]:
     """Yield what MP_UNREACH_NLRI withdraws (RFC 4760 section 4)."""
     if len(data) < 3:
         raise Notify(3, 9, "MP_UNREACH_NLRI is too short")
@@ -148,7 +148,7 @@ def _unreachable(parts: Parts, data: bytes, negotiated: Any) -> Iterator[PackedN
 
 
 def _sorted(
-    parts: Parts, family: tuple[int, int], action: int, nlri: bytes, hop: str
+    parts: UpdateParts, family: tuple[int, int], action: int, nlri: bytes, hop: str
 ) -> Iterator[PackedNlri]:
     """Yield NLRI with one label as they are, and those with several as withdrawn.
 
@@ -164,7 +164,7 @@ def _sorted(
         yield PackedNlri(*family, action, nlri, hop)
 
 
-def _next_hop(parts: Parts, data: bytes, safi: int) -> str:
+def _next_hop(parts: UpdateParts, data: bytes, safi: int) -> str:
     """Return the global next hop; a link-local one behind it (RFC 2545 section 3) is not needed.
 
     Notify for a length that no next hop has: the routes are behind it (RFC 7606 section 7.11).
@@ -234,8 +234,8 @@ def is_packed(nlri: object) -> bool:
     return isinstance(nlri, PackedNlri)
 
 
-def install(tell: Callable[[wire.Malformed], None]) -> None:
-    """Put ``decode`` in the place of ExaBGP's; ``tell`` is given malformed messages."""
+def install(receiver: Callable[[wire.Malformed], None]) -> None:
+    """Put ``decode`` in the place of ExaBGP's; ``receiver`` is called with malformed messages."""
     global report  # noqa: PLW0603 - as with all that takes the place of ExaBGP's own
-    report = tell
+    report = receiver
     surface.replace(Update, "unpack_message", staticmethod(decode))

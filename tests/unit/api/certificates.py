@@ -84,7 +84,7 @@ class Authority:
 
 
 def self_signed(name: str, alternative: str) -> Pair:
-    """A certificate that nobody but its owner vouches for."""
+    """Make a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _builder(_name(name), _name(name), key.public_key(), dt.timedelta(0))
     names = x509.SubjectAlternativeName([_general(alternative)])

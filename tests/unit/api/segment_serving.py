@@ -92,14 +92,14 @@ class Desk:
         return self.pe.policy
 
     @property
-    def told(self) -> list[WorkloadAttached | WorkloadDetached]:
+    def emitted(self) -> list[WorkloadAttached | WorkloadDetached]:
         """The workload routes that were laid and withdrawn."""
-        return self.pe.told
+        return self.pe.emitted
 
     def flow(
         self, source: str, destination: str, port: int = 443, vrf: str = "red", count: int = 1
     ) -> None:
-        """The kernel tells of flows, judged by the tables that it holds."""
+        """Report flows as the kernel does, evaluated by the tables that it holds."""
         src, dst = ip_address(source), ip_address(destination)
 
         def word(slot: Slot) -> int | None:
@@ -112,11 +112,11 @@ class Desk:
         self.lose(0, [record] * count)
 
     def lose(self, lost: int, records: list[FlowRecord] | None = None) -> None:
-        async def tell() -> None:
+        async def report() -> None:
             assert self.kernel.on_flows is not None
             self.kernel.on_flows(records or [], lost)
 
-        self.running.call(tell())
+        self.running.call(report())
 
     def claim(self, change: RemoteEndpointsChanged) -> None:
         """A route of another PE carries groups, as if it had become the best one."""

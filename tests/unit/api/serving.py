@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass
 class Notes:
-    """A journal that keeps what it is told."""
+    """A journal that keeps its lines."""
 
     lines: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 

@@ -28,7 +28,7 @@ from controlplane.policy.insight.replica_feed import Changes, Needs
 from tests.parts import LonePart
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
-NOBODY = "nobody" if os.geteuid() == 0 else ME
+UNPRIVILEGED = "nobody" if os.geteuid() == 0 else ME
 RED = Caller("red", ApiRole.VIEWER)
 BLUE = Caller("blue", ApiRole.VIEWER)
 CODE = grpc.StatusCode
@@ -232,7 +232,7 @@ def test_a_killed_process_is_replaced_and_an_interrupted_one_goes_on() -> None:
     channels: list[ProcessChannel] = []
 
     def opened() -> tuple[ProcessChannel, Changes]:
-        channels.append(ProcessChannel(NOBODY))
+        channels.append(ProcessChannel(UNPRIVILEGED))
         return channels[-1], no_changes
 
     async def test(stubs: Stubs) -> None:
@@ -258,7 +258,7 @@ def test_a_killed_process_is_replaced_and_an_interrupted_one_goes_on() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 def test_the_process_is_unprivileged() -> None:
-    channel = ProcessChannel(NOBODY)
+    channel = ProcessChannel(UNPRIVILEGED)
 
     async def test(stubs: Stubs) -> None:
         try:
@@ -266,7 +266,7 @@ def test_the_process_is_unprivileged() -> None:
             await channel.receive()
             lines = Path(f"/proc/{channel.pid}/status").read_text().splitlines()  # noqa: ASYNC240
             status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-            assert set(status["Uid"].split()) == {str(pwd.getpwnam(NOBODY).pw_uid)}
+            assert set(status["Uid"].split()) == {str(pwd.getpwnam(UNPRIVILEGED).pw_uid)}
             assert {
                 int(status[f"Cap{kind}"], 16) for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")
             } == {0}
@@ -282,7 +282,7 @@ def test_a_query_whose_caller_goes_away_is_interrupted_and_the_process_answers_t
 
     document = "rules:\n" + "- allow any to any on tcp/1\n" * 9_999
     request = policy_pb2.CheckPolicyRequest(document=document).SerializeToString()
-    channel = ProcessChannel(NOBODY)
+    channel = ProcessChannel(UNPRIVILEGED)
 
     async def test(stubs: Stubs) -> None:
         pool = ComputePool(lambda: (channel, no_changes), stubs.log, LonePart(), workers=1)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.unit.api.serving import node_intent, serving
 
-# As root first, so that all is imported; then as somebody else, over a connection of its own.
+# As root first, so that all is imported; then as another user, over a connection of its own.
 CLIENT = """
 import os, sys, grpc
 options = [("grpc.use_local_subchannel_pool", 1)]
@@ -42,7 +42,7 @@ def public() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 @pytest.mark.parametrize(("mode", "answer"), [(0o666, "OK PERMISSION_DENIED"),
                                               (0o660, "UNAVAILABLE UNAVAILABLE")])  # fmt: skip
 def test_another_user_may_look_where_the_mode_lets_him_in(

@@ -173,7 +173,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 def test_a_reader_who_stands_still_is_let_go(
     running: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stream that nobody reads holds an iterator and a place among the calls: not for ever."""
+    """A stream without a reader holds an iterator and a place among the calls: not for ever."""
     monkeypatch.setattr(admission, "MAX_SECONDS", 0.3)
     many = route("red", "10.0.0.0/8", as_path="65001 " * 100)
     running.node.route_rows = [many] * 200_000

@@ -24,7 +24,7 @@ class Desk:
 
     folder: Path
     authority: Authority = field(default_factory=Authority)
-    told: list[str] = field(default_factory=list)
+    reported: list[str] = field(default_factory=list)
     now: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
     def __post_init__(self) -> None:
@@ -32,7 +32,7 @@ class Desk:
         self.other = self.authority.issue("other")
         (self.folder / "ca.pem").write_bytes(self.authority.pem)
         self.asked = Revocation(
-            self.folder / "crl.pem", self.folder / "ca.pem", self.told.append, lambda: self.now
+            self.folder / "crl.pem", self.folder / "ca.pem", self.reported.append, lambda: self.now
         )
 
     def put(self, crl: bytes) -> None:
@@ -54,7 +54,7 @@ def test_who_is_listed_is_refused_and_nobody_else(desk: Desk) -> None:
     desk.put(desk.authority.revoke(desk.other))
     assert desk.says() == GOOD
     assert desk.asked.objection(desk.other.certificate) == REVOKED
-    assert desk.told == []
+    assert desk.reported == []
 
 
 def test_a_list_that_is_replaced_holds_from_the_next_call_on(desk: Desk) -> None:
@@ -102,11 +102,11 @@ def test_a_list_that_says_nothing_refuses_everybody_and_is_told_once(desk: Desk,
     else:
         desk.put(bad)
     assert [desk.says() for _ in range(3)] == [UNKNOWN] * 3
-    assert len(desk.told) == 1
-    assert "crl.pem" in desk.told[0]
+    assert len(desk.reported) == 1
+    assert "crl.pem" in desk.reported[0]
     desk.put(desk.authority.revoke(desk.other))
     assert desk.says() == GOOD
-    assert desk.told[1:] == ["CN=test CA: its revocation list is usable again"]
+    assert desk.reported[1:] == ["CN=test CA: its revocation list is usable again"]
 
 
 def test_a_list_holds_from_its_beginning_to_its_end(desk: Desk) -> None:
@@ -114,10 +114,10 @@ def test_a_list_holds_from_its_beginning_to_its_end(desk: Desk) -> None:
     assert desk.says() == GOOD
     desk.now += 2 * HOUR
     assert desk.says() == UNKNOWN
-    assert "out of date" in desk.told[-1]
+    assert "out of date" in desk.reported[-1]
     desk.now -= 4 * HOUR
     assert desk.says() == UNKNOWN
-    assert "of the future" in desk.told[-1]
+    assert "of the future" in desk.reported[-1]
 
 
 def test_each_authority_has_its_own_list(desk: Desk) -> None:
@@ -146,7 +146,7 @@ def test_a_list_in_a_folder_that_is_not_ours_to_read(desk: Desk) -> None:
     desk.put(desk.authority.revoke())
     desk.asked.crl = desk.folder / "ca.pem" / "crl.pem"
     assert desk.says() == UNKNOWN
-    assert os.strerror(20) in desk.told[0]
+    assert os.strerror(20) in desk.reported[0]
 
 
 def test_what_is_no_certificate() -> None:

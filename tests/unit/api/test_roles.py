@@ -17,7 +17,7 @@ from controlplane.api import server as api_server
 from controlplane.api.access.audit_chain import first_break
 from controlplane.api.access.caller import Caller, UnixPeer, certified_caller, local_caller
 from controlplane.api.access.limits import AtOnce, RateLimit, TooManyRequests
-from controlplane.api.access.roles import RULES, Rule, allows
+from controlplane.api.access.roles import RULES, AccessRule, allows
 from controlplane.model.intent import ApiGrant, ApiRole
 from tests.unit.api.serving import Serving, node_intent, serving
 
@@ -30,7 +30,7 @@ def running(tmp_path: Path) -> Iterator[Serving]:
 
 @pytest.fixture
 def caller(monkeypatch: pytest.MonkeyPatch) -> list[Caller]:
-    """Whoever is in the list is taken for the process at the other end."""
+    """The caller in the list is taken for the process at the other end."""
     who = [Caller("uid:0", ApiRole.ADMIN)]
     monkeypatch.setattr(api_server, "local_caller", lambda _peer: who[0])
     return who
@@ -91,7 +91,7 @@ def test_a_method_without_a_rule_is_refused_even_to_root(
 def test_what_each_role_may_change(
     running: Serving, caller: list[Caller], role: ApiRole, clear: bool, reload: bool
 ) -> None:
-    caller[0] = Caller("somebody", role)
+    caller[0] = Caller("someone", role)
     with running.client() as node:
         assert refused(node.show_vrfs) is None
         assert (refused(lambda: node.clear_neighbor("10.1.1.2", "red")) is None) == clear
@@ -131,7 +131,7 @@ def test_one_customer_sees_nothing_of_another_or_of_the_core(
 
 
 def test_metadata_gives_no_rights(running: Serving, caller: list[Caller]) -> None:
-    caller[0] = Caller("somebody", ApiRole.VIEWER)
+    caller[0] = Caller("someone", ApiRole.VIEWER)
     forged = (("x-user", "admin"), ("x-role", "admin"), ("authorization", "Bearer root"))
     with running.client() as node:
         reload = raw(node.channel, "Reload")
@@ -179,10 +179,10 @@ def test_a_failure_of_ours_tells_the_caller_nothing_and_the_journal_all(
 
 
 def test_a_refused_change_is_written_down(running: Serving, caller: list[Caller]) -> None:
-    caller[0] = Caller("somebody", ApiRole.VIEWER)
+    caller[0] = Caller("someone", ApiRole.VIEWER)
     with running.client() as node:
         assert refused(node.reload) is grpc.StatusCode.PERMISSION_DENIED
-    assert [(e["who"], e["phase"]) for e in running.audit] == [("somebody", "refused")]
+    assert [(e["who"], e["phase"]) for e in running.audit] == [("someone", "refused")]
 
 
 def test_what_cannot_be_written_down_is_not_done(running: Serving) -> None:
@@ -238,11 +238,11 @@ def test_a_certificate_is_known_by_its_alternative_names_and_else_by_its_common_
 
 
 def test_default_deny() -> None:
-    look = Rule(ApiRole.VIEWER)
+    look = AccessRule(ApiRole.VIEWER)
     assert allows(look, ApiRole.VIEWER, limited=True)
     assert not allows(None, ApiRole.ADMIN, limited=False)
     assert not allows(look, None, limited=False)
-    assert not allows(Rule(ApiRole.VIEWER, whole_node=True), ApiRole.ADMIN, limited=True)
+    assert not allows(AccessRule(ApiRole.VIEWER, whole_node=True), ApiRole.ADMIN, limited=True)
 
 
 def test_the_bucket_fills_again() -> None:

@@ -90,7 +90,7 @@ def test_evidence_of_a_scope(company: Desk) -> None:
     digest = enforce(company)
     company.flow(WEB, PAY, 443, count=2)
     company.flow(PARTNER, PAY, 22)
-    company.flow(WEB, "10.0.0.50", 80)  # nobody of the scope
+    company.flow(WEB, "10.0.0.50", 80)  # an address outside the scope
     company.segment.tag("pay", {"owner": "hr"})
     company.lose(3)
     answer = company.segment.get_evidence("scope=pci")

@@ -23,7 +23,7 @@ from tests.unit.api.segment_serving import (
 
 
 def test_a_document_is_checked_with_every_fault_and_its_line(company: Desk) -> None:
-    bad = "groups: {web: tier=web}\nrules:\n  - allow web too web\n  - deny nobody to web\nx: 1\n"
+    bad = "groups: {web: tier=web}\nrules:\n  - allow web too web\n  - deny absent to web\nx: 1\n"
     answer = company.segment.check(bad)
     assert [(p.line, p.path) for p in answer.problems] == [
         (3, "rules[0]"), (4, "rules[1]"), (5, "x"),

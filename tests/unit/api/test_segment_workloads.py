@@ -37,7 +37,7 @@ def test_attach_is_idempotent_and_tells_kernel_and_router(desk: Desk) -> None:
     again = desk.segment.attach("web", "red", "p1", [WEB + "/32"], {"tier": "web"})
     assert first == again
     assert (first.generation, list(first.addresses)) == (1, [WEB])
-    assert [type(event) for event in desk.told] == [WorkloadAttached]
+    assert [type(event) for event in desk.emitted] == [WorkloadAttached]
     assert ("red", parse_prefix(WEB).packed) in desk.kernel.held[Slot.ENFORCED].addresses4
     assert desk.segment.attach("web", "red", "p2", [WEB], {}).generation == 2
 
@@ -46,7 +46,7 @@ def test_detach_of_what_is_not_there_is_ok(company: Desk) -> None:
     company.segment.detach("web")
     company.segment.detach("web")
     assert [w.name for w in company.segment.list_workloads()] == ["pay"]
-    assert company.told[-1] == WorkloadDetached("web")
+    assert company.emitted[-1] == WorkloadDetached("web")
     assert company.kernel.verdict(PAY, WEB, 80) == BY_PENDING
 
 
@@ -89,7 +89,7 @@ def test_tags_change_alone_and_only_what_was_seen(company: Desk) -> None:
         company.segment.tag("web", {"env": "dev"}, expected_generation=1)
     assert company.segment.tag("web", {"env": "prod"}, expected_generation=2).generation == 2
     with refused(grpc.StatusCode.NOT_FOUND):
-        company.segment.tag("nobody", {"env": "dev"})
+        company.segment.tag("absent", {"env": "dev"})
 
 
 def test_selectors_choose_and_say_where_they_cannot_be_read(company: Desk) -> None:
@@ -121,7 +121,7 @@ def test_workloads_outlive_the_node(tmp_path: Path) -> None:
         digest = enforce(desk)
     with segment_desk(tmp_path) as desk:
         assert [w.name for w in desk.segment.list_workloads()] == ["web"]
-        assert [type(event) for event in desk.told] == [WorkloadAttached]
+        assert [type(event) for event in desk.emitted] == [WorkloadAttached]
         assert desk.segment.revisions()[0].digest == digest
         assert [c.move for c in desk.segment.changes()] == ["promote", "stage"]
 
@@ -190,4 +190,4 @@ def test_groups_count_members_here_and_elsewhere(company: Desk) -> None:
     ]  # fmt: skip
     assert [n.name for n in company.segment.list_network_sets()] == ["partners"]
     with refused(grpc.StatusCode.NOT_FOUND):
-        company.segment.group("nobody")
+        company.segment.group("absent")

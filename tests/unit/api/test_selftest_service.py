@@ -1,4 +1,4 @@
-"""The Selftest service and its command: who may, what is written down, what is told."""
+"""The Selftest service and its command: roles, audit log and report."""
 
 from __future__ import annotations
 
@@ -98,10 +98,10 @@ def test_one_that_did_not_hold_is_enough(
 
 def test_who_may(running: Serving, runner: Runner, caller: list[Caller]) -> None:
     for role, vrfs in ((ApiRole.VIEWER, ()), (ApiRole.OPERATOR, ("red",))):
-        caller[0] = Caller("somebody", role, frozenset(vrfs))
+        caller[0] = Caller("someone", role, frozenset(vrfs))
         assert code(running) is grpc.StatusCode.PERMISSION_DENIED
     assert runner.runs == 0
-    caller[0] = Caller("somebody", ApiRole.OPERATOR)
+    caller[0] = Caller("someone", ApiRole.OPERATOR)
     with running.client() as node:
         assert node.selftest().passed
 

@@ -24,7 +24,7 @@ def test_a_stream_ends_with_its_callers_rights(
     watch = "/bulkhead.v1.Workloads/WatchWorkloads"
     with segment_desk(tmp_path) as desk, desk.running.client() as node:
         stream: Any = node.channel.unary_stream(watch, bytes, bytes)(b"", timeout=20)
-        next(stream)  # what is there already has been told
+        next(stream)  # what is there already was sent
         who[0] = Caller("uid:0", ApiRole.POLICY_EDITOR)
         desk.attach("w1", "10.0.0.7", tier="web")
         with pytest.raises(grpc.RpcError) as error:

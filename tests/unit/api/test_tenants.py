@@ -193,7 +193,7 @@ SILENT = {
     "grpc.health.v1.Health/Check", "grpc.health.v1.Health/List", "grpc.health.v1.Health/Watch",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 }  # fmt: skip
-"""Methods whose answers to the requests above name no second tenant, whoever asks."""
+"""Methods whose answers to the requests above name no second tenant, for any caller."""
 
 NAMING: dict[str, Callable[[str], Message]] = {
     "bulkhead.v1.Node/ShowNeighbors": lambda n: node.ShowNeighborsRequest(vrf=n),
@@ -243,7 +243,7 @@ class Answer:
     parts: tuple[bytes, ...]
 
     @property
-    def told(self) -> bytes:
+    def text(self) -> bytes:
         return b"\0".join((self.said, *self.parts))
 
 
@@ -297,7 +297,7 @@ class World:
 
     @contextmanager
     def _traffic(self, lasting: bool) -> Iterator[None]:
-        """Flows of both tenants, the second one's first, for as long as somebody watches."""
+        """Report flows of both tenants, the second one's first, while a client watches."""
         done = threading.Event()
 
         def send() -> None:
@@ -379,8 +379,8 @@ def _streams(method: str) -> bool:
     return bool(found.FindMethodByName(name).server_streaming)
 
 
-def canaries_in(told: bytes) -> list[bytes]:
-    return [canary for canary in CANARIES if canary in told]
+def canaries_in(text: bytes) -> list[bytes]:
+    return [canary for canary in CANARIES if canary in text]
 
 
 LIMITED = (
@@ -399,8 +399,8 @@ def test_no_answer_holds_anything_of_another_tenant(
     for method, requests in CASES.items():
         for number, request in enumerate(requests):
             answer = world.ask(method, request)
-            if canaries := canaries_in(answer.told):
-                found[method, number] = (canaries, answer.told)
+            if canaries := canaries_in(answer.text):
+                found[method, number] = (canaries, answer.text)
     assert found == {}
 
 
@@ -408,7 +408,7 @@ def test_control_the_whole_node_has_them(world: World) -> None:
     holding = {
         method
         for method, requests in CASES.items()
-        if any(canaries_in(world.ask(method, request).told) for request in requests)
+        if any(canaries_in(world.ask(method, request).text) for request in requests)
     }
     assert holding == set(CASES) - SILENT
 
@@ -422,9 +422,9 @@ def test_what_is_another_tenants_is_answered_like_what_does_not_exist(
     for method, request in NAMING.items():
         theirs, absent = (world.ask(method, request(name)) for name in ("indigo", ABSENT))
         draft = world.digests["draft"].encode()
-        same = theirs.told.replace(draft, b"0" * 64).replace(b"indigo", ABSENT.encode())
-        if (theirs.code, same) != (absent.code, absent.told):
-            found[method] = (theirs.code, theirs.told, absent.code, absent.told)
+        same = theirs.text.replace(draft, b"0" * 64).replace(b"indigo", ABSENT.encode())
+        if (theirs.code, same) != (absent.code, absent.text):
+            found[method] = (theirs.code, theirs.text, absent.code, absent.text)
     assert found == {}
 
 

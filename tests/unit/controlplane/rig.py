@@ -120,7 +120,7 @@ class Rig:
         self.wall = 1_000_000.0
         self.boot = BootTime("boot-1", 0.0)
         self.kernel = Desired()
-        self.told: dict[PeerId, Told] = {}
+        self.advertised: dict[PeerId, Told] = {}
         self.last = Effects()
         if vrfs or more:
             self.reload(node(*vrfs, **more))
@@ -155,7 +155,7 @@ class Rig:
         return self.do(IntentChanged(intent))
 
     def up(self, peer: PeerId = PE2, *families: Family, **more: Any) -> Effects:
-        self.told[peer] = {}
+        self.advertised[peer] = {}
         spoken = families or ((VPN4, VPN6) if peer.is_core else (V4,))
         more.setdefault("router_id", str(peer.address))
         more.setdefault("restart_families", frozenset(spoken if more.get("restart_time") else ()))
@@ -165,17 +165,17 @@ class Rig:
         return self.do(SessionDown(peer=peer, reason="test", graceful=graceful))
 
     def underlay(self, *gateways: str, to: str = "10.255.0.2/32", metric: int = 10) -> Effects:
-        """The way to a PE: one leg per gateway, each with label 100, 101, ..."""
-        legs = tuple(
+        """Set the route to a PE: one next hop per gateway, each with label 100, 101, ..."""
+        members = tuple(
             UnderlayPath(ip_address(g), f"core{i}", (100 + i,)) for i, g in enumerate(gateways)
         )
-        return self.do(UnderlayRouteChanged(prefix(to), legs, metric))
+        return self.do(UnderlayRouteChanged(prefix(to), members, metric))
 
     def synced(self) -> Effects:
         return self.do(UnderlaySynced())
 
     def started(self) -> Rig:
-        """The start of day is over, whoever has not come."""
+        """End initial sync by its timer, without the peers that have not come."""
         self.synced()
         self.wait(60)
         return self
@@ -233,17 +233,17 @@ class Rig:
         number = self.router.vrfs[vrf].number
         return {str(p): hop for p, hop in self.kernel.routes.get(number, {}).items()}
 
-    def hears(self, peer: PeerId) -> set[str]:
+    def received_by(self, peer: PeerId) -> set[str]:
         """The prefixes that a peer knows; of a core peer with their RDs."""
         return {
             f"{key[0]} {key[1]}" if isinstance(key, tuple) else str(key)
-            for key in self.told.get(peer, {})
+            for key in self.advertised.get(peer, {})
         }
 
     def said(self, peer: PeerId, text: str, rd: str = "65000:1") -> Attributes:
         """The attributes under which a peer knows a prefix."""
         key = (parse_rd(rd), prefix(text)) if peer.is_core else prefix(text)
-        return self.told[peer][key][1]
+        return self.advertised[peer][key][1]
 
     def actions(self, kind: type[E]) -> list[E]:
         """What of a kind came out of the last turn."""
@@ -261,7 +261,7 @@ class Rig:
     def _hear(self, action: Effect) -> None:
         if not isinstance(action, Announce | Withdraw):
             return
-        known = self.told.setdefault(action.peer, {})
+        known = self.advertised.setdefault(action.peer, {})
         for nlri in action.nlri:
             key = (nlri.rd, nlri.prefix) if nlri.rd is not None else nlri.prefix
             if isinstance(action, Announce):

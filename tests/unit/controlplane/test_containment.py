@@ -33,8 +33,8 @@ def sites() -> Rig:
 
 def poisoned(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault in the import: it takes half of an UPDATE with the prefix, then raises."""
-    intake = rig.router.state.intake
-    stock = intake.receive
+    route_import = rig.router.state.route_import
+    stock = route_import.receive
 
     def receive(peer: PeerState, event: RoutesReceived, now: float) -> None:
         nlri = [n for n in event.nlri if n.prefix != POISON]
@@ -42,7 +42,7 @@ def poisoned(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
         if len(nlri) < len(event.nlri):
             raise KeyError(str(POISON))
 
-    monkeypatch.setattr(intake, "receive", receive)
+    monkeypatch.setattr(route_import, "receive", receive)
 
 
 def test_a_ce_s_event_costs_its_session_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,7 @@ def test_a_ce_s_event_costs_its_session_and_no_more(monkeypatch: pytest.MonkeyPa
     assert [a.peer for a in effects.actions if isinstance(a, ResetSession)] == [RED]
     (configured,) = rig.actions(ConfigureSpeakers)
     assert RED not in {p.peer for p in configured.peers} >= {BLUE, PE2}
-    assert rig.hears(PE2) == {"65000:2 10.2.0.0/16"}
+    assert rig.received_by(PE2) == {"65000:2 10.2.0.0/16"}
 
 
 def test_the_session_comes_back_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_a_core_peer_whose_withdrawal_raises_too_is_held_down(
     def withdraw(*_: object) -> None:
         raise ValueError("as well")
 
-    monkeypatch.setattr(rig.router.state.intake, "withdraw", withdraw)
+    monkeypatch.setattr(rig.router.state.route_import, "withdraw", withdraw)
     rig.vpn(str(POISON))
     assert [action.peer for action in rig.actions(ResetSession)] == [PE2]
     assert len(rig.router.take_failures()) == 2

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from controlplane.bgp.decision import best_path, ranked
-from controlplane.bgp.path import Path, Protocol, Source
+from controlplane.bgp.path import Path, RouteProtocol, Source
 from controlplane.model.attributes import AsSegment, Attributes, Origin
 from controlplane.model.desired import NextHopKey
 from controlplane.model.peer import PeerId
@@ -36,7 +36,7 @@ class P:
     peer: str = "10.0.0.100"
     router_id: int = 1
     ebgp: bool = False
-    protocol: Protocol = Protocol.BGP
+    protocol: RouteProtocol = RouteProtocol.BGP
     rd: str | None = "1:1"
     via: str = ""
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -62,8 +62,8 @@ STEPS = {
         a(local_pref=1), P(hop="10.0.0.9", attributes={"local_pref": 500})
     ],
     "connected before static before BGP": [
-        P(protocol=Protocol.CONNECTED, peer="", rd=None),
-        P(protocol=Protocol.STATIC, peer="", rd=None),
+        P(protocol=RouteProtocol.CONNECTED, peer="", rd=None),
+        P(protocol=RouteProtocol.STATIC, peer="", rd=None),
         a(local_pref=500),
     ],
     "highest LOCAL_PREF": [a(local_pref=200, as_path=seq(1, 2, 3)), a(local_pref=100)],
@@ -99,8 +99,8 @@ STEPS = {
     "lowest peer address": [P(peer="10.0.0.9"), P(peer="10.0.0.10")],
     "then the RD": [P(rd="1:1"), P(rd="1:2")],
     "then the link": [
-        P(protocol=Protocol.STATIC, peer="", rd=None, via="a"),
-        P(protocol=Protocol.STATIC, peer="", rd=None, via="b"),
+        P(protocol=RouteProtocol.STATIC, peer="", rd=None, via="a"),
+        P(protocol=RouteProtocol.STATIC, peer="", rd=None, via="b"),
     ],
 }  # fmt: skip
 

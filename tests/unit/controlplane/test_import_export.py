@@ -56,8 +56,8 @@ def test_a_route_goes_where_its_target_is_imported_and_nowhere_else() -> None:
     hop = NextHopKey(Afi.IPV4, ip_address("10.255.0.2"), 300)
     assert rig.table("red") == {"10.1.0.0/24": hop}
     assert rig.table("blue") == {}
-    legs = (NextHopPath(ip_address("10.0.0.2"), "core0", (100, 300)),)
-    assert rig.kernel.next_hops == {hop: NextHop(hop, legs)}
+    members = (NextHopPath(ip_address("10.0.0.2"), "core0", (100, 300)),)
+    assert rig.kernel.next_hops == {hop: NextHop(hop, members)}
 
 
 def test_the_same_prefix_in_two_vpns() -> None:
@@ -161,7 +161,7 @@ def test_a_ces_route_is_exported_with_rd_targets_and_label() -> None:
         [Nlri(prefix("10.9.0.0/16"), parse_rd("65000:1"), (16000,))],
     )  # fmt: skip
     rig.withdraw(CE, "10.9.0.0/16")
-    assert rig.hears(PE2) == set()
+    assert rig.received_by(PE2) == set()
 
 
 def test_many_routes_alike_leave_in_one_message() -> None:
@@ -182,31 +182,31 @@ def test_no_advertise_stays_here() -> None:
     rig = red_with_ce()
     rig.ce(CE, "10.9.0.0/16", communities=(NO_ADVERTISE,))
     assert list(rig.table("red")) == ["10.9.0.0/16"]
-    assert rig.hears(PE2) == set()
+    assert rig.received_by(PE2) == set()
     rig.ce(CE, "10.9.0.0/16")
-    assert rig.hears(PE2) == {"65000:1 10.9.0.0/16"}
+    assert rig.received_by(PE2) == {"65000:1 10.9.0.0/16"}
 
 
 def test_a_core_route_reaches_the_ce_and_not_the_core_again() -> None:
     rig = red_with_ce()
     rig.vpn("10.1.0.0/24", asns=(65102,), med=9, local_pref=200)
-    assert rig.hears(CE) == {"10.1.0.0/24"}
-    assert rig.hears(PE2) == set()
+    assert rig.received_by(CE) == {"10.1.0.0/24"}
+    assert rig.received_by(PE2) == set()
     assert rig.said(CE, "10.1.0.0/24") == Attributes(as_path=path_of(65000, 65102))
     rig.withdraw(PE2, "10.1.0.0/24")
-    assert rig.hears(CE) == set()
+    assert rig.received_by(CE) == set()
 
 
 def test_a_worse_path_behind_a_better_one_is_not_told() -> None:
     rig = red_with_ce()
     rig.ce(CE, "10.1.0.0/24")
-    assert rig.hears(PE2) == {"65000:1 10.1.0.0/24"}
+    assert rig.received_by(PE2) == {"65000:1 10.1.0.0/24"}
     rig.vpn("10.1.0.0/24", local_pref=500)
-    assert rig.hears(PE2) == set()  # the VRF's best is now remote
-    assert rig.hears(CE) == {"10.1.0.0/24"}
+    assert rig.received_by(PE2) == set()  # the VRF's best is now remote
+    assert rig.received_by(CE) == {"10.1.0.0/24"}
     rig.withdraw(PE2, "10.1.0.0/24")
-    assert rig.hears(PE2) == {"65000:1 10.1.0.0/24"}
-    assert rig.hears(CE) == set()
+    assert rig.received_by(PE2) == {"65000:1 10.1.0.0/24"}
+    assert rig.received_by(CE) == set()
 
 
 def test_ipv6_next_hop_of_a_ce_is_our_address_on_its_link() -> None:
@@ -219,7 +219,7 @@ def test_ipv6_next_hop_of_a_ce_is_our_address_on_its_link() -> None:
 
 
 @pytest.mark.parametrize("family", [VPN4, VPN6])
-def test_a_family_that_was_not_negotiated_is_void(family: object) -> None:
+def test_a_family_that_was_not_negotiated_is_refused(family: object) -> None:
     rig = red_with_ce()
     nlri = [Nlri(prefix("10.1.0.0/24"), parse_rd("65001:1"), (300,))]
     rig.do(RoutesReceived(CE, family, CE.address, vpn_attributes("65000:2"), nlri))  # type: ignore[arg-type]
@@ -234,13 +234,13 @@ def test_without_policies_nothing_passes_a_ce_session() -> None:  # RFC 8212
     rig.vpn("10.1.0.0/24")
     rig.ce(CE, "10.2.0.0/24")
     assert list(rig.table("red")) == ["10.1.0.0/24"]
-    assert rig.hears(CE) == rig.hears(PE2) == set()
+    assert rig.received_by(CE) == rig.received_by(PE2) == set()
 
 
 def test_a_peer_that_comes_late_hears_everything() -> None:
     rig = Rig(vrf("red", 1, static_routes=(static("10.5.0.0/16"),)))
     rig.ready()
-    assert rig.hears(PE2) == {"65000:1 10.5.0.0/16"}
+    assert rig.received_by(PE2) == {"65000:1 10.5.0.0/16"}
     assert rig.said(PE2, "10.5.0.0/16").origin is Origin.INCOMPLETE
 
 
@@ -260,7 +260,7 @@ def test_a_withdrawal_in_the_same_turn_as_a_refresh_is_not_lost() -> None:
     rig.vpn("10.1.0.0/24", "10.2.0.0/24")
     gone = RoutesWithdrawn(PE2, VPN4, [Nlri(prefix("10.1.0.0/24"), parse_rd("65001:1"))])
     rig.do(gone, RefreshRequested(CE, V4))
-    assert rig.hears(CE) == {"10.2.0.0/24"}
+    assert rig.received_by(CE) == {"10.2.0.0/24"}
 
 
 def test_labels_are_saved_before_anything_else_is_said() -> None:
@@ -270,10 +270,10 @@ def test_labels_are_saved_before_anything_else_is_said() -> None:
 
 
 def test_as_override_lets_two_sites_share_an_asn() -> None:
-    for override, heard in ((False, (65000, 65101)), (True, (65000, 65000))):
+    for override, received in ((False, (65000, 65101)), (True, (65000, 65000))):
         rig = red_with_ce(as_override=override)
         rig.vpn("10.1.0.0/24", asns=(65101,))
-        assert rig.said(CE, "10.1.0.0/24").as_path == path_of(*heard)
+        assert rig.said(CE, "10.1.0.0/24").as_path == path_of(*received)
 
 
 def test_a_peer_that_is_new_is_not_told_to_forget_what_it_never_heard() -> None:
@@ -281,7 +281,7 @@ def test_a_peer_that_is_new_is_not_told_to_forget_what_it_never_heard() -> None:
     rig.ce(CE, "10.9.0.0/16")
     rig.down(PE2)
     gone = RoutesWithdrawn(CE, V4, [Nlri(prefix("10.9.0.0/16"))])
-    rig.told[PE2] = {}
+    rig.advertised[PE2] = {}
     rig.do(gone, SessionUp(peer=PE2, families=frozenset({VPN4})))
     assert rig.actions(Withdraw) == []
-    assert rig.hears(PE2) == set()
+    assert rig.received_by(PE2) == set()

@@ -63,9 +63,9 @@ def test_with_its_neighbours() -> None:
     world.ce(CE, "10.3.0.0/24", "23.3.0.0/24")
     assert "23.3.0.0/24" in world.table("net")
     assert "10.3.0.0/24" not in world.table("net")
-    heard = world.hears(CE)
-    assert "23.9.0.0/24" in heard
-    assert not {"10.9.0.0/24", "10.1.0.0/24"} & heard
+    received = world.received_by(CE)
+    assert "23.9.0.0/24" in received
+    assert not {"10.9.0.0/24", "10.1.0.0/24"} & received
 
 
 def test_a_change_of_mind_needs_no_session() -> None:

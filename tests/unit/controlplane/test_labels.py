@@ -153,7 +153,7 @@ def test_an_impossible_intent_is_refused_whole(intent: object, reason: str) -> N
         rig.router.ledger,
         rig.router.next_deadline,
     )
-    assert rig.hears(PE2) == {"65000:1 10.1.0.0/24"}
+    assert rig.received_by(PE2) == {"65000:1 10.1.0.0/24"}
 
 
 def test_a_first_intent_that_is_refused_leaves_nothing() -> None:

@@ -1,4 +1,4 @@
-"""From the wish to what the kernel has whatever the routes."""
+"""From the configuration to what the kernel holds independent of routes."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_one_too_many_shuts_the_session_for_a_while() -> None:
     assert [p.peer for p in speakers.peers] == [PE2]
     assert "prefix_limit_exceeded" in rig.notices()
     assert rig.table("red") == {}
-    assert rig.hears(PE2) == set()
+    assert rig.received_by(PE2) == set()
     assert list(rig.table("blue")) == ["10.7.0.0/24"]
     assert rig.router.next_deadline == pytest.approx(rig.now + 300)
     rig.down(CE)

@@ -45,7 +45,7 @@ def test_static_routes_of_every_kind() -> None:
     via = on("red-ce", "192.0.2.2")
     assert rig.kernel.next_hops[via] == NextHop(via, (NextHopPath(via.address, "red-ce"),))
     assert rig.kernel.next_hops[BLACKHOLE].paths == ()
-    assert len(rig.hears(PE2)) == 4
+    assert len(rig.received_by(PE2)) == 4
 
 
 def test_a_static_route_on_no_link_is_never_looked_for_in_the_core() -> None:
@@ -61,10 +61,10 @@ def test_a_port_that_goes_down_takes_its_routes_and_gives_them_back() -> None:
     rig.up(PE2)
     assert rig.table("red") == {}  # never seen up
     rig.port("red-ce")
-    assert rig.hears(PE2) == {"65000:1 10.1.0.0/24"}
+    assert rig.received_by(PE2) == {"65000:1 10.1.0.0/24"}
     rig.port("red-ce", up=False)
     assert rig.table("red") == {}
-    assert rig.hears(PE2) == set()
+    assert rig.received_by(PE2) == set()
     assert rig.kernel.next_hops == {}
     rig.port("red-ce", up=False)
     assert rig.is_silent
@@ -88,9 +88,9 @@ def test_a_links_prefix_is_told_only_where_asked_for_and_never_installed() -> No
         ce = ce_peer("red", "192.0.2.2")
         rig = Rig(vrf("red", 1, advertise_connected=asked, neighbors=(ce,))).ready()
         rig.up(CE)
-        told = {"192.0.2.0/30"} if asked else set()
-        assert rig.hears(CE) == told
-        assert rig.hears(PE2) == {f"65000:1 {p}" for p in told}
+        advertised = {"192.0.2.0/30"} if asked else set()
+        assert rig.received_by(CE) == advertised
+        assert rig.received_by(PE2) == {f"65000:1 {p}" for p in advertised}
         assert rig.table("red") == {}
 
 
@@ -127,11 +127,11 @@ def test_a_site_route_leaks_by_target_to_the_table_and_the_ce_but_not_out_twice(
     rig.ce(CE, "10.1.0.0/24")
     assert rig.table("hub") == {"10.1.0.0/24": on("red-ce", "192.0.2.2")}
     assert rig.table("blue") == {}
-    assert rig.hears(PE2) == {"65000:1 10.1.0.0/24"}
+    assert rig.received_by(PE2) == {"65000:1 10.1.0.0/24"}
     assert rig.said(HUB_CE, "10.1.0.0/24").as_path == path_of(65000, 65101)
     rig.withdraw(CE, "10.1.0.0/24")
     assert rig.table("hub") == {}
-    assert rig.hears(HUB_CE) == set()
+    assert rig.received_by(HUB_CE) == set()
 
 
 def test_what_was_learned_from_the_core_does_not_leak_on() -> None:

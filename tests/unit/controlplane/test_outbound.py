@@ -1,4 +1,4 @@
-"""What a CE and the core are told: attributes, a row a rule."""
+"""What is advertised to a CE and to the core: attributes, one row per rule."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from controlplane.bgp.outbound import (
     prepend,
     to_core,
 )
-from controlplane.bgp.path import Path, Protocol, Source
+from controlplane.bgp.path import Path, RouteProtocol, Source
 from controlplane.model.attributes import AsSegment, Attributes, Origin
 from controlplane.model.desired import NextHopKey
 from controlplane.model.peer import PeerId
@@ -27,7 +27,7 @@ CE = ce_peer("red", "192.0.2.2", 65101)
 
 
 def path(peer: PeerId | None = PE2, **attributes: Any) -> Path:
-    source = Source(Protocol.BGP, peer.vrf if peer else "", peer)
+    source = Source(RouteProtocol.BGP, peer.vrf if peer else "", peer)
     return Path(source, Attributes(**attributes), NextHopKey(Afi.IPV4, None))
 
 
@@ -51,14 +51,14 @@ def test_as_path_to_a_ce(options: Any, before: tuple[int, ...], after: tuple[int
 def test_no_ce_sees_the_members_of_a_confederation(asn: int) -> None:
     peer = ce_peer("red", "192.0.2.2", asn)
     path = (AsSegment("confed-sequence", (64600, 64601)), *path_of(7))
-    told = ce_attributes(peer, Attributes(as_path=path)).as_path
-    assert told == (path_of(65000, 7) if peer.is_ebgp else path_of(7))
+    sent = ce_attributes(peer, Attributes(as_path=path)).as_path
+    assert sent == (path_of(65000, 7) if peer.is_ebgp else path_of(7))
 
 
 def test_overriding_a_full_segment() -> None:
     peer = ce_peer("red", "192.0.2.2", 65101, as_override=True)
-    told = ce_attributes(peer, Attributes(as_path=path_of(*[65101] * 255))).as_path
-    assert told == (*path_of(65000), *path_of(*[65000] * 255))
+    sent = ce_attributes(peer, Attributes(as_path=path_of(*[65101] * 255))).as_path
+    assert sent == (*path_of(65000), *path_of(*[65000] * 255))
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_prepending_to_a_set_or_a_full_segment_begins_another(before: Any, after
 
 
 def test_to_an_ebgp_ce_only_what_crosses_an_as_border() -> None:
-    told = ce_attributes(CE, Attributes(
+    sent = ce_attributes(CE, Attributes(
         origin=Origin.EGP, med=5, local_pref=300, atomic_aggregate=True, aggregator="1 10.0.0.1",
         communities=((65101, 1), (OWN_AS, 2)), large_communities=((1, 2, 3), (OWN_AS, 2, 3)),
         route_targets=targets("65000:1"), sites_of_origin=frozenset({parse_soo("1:1")}),
         extended=("bandwidth:1",), originator_id="1.1.1.1", cluster_list=("1.1.1.1",),
     ))  # fmt: skip
-    assert told == Attributes(
+    assert sent == Attributes(
         origin=Origin.EGP,
         as_path=path_of(OWN_AS),
         atomic_aggregate=True,
@@ -90,11 +90,11 @@ def test_to_an_ebgp_ce_only_what_crosses_an_as_border() -> None:
     )
 
 
-@pytest.mark.parametrize(("given", "told"), [(None, 100), (0, 0), (300, 300)])
-def test_inside_the_as_preferences_stay(given: int | None, told: int) -> None:
+@pytest.mark.parametrize(("given", "sent"), [(None, 100), (0, 0), (300, 300)])
+def test_inside_the_as_preferences_stay(given: int | None, sent: int) -> None:
     inside = ce_peer("red", "192.0.2.2", OWN_AS)
     attributes = ce_attributes(inside, Attributes(local_pref=given, med=5, as_path=path_of(7)))
-    assert (attributes.local_pref, attributes.med, attributes.as_path) == (told, 5, path_of(7))
+    assert (attributes.local_pref, attributes.med, attributes.as_path) == (sent, 5, path_of(7))
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_not_to_another_ce_of_the_same_site() -> None:
     assert may_go_to_ce(same, path())
 
 
-@pytest.mark.parametrize(("given", "told"), [(None, 100), (0, 0), (300, 300)])
-def test_to_the_core_with_the_vrfs_targets_and_a_preference(given: int | None, told: int) -> None:
+@pytest.mark.parametrize(("given", "sent"), [(None, 100), (0, 0), (300, 300)])
+def test_to_the_core_with_the_vrfs_targets_and_a_preference(given: int | None, sent: int) -> None:
     attributes = to_core(
         path(local_pref=given, med=5, route_targets=targets("1:1")), targets("65000:1")
     )
-    assert attributes == Attributes(local_pref=told, med=5, route_targets=targets("65000:1"))
+    assert attributes == Attributes(local_pref=sent, med=5, route_targets=targets("65000:1"))

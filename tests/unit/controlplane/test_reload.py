@@ -92,10 +92,10 @@ def test_a_vrf_that_goes_takes_everything_of_it() -> None:
     assert red.label not in rig.kernel.labels
     assert red.number not in rig.kernel.routes
     assert tables(rig) == {"blue": {"10.1.0.0/24", "10.9.0.0/16"}, "hub": {"10.1.0.0/24"}}
-    assert rig.hears(PE2) == {"65000:2 10.9.0.0/16"}
+    assert rig.received_by(PE2) == {"65000:2 10.9.0.0/16"}
     assert rig.actions(Announce) == []
     assert CE not in rig.router.peers
-    assert rig.router.told(CE, V4) == 0
+    assert rig.router.advertised(CE, V4) == 0
 
 
 def test_the_last_importer_takes_the_routes_out_of_the_adj_rib_in() -> None:
@@ -131,7 +131,7 @@ def test_an_import_target_that_goes_takes_its_routes() -> None:
     rig.reload(with_vrf(intent, "red", import_targets=targets("65000:44")))
     assert tables(rig)["red"] == {"10.5.0.0/16", "10.9.0.0/16"}
     assert tables(rig)["hub"] == {"10.1.0.0/24", "10.5.0.0/16", "10.9.0.0/16"}
-    assert rig.hears(CE) == {"10.5.0.0/16"}
+    assert rig.received_by(CE) == {"10.5.0.0/16"}
 
 
 def test_other_export_targets_replace_what_was_told_without_a_withdrawal() -> None:
@@ -150,7 +150,7 @@ def test_other_export_targets_replace_what_was_told_without_a_withdrawal() -> No
 def test_another_rd_withdraws_under_the_old_and_announces_under_the_new() -> None:
     rig, intent = busy()
     rig.reload(with_vrf(intent, "red", rd=parse_rd("65000:77")))
-    assert rig.hears(PE2) == {
+    assert rig.received_by(PE2) == {
         "65000:77 10.5.0.0/16", "65000:77 10.9.0.0/16", "65000:2 10.9.0.0/16",
     }  # fmt: skip
     assert not rig.last.delta
@@ -161,7 +161,7 @@ def test_two_vrfs_that_swap_their_rds() -> None:
     rig, intent = busy()
     swapped = with_vrf(intent, "red", rd=parse_rd("65000:2"))
     rig.reload(with_vrf(swapped, "blue", rd=parse_rd("65000:1")))
-    assert rig.hears(PE2) == {
+    assert rig.received_by(PE2) == {
         "65000:2 10.5.0.0/16", "65000:2 10.9.0.0/16", "65000:1 10.9.0.0/16",
     }  # fmt: skip
     assert rig.said(PE2, "10.9.0.0/16", "65000:1").route_targets == targets("65000:2")
@@ -179,7 +179,7 @@ def test_another_label_block_moves_the_vrf_and_withdraws_nothing() -> None:
     assert rig.actions(Withdraw) == []
     assert set(rig.kernel.routes) == {17000, 17001, 17002}
     key = (parse_rd("65000:1"), prefix("10.9.0.0/16"))
-    assert rig.told[PE2][key][2] == (17000,)
+    assert rig.advertised[PE2][key][2] == (17000,)
     assert tables(rig)["red"] == {"10.1.0.0/24", "10.5.0.0/16", "10.9.0.0/16"}
 
 
@@ -211,12 +211,12 @@ def test_advertise_connected_comes_and_goes() -> None:
     rig, intent = busy()
     rig.reload(with_vrf(intent, "red", advertise_connected=True))
     assert [n.prefix for a in rig.actions(Announce) for n in a.nlri] == [prefix("192.0.2.0/30")] * 2
-    assert "65000:1 192.0.2.0/30" in rig.hears(PE2)
-    assert "192.0.2.0/30" in rig.hears(CE)
+    assert "65000:1 192.0.2.0/30" in rig.received_by(PE2)
+    assert "192.0.2.0/30" in rig.received_by(CE)
     assert "192.0.2.0/30" in rig.table("hub")
     rig.reload(intent)
-    assert "65000:1 192.0.2.0/30" not in rig.hears(PE2)
-    assert "192.0.2.0/30" not in rig.hears(CE)
+    assert "65000:1 192.0.2.0/30" not in rig.received_by(PE2)
+    assert "192.0.2.0/30" not in rig.received_by(CE)
     assert "192.0.2.0/30" not in rig.table("hub")
 
 
@@ -224,7 +224,7 @@ def test_a_session_that_goes_takes_its_routes() -> None:
     rig, intent = busy()
     rig.reload(with_vrf(intent, "red", neighbors=()))
     assert tables(rig)["red"] == {"10.1.0.0/24", "10.5.0.0/16"}
-    assert rig.hears(PE2) == {"65000:1 10.5.0.0/16", "65000:2 10.9.0.0/16"}
+    assert rig.received_by(PE2) == {"65000:1 10.5.0.0/16", "65000:2 10.9.0.0/16"}
     (speakers,) = rig.actions(ConfigureSpeakers)
     assert [p.peer for p in speakers.peers] == [PE2, BLUE_CE]
     rig.reload(intent)
@@ -244,7 +244,7 @@ def test_a_core_session_that_goes_takes_its_routes() -> None:
     assert tables(rig)["red"] == {"10.5.0.0/16", "10.9.0.0/16"}
     rig.reload(msgspec.structs.replace(intent, peers=(pe_peer(),)))
     rig.up(PE2)
-    assert len(rig.hears(PE2)) == 3
+    assert len(rig.received_by(PE2)) == 3
 
 
 def only(text: str) -> Policy:
@@ -264,12 +264,12 @@ def test_an_export_policy_that_changes_withdraws_and_announces_the_difference() 
     rig, intent = busy()
     rig.vpn("10.2.0.0/24")
     rig.reload(with_peer(intent, CE, export_policy=only("10.1.0.0/24")))
-    assert rig.hears(CE) == {"10.1.0.0/24"}
+    assert rig.received_by(CE) == {"10.1.0.0/24"}
     assert rig.actions(Announce) == []
     rig.reload(with_peer(intent, CE, export_policy=DENY_ALL))
-    assert rig.hears(CE) == set()
+    assert rig.received_by(CE) == set()
     rig.reload(intent)
-    assert rig.hears(CE) == {"10.1.0.0/24", "10.2.0.0/24", "10.5.0.0/16"}
+    assert rig.received_by(CE) == {"10.1.0.0/24", "10.2.0.0/24", "10.5.0.0/16"}
 
 
 def test_as_override_that_changes_tells_everything_anew() -> None:
@@ -318,8 +318,8 @@ def test_a_port_that_appears_and_goes_is_laid_out() -> None:
 def test_another_loopback_is_told_as_next_hop() -> None:
     rig, intent = busy()
     rig.reload(msgspec.structs.replace(intent, loopback=ip_address("10.255.0.11")))
-    told = {hop for hop, _, _ in rig.told[PE2].values()}
-    assert told == {ip_address("10.255.0.11")}
+    advertised = {hop for hop, _, _ in rig.advertised[PE2].values()}
+    assert advertised == {ip_address("10.255.0.11")}
 
 
 def test_another_router_id_leaves_no_twin_behind() -> None:

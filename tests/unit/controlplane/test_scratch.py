@@ -1,4 +1,4 @@
-"""Scratch VRFs of a selftest: in the kernel like any other, told to nobody, gone again."""
+"""Scratch VRFs of a selftest: in the kernel like any other, not advertised, gone again."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def test_it_is_wanted_like_any_other_vrf(rig: Rig) -> None:
 
 
 def test_nobody_is_told(rig: Rig) -> None:
-    before = rig.hears(PE2)
+    before = rig.received_by(PE2)
     rig.do(SelftestBegan(WISH))
     for kind in (Announce, ConfigureSpeakers, SaveLabels):
         assert rig.actions(kind) == []
-    assert rig.hears(PE2) == before
+    assert rig.received_by(PE2) == before
     assert set(rig.router.vrfs) == {"red"}
     assert set(rig.router.peers) == {PE2}
 

@@ -1,4 +1,4 @@
-"""Sessions that end, restart and come back (RFC 4724); End-of-RIB and the start of day."""
+"""Sessions that end, restart and come back (RFC 4724); End-of-RIB and initial sync."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def test_the_death_of_one_vrfs_speaker_is_nothing_to_the_others() -> None:
     assert rig.router.peers[PE2].up
     assert "10.9.0.0/16" in rig.table("red")
     rig.up(CE)
-    assert rig.hears(CE) == {"10.1.0.0/24", "10.2.0.0/24"}
+    assert rig.received_by(CE) == {"10.1.0.0/24", "10.2.0.0/24"}
 
 
 def test_a_ce_that_is_gone_is_told_nothing_and_then_everything() -> None:
@@ -211,10 +211,10 @@ def test_a_ce_that_is_gone_is_told_nothing_and_then_everything() -> None:
     rig.vpn("10.3.0.0/24")
     assert not [a for a in rig.last.actions if isinstance(a, Announce | Withdraw)]
     rig.up(CE)
-    assert rig.hears(CE) == {"10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24"}
+    assert rig.received_by(CE) == {"10.1.0.0/24", "10.2.0.0/24", "10.3.0.0/24"}
 
 
-# -- the start of day ---------------------------------------------------------------------------
+# -- initial sync -------------------------------------------------------------------------------
 
 
 def starting(**more: Any) -> Rig:
@@ -235,8 +235,8 @@ def test_in_sync_once_the_underlay_and_every_peer_have_told_all() -> None:
     rig.eor(PE3, VPN4)
     rig.synced()
     assert not rig.last.in_sync
-    # What the core is told comes from the sites, and there are none to wait for: two PEs that
-    # start together must not wait for each other.
+    # What is advertised to the core comes from the sites, and there are none to wait for: two PEs
+    # that start together must not wait for each other.
     assert len(eors(rig)) == 4
     rig.eor(PE3, VPN6)
     assert rig.last.in_sync

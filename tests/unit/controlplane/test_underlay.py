@@ -56,42 +56,42 @@ def test_another_core_path_is_one_message_whatever_the_routes() -> None:
     rig.underlay("10.0.9.2", to="10.255.0.2/32")
     assert rig.last.delta.routes == {}
     assert list(rig.last.delta.next_hops) == [hop()]
-    legs = (NextHopPath(ip_address("10.0.9.2"), "core0", (100, 300)),)
-    assert rig.kernel.next_hops[hop()].paths == legs
+    members = (NextHopPath(ip_address("10.0.9.2"), "core0", (100, 300)),)
+    assert rig.kernel.next_hops[hop()].paths == members
 
 
 def test_a_lost_way_makes_routes_inactive_and_its_return_brings_them_back() -> None:
     rig = two_pes()
     rig.vpn("10.1.0.0/24")
-    assert rig.hears(CE) == {"10.1.0.0/24"}
+    assert rig.received_by(CE) == {"10.1.0.0/24"}
     rig.underlay()
     assert rig.table("red") == {}
     assert rig.kernel.next_hops == {}
-    assert rig.hears(CE) == set()
+    assert rig.received_by(CE) == set()
     rig.underlay("10.0.0.2")
     assert rig.table("red") == {"10.1.0.0/24": hop()}
-    assert rig.hears(CE) == {"10.1.0.0/24"}
+    assert rig.received_by(CE) == {"10.1.0.0/24"}
 
 
 def test_lost_and_back_in_one_turn_leaves_the_routes_alone() -> None:
     rig = two_pes()
     rig.vpn("10.1.0.0/24")
-    leg = UnderlayPath(ip_address("10.0.7.7"), "core7", (777,))
+    member = UnderlayPath(ip_address("10.0.7.7"), "core7", (777,))
     to = prefix("10.255.0.2/32")
-    rig.do(UnderlayRouteChanged(to, ()), UnderlayRouteChanged(to, (leg,), 10))
+    rig.do(UnderlayRouteChanged(to, ()), UnderlayRouteChanged(to, (member,), 10))
     assert rig.last.delta.routes == {}
     assert rig.kernel.next_hops[hop()].paths[0].labels == (777, 300)
 
 
 def test_equal_ways_are_all_used_with_their_weights() -> None:
     rig = two_pes()
-    legs = (
+    members = (
         UnderlayPath(ip_address("10.0.0.2"), "core0", (100,), 2),
         UnderlayPath(ip_address("10.0.1.2"), "core1", (), 1),
         UnderlayPath(None, "core2"),
     )
     rig.vpn("10.1.0.0/24")
-    rig.do(UnderlayRouteChanged(prefix("10.255.0.2/32"), legs, 10))
+    rig.do(UnderlayRouteChanged(prefix("10.255.0.2/32"), members, 10))
     assert rig.kernel.next_hops[hop()].paths == (
         NextHopPath(ip_address("10.0.0.2"), "core0", (100, 300), 2),
         NextHopPath(ip_address("10.0.1.2"), "core1", (300,), 1),
@@ -169,14 +169,14 @@ def test_what_no_candidate_names_is_followed_no_longer() -> None:
 
 def test_looking_up_and_following_addresses() -> None:
     underlay = NextHopResolver()
-    leg = (UnderlayPath(ip_address("10.0.0.2"), "core0"),)
+    member = (UnderlayPath(ip_address("10.0.0.2"), "core0"),)
     assert underlay.watch(A2) is None
-    turns = underlay.change(prefix("10.255.0.2/32"), leg, 5)
+    turns = underlay.change(prefix("10.255.0.2/32"), member, 5)
     assert list(turns) == [A2]
     assert turns[A2][0] is None
-    assert underlay.change(prefix("10.255.0.2/32"), leg, 5) == {}
-    assert underlay.change(prefix("10.0.0.0/8"), leg, 5) == {}
-    assert underlay.change(prefix("10.255.0.99/32"), leg, 5) == {}
+    assert underlay.change(prefix("10.255.0.2/32"), member, 5) == {}
+    assert underlay.change(prefix("10.0.0.0/8"), member, 5) == {}
+    assert underlay.change(prefix("10.255.0.99/32"), member, 5) == {}
     ((old, new),) = underlay.change(prefix("10.255.0.2/32"), (), 0).values()
     assert old is not None
     assert new is not None

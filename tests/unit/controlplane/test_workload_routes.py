@@ -41,8 +41,8 @@ def red() -> Rig:
     return Rig(vrf("red", 1, neighbors=(ce_peer("red", "192.0.2.2"),))).ready()
 
 
-def claims(rig: Rig) -> dict[str, RemoteEndpoint | None]:
-    return {str(p): c for told in rig.router.state.claimed for p, c in told.claims.items()}
+def remote(rig: Rig) -> dict[str, RemoteEndpoint | None]:
+    return {str(p): c for told in rig.router.state.remote_endpoints for p, c in told.remote.items()}
 
 
 def test_a_workload_is_announced_with_a_community_per_group() -> None:
@@ -74,7 +74,7 @@ def test_detached_is_withdrawn() -> None:
     rig = red()
     rig.do(attached(101))
     rig.do(WorkloadDetached("web"))
-    assert rig.hears(PE2) == set()
+    assert rig.received_by(PE2) == set()
     assert rig.table("red") == {}
     rig.do(WorkloadDetached("web"))
     assert rig.is_silent
@@ -83,10 +83,10 @@ def test_detached_is_withdrawn() -> None:
 def test_workloads_outlive_a_reload_and_come_with_their_vrf() -> None:
     rig = Rig(vrf("blue", 2)).ready()
     rig.do(attached(101))
-    assert rig.hears(PE2) == set()
+    assert rig.received_by(PE2) == set()
     rig.reload(node(vrf("blue", 2), vrf("red", 1)))
     rig.port("red-ce")
-    assert "65000:1 " + WEB in rig.hears(PE2)
+    assert "65000:1 " + WEB in rig.received_by(PE2)
     rig.reload(node(vrf("red", 1, route_limit=5), segment_function=9))
     assert rig.said(PE2, WEB).large_communities == ((65000, 9, 101),)
 
@@ -96,9 +96,9 @@ def test_a_ce_gives_itself_no_group() -> None:
     rig.up(CE)
     rig.ce(CE, "10.7.0.1/32", large_communities=((65000, 1, 101), (64999, 1, 5)))
     assert rig.said(PE2, "10.7.0.1/32").large_communities == ((64999, 1, 5),)
-    assert claims(rig) == {}
+    assert remote(rig) == {}
     rig.vpn("10.8.0.1/32", large_communities=((65000, 1, 101),))  # what a PE says does count
-    assert claims(rig) == {"10.8.0.1/32": RemoteEndpoint(frozenset({101}), "10.255.0.2")}
+    assert remote(rig) == {"10.8.0.1/32": RemoteEndpoint(frozenset({101}), "10.255.0.2")}
 
 
 def test_a_ce_is_not_told_of_groups() -> None:
@@ -111,25 +111,25 @@ def test_a_ce_is_not_told_of_groups() -> None:
 def test_claims_follow_the_best_route() -> None:
     rig = red()
     rig.vpn("10.8.0.1/32", large_communities=((65000, 1, 101), (65000, 2, 7)))
-    assert claims(rig) == {"10.8.0.1/32": RemoteEndpoint(frozenset({101}), "10.255.0.2")}
+    assert remote(rig) == {"10.8.0.1/32": RemoteEndpoint(frozenset({101}), "10.255.0.2")}
     rig.vpn("10.8.0.1/32", large_communities=((65000, 1, 0),))
-    assert claims(rig) == {"10.8.0.1/32": RemoteEndpoint(frozenset(), "10.255.0.2")}
+    assert remote(rig) == {"10.8.0.1/32": RemoteEndpoint(frozenset(), "10.255.0.2")}
     rig.vpn("10.8.0.1/32", large_communities=((65000, 1, 0),))
-    assert claims(rig) == {}
+    assert remote(rig) == {}
     rig.withdraw(PE2, "10.8.0.1/32")
-    assert claims(rig) == {"10.8.0.1/32": None}
+    assert remote(rig) == {"10.8.0.1/32": None}
 
 
 def test_a_later_move_wins_at_every_pe() -> None:
     rig = Rig(vrf("red", 1), peers=(pe_peer(PE2), pe_peer(PE3))).ready()
     rig.do(attached(101))
-    assert rig.hears(PE2)
+    assert rig.received_by(PE2)
     rig.vpn(WEB, large_communities=((65000, 1, 101),), local_pref=101)
-    assert claims(rig) == {WEB: RemoteEndpoint(frozenset({101}), "10.255.0.2", 1)}
+    assert remote(rig) == {WEB: RemoteEndpoint(frozenset({101}), "10.255.0.2", 1)}
     assert rig.table("red")[WEB].address == PE2.address
-    assert "65000:1 " + WEB not in rig.hears(PE2)
+    assert "65000:1 " + WEB not in rig.received_by(PE2)
     rig.do(attached(101, moves=2))  # and back
-    assert claims(rig)[WEB] is None
+    assert remote(rig)[WEB] is None
     assert rig.table("red")[WEB].device == "red-ce"
     assert rig.said(PE2, WEB).local_pref == 102
 
@@ -138,7 +138,7 @@ def test_an_older_route_of_another_pe_does_not_win() -> None:
     rig = red()
     rig.do(attached(101, moves=1))
     rig.vpn(WEB, large_communities=((65000, 1, 102),))
-    assert claims(rig) == {}
+    assert remote(rig) == {}
     assert rig.table("red")[WEB].device == "red-ce"
 
 
@@ -146,8 +146,8 @@ def test_leaks_carry_the_groups() -> None:
     blue = vrf("blue", 2, import_targets=vrf("red", 1).export_targets)
     rig = Rig(vrf("red", 1), blue).ready()
     rig.do(attached(101))
-    told = [c for c in rig.router.state.claimed if c.vrf == "blue"]
-    assert told[0].claims[prefix(WEB)] == RemoteEndpoint(frozenset({101}))
+    told = [c for c in rig.router.state.remote_endpoints if c.vrf == "blue"]
+    assert told[0].remote[prefix(WEB)] == RemoteEndpoint(frozenset({101}))
 
 
 def test_a_node_without_groups_never_looks(monkeypatch: pytest.MonkeyPatch) -> None:

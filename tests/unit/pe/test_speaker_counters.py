@@ -9,7 +9,7 @@ from typing import Any
 from controlplane.model.intent import PeerIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
-from controlplane.speaker.session import Session, SessionSnapshot
+from controlplane.speaker.session import SessionSnapshot, WorkerSession
 from pe.metrics.counters import meaning
 from pe.view.counters import speaker_counters
 
@@ -21,7 +21,7 @@ class Speakers:
         return {"red": 2}
 
     def snapshot(self) -> Iterator[SessionSnapshot]:
-        session = Session(
+        session = WorkerSession(
             PeerIntent(
                 peer=PeerId("red", ip_address("10.0.0.2")),
                 asn=65001,

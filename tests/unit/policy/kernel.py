@@ -1,4 +1,4 @@
-"""A keeper of verdict tables without a kernel: it holds what it was told, and can be looked at."""
+"""A policy map manager without a kernel: it holds what it was given, and can be looked at."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class FakeKernel:
     """
 
     held: dict[Slot, Tables] = field(default_factory=dict)
-    homes: SourceBindings = field(default_factory=SourceBindings)
+    bindings: SourceBindings = field(default_factory=SourceBindings)
     under_policy: dict[str, int] = field(default_factory=dict)
     flows: dict[str, list[LiveFlow]] = field(default_factory=dict)
     ended: list[LiveFlow] = field(default_factory=list)
     asked: list[frozenset[str]] = field(default_factory=list)
-    """Of whom the flows were asked for each time; of nobody in particular: of all."""
+    """The workloads whose flows were requested, one set per request; empty: of all."""
     refuse: Exception | None = None
     on_flows: OnFlows | None = None
     slow: bool = False
@@ -62,11 +62,11 @@ class FakeKernel:
         self.submitted.append(f"delta {slot.value}")
         apply(delta, self.held[slot])
 
-    def submit_homes(self, homes: SourceBindings) -> None:
-        self.homes = homes
+    def submit_homes(self, bindings: SourceBindings) -> None:
+        self.bindings = bindings
 
     def submit_homes_delta(self, delta: TablesDelta) -> None:
-        apply(delta, self.homes)
+        apply(delta, self.bindings)
 
     def mark(self, number: int) -> None:
         self.marked = number
@@ -118,8 +118,8 @@ class FakeKernel:
                     self.submit(slot, tables)
                 case ChangeTables(slot, delta):
                     self.submit_delta(slot, delta)
-                case SetSourceBindings(homes):
-                    self.submit_homes(homes)
+                case SetSourceBindings(bindings):
+                    self.submit_homes(bindings)
                 case ChangeSourceBindings(delta):
                     self.submit_homes_delta(delta)
 

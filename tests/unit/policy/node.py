@@ -77,16 +77,16 @@ class RecordedWorkloads(Workloads):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[WorkloadAttached | WorkloadDetached] = []
+        self.emitted: list[WorkloadAttached | WorkloadDetached] = []
         self.on_lay: Callable[[], None] = lambda: None
 
     def attach(self, event: WorkloadAttached, vrfs: dict[str, Vrf]) -> None:
         self.on_lay()
-        self.told.append(event)
+        self.emitted.append(event)
         super().attach(event, vrfs)
 
     def detach(self, name: str, vrfs: dict[str, Vrf]) -> None:
-        self.told.append(WorkloadDetached(name))
+        self.emitted.append(WorkloadDetached(name))
         super().detach(name, vrfs)
 
 
@@ -103,21 +103,21 @@ class PolicyNode:
             kernel or FakeKernel(), FakeDataPlane(), FakeSpeakers(),
         )  # fmt: skip
         self.lines: Lines = []
-        self.inbox = EventQueue()
+        self.queue = EventQueue()
         self.router = Router(self.store.load_labels(), self.store.load_policy(), clock.now())
         self.workloads = RecordedWorkloads()
         self.router.state.workloads = self.workloads
-        self.tickets = Tickets(self.inbox.put)
+        self.tickets = Tickets(self.queue.put)
         self.policy = self.router.policy
         self.access = PolicyAccess(self.policy, self.tickets.submit, intent)
         self.part = LonePart()
         self.executor = Executor(
             self.store, self.dataplane, self.kernel, self.kernel, self.speakers,
-            emit=self.inbox.put, log=self._log, part=self.part, answer=self.tickets.resolve,
+            emit=self.queue.put, log=self._log, part=self.part, answer=self.tickets.resolve,
             publish=self.access.publish,
         )  # fmt: skip
         self.node = Node(
-            self.router, self.dataplane, self.speakers, self.executor, self.inbox, self.part
+            self.router, self.dataplane, self.speakers, self.executor, self.queue, self.part
         )
         self.kernel.watch(lambda records, lost: self.policy.flows_seen(
             records, lost, clock.now().wall))  # fmt: skip
@@ -131,9 +131,9 @@ class PolicyNode:
         return [fields for _, name, fields in self.lines if name == event]
 
     @property
-    def told(self) -> list[WorkloadAttached | WorkloadDetached]:
+    def emitted(self) -> list[WorkloadAttached | WorkloadDetached]:
         """The workload routes that were laid and withdrawn."""
-        return self.workloads.told
+        return self.workloads.emitted
 
     async def begin(self, *, in_sync: bool = True) -> None:
         """Start the node; with ``in_sync`` nothing is waited for."""
@@ -146,15 +146,15 @@ class PolicyNode:
         """Have every peer up with all its routes sent, none at all."""
         for peer in (p.peer for p in self.intent.all_peers):
             families = frozenset({Family.IPV4_UNICAST})
-            self.inbox.put([SessionUp(peer=peer, families=families)])
-            self.inbox.put([EndOfRib(peer, Family.IPV4_UNICAST)])
-        self.inbox.put([UnderlaySynced()])
+            self.queue.put([SessionUp(peer=peer, families=families)])
+            self.queue.put([EndOfRib(peer, Family.IPV4_UNICAST)])
+        self.queue.put([UnderlaySynced()])
         await self.until(lambda: self.policy.state.begun)
 
     async def do(self, *events: Event) -> None:
         """Have events handled."""
-        self.inbox.put(list(events))
-        await self.until(lambda: not len(self.inbox))
+        self.queue.put(list(events))
+        await self.until(lambda: not len(self.queue))
         await asyncio.sleep(0)
 
     async def reload(self, intent: NodeIntent) -> None:

@@ -63,7 +63,7 @@ def test_the_configuration_attaches_changes_and_detaches(tmp_path: Path) -> None
         bare = desk.intent
         await desk.reload(desk.with_workloads(web(tier="web")))
         await desk.reload(desk.with_workloads(web(tier="web")))
-        assert [type(e) for e in desk.told] == [WorkloadAttached]
+        assert [type(e) for e in desk.emitted] == [WorkloadAttached]
         assert desk.seen == [True]
         with pytest.raises(RefusedError, match=r"pe\.yaml"):
             await desk.access.tag("web", {"a": "b"}, (), 0, "ada")
@@ -73,7 +73,7 @@ def test_the_configuration_attaches_changes_and_detaches(tmp_path: Path) -> None
         held = desk.policy.state.population.attachments["web"]
         assert (held.generation, held.configured, held.workload.tags["tier"]) == (2, True, "app")
         await desk.reload(bare)
-        assert desk.told[-1] == WorkloadDetached("web")
+        assert desk.emitted[-1] == WorkloadDetached("web")
         assert [line.who for line in desk.policy.history] == ["pe.yaml"] * 3
 
     run(tmp_path, story)

@@ -1,4 +1,4 @@
-"""Policy documents: what is accepted, and how faults are told."""
+"""Policy documents: what is accepted, and how faults are reported."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ def test_a_selector_in_a_rule_is_the_declared_group_or_one_with_a_derived_id() -
         ("groups: {a: x=y}\nnetworks: {a: [10.0.0.0/8]}", "networks.a", 2, "has this name too"),
         ("networks: {n: [10.0.0.1/8]}", "networks.n[0]", 1, "host bits"),
         ("networks: {n: [&x 10.0.0.0/8, *x]}", "networks.n[1]", 1, "anchors"),
-        ("modes: {groups: {nobody: full}}", "modes.groups.nobody", 1, "unknown group"),
+        ("modes: {groups: {absent: full}}", "modes.groups.absent", 1, "unknown group"),
         ("modes: {default: selective}", "modes.default", 1, "needs services"),
         ("modes: {default: {mode: full, services: [tcp]}}", "modes.default.services", 1, "full"),
         ("rules:\n  - allow any too any", "rules[0]", 2, "expected 'to', found 'too' at column 11"),
         ("rules: [allow any to any on tcp/9-1]", "rules[0]", 1, "write 1-9"),
         ("rules: [allow any to any on tpc/1]", "rules[0]", 1, "did you mean 'tcp'?"),
         ("rules: [allow any to 10.0.0.1]", "rules[0]", 1, "declare a network set"),
-        ("rules: [allow any to nobody]", "rules[0]", 1, "unknown group or network 'nobody'"),
+        ("rules: [allow any to absent]", "rules[0]", 1, "unknown group or network 'absent'"),
         (
             "rules: [{action: allow, from: any, to: any, servces: [tcp]}]",
             "rules[0].servces",

@@ -71,9 +71,9 @@ def seen(pe: PolicyNode) -> tuple[object, ...]:
     state, kept = pe.policy.state, pe.store.load_policy()
     tables = {slot.value: tables.copy() for slot, tables in pe.kernel.held.items()}
     return (
-        dict(state.population.attachments), dict(state.population.resting), state.ledger,
-        list(pe.policy.history), dict(pe.policy.baselines), tables, pe.kernel.homes.copy(),
-        kept, list(pe.told),
+        dict(state.population.attachments), dict(state.population.held_down), state.ledger,
+        list(pe.policy.history), dict(pe.policy.baselines), tables, pe.kernel.bindings.copy(),
+        kept, list(pe.emitted),
     )  # fmt: skip
 
 

@@ -88,8 +88,8 @@ def test_a_peer_beyond_the_quota_has_pending_routes_and_the_node_goes_on(tmp_pat
     async def story(pe: PolicyNode) -> None:
         prefixes = {n: host_prefix(ip_address(0x0A010000 + n)) for n in range(1, 100)}
         for number, prefix in prefixes.items():
-            claims: dict = {prefix: RemoteEndpoint(ids(number), "10.255.0.2")}  # type: ignore[type-arg]
-            await claim(pe, RemoteEndpointsChanged("red", claims))
+            remote: dict = {prefix: RemoteEndpoint(ids(number), "10.255.0.2")}  # type: ignore[type-arg]
+            await claim(pe, RemoteEndpointsChanged("red", remote))
         (line,) = pe.logged("identity_quota_reached")
         assert (line["vrf"], pe.policy.quota_reached) == ("red", 1)
         waiting = pe.policy.state.refused_identities["red"]

@@ -103,7 +103,7 @@ def test_a_workload_in_a_vrf_that_is_not_here_is_refused_and_changes_nothing() -
     with pytest.raises(ValueError, match="green"):
         compiler.put(replace(INVENTORY.workloads[0], vrf="green"))
     with pytest.raises(KeyError):
-        compiler.drop("workload nobody")
+        compiler.drop("workload absent")
     assert compiler.tables == before
 
 

@@ -24,7 +24,7 @@ from controlplane.model.rd import parse_rd
 from controlplane.model.workload import Workload
 from controlplane.policy.acknowledgements import SETTLE_SECONDS
 from controlplane.policy.requests import DetachRequested, WorkloadAttachRequested
-from controlplane.policy.state import REST_SECONDS
+from controlplane.policy.state import HOLD_DOWN_SECONDS
 from tests.turns import decide, saves_of
 from tests.unit.controlplane.rig import PE2, VPN4, Rig, node, vpn_attributes, vrf
 
@@ -174,18 +174,18 @@ def test_a_step_of_the_wall_clock_changes_no_hold_down() -> None:
     pe.hold()
     pe.do(DetachRequested(99, "web", "ada"))
     pe.hold()
-    resting = pe.router.policy.state.population.resting
-    assert resting
+    held_down = pe.router.policy.state.population.held_down
+    assert held_down
     for step in (1e6, -2e6):
         pe.wall += step
         pe.wait(1)
-        assert resting, "a step forward must not end it"
-    pe.wait(REST_SECONDS - 3)
-    assert resting
+        assert held_down, "a step forward must not end it"
+    pe.wait(HOLD_DOWN_SECONDS - 3)
+    assert held_down
     assert pe.router.next_deadline is not None
     assert pe.router.next_deadline <= pe.now + 1
     pe.wait(1)
-    assert not resting, "a step back must not make it longer"
+    assert not held_down, "a step back must not make it longer"
 
 
 def _consistent(kernel: Desired) -> None:

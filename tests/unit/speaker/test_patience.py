@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.speaker.rate_limit import RateLimit
+from controlplane.speaker.rate_limit import EventLimit
 from controlplane.speaker.worker import outgoing
 from controlplane.speaker.worker.outgoing import Marker, Queue, Withdrawal
 from controlplane.speaker.worker.refreshes import EVERY_SECONDS, Refreshes
@@ -52,7 +52,7 @@ def test_a_session_that_is_over_has_asked_for_nothing() -> None:
 
 def test_a_burst_then_one_at_a_time() -> None:
     now = 100.0
-    limit = RateLimit(3, 1.0, lambda: now)
+    limit = EventLimit(3, 1.0, lambda: now)
     assert [limit.admits() for _ in range(4)] == [True, True, True, False]
     now = 100.9
     assert not limit.admits()
@@ -67,7 +67,7 @@ def test_a_burst_then_one_at_a_time() -> None:
 
 
 def test_one_name_leaves_the_bound_of_another_alone() -> None:
-    limit = RateLimit(1, 1.0, lambda: 0.0)
+    limit = EventLimit(1, 1.0, lambda: 0.0)
     assert limit.admits("one")
     assert not limit.admits("one")
     assert limit.admits("two")

@@ -22,7 +22,7 @@ from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, parse_prefix
 from controlplane.model.rd import parse_rd, parse_rt, parse_soo
 from controlplane.speaker.reports import ReportReader
-from controlplane.speaker.session import Session
+from controlplane.speaker.session import WorkerSession
 
 RECORDED = Path(__file__).parent / "recorded"
 UP = (
@@ -48,7 +48,7 @@ class Reader:
             md5=md5,
         )
         self.ticks: Iterator[int] = count()
-        self.session = Session(intent, 0)
+        self.session = WorkerSession(intent, 0)
         self.logged: list[tuple[str, str, dict[str, str | int]]] = []
         self.reader = ReportReader(
             {address: self.session},

@@ -53,7 +53,7 @@ def test_every_case(ground: Ground, case: Case, reports: list[wire.Malformed]) -
     silent = case.outcome is Outcome.TAKEN or case.name in FROM_NODE
     assert told_of == ([] if silent else [case.outcome.value])
     if reports:
-        assert reports[0].message == case.message, "the whole message is told"
+        assert reports[0].message == case.message, "the whole message is reported"
 
 
 @pytest.mark.parametrize("ground", GROUNDS.values(), ids=GROUNDS)

@@ -1,4 +1,4 @@
-"""The node's commands inside the worker: each finds its session at once, whatever else is there."""
+"""The node's commands inside the worker: each finds its session at once among any others."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 @pytest.fixture(autouse=True)
 def unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As this user, whoever it is: the interpreter may be out of another's reach."""
+    """Run the worker as this user: the interpreter may be out of another user's reach."""
     monkeypatch.setattr(launch, "_unprivileged", lambda _: iter(()))
 
 

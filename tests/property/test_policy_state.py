@@ -1,4 +1,4 @@
-"""Whatever happened, the kernel holds what a compilation from scratch would give."""
+"""After any history, the kernel holds what a compilation from scratch gives."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from controlplane.model.workload import Packet, RemoteEndpoint, Workload
 from controlplane.policy.compile.full import compile_policy
 from controlplane.policy.compile.reader import Reader
 from controlplane.policy.endpoints.registry import EndpointRegistry
-from controlplane.policy.endpoints.source_bindings import BindingTable, home_of
+from controlplane.policy.endpoints.source_bindings import BindingTable, binding_of
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.revision import Ledger, MoveError
 from controlplane.policy.orders import Order
-from controlplane.policy.state import REST_SECONDS, PolicyState
+from controlplane.policy.state import HOLD_DOWN_SECONDS, PolicyState
 from tests.unit.policy.kernel import FakeKernel
 
 PREFIXES = [parse_prefix(f"10.0.0.{n}") for n in range(4)] + [parse_prefix("10.0.0.0/30")]
@@ -42,7 +42,7 @@ steps = st.one_of(
     st.tuples(st.just("detach"), st.sampled_from("xyz")),
     st.tuples(st.just("claim"), places, st.frozensets(st.integers(1, 4), max_size=2)),
     st.tuples(st.just("unclaim"), places),
-    st.tuples(st.just("wait"), st.sampled_from([1.0, REST_SECONDS])),
+    st.tuples(st.just("wait"), st.sampled_from([1.0, HOLD_DOWN_SECONDS])),
     st.tuples(st.just("stage"), st.sampled_from(PARSED)),
     st.tuples(st.sampled_from(["unstage", "promote", "rollback"])),
     st.tuples(st.just("vrfs"), st.sampled_from([{"red": 1}, {"red": 1, "blue": 2}])),
@@ -51,39 +51,40 @@ steps = st.one_of(
 
 class World:
     def __init__(self) -> None:
-        self.director, self.kernel, self.now = (
+        self.state, self.kernel, self.now = (
             PolicyState(EndpointRegistry(), Ledger()),
             FakeKernel(),
             0.0,
         )
-        self.take(self.director.set_vrfs({"red": 1, "blue": 2}))
-        self.take(self.director.begin())
+        self.take(self.state.set_vrfs({"red": 1, "blue": 2}))
+        self.take(self.state.begin())
 
     def take(self, orders: list[Order]) -> None:
         self.kernel.take(orders)
 
     def step(self, step: tuple[object, ...]) -> None:
-        director = self.director
+        state = self.state
         match step:
             case ("attach", str(name), (str(vrf), Prefix() as prefix), str(tag), str(port)):
                 workload = Workload(name, vrf, port, (prefix,), {"t": tag})
-                self.take(director.attach(Attachment(workload, 1, 0.0), self.now))
-            case ("detach", str(name)) if name in director.population.attachments:
-                self.take(director.detach(name, self.now))
+                self.take(state.attach(Attachment(workload, 1, 0.0), self.now))
+            case ("detach", str(name)) if name in state.population.attachments:
+                self.take(state.detach(name, self.now))
             case ("claim", (str(vrf), Prefix() as prefix), frozenset() as groups):
-                self.take(director.take_claims(vrf, {prefix: RemoteEndpoint(groups)}, self.now))
+                remote = {prefix: RemoteEndpoint(groups)}
+                self.take(state.take_remote_endpoints(vrf, remote, self.now))
             case ("unclaim", (str(vrf), Prefix() as prefix)):
-                self.take(director.take_claims(vrf, {prefix: None}, self.now))
+                self.take(state.take_remote_endpoints(vrf, {prefix: None}, self.now))
             case ("wait", float(seconds)):
                 self.now += seconds
-                self.take(director.expire(self.now))
+                self.take(state.expire(self.now))
             case ("vrfs", dict(vrfs)):
-                self.take(director.set_vrfs(vrfs))
+                self.take(state.set_vrfs(vrfs))
             case (str(move), *rest):
                 self.move(move, rest)
 
     def move(self, move: str, rest: list[object]) -> None:
-        ledger = self.director.ledger
+        ledger = self.state.ledger
         try:
             match move, rest:
                 case "stage", [policy]:
@@ -97,45 +98,45 @@ class World:
                     ledger = ledger.roll_back(SIGNED)
         except MoveError:
             return
-        self.take(self.director.take_ledger(ledger))
+        self.take(self.state.take_ledger(ledger))
 
     def check(self) -> None:
-        self.check_homes()
+        self.check_bindings()
         for slot in Slot:
-            policy = self.director.policy(slot)
+            policy = self.state.policy(slot)
             held = self.kernel.held.get(slot)
             assert (policy is None) == (held is None)
             if policy is not None and held is not None:
-                compiler = self.director.compiler(slot)
+                compiler = self.state.compiler(slot)
                 assert compiler is not None
                 assert held == compiler.tables
-                inventory = self.director.inventory(everywhere=False)
+                inventory = self.state.inventory(everywhere=False)
                 assert held == compile_policy(policy, inventory, compiler.books).tables
                 self.check_everywhere(slot)
 
-    def check_homes(self) -> None:
-        """The kernel knows where each address lives: what the longest prefix says."""
-        population, homes = self.director.population, self.kernel.homes
-        assert homes == BindingTable(population).homes
+    def check_bindings(self) -> None:
+        """Check each address's source binding: that of the longest prefix."""
+        population, bindings = self.state.population, self.kernel.bindings
+        assert bindings == BindingTable(population).bindings
         for vrf in ("red", "blue"):
             for single in PREFIXES[:4]:
-                says = [home_of((vrf, prefix), population) for prefix in (single, PREFIXES[4])]
-                meant = next((home for home in says if home is not None), None)
-                spans = [home for (v, first, last), home in homes.home_ranges4.items()
+                says = [binding_of((vrf, prefix), population) for prefix in (single, PREFIXES[4])]
+                meant = next((port for port in says if port is not None), None)
+                spans = [port for (v, first, last), port in bindings.home_ranges4.items()
                          if v == vrf and first <= single.packed <= last]  # fmt: skip
                 assert len(spans) <= 1
-                found = homes.homes4.get((vrf, single.packed), next(iter(spans), None))
+                found = bindings.homes4.get((vrf, single.packed), next(iter(spans), None))
                 assert found == meant
-                if (vrf, single) in population.claims:
+                if (vrf, single) in population.remote:
                     assert found == ELSEWHERE
 
     def check_everywhere(self, slot: Slot) -> None:
         """A VRF that is left out of the tables would have been open to everything anyway."""
-        policy = self.director.policy(slot)
+        policy = self.state.policy(slot)
         assert policy is not None
-        whole = Reader(compile_policy(policy, self.director.inventory()).tables)
+        whole = Reader(compile_policy(policy, self.state.inventory()).tables)
         source, destination = parse_prefix("10.0.0.1"), parse_prefix("192.0.2.1")
-        for vrf in set(self.director.vrfs) - set(self.kernel.under_policy):
+        for vrf in set(self.state.vrfs) - set(self.kernel.under_policy):
             for ends in ((source, destination), (destination, source)):
                 one, other = (address(prefix) for prefix in ends)
                 verdict = whole.verdict(vrf, one, other, Packet(4, 6, 80))

@@ -1,4 +1,4 @@
-"""The director: what reaches the kernel and the router, and in which order."""
+"""The policy state: what reaches the kernel and the router, and in which order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.revision import Ledger
 from controlplane.policy.orders import LayRoutes, Order
-from controlplane.policy.state import REST_SECONDS, PolicyState
+from controlplane.policy.state import HOLD_DOWN_SECONDS, PolicyState
 from tests.unit.policy.kernel import FakeKernel
 
 SIGNED = Signature("ada", 1.0, "")
@@ -33,37 +33,37 @@ def workload(name: str, address: str, vrf: str = "red", **tags: str) -> Attachme
 
 
 class Desk:
-    """A director whose orders are carried out."""
+    """A policy state whose orders are carried out."""
 
     def __init__(self, policy: str = PAYROLL) -> None:
-        self.kernel, self.told = FakeKernel(), list[object]()
-        self.director = PolicyState(EndpointRegistry(), Ledger())
+        self.kernel, self.emitted = FakeKernel(), list[object]()
+        self.state = PolicyState(EndpointRegistry(), Ledger())
         self.now = 1000.0
-        self.do(self.director.set_vrfs({"red": 1, "blue": 2}))
-        self.do(self.director.begin())
+        self.do(self.state.set_vrfs({"red": 1, "blue": 2}))
+        self.do(self.state.begin())
         if policy:
             self.stage(policy)
-            self.do(self.director.take_ledger(self.director.ledger.promote(SIGNED)))
+            self.do(self.state.take_ledger(self.state.ledger.promote(SIGNED)))
 
     def stage(self, policy: str) -> list[Order]:
-        ledger, revision = self.director.ledger.draft(parse_policy(policy))
-        return self.do(self.director.take_ledger(ledger.stage(revision.digest, SIGNED)))
+        ledger, revision = self.state.ledger.draft(parse_policy(policy))
+        return self.do(self.state.take_ledger(ledger.stage(revision.digest, SIGNED)))
 
     def do(self, orders: list[Order]) -> list[Order]:
         self.kernel.take(orders)
-        self.told += [e for o in orders if isinstance(o, LayRoutes) for e in o.routes]
+        self.emitted += [e for o in orders if isinstance(o, LayRoutes) for e in o.routes]
         return orders
 
     def attach(self, *args: str, **tags: str) -> list[Order]:
-        return self.do(self.director.attach(workload(*args, **tags), self.now))
+        return self.do(self.state.attach(workload(*args, **tags), self.now))
 
     def detach(self, name: str) -> list[Order]:
-        return self.do(self.director.detach(name, self.now))
+        return self.do(self.state.detach(name, self.now))
 
     def claim(self, address: str, *groups: int, gone: bool = False, moves: int = 0) -> list[Order]:
         said = None if gone else RemoteEndpoint(frozenset(groups), "10.255.0.2", moves)
-        claims = {parse_prefix(address): said}
-        return self.do(self.director.take_claims("red", claims, self.now))
+        remote = {parse_prefix(address): said}
+        return self.do(self.state.take_remote_endpoints("red", remote, self.now))
 
     def allowed(self, source: str, destination: str, port: int = 443) -> bool:
         return self.kernel.verdict(source, destination, port).allowed
@@ -94,7 +94,7 @@ def test_the_kernel_knows_a_workload_before_its_route_is_told() -> None:
     assert not desk.allowed(WEB, PAY, 22)
     orders = desk.detach("pay")
     assert [type(o) for o in orders] == [LayRoutes, ChangeSourceBindings, ChangeTables]
-    assert desk.told[-1] == WorkloadDetached("pay")
+    assert desk.emitted[-1] == WorkloadDetached("pay")
 
 
 def test_a_workload_that_left_is_denied_until_it_is_known_where_it_went() -> None:
@@ -108,11 +108,11 @@ def test_a_workload_that_left_is_denied_until_it_is_known_where_it_went() -> Non
     assert not desk.allowed(WEB, PAY, 22)
     desk.claim(PAY, gone=True)
     assert desk.kernel.verdict(WEB, PAY, 443) == BY_PENDING
-    desk.now += REST_SECONDS
-    assert desk.director.next_deadline == desk.now
-    desk.do(desk.director.expire(desk.now))
-    assert desk.allowed(WEB, PAY, 22)  # nobody: an address outside, in an open VRF
-    assert desk.director.next_deadline is None
+    desk.now += HOLD_DOWN_SECONDS
+    assert desk.state.next_deadline == desk.now
+    desk.do(desk.state.expire(desk.now))
+    assert desk.allowed(WEB, PAY, 22)  # no endpoint: an address outside, in an open VRF
+    assert desk.state.next_deadline is None
 
 
 def test_a_claim_of_another_pe_beats_the_workload_here_and_gives_way_again() -> None:
@@ -133,7 +133,7 @@ def test_unknown_groups_are_pending_until_a_revision_knows_them() -> None:
     assert desk.kernel.verdict(WEB, PAY, 443) == BY_PENDING
     desk.stage("groups: {new: {id: 777, selector: x=y}}")
     assert desk.kernel.verdict(WEB, PAY, 443) == BY_VISIBILITY
-    desk.do(desk.director.take_ledger(desk.director.ledger.unstage(SIGNED)))
+    desk.do(desk.state.take_ledger(desk.state.ledger.unstage(SIGNED)))
     assert desk.kernel.verdict(WEB, PAY, 443) == BY_PENDING
 
 
@@ -141,11 +141,11 @@ def test_routes_carry_the_groups_of_both_revisions() -> None:
     desk = Desk()
     desk.attach("web", WEB, tier="web")
     desk.stage("groups: {all: {id: 9, selector: has tier}}")
-    told = desk.told[-1]
-    assert isinstance(told, WorkloadAttached)
-    assert told.groups == {101, 9}
-    desk.do(desk.director.take_ledger(desk.director.ledger.promote(SIGNED)))
-    assert desk.told[-1].groups == {9}  # type: ignore[attr-defined]
+    emitted = desk.emitted[-1]
+    assert isinstance(emitted, WorkloadAttached)
+    assert emitted.groups == {101, 9}
+    desk.do(desk.state.take_ledger(desk.state.ledger.promote(SIGNED)))
+    assert desk.emitted[-1].groups == {9}  # type: ignore[attr-defined]
 
 
 def test_promotion_moves_the_tables_that_were_staged() -> None:
@@ -154,9 +154,9 @@ def test_promotion_moves_the_tables_that_were_staged() -> None:
     desk.stage("modes: {default: full}")
     assert desk.allowed(WEB, PAY, 22)
     assert not desk.kernel.verdict(WEB, PAY, 22, slot=Slot.STAGED).allowed
-    staged = desk.director.compiler(Slot.STAGED)
-    orders = desk.do(desk.director.take_ledger(desk.director.ledger.promote(SIGNED)))
-    assert desk.director.compiler(Slot.ENFORCED) is staged
+    staged = desk.state.compiler(Slot.STAGED)
+    orders = desk.do(desk.state.take_ledger(desk.state.ledger.promote(SIGNED)))
+    assert desk.state.compiler(Slot.ENFORCED) is staged
     assert [o.slot for o in orders if isinstance(o, SetTables)] == [Slot.ENFORCED, Slot.STAGED]
     assert not desk.allowed(WEB, PAY, 22)
     assert Slot.STAGED not in desk.kernel.held
@@ -166,22 +166,22 @@ def test_the_home_of_an_address_follows_its_workload() -> None:
     desk = Desk()
     place = ("red", parse_prefix(PAY).packed)
     desk.attach("pay", PAY, app="payroll")
-    assert desk.kernel.homes.homes4 == {place: "port-pay"}
+    assert desk.kernel.bindings.homes4 == {place: "port-pay"}
     desk.claim(PAY, 102)  # it is at another PE by now
-    assert desk.kernel.homes.homes4 == {place: ELSEWHERE}
+    assert desk.kernel.bindings.homes4 == {place: ELSEWHERE}
     desk.detach("pay")
-    assert desk.kernel.homes.homes4 == {place: ELSEWHERE}
-    desk.claim(PAY, gone=True)  # nobody has it: it is pending, wherever it is said to be
-    assert desk.kernel.homes.homes4 == {}
+    assert desk.kernel.bindings.homes4 == {place: ELSEWHERE}
+    desk.claim(PAY, gone=True)  # no endpoint has it: it is pending from every port
+    assert desk.kernel.bindings.homes4 == {}
     assert desk.kernel.verdict(PAY, WEB, 443) == BY_PENDING
 
 
 def test_nothing_reaches_the_kernel_before_it_may() -> None:
-    director = PolicyState(EndpointRegistry(), Ledger())
-    assert director.set_vrfs({"red": 1}) == []
-    orders = director.attach(workload("web", WEB, tier="web"), 1.0)
+    state = PolicyState(EndpointRegistry(), Ledger())
+    assert state.set_vrfs({"red": 1}) == []
+    orders = state.attach(workload("web", WEB, tier="web"), 1.0)
     assert [type(o) for o in orders] == [LayRoutes]
-    assert [type(o).__name__ for o in director.begin()] == [
+    assert [type(o).__name__ for o in state.begin()] == [
         "SetSourceBindings",
         "SetTables",
         "SetTables",
