@@ -123,7 +123,7 @@ class Gate(Protocol):
 class Speakers(Protocol):
     """Command the BGP processes (``controlplane.speaker.pool``)."""
 
-    def configure(self, peers: tuple[PeerIntent, ...], restart_time: int = 0) -> None:
+    def configure(self, peers: tuple[PeerIntent, ...], restart_time: int) -> None:
         """Have these sessions and no others."""
 
     def perform(self, actions: Sequence[Effect]) -> None:
@@ -146,6 +146,7 @@ class Executor:
         self._emit, self._log = emit, log
         self._answer, self._publish = answer, publish
         self._sessions: dict[PeerId, PeerIntent] = {}
+        self._restart_time = 0
         self._is_in_sync = False
         self._part = part
         maps.on_acknowledged(self._acknowledged)
@@ -213,7 +214,8 @@ class Executor:
         names = {peer.peer for peer in wanted}
         staying = tuple(p for n, p in self._sessions.items() if n in names)
         if len(staying) < len(self._sessions):
-            self._speakers.configure(staying)
+            # With the restart time that they have: another one would reopen them all.
+            self._speakers.configure(staying, self._restart_time)
 
     # -- kernel -------------------------------------------------------------------------------
 
@@ -263,7 +265,8 @@ class Executor:
         configured = [a for a in actions if isinstance(a, ConfigureSpeakers)]
         if configured:
             self._sessions = {p.peer: p for p in configured[-1].peers}
-            self._speakers.configure(configured[-1].peers, configured[-1].restart_time)
+            self._restart_time = configured[-1].restart_time
+            self._speakers.configure(configured[-1].peers, self._restart_time)
         given = (Announce, SendEndOfRib, RequestRefresh)
         self._speakers.perform([a for a in actions if isinstance(a, given)])
 

@@ -69,7 +69,7 @@ class SpeakerPool:
         self._processes: dict[str, SpeakerProcess] = {}
         self._part, self._stopping = part, set[Task]()
 
-    def configure(self, peers: tuple[PeerIntent, ...], restart_time: int = 0) -> None:
+    def configure(self, peers: tuple[PeerIntent, ...], restart_time: int) -> None:
         """Have exactly these sessions. Those that do not change stay up.
 
         One that is missing is ended with Cease 6/3, and reported as SessionDown at once.

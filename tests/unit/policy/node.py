@@ -62,7 +62,7 @@ class FakeSpeakers:
     peers: tuple[PeerIntent, ...] = ()
     restart_time: int = 0
 
-    def configure(self, peers: tuple[PeerIntent, ...], restart_time: int = 0) -> None:
+    def configure(self, peers: tuple[PeerIntent, ...], restart_time: int) -> None:
         self.peers, self.restart_time = peers, restart_time
 
     def perform(self, actions: Sequence[Effect]) -> None:

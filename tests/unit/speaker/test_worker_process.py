@@ -108,10 +108,10 @@ def test_reloads_in_a_row_are_taken_whole() -> None:
             crowd = [peer(f"127.0.1.{n}") for n in range(1, 30)]
             for turn in range(40):
                 node.pool.configure(
-                    (*crowd[: 29 - turn % 2], peer("127.0.2.1", hold_time=90 + turn))
+                    (*crowd[: 29 - turn % 2], peer("127.0.2.1", hold_time=90 + turn)), 120
                 )
                 await asyncio.sleep(0.003 * (turn % 5))
-            node.pool.configure((peer("127.0.3.1"),))
+            node.pool.configure((peer("127.0.3.1"),), 120)
             await node.until(lambda: node.tried("127.0.3.1"))
             assert node.events == []
             assert node.pool.restarts() == {"": 0}
@@ -144,7 +144,7 @@ def test_a_worker_that_does_not_fit_its_exabgp_is_not_started_again(tmp_path: Pa
 
     async def scenario() -> None:
         async with bench() as node:
-            node.pool.configure((peer("127.0.3.1"),))
+            node.pool.configure((peer("127.0.3.1"),), 120)
             await node.until(lambda: node.logged("speaker_unusable"))
             (line,) = node.logged("speaker_unusable")
             assert line["reason"] == reason
@@ -153,7 +153,7 @@ def test_a_worker_that_does_not_fit_its_exabgp_is_not_started_again(tmp_path: Pa
             (session,) = node.pool.snapshot()
             assert (session.state, session.last_error) == ("idle", f"speaker lost: {reason}")
             assert node.events == [SpeakerLost("", reason)]
-            node.pool.configure((peer("127.0.3.2"),))
+            node.pool.configure((peer("127.0.3.2"),), 120)
             await node.until(lambda: len(node.logged("speaker_unusable")) == 2)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -201,7 +201,7 @@ def test_a_worker_that_dies_at_once_waits_longer_each_time(
     async def scenario() -> None:
         made = Bench(device_of=lambda vrf: vrf)
         try:
-            made.pool.configure((peer("127.0.3.1", "red"), peer("127.0.3.2", "blue")))
+            made.pool.configure((peer("127.0.3.1", "red"), peer("127.0.3.2", "blue")), 120)
             await made.until(lambda: len(delays) >= 9)
             await made.until(lambda: made.tried("127.0.3.2", "blue"))
             assert made.pool.restarts()["blue"] == 0
@@ -218,7 +218,7 @@ def test_a_callback_that_raises_restarts_its_worker() -> None:
 
     async def scenario() -> None:
         async with bench() as node:
-            node.pool.configure((peer("127.0.3.1"),))
+            node.pool.configure((peer("127.0.3.1"),), 120)
             await node.until(lambda: node.tried("127.0.3.1"))
             reader = node.process()._reader
 
@@ -229,7 +229,7 @@ def test_a_callback_that_raises_restarts_its_worker() -> None:
             stock, reader.read = reader.read, read  # type: ignore[method-assign,assignment]
             node.process().sessions["127.0.3.1"].last_error = ""
             os.kill(int(node.logged("speaker_started")[0]["pid"]), 0)
-            node.pool.configure((peer("127.0.3.1"), peer("127.0.3.2")))
+            node.pool.configure((peer("127.0.3.1"), peer("127.0.3.2")), 120)
             await node.until(lambda: node.part.failures)
             ((subject, error),) = node.part.failures
             assert subject == "vrf ''"
