@@ -86,6 +86,9 @@ class PolicyMapManager:
         with contextlib.suppress(OSError):  # else flows have no packets and bytes
             sysctl.write("netfilter/nf_conntrack_acct", "1")
         self._nft, self._ports = SegmentSocket(), PortReader()
+        # A scrape that reads while a thread writes would take the batch's acknowledgement, and a
+        # promotion that the kernel took would be reported as refused: readers have their own.
+        self._readings = SegmentSocket()
         self._tracking = Tracking()
         self._flows = FlowLog(self._vrf_of_zone, self._log, self._flows_part, self._flow_room)
         self._task = self._part.start(self._run)
@@ -99,7 +102,7 @@ class PolicyMapManager:
             await self._task
         self._task = None
         self._flows.close()
-        for part in (self._nft, self._ports, self._tracking):
+        for part in (self._nft, self._readings, self._ports, self._tracking):
             part.close()
 
     # What is to be held
@@ -169,8 +172,8 @@ class PolicyMapManager:
     # What `pe show` asks for.
 
     def counters(self) -> dict[str, int]:
-        """Packets of each counter, such as ``judged_10`` (the zone's number)."""
-        return self._nft.counters()
+        """Return the packets of each counter, such as ``judged_10`` (the zone's number)."""
+        return self._readings.counters()
 
     @property
     def flow_log(self) -> FlowLog:
