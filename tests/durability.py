@@ -19,6 +19,7 @@ from bulkhead.segment import Segment
 from bulkhead.v1 import policy_pb2 as pb
 
 from controlplane.api.access.audit_chain import first_break
+from controlplane.model.observed import MOST_BASELINES
 from controlplane.model.revision import State
 from controlplane.policy.language.revision import Ledger
 from controlplane.store import open_store
@@ -70,7 +71,7 @@ class Model:
                 trail = (*self.trail, ("promote", f"n{turn}"))
                 more = {"staged": "", "enforced": f"n{turn}", "trail": trail}
             case "baseline":
-                more = {"baselines": self.baselines | {f"b{turn}"}}
+                more = {"baselines": newest(self.baselines | {f"b{turn}"})}
             case _:
                 workloads.pop(f"w{turn - 2}", None)
                 gone = ((f"w{turn - 2}", "detached"),) if turn >= 2 else ()
@@ -94,6 +95,12 @@ class Model:
                 node.record_baseline(f"b{turn}")
             case _:
                 node.detach(f"w{turn - 2}")
+
+
+def newest(baselines: frozenset[str]) -> frozenset[str]:
+    """Return the baselines that the node keeps: those recorded last."""
+    by_turn = sorted(baselines, key=lambda name: int(name.removeprefix("b")))
+    return frozenset(by_turn[-MOST_BASELINES:])
 
 
 class Writer(threading.Thread):
