@@ -6,7 +6,8 @@ Speaks as ``tests.lab.agent_process`` does; ``configure`` takes an intent.
 import asyncio
 from typing import Any
 
-from controlplane.model.events import Event, IntentChanged
+from controlplane.model.effects import Save
+from controlplane.model.events import Event, IntentChanged, StoreWritten
 from controlplane.model.intent import NodeIntent
 from controlplane.router import Router
 from pe.process import clock
@@ -25,9 +26,13 @@ class RouterServed(Served):
         self._handle(events)
 
     def _handle(self, events: list[Event]) -> None:
-        effects = self.router.handle(events, clock.now())
-        if effects.delta:
-            self.agent.submit(effects.delta)
+        wanted: list[Event] = events
+        while wanted:
+            effects = self.router.handle(wanted, clock.now())
+            if effects.delta:
+                self.agent.submit(effects.delta)
+            # There is no store here: what is to be saved counts as saved at once.
+            wanted = [StoreWritten()] if any(isinstance(a, Save) for a in effects.actions) else []
 
     def configure(self, intent: NodeIntent) -> None:
         """Take an intent over."""
