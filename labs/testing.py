@@ -36,7 +36,7 @@ FOLDERS = (Path("tests/lab"), Path("tests/attack"))
 MODULE_SECONDS = 10.0
 """What a module is taken to need as long as it has not run."""
 
-TIMEOUT_SECONDS = 3600.0
+TIMEOUT_SECONDS = 1800.0
 FAILED = 1
 """The exit status with which pytest says that tests failed."""
 
