@@ -1,7 +1,7 @@
 """MGMT-4: a caller that asks what-ifs in a loop delays no other caller's cheap query.
 
-Measured as CPU time of the loop's thread in one iteration, which the load of the machine does not
-change; the budget is that of ``bulkhead_loop_lag_seconds``.
+Counted, not timed: how many cheap queries are answered for each what-if. The lag of the loop is
+measured by ``perf.loop``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import os
 import pwd
 import random
-import time
 
 from bulkhead.v1 import groups_pb2, policy_pb2
 
@@ -24,21 +23,9 @@ from controlplane.policy.language.document import parse_policy
 from tests.parts import LonePart
 from tests.scale.worlds_of_queries import QueryNode
 
-BUDGET = 0.05
 RULES, GROUPS, VRFS, WORKLOADS, FLOWS = 3_000, 200, 10, 500, 500
 BUSY, CALM = (Caller(name, ApiRole.VIEWER) for name in ("busy", "calm"))
 EVERYTHING = Needs(flows=True)
-
-
-class MeasuredLoop(asyncio.SelectorEventLoop):
-    """Knows the CPU time of its longest iteration."""
-
-    longest = 0.0
-
-    def _run_once(self) -> None:
-        began = time.thread_time()
-        super()._run_once()  # type: ignore[misc]
-        self.longest = max(self.longest, time.thread_time() - began)
 
 
 def document(seed: int, mode: str = "visibility") -> str:
@@ -80,9 +67,8 @@ def test_what_ifs_in_a_loop_delay_no_cheap_query() -> None:
             assert policy_pb2.WhatIfResponse.FromString(answer).pairs
             finished += 1
 
-    async def measured() -> tuple[float, int]:
+    async def measured() -> int:
         loop = asyncio.get_running_loop()
-        assert isinstance(loop, MeasuredLoop)
         pool.append(
             ComputePool(
                 lambda: (ProcessChannel(user), ReplicaFeed(made, "pe1").changes),
@@ -99,14 +85,13 @@ def test_what_ifs_in_a_loop_delay_no_cheap_query() -> None:
                 made.attach(0, 600 + answered % 50)
                 answered += 1
                 assert not task.done()
-            return loop.longest, answered
+            return answered
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await pool[0].stop()
 
-    with asyncio.Runner(loop_factory=MeasuredLoop) as runner:
-        longest, answered = runner.run(measured())
+    with asyncio.Runner() as runner:
+        answered = runner.run(measured())
     assert logged == []
-    assert longest < BUDGET, f"an iteration took {longest * 1000:.0f} ms"
     assert answered >= 3 * finished, "the calm caller waited for the busy one"
