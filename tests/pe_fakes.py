@@ -13,7 +13,7 @@ from pe.devices import ops
 from pe.devices.scope import Scope
 from pe.fib.next_hop_wire import Content, Group, Member
 from pe.model.state import LastResort, Link, PortAddress, Structure
-from pe.netlink.ownership import PORT_ALIAS, PROTOCOL, VOID_ALIAS, VRF_ALIAS
+from pe.netlink.ownership import BLACKHOLE_ALIAS, PORT_ALIAS, PROTOCOL, VRF_ALIAS
 
 
 class FakeStructure:
@@ -48,7 +48,7 @@ class FakeStructure:
                 closed = [route for route in state.last_resorts if route.table == table]
                 assert len(closed) == 2, "a VRF before its last resort"
             case ops.CreateBlackhole(name):
-                self._create(Link(0, name, "dummy", alias=VOID_ALIAS, mtu=1500))
+                self._create(Link(0, name, "dummy", alias=BLACKHOLE_ALIAS, mtu=1500))
             case ops.CreateVlan(name, parent, vlan):
                 assert parent in links
                 self._create(Link(0, name, "vlan", alias=PORT_ALIAS, parent=parent, vlan=vlan))
@@ -217,7 +217,7 @@ class FakeNextHops:
             raise OSError(errno.EINVAL, "a group is no single next hop")
         if isinstance(content, Group):
             if isinstance(before, Group) and before.resilient != content.resilient:
-                raise OSError(errno.EINVAL, "a group stays of its sort")
+                raise OSError(errno.EINVAL, "a group cannot change its type")
             self._check_group(content)
         elif not content.oif:
             groups = [g for g in self._groups() if identifier in dict(g.members)]
@@ -229,12 +229,13 @@ class FakeNextHops:
         return [c for c in self.objects.values() if isinstance(c, Group)]
 
     def _check_group(self, group: Group) -> None:
-        legs = [self.objects.get(leg) for leg, _ in group.members]
-        if not legs or len(dict(group.members)) != len(legs):
-            raise OSError(errno.EINVAL, "an empty group, or one leg twice")
-        if not all(isinstance(leg, Member) for leg in legs):
-            raise OSError(errno.EINVAL, "no such leg")
-        if len(legs) > 1 and any(isinstance(leg, Member) and not leg.oif for leg in legs):
+        members = [self.objects.get(identifier) for identifier, _ in group.members]
+        if not members or len(dict(group.members)) != len(members):
+            raise OSError(errno.EINVAL, "an empty group, or one member twice")
+        if not all(isinstance(member, Member) for member in members):
+            raise OSError(errno.EINVAL, "no such member")
+        discards = [member for member in members if isinstance(member, Member) and not member.oif]
+        if len(members) > 1 and discards:
             raise OSError(errno.EINVAL, "a discard in a group of several")
 
     def remove(self, identifier: int) -> None:

@@ -13,7 +13,7 @@ from pe.devices.port_states import port_state
 from pe.fib.main_table import MainTableMonitor
 from pe.fib.manager import FibManager
 from pe.fib.next_hop_wire import is_ours, parse
-from pe.fib.route_batch import parse_own_route, parse_rival
+from pe.fib.route_batch import parse_conflict, parse_own_route
 from pe.model.state import Failures
 from pe.netlink import codec as nl
 from pe.netlink import rtnl
@@ -41,7 +41,7 @@ class NetlinkEventHandler:
         self._configured, self._failures, self._log = configured, failures, log
         self.underlay = MainTableMonitor()
         self.next_hop_pid = 0
-        self.doubted_devices: set[int] = set()
+        self.unverified_devices: set[int] = set()
         """Indexes of devices whose next hops may be gone from the kernel."""
         self.repairs = 0
         self._drifted = 0
@@ -93,7 +93,7 @@ class NetlinkEventHandler:
             structure.touch(name)  # both, where it was renamed
         if message.body[0] == socket.AF_UNSPEC:
             # Whatever it says: a device that was down and is up again has lost its next hops too.
-            self.doubted_devices.add(raw.index)
+            self.unverified_devices.add(raw.index)
         if message.type == nl.RTM_DELLINK:
             if message.body[0] == socket.AF_UNSPEC and known is not None:  # else it left a bridge
                 structure.link_gone(known.name)
@@ -109,10 +109,10 @@ class NetlinkEventHandler:
         if message.body[0] == rtnl.AF_MPLS or message.body[5] == PROTOCOL:
             self._own_route(message)
             return
-        rival = parse_rival(message.body)
-        if rival and message.type == nl.RTM_NEWROUTE and message.flags & nl.NLM_F_REPLACE:
-            if self._forwarding.routes.route_lost(*rival):
-                self._drift(f"route {rival[0]} {rival[1]}", "replaced")
+        conflict = parse_conflict(message.body)
+        if conflict and message.type == nl.RTM_NEWROUTE and message.flags & nl.NLM_F_REPLACE:
+            if self._forwarding.routes.route_lost(*conflict):
+                self._drift(f"route {conflict[0]} {conflict[1]}", "replaced")
             return
         self.underlay.route_event(message)
 
@@ -164,11 +164,11 @@ class NetlinkEventHandler:
         structure, seen = self._structure, self._structure.seen
         for index in structure.links_changed:
             self.underlay.link_changed(index, gone=index not in seen.by_index)
-        self.doubted_devices |= structure.links_changed
+        self.unverified_devices |= structure.links_changed
         structure.links_changed.clear()
         if self.underlay.stale:
             self.underlay.load(main_routes(0))
-        for index in [*self.underlay.doubted]:
+        for index in [*self.underlay.unverified]:
             self.underlay.load_device(index, main_routes(index))
         events: list[Event] = [*self.underlay.changes(seen.by_index)]
         events += self._port_news()

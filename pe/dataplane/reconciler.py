@@ -294,8 +294,8 @@ class DataplaneReconciler:
         self._structure.check_devices(self._drift.take(now), whole=self._drift.is_whole)
 
     def _verify_next_hops(self) -> None:
-        doubted, self._watch.doubted_devices = self._watch.doubted_devices, set()
-        self._forwarding.verify_devices(doubted)
+        unverified, self._watch.unverified_devices = self._watch.unverified_devices, set()
+        self._forwarding.verify_devices(unverified)
         self._forwarding.report_lost()
 
     async def _forward(self, now: float) -> None:
@@ -321,7 +321,7 @@ class DataplaneReconciler:
 
     def next_hop_ids(self) -> dict[NextHopKey, int]:
         """The kernel's id of each next hop that it has."""
-        ids = ((key, self._forwarding.book.id_of(key)) for key in self._desired.next_hops)
+        ids = ((key, self._forwarding.groups.id_of(key)) for key in self._desired.next_hops)
         return {key: identifier for key, identifier in ids if identifier}
 
     def ports(self) -> dict[str, PortState]:

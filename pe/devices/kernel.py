@@ -22,10 +22,10 @@ from pe.netlink import codec as nl
 from pe.netlink import main_routes, rtnl
 from pe.netlink.main_routes import MainRoute
 from pe.netlink.ownership import (
+    BLACKHOLE_ALIAS,
     PORT_ALIAS,
     PROTOCOL,
     UNREACHABLE_METRIC,
-    VOID_ALIAS,
     VRF_ALIAS,
 )
 
@@ -117,7 +117,7 @@ class DeviceKernel:
             case ops.CreateVrf(name, table):
                 await self._create(name, VRF_ALIAS, kind="vrf", vrf_table=table)
             case ops.CreateBlackhole(name):
-                await self._create(name, VOID_ALIAS, kind="dummy")
+                await self._create(name, BLACKHOLE_ALIAS, kind="dummy")
             case ops.CreateVlan(name, parent, vlan):
                 under = self._index(parent)
                 await self._create(name, PORT_ALIAS, kind="vlan", link=under, vlan_id=vlan)

@@ -25,7 +25,7 @@ from pe.filters.ruleset import ruleset
 from pe.model.changes import FilterChanges
 from pe.model.guards import Guard
 from pe.model.state import Failures, LastResort, Link, Structure
-from pe.netlink.ownership import PROTOCOL, VOID, VRF_ALIAS
+from pe.netlink.ownership import BLACKHOLE, PROTOCOL, VRF_ALIAS
 from pe.nft.text_model import name as nft_name
 
 Log = Callable[[str, str, dict[str, str | int]], None]
@@ -126,7 +126,7 @@ class DeviceManager:
         touched = self._index.touched(delta)
         touched.add(before)
         if touched.node and (delta.vrfs or not self._desired.vrfs):
-            touched.devices.add(VOID)
+            touched.devices.add(BLACKHOLE)
         self.dirty.add(touched)
         self._expected |= set(_items(touched))
         self.ports_changed |= delta.ce_ports.keys() | delta.core_ports.keys()

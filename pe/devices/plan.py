@@ -41,14 +41,14 @@ from pe.devices.settings import Setting, device_settings, node_settings
 from pe.model.guards import NONE, Guard
 from pe.model.state import LastResort, Link, Rule, Structure
 from pe.netlink.ownership import (
+    BLACKHOLE,
+    BLACKHOLE_ALIAS,
+    BLACKHOLE_MTU,
     L3MDEV_PREFERENCE,
     LOCAL_PREFERENCE,
     MARK_PREFERENCE,
     PORT_ALIAS,
     PROTOCOL,
-    VOID,
-    VOID_ALIAS,
-    VOID_MTU,
     VRF_ALIAS,
 )
 
@@ -118,9 +118,9 @@ class Planner:
         for link in devices:
             if link.alias == VRF_ALIAS and link.name not in self.desired.vrfs:
                 yield ("device", link.name), [*self._dissolve(link)]
-            if link.name == VOID and link.alias == VOID_ALIAS and not self.desired.vrfs:
-                last = Step(Phase.DISSOLVE, DeleteDevice(VOID), ("void", VOID))
-                yield ("device", VOID), [last]
+            if link.name == BLACKHOLE and link.alias == BLACKHOLE_ALIAS and not self.desired.vrfs:
+                last = Step(Phase.DISSOLVE, DeleteDevice(BLACKHOLE), ("blackhole", BLACKHOLE))
+                yield ("device", BLACKHOLE), [last]
         for table in scope.tables:
             if table not in self.index.vrf_of:
                 yield ("table", table), [*self._stray_table(table)]
@@ -129,8 +129,8 @@ class Planner:
         yield from self._settings(name)
         if name in self.desired.vrfs:
             yield from self._vrf(self.desired.vrfs[name])
-        if name == VOID and self.desired.vrfs:
-            yield from self._void()
+        if name == BLACKHOLE and self.desired.vrfs:
+            yield from self._blackhole()
         if name in self.desired.core_ports:
             yield from self._core_port(self.desired.core_ports[name])
         if name in self.desired.ce_ports:
@@ -210,14 +210,14 @@ class Planner:
             yield Step(Phase.RETIRE, SetDown(name), subject)
         yield Step(Phase.RETIRE, DeleteDevice(link.name), subject)
 
-    def _void(self) -> Iterator[Step]:
-        link, subject = self.seen.links.get(VOID), ("void", VOID)
-        if link is None or link.alias != VOID_ALIAS:
-            yield Step(Phase.ISOLATE, CreateBlackhole(VOID), subject)
-        if link is None or link.mtu != VOID_MTU:
-            yield Step(Phase.ISOLATE, SetMtu(VOID, VOID_MTU), subject)
+    def _blackhole(self) -> Iterator[Step]:
+        link, subject = self.seen.links.get(BLACKHOLE), ("blackhole", BLACKHOLE)
+        if link is None or link.alias != BLACKHOLE_ALIAS:
+            yield Step(Phase.ISOLATE, CreateBlackhole(BLACKHOLE), subject)
+        if link is None or link.mtu != BLACKHOLE_MTU:
+            yield Step(Phase.ISOLATE, SetMtu(BLACKHOLE, BLACKHOLE_MTU), subject)
         if link is None or not link.up:
-            yield Step(Phase.ISOLATE, SetUp(VOID), subject)
+            yield Step(Phase.ISOLATE, SetUp(BLACKHOLE), subject)
 
     def _core_port(self, port: CorePort) -> Iterator[Step]:
         link = self.seen.links.get(port.name)
@@ -311,7 +311,7 @@ def _whole(desired: Desired, seen: Structure) -> Scope:
     marks = {r.mark for r in seen.rules if r.mark and r.preference == MARK_PREFERENCE}
     return Scope(
         node=True,
-        devices={*desired.vrfs, *desired.core_ports, *desired.ce_ports, *seen.links, VOID},
+        devices={*desired.vrfs, *desired.core_ports, *desired.ce_ports, *seen.links, BLACKHOLE},
         labels={*map(int, desired.labels), *seen.labels},
         tables={v.table for v in desired.vrfs.values()}
         | {route.table for route in seen.last_resorts}

@@ -26,7 +26,7 @@ class MainTableMonitor:
 
     def __init__(self) -> None:
         self.stale = True
-        self.doubted: set[int] = set()
+        self.unverified: set[int] = set()
         """Numbers of devices whose routes have to be read anew."""
         self._routes: dict[Prefix, dict[tuple[int, int], MainRoute]] = {}
         self._by_device: dict[int, dict[Prefix, None]] = {}
@@ -48,7 +48,7 @@ class MainTableMonitor:
             if _rank(route) not in self._routes.get(route.prefix, {}):
                 self._put(route)
         self.stale = False
-        self.doubted.clear()
+        self.unverified.clear()
 
     def load_device(self, device: int, routes: Iterable[MainRoute]) -> None:
         """Replace the routes that use one device by what a dump of those found: IPv4 routes and
@@ -60,7 +60,7 @@ class MainTableMonitor:
                     self._drop(route)
         for route in found.values():
             self._put(route)
-        self.doubted.discard(device)
+        self.unverified.discard(device)
 
     def _put(self, route: MainRoute) -> None:
         before = self._routes.get(route.prefix, {}).get(_rank(route))
@@ -114,11 +114,11 @@ class MainTableMonitor:
         self._touched.add(route.prefix)
 
     def object_changed(self, identifier: int, content: Content | None) -> None:
-        """Take in a next-hop object, whoever made it: new, changed, or (None) gone."""
+        """Take in a next-hop object of any program: new, changed, or (None) deleted."""
         before = self._objects.get(identifier)
         if before == content:
             return
-        self._unfile(identifier, before)
+        self._unindex(identifier, before)
         groups = self._groups_of.get(identifier, set())
         for each in (identifier, *groups):
             self._touched.update(self._by_object.get(each, ()))
@@ -134,7 +134,7 @@ class MainTableMonitor:
         elif content.oif:
             self._objects_on.setdefault(content.oif, set()).add(identifier)
 
-    def _unfile(self, identifier: int, content: Content | None) -> None:
+    def _unindex(self, identifier: int, content: Content | None) -> None:
         if isinstance(content, Group):
             for member, _ in content.members:
                 self._groups_of.get(member, set()).discard(identifier)
@@ -142,7 +142,7 @@ class MainTableMonitor:
             self._objects_on.get(content.oif, set()).discard(identifier)
 
     def link_changed(self, device: int, *, gone: bool) -> None:
-        """A device came, went, or went up or down: its routes may have changed their worth."""
+        """Mark the routes of a device that was added, deleted, or set up or down as touched."""
         users = self._users(device)
         self._touched.update(users)
         if users and gone:
@@ -152,12 +152,12 @@ class MainTableMonitor:
                 for route in [*self._routes.get(prefix, {}).values()]:
                     if self._uses(route, device):
                         self._drop(route)
-            self.doubted.discard(device)
+            self.unverified.discard(device)
         elif users:
-            self.doubted.add(device)
+            self.unverified.add(device)
 
     def changes(self, links: dict[int, Link]) -> list[UnderlayRouteChanged]:
-        """What has not been reported to the control plane yet; ``links`` by device number."""
+        """Return what has not been reported to the control plane; ``links`` by device number."""
         news: list[UnderlayRouteChanged] = []
         for prefix in self._touched:
             best = self._best(prefix, links)
@@ -191,9 +191,9 @@ class MainTableMonitor:
         content = self._objects.get(route.next_hop)
         members = content.members if isinstance(content, Group) else ((route.next_hop, 1),)
         for identifier, weight in members:
-            leg = self._objects.get(identifier)
-            if isinstance(leg, Member) and leg.oif:
-                yield RawPath(leg.oif, leg.gateway, leg.labels, weight)
+            member = self._objects.get(identifier)
+            if isinstance(member, Member) and member.oif:
+                yield RawPath(member.oif, member.gateway, member.labels, weight)
 
 
 def _rank(route: MainRoute) -> tuple[int, int]:

@@ -19,9 +19,9 @@ from pe.fib.next_hop_objects import NextHopKernel, NextHopObjects, Read
 from pe.fib.next_hop_wire import Content
 from pe.fib.next_hops import NextHopGroupTable
 from pe.fib.route_batch import SEND_ROUTES, Change
-from pe.fib.routes import RouteBook
+from pe.fib.routes import RouteTables
 from pe.model.state import NEXT_HOP, ROUTE, ROUTE_TABLE, Failures
-from pe.netlink.ownership import VOID
+from pe.netlink.ownership import BLACKHOLE
 
 SHOWN_FAILURES = 1000
 """Routes whose failures are kept one by one; beyond that only their retry is."""
@@ -33,7 +33,7 @@ Log = Callable[[str, str, dict[str, str | int]], None]
 
 
 class RouteKernel(Protocol):
-    """Where routes go. Everything raises OSError."""
+    """The kernel's route tables. Every method raises OSError."""
 
     def write(self, table: int, changes: list[Change]) -> dict[Prefix, OSError]:
         """Put or remove a batch; returns what was refused."""
@@ -42,12 +42,12 @@ class RouteKernel(Protocol):
         """Return our routes of a table (0: of all) as (table, prefix, next-hop id)."""
 
     def forget(self, table: int) -> None:
-        """The table is no longer used."""
+        """Drop what is kept for a table that is no longer used."""
 
 
 @dataclass(frozen=True, slots=True)
 class NextHopView:
-    """A desired next hop as it stands: ``identifier`` 0 while the kernel has none."""
+    """A desired next hop and its state: ``identifier`` 0 while the kernel has no object."""
 
     next_hop: NextHop
     identifier: int
@@ -72,10 +72,10 @@ class FibManager:
     ) -> None:
         self._desired, self._routes_kernel, self._failures = desired, routes, failures
         self._log = log
-        self.routes = RouteBook(desired.routes)
+        self.routes = RouteTables(desired.routes)
         self._objects = NextHopObjects(next_hops, self._next_hops_lost)
         self._ids = NextHopIds(self._is_referenced)
-        self.book = NextHopGroupTable(self._objects, self._ids)
+        self.groups = NextHopGroupTable(self._objects, self._ids)
         self._changed: dict[NextHopKey, None] = {}
         self._still_referenced: set[int] = set()
         self._retries: list[tuple[float, int, Prefix]] = []
@@ -95,7 +95,7 @@ class FibManager:
 
     def load(self, next_hops: Read, routes: Iterable[tuple[int, Prefix, int]]) -> None:
         """Take in full dumps, at start and after lost events, and compare with them alone."""
-        self.book.load(next_hops)
+        self.groups.load(next_hops)
         self.routes.load(routes)
         for table in list(self._unread):
             self._table_read(table)
@@ -105,7 +105,7 @@ class FibManager:
             self._sweep()
 
     def next_hops_changed(self, keys: Iterable[NextHopKey]) -> None:
-        """These have another path, are new, or are no longer desired."""
+        """Make pending the next hops that are new, have other paths, or are no longer desired."""
         self._changed.update(dict.fromkeys(keys))
 
     def next_due(self) -> float | None:
@@ -116,7 +116,7 @@ class FibManager:
 
     def urgent(self, devices: Mapping[str, int], now: float) -> int:
         """Change the paths of next hops that carry routes already; returns how many."""
-        keys = [key for key in self._changed if self.book.id_of(key) is not None]
+        keys = [key for key in self._changed if self.groups.id_of(key) is not None]
         for key in keys:
             self._converge(key, devices, now)
         self.path_changes += len(keys)
@@ -125,21 +125,21 @@ class FibManager:
     def converge_all(self, devices: Mapping[str, int], now: float) -> None:
         """Bring every changed next hop to what is desired."""
         for afi in Afi:
-            self._open_void(afi, devices, now)
+            self._create_blackhole(afi, devices, now)
         for key in list(self._changed):
             self._converge(key, devices, now)
 
-    def _open_void(self, afi: Afi, devices: Mapping[str, int], now: float) -> None:
-        name = f"{VOID} {afi.name.lower()}"
+    def _create_blackhole(self, afi: Afi, devices: Mapping[str, int], now: float) -> None:
+        name = f"{BLACKHOLE} {afi.name.lower()}"
         if self._failures.waiting(NEXT_HOP, name, now):
             return
         try:
-            if self.book.open_void(afi, devices):
+            if self.groups.create_blackhole(afi, devices):
                 self._changed.update(dict.fromkeys(self._desired.next_hops))
             self._failures.cleared(NEXT_HOP, name)
         except OSError as error:
             self._failures.failed(NEXT_HOP, name, error, now)
-            self._verify(self.book.void_ids())
+            self._verify(self.groups.blackhole_ids())
 
     def retry(self, now: float) -> None:
         """Make pending what failed some time ago."""
@@ -162,7 +162,7 @@ class FibManager:
             self._ids.release(key)
             self._failures.cleared(NEXT_HOP, str_key(key))
             return
-        before = self.book.id_of(key)
+        before = self.groups.id_of(key)
         try:
             self._try(next_hop, devices)
             self._failures.cleared(NEXT_HOP, str_key(key))
@@ -170,19 +170,19 @@ class FibManager:
             self._fail(NEXT_HOP, str_key(key), error, now)
             self._refused_next_hops[key] = None
         self._changed.pop(key, None)  # a loss that was found above is made good already
-        if before is None and self.book.id_of(key) is not None:
+        if before is None and self.groups.id_of(key) is not None:
             self.routes.next_hop_ready(key)
 
     def _try(self, next_hop: NextHop, devices: Mapping[str, int]) -> None:
         """Write a next hop; once more if the kernel turns out to have other objects."""
         try:
-            self.book.converge(next_hop, devices)
+            self.groups.converge(next_hop, devices)
         except OSError:
-            if not self._verify([*self._ids.of(next_hop.key), *self.book.void_ids()]):
+            if not self._verify([*self._ids.of(next_hop.key), *self.groups.blackhole_ids()]):
                 raise
-            self.book.converge(next_hop, devices)
+            self.groups.converge(next_hop, devices)
 
-    # -- what the kernel really has -------------------------------------------------------------
+    # -- verification against the kernel --------------------------------------------------------
 
     def _verify(self, identifiers: Iterable[int]) -> set[int]:
         return self._take_wrong(self._objects.verify(identifiers))
@@ -193,7 +193,7 @@ class FibManager:
         self._take_wrong(self._objects.verify_devices(indexes))
 
     def audit(self) -> None:
-        """Compare some next hops with the kernel, others at the next call."""
+        """Compare the next ``AUDITED_NEXT_HOPS`` objects with the kernel, round robin."""
         some = self._objects.some_after(self._audited, AUDITED_NEXT_HOPS)
         self._audited = some[-1] if some else 0
         self._verify(some)
@@ -216,15 +216,15 @@ class FibManager:
         self.lost[1] += self.routes.next_hops_lost(identifiers)
 
     def report_lost(self) -> None:
-        """Log what went with devices since the last call: one line, whatever the number."""
+        """Log the next hops lost with devices since the last call: one line for all of them."""
         count, routes = self.lost
         if count:
             self._log("info", "next_hops_lost", {"count": count, "routes": routes})
             self.lost = [0, 0]
 
     def object_seen(self, identifier: int, content: Content | None) -> int | None:
-        """A next hop of ours changed without us. Returns how many routes went with it, None if
-        the notification says what is known already."""
+        """Take in another program's change of one of our next hops. Returns how many routes were
+        lost with it, None if the notification has nothing new."""
         before = list(self.lost)
         if not self._objects.seen(identifier, content):
             return None
@@ -238,7 +238,7 @@ class FibManager:
         """Write one batch of routes; returns how many prefixes were looked at, 0 at the end."""
         if self._unread:
             ready = {**ready, **dict.fromkeys(self._unread, False)}
-        batch = self.routes.batch(SEND_ROUTES, self.book.id_of, self._desired.next_hops, ready)
+        batch = self.routes.batch(SEND_ROUTES, self.groups.id_of, self._desired.next_hops, ready)
         if batch is None:
             return 0
         table, taken, changes = batch
@@ -283,7 +283,7 @@ class FibManager:
     def _clear_failures(
         self, table: int, taken: Iterable[Prefix], refused: Container[Prefix]
     ) -> None:
-        """Whatever made a route as it should be, or undesired: it does not fail any more."""
+        """Clear the failures of routes that are now installed as desired, or no longer desired."""
         if self._retry_at:
             for prefix in taken:
                 if prefix not in refused and (table, prefix) in self._retry_at:
@@ -305,7 +305,7 @@ class FibManager:
         self._unread.pop(table, None)
         self._failures.cleared(ROUTE_TABLE, str(table))
 
-    # -- what is too much -----------------------------------------------------------------------
+    # -- deletion -------------------------------------------------------------------------------
 
     def collect(self, now: float) -> bool:
         """Remove next hops that nothing uses any more. True if routes turned out to use a next
@@ -331,7 +331,7 @@ class FibManager:
     def _delete(self, bundle: tuple[int, ...], now: float) -> bool:
         if any(self._failures.waiting(NEXT_HOP, f"id {i}", now) for i in bundle):
             return False
-        for identifier, error in self.book.delete(bundle):
+        for identifier, error in self.groups.delete(bundle):
             if error is not None:
                 self._fail(NEXT_HOP, f"id {identifier}", error, now)
                 return False
@@ -339,13 +339,13 @@ class FibManager:
         return True
 
     def sweep(self) -> None:
-        """From now on everything of ours in the kernel that is not desired goes."""
+        """Delete, from now on, every object of ours in the kernel that is not desired."""
         self._swept = True
         self._sweep()
 
     def _sweep(self) -> None:
         self.routes.sweep()
-        self.book.delete_orphans()
+        self.groups.delete_orphans()
 
     def _fail(self, kind: str, key: str, error: OSError, now: float) -> None:
         if self._failures.failed(kind, key, error, now):
@@ -353,12 +353,12 @@ class FibManager:
             self._log("error", "kernel_refused", {"kind": kind, "name": key, "reason": words})
 
     def views(self) -> list[NextHopView]:
-        """Return every desired next hop as it stands."""
+        """Return every desired next hop with its state."""
         waiting = self.routes.waiting()
         return [
             NextHopView(
                 next_hop,
-                identifier := self.book.id_of(key) or 0,
+                identifier := self.groups.id_of(key) or 0,
                 self.routes.uses[identifier] if identifier else 0,
                 waiting.get(key, 0),
             )

@@ -14,7 +14,7 @@ from ipaddress import IPv6Address, ip_address
 
 from controlplane.model.prefix import Afi, IPAddress
 from pe.netlink import codec as nl
-from pe.netlink.ownership import FIRST_NEXT_HOP, LAST_NEXT_HOP, PROTOCOL, VOID_NEXT_HOPS
+from pe.netlink.ownership import FIRST_BLACKHOLE, FIRST_NEXT_HOP, LAST_NEXT_HOP, PROTOCOL
 
 _NHMSG = struct.Struct("=BBBBI")
 _MEMBER = struct.Struct("=IBBH")
@@ -39,10 +39,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Several legs, each an id with its weight (1 to 256).
+    """A multipath group: the id of each member next hop with its weight (1 to 256).
 
-    A ``resilient`` one divides flows by a table of ``BUCKETS`` places, so that a leg of little
-    weight has none; a group cannot become of the other sort.
+    A ``resilient`` one divides flows by a table of ``BUCKETS`` buckets, so that a member of small
+    weight has none; a group cannot change its type.
     """
 
     members: tuple[tuple[int, int], ...]
@@ -51,12 +51,12 @@ class Group:
 
 Content = Member | Group
 
-VOID_LEGS = {VOID_NEXT_HOPS + afi: afi for afi in Afi}
-"""The ids of the two next hops that lead to the void, and their families."""
+BLACKHOLE_IDS = {FIRST_BLACKHOLE + afi: afi for afi in Afi}
+"""The ids of the two blackhole next hops, and their families."""
 
 BUCKETS = 64
-"""Places in a resilient group's table: one leg of weight 1 beside others of 2 * 64 or more has
-none (nh_res_group_rebalance)."""
+"""Buckets of a resilient group: a member of weight 1 beside others of 2 * 64 or more has none
+(nh_res_group_rebalance)."""
 
 
 READ_NEXT_HOPS = 256
@@ -73,25 +73,25 @@ def encode(identifier: int, content: Content) -> bytes:
     if not content.oif:
         family = _family(content.afi)
         return _NHMSG.pack(family, 0, PROTOCOL, 0, 0) + head + nl.attribute(_BLACKHOLE, b"")
-    return _encode_leg(head, content)
+    return _encode_member(head, content)
 
 
 def _resilient() -> bytes:
-    # With no idle time flows follow a change at once, however busy.
-    places = nl.attribute(_BUCKETS, struct.pack("=H", BUCKETS))
-    table = nl.nested(_RESILIENT_GROUP, places, nl.u32(_IDLE_TIMER, 0))
+    # With idle timer 0 a change moves the flows of busy buckets at once as well.
+    buckets = nl.attribute(_BUCKETS, struct.pack("=H", BUCKETS))
+    table = nl.nested(_RESILIENT_GROUP, buckets, nl.u32(_IDLE_TIMER, 0))
     return nl.attribute(_GROUP_TYPE, struct.pack("=H", _RESILIENT)) + table
 
 
-def _encode_leg(head: bytes, leg: Member) -> bytes:
-    parts = [head, nl.u32(_OIF, leg.oif)]
-    family, flags = _family(leg.afi), 0
-    if leg.gateway is not None:
-        gateway = _as_written(leg.afi, leg.gateway)
+def _encode_member(head: bytes, member: Member) -> bytes:
+    parts = [head, nl.u32(_OIF, member.oif)]
+    family, flags = _family(member.afi), 0
+    if member.gateway is not None:
+        gateway = _as_written(member.afi, member.gateway)
         family, flags = _family(Afi.IPV4 if len(gateway) == 4 else Afi.IPV6), _ONLINK
         parts.append(nl.attribute(_GATEWAY, gateway))
-    if leg.labels:
-        stack = nl.attribute(_MPLS_DST, _label_stack(leg.labels))
+    if member.labels:
+        stack = nl.attribute(_MPLS_DST, _label_stack(member.labels))
         parts.append(nl.nested(_ENCAP, stack))
         parts.append(nl.attribute(_ENCAP_TYPE, struct.pack("=H", _ENCAP_MPLS)))
     return _NHMSG.pack(family, 0, PROTOCOL, 0, flags) + b"".join(parts)
@@ -121,8 +121,8 @@ def parse_stack(data: memoryview) -> tuple[int, ...]:
 
 
 def parse_encap(found: dict[int, memoryview], kind: int, value: int) -> tuple[int, ...] | None:
-    """Labels of an encapsulation (attribute types differ between routes and next hops); () if
-    there is none, None if it is of another sort than MPLS."""
+    """Return the labels of an encapsulation (attribute types differ between routes and next
+    hops); () if there is none, None if it is not MPLS."""
     if kind not in found:
         return ()
     if nl.number(found[kind]) != _ENCAP_MPLS:
@@ -132,7 +132,7 @@ def parse_encap(found: dict[int, memoryview], kind: int, value: int) -> tuple[in
 
 
 def parse(body: memoryview) -> tuple[int, int, Content | None]:
-    """Read (id, protocol, content) of any next hop; content is None for sorts we do not use."""
+    """Read (id, protocol, content) of any next hop; content is None for types we do not use."""
     family, _, protocol, _, _ = _NHMSG.unpack_from(body)
     found = nl.attributes(body[8:])
     identifier = nl.number(found[_ID])
@@ -141,10 +141,10 @@ def parse(body: memoryview) -> tuple[int, int, Content | None]:
         resilient = _GROUP_TYPE in found and nl.number(found[_GROUP_TYPE]) == _RESILIENT
         members = tuple((i, low + 1) for i, low, _, _ in entries)
         return identifier, protocol, Group(members, resilient)
-    return identifier, protocol, _parse_leg(family, found)
+    return identifier, protocol, _parse_member(family, found)
 
 
-def _parse_leg(family: int, found: dict[int, memoryview]) -> Member | None:
+def _parse_member(family: int, found: dict[int, memoryview]) -> Member | None:
     afi = Afi.IPV4 if family == socket.AF_INET else Afi.IPV6
     labels = parse_encap(found, _ENCAP_TYPE, _ENCAP)
     if labels is None:
@@ -174,7 +174,7 @@ class NextHopWriter:
         self._socket.request(nl.RTM_NEWNEXTHOP, flags, encode(identifier, content))
 
     def replace(self, identifier: int, content: Content) -> None:
-        """Change an object, and its routes at once; OSError ENOENT if there is none."""
+        """Replace an object in place: its routes use it at once. OSError ENOENT if it is absent."""
         self._socket.request(nl.RTM_NEWNEXTHOP, nl.NLM_F_REPLACE, encode(identifier, content))
 
     def remove(self, identifier: int) -> None:
@@ -212,7 +212,7 @@ class NextHopWriter:
 
 def in_our_range(identifier: int) -> bool:
     """True for an id that this program may use."""
-    return FIRST_NEXT_HOP <= identifier <= LAST_NEXT_HOP or identifier in VOID_LEGS
+    return FIRST_NEXT_HOP <= identifier <= LAST_NEXT_HOP or identifier in BLACKHOLE_IDS
 
 
 def is_ours(identifier: int, protocol: int) -> bool:

@@ -1,15 +1,16 @@
-"""Next hops: which kernel object stands for which next hop, and how one follows the other.
+"""The next-hop table: maps each next hop to its kernel object and keeps the object in step.
 
 A next hop with an address (a remote PE, a CE) may be reached over several paths, so it is a group;
 the group's members are objects of their own. Routes name the group, whose id never changes while
-the process runs: a change of path replaces a member, in one message, whatever the number of routes.
-Kernel rules that shape this (net/ipv4/nexthop.c): an object cannot turn into a group or back;
-a discard may only be alone in a group; a device that goes down or loses its carrier takes its
-objects with it, an object its groups when they become empty, and a group its routes.
+the process runs: a change of path replaces a member, in one message for any number of routes
+(prefix-independent convergence). Kernel rules that shape this (net/ipv4/nexthop.c): an object
+cannot turn into a group or back; a group with a discard has no other member; a device that goes
+down or loses its carrier deletes its objects, an object its groups when they become empty, and a
+group its routes.
 
-So the group of a remote PE has one member more, through a device that drops everything and never
-goes away. The group is resilient, and that member too light for a place in its table: it gets
-packets only when there is no other, and until there is one again it keeps the routes in the kernel.
+So the group of a remote PE has one more member, the blackhole next hop, through a dummy device
+that is always up. The group is resilient, and the weight of that member is too small for a bucket:
+it gets packets only while it is the only member, and keeps the routes in the kernel meanwhile.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ from controlplane.model.desired import NextHop, NextHopKey, NextHopPath
 from controlplane.model.prefix import Afi
 from pe.fib.next_hop_ids import NextHopIds
 from pe.fib.next_hop_objects import NextHopObjects, Read
-from pe.fib.next_hop_wire import BUCKETS, VOID_LEGS, Content, Group, Member
-from pe.netlink.ownership import VOID, VOID_NEXT_HOPS
+from pe.fib.next_hop_wire import BLACKHOLE_IDS, BUCKETS, Content, Group, Member
+from pe.netlink.ownership import BLACKHOLE, FIRST_BLACKHOLE
 
 Signature: TypeAlias = Member | tuple[bool, tuple[tuple[Content | None, int], ...]]
 Weighted: TypeAlias = list[tuple[int, int]]
 
 
 class NextHopGroupTable:
-    """What is desired of ``ids``, made of ``objects``."""
+    """Brings the ``objects`` of the next hops, by the ids that ``ids`` allocates, to what is
+    desired."""
 
     def __init__(self, objects: NextHopObjects, ids: NextHopIds) -> None:
         self.objects, self.ids = objects, ids
@@ -44,16 +46,16 @@ class NextHopGroupTable:
                 self._adoptable.setdefault(self._signature(identifier), []).append(identifier)
 
     def _unowned(self) -> set[int]:
-        return set(self.objects.ids()) - set(self.ids.owned()) - VOID_LEGS.keys()
+        return set(self.objects.ids()) - set(self.ids.owned()) - BLACKHOLE_IDS.keys()
 
     def _is_member(self, identifier: int) -> bool:
         return bool(self.objects.groups_of(identifier))
 
     def _signature(self, identifier: int) -> Signature:
-        """Return what an object does, whatever its id and those of its members."""
+        """Return what an object does, independent of its id and of its members' ids."""
         content = self.objects.get(identifier)
         if isinstance(content, Group):
-            members = (member for member in content.members if member[0] not in VOID_LEGS)
+            members = (member for member in content.members if member[0] not in BLACKHOLE_IDS)
             return _sign(content.resilient, [(self.objects.get(i), w) for i, w in members])
         assert content is not None  # noqa: S101 - asked of ids that have an object
         return content
@@ -63,17 +65,17 @@ class NextHopGroupTable:
         identifier = self.ids.top(key)
         return identifier if identifier in self.objects else None
 
-    def void_ids(self) -> list[int]:
-        """Return the ids of the blackhole members."""
-        return list(VOID_LEGS)
+    def blackhole_ids(self) -> list[int]:
+        """Return the ids of the blackhole next hops."""
+        return list(BLACKHOLE_IDS)
 
-    def open_void(self, afi: Afi, devices: Mapping[str, int]) -> bool:
-        """Create the blackhole member of a family; True if groups have to be looked at again.
+    def create_blackhole(self, afi: Afi, devices: Mapping[str, int]) -> bool:
+        """Create the blackhole next hop of a family; True if it is new and groups need it.
 
-        Raises OSError. Without it a group disappears with the last of its members.
+        Raises OSError. Without it the kernel deletes a group with the last of its members.
         """
-        oif = devices.get(VOID)
-        return oif is not None and self.objects.put(VOID_NEXT_HOPS + afi, Member(afi, oif))
+        oif = devices.get(BLACKHOLE)
+        return oif is not None and self.objects.put(FIRST_BLACKHOLE + afi, Member(afi, oif))
 
     def converge(self, next_hop: NextHop, devices: Mapping[str, int]) -> None:
         """Bring the kernel's objects to this next hop. ``devices``: name -> index.
@@ -98,26 +100,28 @@ class NextHopGroupTable:
         members = self._match(key, contents)
         weighted = [(i, weight) for i, (_, weight) in zip(members, contents, strict=True)]
         spare = [i for i in self.ids.members(key) if i not in members]
-        self.ids.set_members(key, [*members, *spare])  # whatever fails below: none is lost
+        self.ids.set_members(key, [*members, *spare])  # no id is lost if a write below fails
         discard = not contents[0][0].oif
         if (spare or discard) and group in self.objects:
             # Shrink first, so that nothing becomes a discard inside a larger group.
-            self._put_group(key, group, weighted, void=not discard)
+            self._put_group(key, group, weighted, blackhole=not discard)
         error = self._put_members(members, contents)
-        self._put_group(key, group, weighted, void=not discard)
+        self._put_group(key, group, weighted, blackhole=not discard)
         self.ids.set_members(key, members)
         if error:
             raise error
 
-    def _put_group(self, key: NextHopKey, group: int, weighted: Weighted, *, void: bool) -> None:
+    def _put_group(
+        self, key: NextHopKey, group: int, weighted: Weighted, *, blackhole: bool
+    ) -> None:
         there = [(i, weight) for i, weight in weighted if i in self.objects]
         if not there:
-            return  # a group of the blackhole alone is kept, and never made
+            return  # a group with the blackhole as its only member is kept, but never created
         resilient = _is_resilient(key)
         if resilient:
             there = _outweigh(there)
-            last = VOID_NEXT_HOPS + key.afi
-            if void and last in self.objects:
+            last = FIRST_BLACKHOLE + key.afi
+            if blackhole and last in self.objects:
                 there.append((last, 1))
         self.objects.put(group, Group(tuple(there), resilient))
 
@@ -159,7 +163,7 @@ class NextHopGroupTable:
             if self._is_adoptable(identifier, wanted):
                 content = self.objects.get(identifier)
                 members = content.members if isinstance(content, Group) else ()
-                self.ids.adopt(key, identifier, (i for i, _ in members if i not in VOID_LEGS))
+                self.ids.adopt(key, identifier, (i for i, _ in members if i not in BLACKHOLE_IDS))
                 return
         self.ids.allocate_top(key)
 

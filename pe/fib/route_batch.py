@@ -96,7 +96,7 @@ class RouteEncoder:
 
 
 class RouteWriter:
-    """Sends route changes over a socket of its own: its port id tells our changes from others."""
+    """Sends route changes over a socket of its own: its port id marks a notification as ours."""
 
     def __init__(self) -> None:
         self._socket = nl.NetlinkSocket()
@@ -192,9 +192,9 @@ def parse_own_route(body: memoryview) -> tuple[int, Prefix, int] | None:
     return nl.number(found[_TABLE]), Prefix(packed, length), nl.number(next_hop)
 
 
-def parse_rival(body: memoryview) -> tuple[int, Prefix] | None:
-    """Read (table, prefix) of a route of somebody else that may have replaced one of ours: it has
-    our metric. None for any other."""
+def parse_conflict(body: memoryview) -> tuple[int, Prefix] | None:
+    """Read (table, prefix) of another program's route that may have replaced one of ours, for it
+    has our metric. None for any other."""
     family, length, protocol = body[0], body[1], body[5]
     if family not in (socket.AF_INET, socket.AF_INET6) or protocol == PROTOCOL:
         return None

@@ -25,7 +25,7 @@ class Backlog:
     def __init__(self) -> None:
         self._chunks: deque[list[Prefix]] = deque()
         self._length = 0
-        self._crowded = 1000
+        self._compact_at = 1000
 
     def add(self, prefixes: Iterable[Prefix]) -> None:
         """Append these."""
@@ -33,15 +33,16 @@ class Backlog:
         if chunk:
             self._chunks.append(chunk)
             self._length += len(chunk)
-            if self._length > self._crowded:
-                self._thin()
+            if self._length > self._compact_at:
+                self._compact()
 
-    def _thin(self) -> None:
-        """Nothing is taken while a table is held back: names that repeat must not pile up."""
+    def _compact(self) -> None:
+        """Drop duplicates: nothing is taken while a table is held back, and names that repeat
+        must not accumulate."""
         unique = list(dict.fromkeys(prefix for chunk in self._chunks for prefix in chunk))
         self._chunks = deque([unique])
         self._length = len(unique)
-        self._crowded = max(1000, 2 * self._length)
+        self._compact_at = max(1000, 2 * self._length)
 
     def take(self, limit: int) -> list[Prefix]:
         """Remove up to ``limit`` of them from the front."""
@@ -58,8 +59,8 @@ class Backlog:
         return self._length
 
 
-class RouteBook:
-    """``desired`` is shared with whoever changes it, who then says what has ``changed``."""
+class RouteTables:
+    """The reconciler changes ``desired``, which is shared with it, and then calls ``changed``."""
 
     def __init__(self, desired: Tables) -> None:
         self._desired = desired
@@ -93,12 +94,12 @@ class RouteBook:
             self._note(table, prefix, next_hop)
 
     def compare(self) -> None:
-        """Make pending all that is desired: what is in place already costs a look each."""
+        """Make pending all that is desired; a route that is in place costs one look-up."""
         for table, routes in self._desired.items():
             self.changed(table, routes)
 
     def sweep(self) -> None:
-        """Make pending all that is there and not desired."""
+        """Make pending all that is installed and not desired."""
         for table, seen in self.actual.items():
             wanted = self._desired.get(table, {})
             self.changed(table, [prefix for prefix in seen if prefix not in wanted])
@@ -125,7 +126,7 @@ class RouteBook:
         need, as (prefix, next-hop id; 0 removes); None if nothing is left that can be done.
 
         ``wanted`` are the next hops that are desired: a route by one whose object is not there
-        yet waits for it, one by a next hop that nobody wants is removed. ``ready`` has the
+        yet waits for it, one by a next hop that is not desired is removed. ``ready`` has the
         tables of VRFs: False holds their routes back, a table that is missing loses them.
         """
         for table, pending in self._pending.items():
@@ -246,7 +247,7 @@ class RouteBook:
 
 
 def _forget_unused(uses: Counter[int], identifiers: Iterable[int]) -> None:
-    """Ids are not used twice: those of the past would pile up."""
+    """Drop counters at zero: next-hop ids are not reused, and would accumulate."""
     for identifier in identifiers:
         if not uses[identifier]:
             del uses[identifier]

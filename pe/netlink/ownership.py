@@ -1,7 +1,7 @@
 """Define the marks by which a restarted process recognizes its own objects in the kernel.
 
 Routes, next hops, label routes and rules carry ``PROTOCOL``; next hops also lie in an id range
-of their own, since ids are one namespace for everybody. Devices carry an alias. nftables
+of their own, since all programs share one namespace of ids. Devices carry an alias. nftables
 objects live in tables named ``TABLE``. Addresses on core ports carry ``PROTOCOL`` as IFA_PROTO.
 """
 
@@ -12,7 +12,7 @@ PROTOCOL = 198
 
 FIRST_NEXT_HOP = 0xB0000000
 LAST_NEXT_HOP = 0xBFFFFFEF
-VOID_NEXT_HOPS = 0xBFFFFFF0
+FIRST_BLACKHOLE = 0xBFFFFFF0
 """The range of next-hop ids, and above it (plus the number of the family) the two blackhole next
 hops. FRR counts from 1 up; ids given by hand are small as well."""
 
@@ -21,14 +21,14 @@ TABLE = "bulkhead"
 
 VRF_ALIAS = "bulkhead:vrf"
 PORT_ALIAS = "bulkhead:port"
-VOID_ALIAS = "bulkhead:void"
+BLACKHOLE_ALIAS = "bulkhead:void"
 """IFLA_IFALIAS of the devices that we made."""
 
-VOID = "bulkhead-void"
-"""A dummy device, which drops all that it is given: where a next hop leads for the moment in
-which it has no other way (``pe.fib.next_hops``)."""
+BLACKHOLE = "bulkhead-void"
+"""The dummy device of the blackhole next hops; it drops every packet. A next hop uses it while it
+has no other path (``pe.fib.next_hops``)."""
 
-VOID_MTU = 65535
+BLACKHOLE_MTU = 65535
 """In bytes: larger than any packet, because the kernel must never report this MTU to a sender."""
 
 UNREACHABLE_METRIC = 4278198272
@@ -36,14 +36,14 @@ UNREACHABLE_METRIC = 4278198272
 networking/vrf.rst)."""
 
 ROUTE_METRIC = 1198
-"""Metric of our routes, in both families: behind the kernel's connected routes (0 and 256) and
-not what anybody else uses, so that replacing a route replaces one of ours."""
+"""Metric of our routes, in both families: behind the kernel's connected routes (0 and 256), and
+used by no other program, so that replacing a route replaces one of ours."""
 
 LOCAL_PREFERENCE = 32765
 """Where the ``local`` table is looked up: after the l3mdev rule (1000), before ``main``."""
 
 MARK_PREFERENCE = 999
-"""Where our rules lie that lead by a mark to a VRF's table (``pe.filters.too_big``)."""
+"""Preference of our rules that select a VRF's table by mark (``pe.filters.too_big``)."""
 
 L3MDEV_PREFERENCE = 1000
 """Where the kernel puts the rule that sends VRF traffic to its table (vrf_fib_rule)."""

@@ -29,7 +29,7 @@ from pe.dataplane import reconciler
 from pe.dataplane.reconciler import DataplaneReconciler
 from pe.devices import sysctl
 from pe.devices.plan import plan
-from pe.fib.next_hop_wire import VOID_LEGS, Group, Member
+from pe.fib.next_hop_wire import BLACKHOLE_IDS, Group, Member
 from pe.model.state import Link, Structure
 from pe.netlink import codec as nl
 from pe.netlink.main_routes import MainRoute
@@ -182,7 +182,7 @@ class World:
         found: list[object] = [step.op for step in steps]
         if self._kernel_routes() != self._desired_routes():
             found.append("routes")
-        objects = len(self.next_hops.objects.keys() - VOID_LEGS.keys())
+        objects = len(self.next_hops.objects.keys() - BLACKHOLE_IDS.keys())
         if objects > 2 * len(self.desired.next_hops):
             found.append("next hops left over")
         if self.plane.failures():
@@ -202,7 +202,7 @@ class World:
         content = self.next_hops.objects.get(identifier)
         if not isinstance(content, Group):
             return content
-        ids = [member for member, _ in content.members if member not in VOID_LEGS]
+        ids = [member for member, _ in content.members if member not in BLACKHOLE_IDS]
         return frozenset(self.next_hops.objects.get(member) for member in ids)
 
     def _desired_routes(self) -> dict[tuple[int, Prefix], object]:

@@ -306,9 +306,9 @@ def test_a_change_of_the_core_path_is_one_message_and_goes_before_any_bulk() -> 
         assert reaches(RED, host("pe2", 4))
 
 
-def test_routes_outlive_the_core_port_and_lead_into_the_void_without_it() -> None:
+def test_routes_outlive_the_core_port_and_lead_into_the_blackhole_without_it() -> None:
     """The kernel takes next hops with their device and routes with their last next hop, silently:
-    without the void (the control) every route is written anew."""
+    without the blackhole next hop (the control) every route is written anew."""
     with agents() as (pe1, _):
         assert until(whole)
         pe1.apply(many_routes())

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from controlplane.model.desired import Delta, Desired, NextHop, NextHopKey, NextHopPath
 from controlplane.model.prefix import Afi, Prefix
 from pe.fib.manager import FibManager
-from pe.fib.next_hop_wire import VOID_LEGS, Group, Member
+from pe.fib.next_hop_wire import BLACKHOLE_IDS, Group, Member
 from pe.model.state import Failures
-from pe.netlink.ownership import FIRST_NEXT_HOP, LAST_NEXT_HOP, VOID
+from pe.netlink.ownership import BLACKHOLE, FIRST_NEXT_HOP, LAST_NEXT_HOP
 from tests.pe_fakes import FakeNextHops, FakeRoutes
 
 BUSY = [HealthCheck.too_slow]
 """A machine that runs other things draws slowly: that is no fault of the code."""
 
-DEVICES = {"core0": 1, "core1": 2, "ce0": 3, VOID: 9}
+DEVICES = {"core0": 1, "core1": 2, "ce0": 3, BLACKHOLE: 9}
 GATEWAY = ip_address("10.0.1.2")
 REMOTE = [NextHopKey(Afi.IPV4, ip_address(f"10.255.0.{n}"), 16000 + n) for n in (2, 3)]
 LINK = NextHopKey(Afi.IPV4, None, device="ce0")
@@ -182,7 +182,7 @@ class World:
     def content(self, identifier: int) -> object:
         content = self.next_hops.objects[identifier]
         if isinstance(content, Group):
-            members = [(i, w) for i, w in content.members if i not in VOID_LEGS]
+            members = [(i, w) for i, w in content.members if i not in BLACKHOLE_IDS]
             smallest = min((w for _, w in members), default=1)
             return frozenset((self.next_hops.objects[i], w // smallest) for i, w in members)
         return content
@@ -190,7 +190,9 @@ class World:
     def unexplained(self) -> set[int]:
         """Objects in the kernel that stand for nothing desired."""
         return (
-            self.next_hops.objects.keys() - set(self.forwarding.book.ids.owned()) - VOID_LEGS.keys()
+            self.next_hops.objects.keys()
+            - set(self.forwarding.groups.ids.owned())
+            - BLACKHOLE_IDS.keys()
         )
 
     def wanted(self) -> dict[tuple[int, Prefix], object]:
@@ -279,10 +281,10 @@ def test_the_id_of_a_remote_pe_outlives_every_change_of_its_path(found: list[Nex
     first = NextHop(key, (NextHopPath(GATEWAY, "core0", (17,)),))
     world.submit(Delta(next_hops={key: first}, routes={10: {ROUTES[0]: key}}))
     world.act()
-    before, world.routes.writes = world.forwarding.book.id_of(key), 0
+    before, world.routes.writes = world.forwarding.groups.id_of(key), 0
     world.submit(Delta(next_hops={key: NextHop(key, tuple(found))}))
     world.act()
-    assert world.forwarding.book.id_of(key) == before
+    assert world.forwarding.groups.id_of(key) == before
     assert world.routes.writes == 0
     assert world.meaning() == world.wanted()
 
@@ -318,13 +320,13 @@ def test_a_lost_carrier_takes_no_route_through_the_core(
 
 @settings(max_examples=30, suppress_health_check=BUSY)
 @given(st.lists(deltas(), min_size=1, max_size=3))
-def test_the_void_comes_back_into_every_group(changes: list[Delta]) -> None:
+def test_the_blackhole_comes_back_into_every_group(changes: list[Delta]) -> None:
     world = World()
     for delta in changes:
         world.submit(delta)
         world.act()
     with_blackhole = copy.deepcopy(world.next_hops.objects)
-    world.next_hops.flush(DEVICES[VOID])
+    world.next_hops.flush(DEVICES[BLACKHOLE])
     world.reread()
     world.act()
     assert world.next_hops.objects == with_blackhole
@@ -442,7 +444,7 @@ def test_ids_wrap_past_those_in_use() -> None:
     world.take((ROUTES[0], REMOTE[0]))
     world.turn()
     used = set(world.next_hops.objects)
-    world.forwarding.book.ids._next = LAST_NEXT_HOP
+    world.forwarding.groups.ids._next = LAST_NEXT_HOP
     world.take((ROUTES[1], REMOTE[1]))
     world.turn()
     assert used < set(world.next_hops.objects)

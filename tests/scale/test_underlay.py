@@ -37,7 +37,7 @@ def link_event(routes: int) -> Counter[str]:
 
     def do() -> None:
         there.link_changed(1, gone=False)
-        assert there.doubted == {1}
+        assert there.unverified == {1}
         there.load_device(1, own)  # five of its ten are left
         assert len(there.changes(LINKS)) == 5
         assert not there.stale

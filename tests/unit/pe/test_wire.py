@@ -9,7 +9,7 @@ import pytest
 
 from controlplane.model.prefix import Afi, parse_prefix
 from pe.fib.next_hop_wire import Content, Group, Member, encode, is_ours, parse
-from pe.fib.route_batch import RouteEncoder, cut_own_routes, parse_own_route, parse_rival
+from pe.fib.route_batch import RouteEncoder, cut_own_routes, parse_conflict, parse_own_route
 from pe.netlink import codec as nl
 from pe.netlink.events import _filter
 from pe.netlink.ownership import FIRST_NEXT_HOP, PROTOCOL, ROUTE_METRIC
@@ -75,13 +75,13 @@ def test_a_removal_names_maker_metric_and_type_so_that_no_other_route_can_match(
         assert nl.number(found[15]) == 16001
 
 
-def test_a_rival_is_a_route_with_our_metric_by_another_hand() -> None:
+def test_a_route_of_another_program_with_our_metric_is_a_conflict() -> None:
     data = bytearray(RouteEncoder(9).encode([(parse_prefix("10.0.0.0/8"), 5)], seq=1))
     (ours,) = nl.messages(memoryview(bytes(data)))
-    assert parse_rival(ours.body) is None
+    assert parse_conflict(ours.body) is None
     data[16 + 5] = 3  # RTPROT_BOOT
     (theirs,) = nl.messages(memoryview(bytes(data)))
-    assert parse_rival(theirs.body) == (9, parse_prefix("10.0.0.0/8"))
+    assert parse_conflict(theirs.body) == (9, parse_prefix("10.0.0.0/8"))
 
 
 def verdict(program: list[tuple[int, int, int, int]], packet: bytes) -> int:
