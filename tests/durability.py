@@ -9,9 +9,10 @@ from __future__ import annotations
 import fcntl
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from bulkhead.client import connect
@@ -21,12 +22,13 @@ from bulkhead.v1 import policy_pb2 as pb
 from controlplane.api.access.audit_chain import first_break
 from controlplane.model.observed import MOST_BASELINES
 from controlplane.model.revision import State
-from controlplane.policy.language.revision import Ledger
+from controlplane.policy.language.revision import MOST_SUPERSEDED, Ledger
 from controlplane.store import open_store
 from labs.waiting import until
 
 CHANGES = ("attach", "tag", "stage", "promote", "baseline", "detach")
 FIRST_PORT = 1000
+T = TypeVar("T")
 PORT = "p1"
 """Behind which all workloads are."""
 
@@ -66,9 +68,10 @@ class Model:
                 workloads[name] = (2, {"turn": f"t{turn}"})
                 more = {"history": (*self.history, (name, "tagged"))}
             case "stage":
-                more = {"staged": f"n{turn}", "trail": (*self.trail, ("stage", f"n{turn}"))}
+                trail = recent((*self.trail, ("stage", f"n{turn}")))
+                more = {"staged": f"n{turn}", "trail": trail}
             case "promote":
-                trail = (*self.trail, ("promote", f"n{turn}"))
+                trail = recent((*self.trail, ("promote", f"n{turn}")))
                 more = {"staged": "", "enforced": f"n{turn}", "trail": trail}
             case "baseline":
                 more = {"baselines": newest(self.baselines | {f"b{turn}"})}
@@ -95,6 +98,11 @@ class Model:
                 node.record_baseline(f"b{turn}")
             case _:
                 node.detach(f"w{turn - 2}")
+
+
+def recent(trail: Sequence[T]) -> tuple[T, ...]:
+    """Return the entries that are compared: the revisions of older ones may be pruned."""
+    return tuple(trail[-MOST_SUPERSEDED:])
 
 
 def newest(baselines: frozenset[str]) -> frozenset[str]:
@@ -149,7 +157,7 @@ def in_store(folder: Path, count: int) -> Model:
         {n: (a.generation, dict(a.workload.tags)) for n, a in kept.attachments.items()},
         policy_name(ledger, State.STAGED),
         policy_name(ledger, State.ENFORCED),
-        tuple((e.move, ledger.revisions[e.after].policy.name) for e in ledger.trail),
+        tuple((e.move, ledger.revisions[e.after].policy.name) for e in recent(ledger.trail)),
         frozenset(kept.baselines),
         tuple((line.workload, line.change) for line in kept.history),
     )
@@ -181,7 +189,7 @@ def in_node(node: Segment, count: int) -> Model:
         {w.name: (w.generation, dict(w.tags)) for w in node.list_workloads()},
         states.get(pb.Revision.STATE_STAGED, ""),
         states.get(pb.Revision.STATE_ENFORCED, ""),
-        tuple((c.move, named[c.after]) for c in reversed(node.changes())),
+        tuple((c.move, named[c.after]) for c in recent(node.changes()[::-1])),
         frozenset(b.name for b in node.baselines()),
         tuple((c.workload, c.change) for c in everybody.membership_changes),
     )

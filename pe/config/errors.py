@@ -23,7 +23,12 @@ class ConfigError:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         subject = f"{self.path}: " if self.path else ""
         cure = f"; {self.cure}" if self.cure else ""
-        return f"{place}: {subject}{self.problem}{cure}"
+        return _on_one_line(f"{place}: {subject}{self.problem}{cure}")
+
+
+def _on_one_line(text: str) -> str:
+    # A key or a value of the file may have line feeds and terminal escapes in it.
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class ConfigErrors(Exception):  # noqa: N818 - it holds errors, and is not one more of them

@@ -185,7 +185,7 @@ def test_a_broken_section_takes_no_other_down() -> None:
         ("- asn: 1", "section of keys"),
     ],
 )
-def test_what_is_hardly_yaml_is_told_in_one_clear_line(text: str, problem: str) -> None:
+def test_broken_yaml_is_reported_in_one_line(text: str, problem: str) -> None:
     found = errors(text)
     assert any(problem in error.problem for error in found), [str(error) for error in found]
     assert all("\n" not in str(error) for error in found)
@@ -238,3 +238,12 @@ def test_a_key_that_does_not_print_is_shown_escaped() -> None:
     with pytest.raises(ConfigErrors) as caught:
         parse_config('core-ports: {"\\n": {}}')
     assert all("\n" not in str(error) for error in caught.value.errors)
+
+
+@pytest.mark.parametrize("key", [r"\n", r"\e[2J", r"\u2028", r"\u202e"])
+def test_control_characters_of_the_file_are_escaped_in_its_errors(key: str) -> None:
+    (error,) = errors(changed(("asn: 65000", f'asn: 65000\n"x{key}é": 1')))
+    text = str(error)
+    assert text.isprintable()
+    assert "xé" not in text
+    assert "é" in text
