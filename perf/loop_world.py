@@ -110,10 +110,10 @@ class Reconciler(DataplaneReconciler):
         )  # fmt: skip
         self._next_hops = cast(Any, FakeNextHops())
         self._forwarding = fib(self)
-        self._watch = NetlinkEventHandler(
+        self._handler = NetlinkEventHandler(
             self._structure, self._forwarding, self._is_configured, self._failures, self._log
         )
-        self._watch.underlay.stale = False
+        self._handler.underlay.stale = False
 
     def _main_routes(self, _device: int) -> list[MainRoute]:
         return []
@@ -121,8 +121,8 @@ class Reconciler(DataplaneReconciler):
     def notified(self) -> None:
         """Take in what a notification has named."""
         self._structure.dirty.add(self.kernel.told)
-        self._tell()
-        self._awake()
+        self._report()
+        self._notify()
 
     async def stop(self) -> None:
         """End."""

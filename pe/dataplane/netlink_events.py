@@ -1,5 +1,5 @@
-"""Takes in the kernel's notifications: what is ours and was touched is put right, what the
-control plane should know is told at once."""
+"""Handle the kernel's notifications: mark our objects that another program changed for repair, and
+report changes of the underlay and of ports to the control plane at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SETTINGS = (nl.RTM_NEWNETCONF, nl.RTM_DELNETCONF)
 
 
 class NetlinkEventHandler:
-    """One handler for all that the event socket hears."""
+    """One handler for all notifications that the event socket receives."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class NetlinkEventHandler:
         self._ports: dict[str, PortChanged] = {}
 
     def handle(self, message: nl.Message) -> None:
-        """Note what one notification means. Nothing is done to the kernel here."""
+        """Mark what one notification concerns. Changes nothing in the kernel."""
         kind, structure = message.type, self._structure
         if kind in (nl.RTM_NEWROUTE, nl.RTM_DELROUTE):
             self._route(message)
@@ -92,7 +92,7 @@ class NetlinkEventHandler:
         for name in {raw.name, known.name if known else raw.name} - {""}:
             structure.touch(name)  # both, where it was renamed
         if message.body[0] == socket.AF_UNSPEC:
-            # Whatever it says: a device that was down and is up again has lost its next hops too.
+            # On every link event: a device that went down and up again has lost its next hops too.
             self.unverified_devices.add(raw.index)
         if message.type == nl.RTM_DELLINK:
             if message.body[0] == socket.AF_UNSPEC and known is not None:  # else it left a bridge
@@ -100,7 +100,7 @@ class NetlinkEventHandler:
         elif known is None:
             self._failures.hurry()
             if self._configured(raw.name):
-                structure.came(raw.name)
+                structure.device_added(raw.name)
         elif (known.up, known.carrier) != (raw.up, raw.running):
             self._failures.hurry()  # what failed for a dead device may go now
             structure.link_seen(replace(known, up=raw.up, carrier=raw.running))
@@ -117,7 +117,7 @@ class NetlinkEventHandler:
         self.underlay.route_event(message)
 
     def _own_route(self, message: nl.Message) -> None:
-        """By another hand than ours: our own changes are filtered out in the socket."""
+        """Handle another program's change of one of our routes: the socket filters ours out."""
         route = None if message.body[0] == rtnl.AF_MPLS else parse_own_route(message.body)
         if message.body[0] == rtnl.AF_MPLS:
             self._structure.dirty.labels.add(rtnl.label_of(message.body))
@@ -152,15 +152,15 @@ class NetlinkEventHandler:
         self._drifted += 1
 
     def report(self) -> None:
-        """Log what was touched since the last report: a line, not one for each of many routes."""
+        """Log the drift since the last report: one line for any number of routes."""
         if self._drifted:
             fields = {**self._first_drift, "count": self._drifted}
             self._log("warning", "drift_repaired", fields)
             self._drifted = 0
 
     def news(self, main_routes: Callable[[int], list[MainRoute]]) -> list[Event]:
-        """What the control plane should know: the underlay, then ports. ``main_routes`` reads
-        the routes by one device, or (0) all."""
+        """Return the events for the control plane: the underlay, then ports. ``main_routes`` reads
+        the main-table routes by one device, or (0) all."""
         structure, seen = self._structure, self._structure.seen
         for index in structure.links_changed:
             self.underlay.link_changed(index, gone=index not in seen.by_index)

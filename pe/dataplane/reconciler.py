@@ -1,7 +1,7 @@
-"""The acting half: brings the kernel to what is desired, keeps it there, tells what it sees.
+"""The reconciler brings the kernel to the desired state, repairs drift and reports events.
 
-One task in the node's loop. It never decides what should be there, and does nothing to the
-kernel except in its own turn: ``submit`` and the event reader only note what changed.
+One task in the node's loop. It decides nothing about the desired state, and writes to the kernel
+in its own iteration only: ``submit`` and the event reader just mark what changed.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from pe.nft.generations import RulesetGenerations
 from pe.observe.counters import agent_counters, guard_views
 
 CHECK_SECONDS = 3.0
-"""How long drift that no event tells of (a sysctl, a ruleset) may last."""
+"""Period in which drift that no event reports (of a sysctl, a ruleset) is found and repaired."""
 SHORTEST_WAIT = 0.05
 GUARDS_SECONDS = 10.0
-"""How long guards may take to load."""
+"""How long loading the guards may take."""
 
 
 class DataplaneReconciler:
@@ -67,7 +67,7 @@ class DataplaneReconciler:
         self._disabled = frozenset(Guard(name) for name in disabled_guards)
         self._options = (spare_ports, neighbours)
         self.generations = RulesetGenerations()
-        """For whoever of this node changes rulesets as well."""
+        """Shared with the policy manager, which changes rulesets as well."""
         self._desired, self._failures = Desired(), Failures()
         self._in_sync = False
         self._resync = False
@@ -76,16 +76,16 @@ class DataplaneReconciler:
         self._task: Task | None = None
 
     async def start(self) -> None:
-        """Open sockets, read everything, tell the underlay, and begin to follow events."""
-        with contextlib.suppress(OSError):  # else next hops change with a word for each route
+        """Open sockets, read everything, report the underlay, and begin to follow events."""
+        with contextlib.suppress(OSError):  # else each next-hop change notifies for every route
             sysctl.write("ipv4/nexthop_compat_mode", "0")
         self._open()
         await self._kernel.open()
         self._load()
         await self._structure.read(Scope(everything=True))
-        self._tell()
+        self._report()
         self._emit([UnderlaySynced()])
-        reader = self._part.guard(self._on_events, self._read_anew)
+        reader = self._part.guard(self._on_events, self._request_resync)
         asyncio.get_running_loop().add_reader(self._events.fileno(), reader)
         self._task = self._part.start(self._run)
 
@@ -101,12 +101,12 @@ class DataplaneReconciler:
         self._forwarding = FibManager(
             self._desired, self._next_hops, self._routes, self._failures, self._log
         )
-        self._watch = NetlinkEventHandler(
+        self._handler = NetlinkEventHandler(
             self._structure, self._forwarding, self._is_configured, self._failures, self._log,
         )  # fmt: skip
-        self._watch.next_hop_pid = self._next_hops.pid
-        # Before the dumps: what changes under them is heard.
-        self._events = EventSocket(self._routes.pid, self._watch.handle, self._on_lost)
+        self._handler.next_hop_pid = self._next_hops.pid
+        # Before the dumps: what changes during a dump is reported as an event.
+        self._events = EventSocket(self._routes.pid, self._handler.handle, self._on_lost)
 
     def _is_configured(self, device: str) -> bool:
         desired = self._desired
@@ -116,12 +116,12 @@ class DataplaneReconciler:
         objects = self._next_hops.dump()
         for identifier, (protocol, content) in objects.items():
             if not is_ours(identifier, protocol) and content:
-                self._watch.underlay.object_changed(identifier, content)
+                self._handler.underlay.object_changed(identifier, content)
         self._forwarding.load(objects, self._routes.dump())
-        self._watch.underlay.stale = True
+        self._handler.underlay.stale = True
 
     def submit(self, delta: Delta) -> None:
-        """Take over a change of what should be. Cheap; the last word on a key wins."""
+        """Take over a change of the desired state. Cheap; the last change of a key wins."""
         tables = {self._desired.vrfs[n].table for n in delta.vrfs if n in self._desired.vrfs}
         self._structure.changing(delta)
         self._gone_tables |= tables
@@ -134,14 +134,14 @@ class DataplaneReconciler:
             self._forwarding.routes.changed(table, routes)
         for table in tables:
             self._forwarding.routes.table_changed(table, sweep=self._in_sync)
-        self._awake()
+        self._notify()
 
     async def require_verdicts(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
         """Have the guards track connections in some VRFs for a policy's sake, and let only judged
         packets cross those in ``judged``; returns once they do, or will from the beginning.
         Raises TimeoutError if the guards cannot be loaded."""
         self._structure.require_verdicts(tracked, judged)
-        self._awake()
+        self._notify()
         if self._desired.node is not None:
             async with asyncio.timeout(GUARDS_SECONDS):
                 await self._structure.requirements_met.wait()
@@ -150,27 +150,28 @@ class DataplaneReconciler:
         """As ``require_verdicts``, without waiting: VRFs that are new open guarded, and stay
         closed until there are verdicts."""
         self._structure.require_verdicts(tracked, judged)
-        self._awake()
+        self._notify()
 
     def mark_in_sync(self) -> None:
-        """What is ours and not desired by now is a leftover of a former run: it goes."""
+        """Delete from now on what is ours and not desired: a former run left it behind."""
         if not self._in_sync:
             self._in_sync = True
             self._forwarding.sweep()
             self._structure.swept()
-            self._awake()
+            self._notify()
 
     async def settled(self) -> None:
-        """Wait until there is nothing left to do, but for what fails and is retried."""
+        """Wait until the kernel is as desired, except for what failed and is retried."""
         await self._idle.wait()
 
     @property
     def is_settled(self) -> bool:
-        """True while there is nothing left to do, but for what fails and is retried."""
+        """True while the kernel is as desired, except for what failed and is retried."""
         return self._idle.is_set()
 
     async def stop(self) -> None:
-        """End. The kernel's state stays, and goes on forwarding and filtering."""
+        """Stop the task and close the sockets. The kernel keeps its state and goes on forwarding
+        and filtering."""
         if self._task is None:
             return
         self._task.cancel()
@@ -183,7 +184,7 @@ class DataplaneReconciler:
         await self._kernel.close()
 
     async def teardown(self) -> None:
-        """Remove everything that is ours, in the order of closing down. Call before ``stop``."""
+        """Remove every object of ours: ports, labels, VRFs, then filters. Call before ``stop``."""
         gone = Delta(
             node=self._desired.node,
             vrfs=dict.fromkeys(self._desired.vrfs),
@@ -205,27 +206,27 @@ class DataplaneReconciler:
                 await self._kernel.perform(AddRule(Rule(rule.afi, 0, rule.table)))
                 await self._kernel.perform(DropRule(rule))
 
-    def _awake(self) -> None:
+    def _notify(self) -> None:
         self._idle.clear()
         self._wake.set()
 
     def _on_events(self) -> None:
         self._events.read()
-        self._watch.report()
-        self._tell()
-        self._awake()
+        self._handler.report()
+        self._report()
+        self._notify()
 
     def _on_lost(self) -> None:
         self._log("warning", "kernel_events_lost", {})
         self._resync = True
 
-    def _read_anew(self) -> None:
+    def _request_resync(self) -> None:
         """Resync: of the events in one buffer, those behind the one that raised are unread."""
         self._resync = True
-        self._awake()
+        self._notify()
 
-    def _tell(self) -> None:
-        events = self._watch.news(self._main_routes)
+    def _report(self) -> None:
+        events = self._handler.news(self._main_routes)
         if events:
             self._emit(events)
 
@@ -235,11 +236,11 @@ class DataplaneReconciler:
     async def _run(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._patience()):
+                async with asyncio.timeout(self._timeout()):
                     await self._wake.wait()
             self._wake.clear()
             try:
-                await self._turn()
+                await self._iterate()
             except Exception as error:  # a KeyError once ended the task while BGP went on
                 self._idle.clear()
                 self._resync = True
@@ -250,13 +251,13 @@ class DataplaneReconciler:
             if not self._wake.is_set() and not self._structure.dirty:
                 self._idle.set()
 
-    def _patience(self) -> float:
+    def _timeout(self) -> float:
         now = asyncio.get_running_loop().time()
         due = [self._drift.due]
         due += [t for t in (self._failures.next_due({ROUTE}), self._forwarding.next_due()) if t]
         return min(max(min(due) - now, SHORTEST_WAIT), self._check_seconds)
 
-    async def _turn(self) -> None:
+    async def _iterate(self) -> None:
         now = asyncio.get_running_loop().time()
         if self._resync:
             self._resync = False
@@ -270,19 +271,19 @@ class DataplaneReconciler:
         self._forwarding.retry(now)
         if self._structure.is_due(now):
             await self._structure.up(now, sweep=self._in_sync)
-            self._tell()
+            self._report()
             self._verify_next_hops()
         await self._forward(now)
         if self._structure.dirty:
-            self._awake()
+            self._notify()
         elif self._structure.has_leftovers:
             await self._structure.down(now)
-            self._tell()
-            self._awake()
+            self._report()
+            self._notify()
 
     def _look_for_drift(self, now: float) -> None:
-        """Compare what changes without a notification: settings, rulesets, and what slipped by.
-        A portion of the devices at a time, all of them within the period."""
+        """Compare what changes without a notification (settings, rulesets) and, as a safety net,
+        the rest: a portion of the devices at a time, all of them within the period."""
         if self._drift.begins(now):
             self._drift.begin(self._structure.devices(), now)
             self._forwarding.audit()
@@ -294,12 +295,12 @@ class DataplaneReconciler:
         self._structure.check_devices(self._drift.take(now), whole=self._drift.is_whole)
 
     def _verify_next_hops(self) -> None:
-        unverified, self._watch.unverified_devices = self._watch.unverified_devices, set()
+        unverified, self._handler.unverified_devices = self._handler.unverified_devices, set()
         self._forwarding.verify_devices(unverified)
         self._forwarding.report_lost()
 
     async def _forward(self, now: float) -> None:
-        """Next hops and routes, a slice at a time; changed paths go first, whatever the bulk."""
+        """Program next hops, then routes in batches; changed paths go first, before every batch."""
         self._forwarding.converge_all(self._devices(), now)
         ready = self._structure.ready_tables()
         while self._forwarding.batch(ready, now) or self._forwarding.collect(now):
@@ -313,43 +314,43 @@ class DataplaneReconciler:
     def _devices(self) -> dict[str, int]:
         return self._structure.seen.indexes
 
-    # What `pe show` asks for.
+    # -- answers for `pe show` ----------------------------------------------------------------
 
     def next_hops(self) -> list[NextHopView]:
-        """Every desired next hop as it stands."""
+        """Return every desired next hop with its state."""
         return self._forwarding.views()
 
     def next_hop_ids(self) -> dict[NextHopKey, int]:
-        """The kernel's id of each next hop that it has."""
+        """Return the kernel's id of each next hop that it has."""
         ids = ((key, self._forwarding.groups.id_of(key)) for key in self._desired.next_hops)
         return {key: identifier for key, identifier in ids if identifier}
 
     def ports(self) -> dict[str, PortState]:
-        """Every configured port as it is."""
+        """Return the state of every configured port."""
         states = port_states(self._desired, self._structure.seen, self._structure.is_guarded)
         return {state.name: state for state in states}
 
     def failures(self) -> tuple[Failure, ...]:
-        """What the kernel refuses at present, oldest first."""
+        """Return what the kernel refuses at present, oldest first."""
         return self._failures.all()
 
     @property
     def repairs(self) -> int:
-        """How often something was put right that somebody else had changed."""
-        return self._structure.repairs + self._watch.repairs
+        """How many changes by other programs were repaired."""
+        return self._structure.repairs + self._handler.repairs
 
     def counters(self) -> list[CounterView]:
-        """What the agent counts about itself."""
+        """Return the data plane's own counters."""
         return agent_counters(self._forwarding, self._failures, self.repairs)
 
     def packets(self, family: str, counter: str) -> int | None:
-        """What one counter of the guards has counted, None where there is no such counter."""
+        """Return the packets of one guard counter, None where there is no such counter."""
         return self._guards.packets(family, counter)
 
     def devices(self) -> frozenset[str]:
-        """Every device that was there when the structure was last read."""
+        """Return the devices that existed when the structure was last read."""
         return frozenset(self._structure.seen.links)
 
     async def guards(self) -> list[GuardView]:
-        """The guards' counters, read from the kernel now."""
+        """Return the guards' counters, read from the kernel now."""
         return guard_views(self._guards.counters(), self._desired)

@@ -1,7 +1,7 @@
 """The check for drift that no event reports, spread over its period.
 
-Each device is looked at once per period, a few at a time: the whole check at once made the loop
-stand still for a good part of a second at 1,000 ports.
+Each device is compared once per period, a few at a time: the whole check at once blocked the loop
+for a good part of a second at 1,000 ports.
 """
 
 from __future__ import annotations

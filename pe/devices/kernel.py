@@ -1,4 +1,4 @@
-"""Carries out the steps of a plan, and reads back the whole of what they are about.
+"""Carry out the steps of a plan in the kernel, and read back the objects concerned.
 
 Writing goes through pyroute2's asyncio API, in our own loop and without threads.
 """
@@ -34,7 +34,7 @@ _SETTINGS_AT_ONCE = 1000
 
 
 class DeviceKernel:
-    """The small part of the kernel's state: reads all of it, does one step at a time."""
+    """The kernel's devices, addresses, rules, labels and settings: read them, change them."""
 
     def __init__(self) -> None:
         self._socket, self._main = nl.NetlinkSocket(), nl.NetlinkSocket()
@@ -42,7 +42,7 @@ class DeviceKernel:
         self._labels_seen: set[int] = set()
 
     async def open(self) -> None:
-        """Bind to the running loop; to no group: events are the event socket's."""
+        """Bind to the running loop, without groups: events are the event socket's."""
         await self._ipr.setup_endpoint()
 
     async def read_all(self, settings: Callable[[Iterable[str]], Iterable[str]]) -> Structure:
@@ -96,7 +96,8 @@ class DeviceKernel:
         return list(main_routes.dump(self._main, device))
 
     async def perform(self, op: ops.Op) -> None:
-        """Do it. Raises OSError; what is there already, or gone already, is no error."""
+        """Carry out one operation. Raises OSError; EEXIST of an addition and ENOENT of a removal
+        are success."""
         try:
             await self._perform(op)
         except NetlinkError as error:
@@ -157,8 +158,8 @@ class DeviceKernel:
             raise OSError(errno.ENODEV, f"there is no device {name}") from None
 
     async def _create(self, name: str, alias: str, **attributes: Any) -> None:
-        """Make a device. One that a crash left without its mark, as it is between the two
-        requests here, is taken for ours if it is what we wanted, down and unused."""
+        """Create a device. One without alias, which a crash between the two requests here leaves,
+        counts as ours if it is of the same kind, down and unused."""
         try:
             await self._ipr.link("add", ifname=name, **attributes)
         except NetlinkError as error:
@@ -210,8 +211,8 @@ class DeviceKernel:
         )
 
     async def _put_label(self, label: int, vrf: str) -> None:
-        # "add" refuses a label that somebody else routes. One that has been ours is taken back:
-        # where it leads now, it leads one VPN's packets astray (FAIL-5).
+        # "add" refuses a label that another program routes. One that was ours is replaced: its
+        # new route would carry one VPN's packets into another (FAIL-5).
         command = "replace" if label in self._labels_seen else "add"
         await self._label(command, label, oif=self._index(vrf))
 
@@ -228,7 +229,7 @@ class DeviceKernel:
 
 
 def _device_name(seen: Structure, index: int) -> str:
-    """A device's name by its number, "" if it is gone; one not read yet is asked for."""
+    """Return a device's name by its index, "" if it is gone; ask the kernel for unread ones."""
     known = seen.by_index.get(index)
     if known is not None:
         return known.name

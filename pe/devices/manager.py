@@ -1,5 +1,5 @@
-"""Keeps the structure: reads what a change touched, plans it, and carries out the plan in order of
-phase, the packet filters at their place between isolating VRFs and attaching ports."""
+"""The device manager reads what a change touched, plans it, and carries out the plan in order of
+phase; the packet filters are loaded between isolating VRFs and attaching ports."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from pe.netlink.ownership import BLACKHOLE, PROTOCOL, VRF_ALIAS
 from pe.nft.text_model import name as nft_name
 
 Log = Callable[[str, str, dict[str, str | int]], None]
-STUBBORN = 4
-"""As often may the same step be needed in a row; then it counts as failed, and waits."""
+MAX_REPEATS = 4
+"""After this many repetitions in a row a step counts as failed and waits for its retry."""
 
 
 @dataclass(slots=True)
@@ -48,10 +48,10 @@ class Planned:
 
 
 class StructureKernel(Protocol):
-    """Where the structure is read from and changed (``pe.devices.kernel``)."""
+    """Reads and changes the kernel's structure (``pe.devices.kernel``)."""
 
     async def read_all(self, settings: Callable[[Iterable[str]], Iterable[str]]) -> Structure:
-        """Read all that there is."""
+        """Read all devices, addresses, rules, last resorts, labels and these settings."""
 
     def read_device(self, seen: Structure, name: str) -> None:
         """Read one device and its addresses into ``seen``."""
@@ -94,10 +94,10 @@ class DeviceManager:
         self.dirty = Scope(everything=True)
         self.repairs = 0
         self.links_changed: set[int] = set()
-        """Numbers of devices that came, went, or went up or down since this was last emptied."""
+        """Indexes of devices that were added, deleted, or set up or down since the last report."""
         self.ports_changed: set[str] = set()
-        """Configured ports whose state may be another one since this was last emptied."""
-        # Differences of our own making, by a change or a device that came: not drift.
+        """Configured ports whose state may have changed since the last report."""
+        # Differences that follow from a change or from a new device: not drift.
         self._expected: set[Item] = set()
         self._all_expected = True
         self._leftovers = Scope()
@@ -155,38 +155,38 @@ class DeviceManager:
         self.dirty.everything = True
 
     def swept(self) -> None:
-        """From now on what is ours and not desired goes."""
+        """Delete from now on what is ours and not desired."""
         self.resync()
         self._all_expected = True
 
     def filters_drifted(self) -> None:
-        """The kernel's ruleset is not the one that was loaded."""
+        """Have the whole ruleset loaded again: the kernel's differs from what was loaded."""
         self._changes.everything = True
 
     def touch(self, device: str) -> None:
-        """A device or its addresses changed."""
+        """Mark a device for reading: it or its addresses changed."""
         self.dirty.devices.add(device)
 
-    def came(self, device: str) -> None:
-        """A configured device is there: what it needs is no drift."""
+    def device_added(self, device: str) -> None:
+        """Note that a configured device was added: what it needs is no drift."""
         self._expected.add(("device", device))
         self._expected |= set(_items(self._index.dependents(device)))
 
     def table_touched(self, table: int) -> None:
-        """A last resort changed: of a VRF, or one left over."""
+        """Mark a table for reading: its last resort changed."""
         self.dirty.tables.add(table)
         vrf = self._index.vrf_of.get(table)
         if vrf is not None:
             self.dirty.devices.add(vrf)
 
     def link_seen(self, link: Link) -> None:
-        """A notification has a device's new state: use it before the device is read."""
+        """Take a device's new state from a notification, before the device is read."""
         before = self.seen.links.get(link.name)
         self.seen.put_link(link)
         self._note_link(link.name, before, link)
 
     def link_gone(self, name: str) -> None:
-        """A notification has a device's end."""
+        """Take a device's deletion from a notification."""
         before = self.seen.links.get(name)
         self.seen.drop_link(name)
         self._note_link(name, before, None)
@@ -204,7 +204,7 @@ class DeviceManager:
     # -- reading ------------------------------------------------------------------------------
 
     async def read(self, scope: Scope) -> None:
-        """Read these objects as they are now."""
+        """Read the current state of these objects."""
         if scope.everything:
             await self._read_all()
             return
@@ -282,7 +282,7 @@ class DeviceManager:
         configured = name in desired.ce_ports or name in desired.core_ports
         return configured or name in self._index.vlans_on
 
-    # -- bringing the kernel to it ------------------------------------------------------------
+    # -- converging -----------------------------------------------------------------------------
 
     def is_due(self, now: float) -> bool:
         """True if something may differ, or is to be tried again."""
@@ -298,7 +298,7 @@ class DeviceManager:
         )
 
     async def up(self, now: float, *, sweep: bool) -> None:
-        """Make all that is missing, and note what is too much."""
+        """Create what is missing, and note what ``down`` has to remove."""
         self.dirty.add_items([*self._due_again(now)])
         scope, self.dirty = self.dirty, Scope()
         if self._changes and not self._failures.waiting("ruleset", "", now):
@@ -306,7 +306,7 @@ class DeviceManager:
             self._unguarded.clear()
         await self.read(scope)
         planned = await self._plan(scope, sweep=sweep)
-        self._judge(planned, whole=scope.everything)
+        self._classify(planned, whole=scope.everything)
         touched = await self._perform(planned, lambda phase: phase < Phase.FILTER, now)
         # The guards of ports that are about to go stay until these are down.
         await self._filter(now, keep=not sweep or bool(self._leftovers))
@@ -332,7 +332,7 @@ class DeviceManager:
         return bool(self._leftovers)
 
     async def down(self, now: float) -> None:
-        """Remove all that is too much, once no route needs it."""
+        """Remove what is not desired, once no route needs it."""
         scope, self._leftovers = self._leftovers, Scope()
         planned = await self._plan(scope, sweep=True)
         await self._perform(planned, lambda p: Phase.PERMIT < p <= Phase.DETACH, now)
@@ -341,8 +341,8 @@ class DeviceManager:
         await self._perform(planned, lambda phase: phase > Phase.UNFILTER, now)
         self.dirty.add(scope)
 
-    def _judge(self, planned: Planned, *, whole: bool) -> None:
-        """Tell drift from change; forget failures of what needs nothing any more."""
+    def _classify(self, planned: Planned, *, whole: bool) -> None:
+        """Distinguish drift from change, and clear failures of objects that need no step."""
         if self._all_expected and whole:
             self._all_expected = False
             self._expected |= planned.items.keys()
@@ -379,7 +379,7 @@ class DeviceManager:
     async def _perform(
         self, planned: Planned, chosen: Callable[[Phase], bool], now: float
     ) -> set[Item]:
-        """Carry out the steps of these phases; gives the objects that something was done to."""
+        """Carry out the steps of these phases; returns the objects that were changed."""
         steps = [each for each in planned.steps if chosen(each[0].phase)]
         steps.sort(key=lambda each: each[0].phase)
         done: set[Item] = set()
@@ -388,8 +388,8 @@ class DeviceManager:
         for step, item in steps:
             await pacer.pause()
             if not self._is_allowed(step):
-                # It waits for its guard. A failure that is due and not retried would have the
-                # object planned again at once, for ever.
+                # The port waits for its guard. A failure that is due and not retried would have
+                # the object planned again at once, without end.
                 self._clear(item, set())
                 self._unguarded.add(item)
                 continue
@@ -413,7 +413,7 @@ class DeviceManager:
                 self.seen.put_rule(replace(rule, protocol=PROTOCOL))
             case DropRule(rule):
                 self.seen.rules.pop(rule, None)
-        if counts[step] >= STUBBORN:
+        if counts[step] >= MAX_REPEATS:
             raise OSError(errno.EAGAIN, f"does not stay: {step.op!r}")
 
     def _fail(self, kind: str, key: str, error: OSError, now: float) -> None:
@@ -438,14 +438,13 @@ class DeviceManager:
     # -- packet filters -----------------------------------------------------------------------
 
     def _core_addresses(self) -> frozenset[IPAddress]:
-        """Those of core ports, link-local ones left out: every link has those."""
+        """Return the addresses of core ports, without link-local ones, which every link has."""
         ports = self._desired.core_ports
         found = (a.interface.ip for name in ports for a in self.seen.addresses.get(name, ()))
         return frozenset(address for address in found if not address.is_link_local)
 
     def _render_context(self) -> RenderContext:
-        """What the filters are rendered from, as it is now: a copy, because a change of it may
-        come while they are."""
+        """Return a copy of what the filters are rendered from: a change may arrive meanwhile."""
         desired = self._desired
         copied = msgspec.structs.replace(
             desired, vrfs=dict(desired.vrfs), ce_ports=dict(desired.ce_ports),
@@ -470,7 +469,7 @@ class DeviceManager:
             wanted = await asyncio.to_thread(ruleset, context)
             await self._guards.bring(wanted, keep=keep)
         except BaseException as error:
-            self._changes.add(self._loading)  # cancelled or not: they are still to be loaded
+            self._changes.add(self._loading)  # also if cancelled: they are still to be loaded
             if not isinstance(error, OSError | ValueError):
                 raise
             refused = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
@@ -489,7 +488,7 @@ class DeviceManager:
     # -- answers ------------------------------------------------------------------------------
 
     def ready_tables(self) -> dict[int, bool]:
-        """The tables of VRFs; True where routes may go in."""
+        """Return the tables of VRFs; True where routes may be installed."""
         return self._ready
 
     def _is_isolated(self, vrf: str) -> bool:
@@ -504,7 +503,7 @@ class DeviceManager:
     # -- the drift check ----------------------------------------------------------------------
 
     def devices(self) -> list[str]:
-        """Every device, desired or seen."""
+        """Return every device, desired or seen."""
         return sorted({*self.seen.links, *self._desired.vrfs, *self._desired.ce_ports})
 
     def check_node(self) -> None:
@@ -514,7 +513,7 @@ class DeviceManager:
         self.dirty.node |= not all(s.holds(self.seen.sysctls.get(s.path)) for s in wanted)
 
     def check_devices(self, names: Iterable[str], *, whole: bool) -> None:
-        """Compare the settings of these devices, and (``whole``) everything of them."""
+        """Compare the settings of these devices; with ``whole`` also links, addresses, labels."""
         for name in names:
             if whole:
                 self.dirty.devices.add(name)

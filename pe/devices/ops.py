@@ -1,4 +1,4 @@
-"""What can be done to the small part of the kernel's state, in the imperative."""
+"""The operations on the kernel's devices, addresses, rules, labels and settings."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pe.model.state import LastResort, Rule
 
 
 class Phase(enum.IntEnum):
-    """The order of a change. Order is security: a port stays closed until its guard stands, and
-    a VRF has no way out but its own routes before anything can reach it."""
+    """The order of a change. Order is security: a port stays down until its guard is loaded, and
+    a VRF's table has its last resort before a port or a label leads into it."""
 
     DENY = 1
     """Rules, node settings."""
     RETIRE = 2
-    """Take apart what has to be made anew."""
+    """Delete what has to be created anew."""
     ISOLATE = 3
     """VRF devices, their last resort."""
     FILTER = 4
@@ -33,7 +33,7 @@ class Phase(enum.IntEnum):
     DETACH = 10
     """Ports down, out of their VRFs."""
     UNFILTER = 11
-    """The ruleset without what the removed ports had."""
+    """The ruleset without the guards of removed ports."""
     DISSOLVE = 12
 
 
@@ -82,7 +82,7 @@ class CreateVrf:
 
 @dataclass(frozen=True, slots=True)
 class CreateBlackhole:
-    """Make the device that drops everything, down."""
+    """Create the dummy device of the blackhole next hops, down."""
 
     name: str
 
@@ -105,14 +105,14 @@ class DeleteDevice:
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """Let a device carry packets."""
+    """Set a device up."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class SetDown:
-    """Stop a device from carrying packets."""
+    """Set a device down."""
 
     name: str
 
@@ -159,7 +159,7 @@ class PutLabel:
 
 @dataclass(frozen=True, slots=True)
 class DropLabel:
-    """Forget a label."""
+    """Delete our route of a label."""
 
     label: int
 

@@ -1,6 +1,6 @@
-"""The difference between the structure that should be and the one that is: one diff for start,
-restart, change and drift repair. Pure; carried out in order of phase, it leads from any state
-to the desired one, and finds nothing more to do there.
+"""Plan the steps from the actual to the desired structure: one diff for start, restart, change and
+drift repair. Pure; carried out in order of phase, the plan leads from any state to the desired
+one, where the next plan is empty.
 
 The steps of an object follow from that object and the few that it depends on, so a change is
 planned for the objects that it touched; a full comparison is the same for all of them.
@@ -63,15 +63,15 @@ def plan(
     sweep: bool = True,
     disabled: frozenset[Guard] = NONE,
 ) -> list[Step]:
-    """The steps from ``seen`` to ``desired``, in order, for all objects or those in ``scope``.
-    Without ``sweep`` nothing is taken away that a former run may have left for a good reason."""
+    """Return the steps from ``seen`` to ``desired``, in order, for all objects or those in
+    ``scope``. Without ``sweep`` objects of a former run that are not desired stay (stale)."""
     whole, index = Scope(everything=True), DesiredIndex(desired)
     planner = Planner(desired, index, seen, scope or whole, disabled, sweep=sweep)
     return in_order(step for _, steps in planner.items() for step in steps)
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:
-    """Steps in order of phase; within one they stay in theirs."""
+    """Sort steps by phase; within a phase the order stays."""
     return sorted(steps, key=lambda step: step.phase)
 
 
@@ -88,24 +88,24 @@ class Planner:
         self.retired: set[str] = set()
 
     def items(self) -> Iterator[tuple[Item, list[Step]]]:
-        """Every object in the scope with its steps, which may be none."""
+        """Yield every object in the scope with its steps, which may be none."""
         scope, desired = self.scope, self.desired
         if scope.node:
             yield NODE, [*self._rules(), *self._node_settings()]
         for table in scope.tables:
             yield ("table", table), [*self._table(table)]
-        # VRFs first: a port that is in one which is made anew has to be put into it again.
+        # VRFs first: the ports of a VRF that is created anew have to be enslaved again.
         vrfs = [name for name in scope.devices if name in desired.vrfs]
         for name in [*vrfs, *(scope.devices - set(vrfs))]:
             yield ("device", name), [*self._device(name)]
         for label in scope.labels:
             yield ("label", label), [*self._label(label)]
         if self.sweep:
-            yield from self._strays()
+            yield from self._leftovers()
 
-    def _strays(self) -> Iterator[tuple[Item, list[Step]]]:
-        """All that is ours and should not be. Ports leave a VRF before it goes, and its table is
-        closed until then."""
+    def _leftovers(self) -> Iterator[tuple[Item, list[Step]]]:
+        """Yield the removal of what is ours and not desired. Ports leave a VRF before it is
+        deleted; its table keeps the last resort until then."""
         scope = self.scope
         for label in scope.labels:
             if label in self.seen.labels and label not in self.desired.labels:
@@ -113,7 +113,7 @@ class Planner:
                 yield ("label", label), [gone]
         devices = [link for name in scope.devices if (link := self.seen.links.get(name))]
         for link in devices:
-            if self._is_stray_port(link):
+            if self._is_leftover_port(link):
                 yield ("device", link.name), [*self._detach(link)]
         for link in devices:
             if link.alias == VRF_ALIAS and link.name not in self.desired.vrfs:
@@ -123,7 +123,7 @@ class Planner:
                 yield ("device", BLACKHOLE), [last]
         for table in scope.tables:
             if table not in self.index.vrf_of:
-                yield ("table", table), [*self._stray_table(table)]
+                yield ("table", table), [*self._leftover_table(table)]
 
     def _device(self, name: str) -> Iterator[Step]:
         yield from self._settings(name)
@@ -155,12 +155,12 @@ class Planner:
         return any(link.kind == "vrf" for link in self.seen.links.values())
 
     def _table(self, table: int) -> Iterator[Step]:
-        """By its mark an IPv6 error finds the VRF that it belongs to (``pe.filters.too_big``)."""
+        """Add the rule that sends an IPv6 error to its VRF by mark (``pe.filters.too_big``)."""
         rule = _mark_rule(table)
         if rule not in self.seen.rules and table in self.index.vrf_of:
             yield Step(Phase.ISOLATE, AddRule(rule), _rule_subject(rule))
 
-    def _stray_table(self, table: int) -> Iterator[Step]:
+    def _leftover_table(self, table: int) -> Iterator[Step]:
         for afi in Afi:
             route = LastResort(afi, table)
             if route in self.seen.last_resorts:
@@ -197,14 +197,14 @@ class Planner:
         if link and link.alias == VRF_ALIAS and link.table != vrf.table:
             yield from self._retire(link, subject)
             link = None
-        # One that is not ours is not taken over: making ours fails, and says that it exists.
+        # A device that is not ours is not taken over: creating ours fails with EEXIST.
         if link is None or link.alias != VRF_ALIAS:
             yield Step(Phase.ISOLATE, CreateVrf(vrf.name, vrf.table), subject)
         if link is None or not link.up:
             yield Step(Phase.ISOLATE, SetUp(vrf.name), subject)
 
     def _retire(self, link: Link, subject: tuple[str, str]) -> Iterator[Step]:
-        """Delete a device of ours to make it anew; the ports inside it go down first (T16)."""
+        """Delete a device of ours to create it anew; its member ports go down first (T16)."""
         for name in sorted(self.seen.members.get(link.name, ())):
             self.retired.add(name)
             yield Step(Phase.RETIRE, SetDown(name), subject)
@@ -238,7 +238,7 @@ class Planner:
         if link is None and (not port.vlan or port.parent not in self.seen.links):
             return  # waited for
         if link is None or (port.vlan and not _same_vlan(link, port)):
-            # Where another device has the name, this fails and says so; that one is left alone.
+            # Where another device has the name, this fails with EEXIST and leaves it alone.
             yield Step(Phase.ATTACH, CreateVlan(port.name, port.parent, port.vlan), subject)
         if link and port.vlan and not _same_vlan(link, port):
             return
@@ -264,8 +264,8 @@ class Planner:
     def _addresses(
         self, port: str, wanted: tuple[IPInterface, ...], *, exact: bool
     ) -> Iterator[Step]:
-        """A CE port has its configured addresses and no others; a core port keeps what others
-        put there."""
+        """A CE port has its configured addresses and no others (``exact``); a core port keeps the
+        addresses of other programs."""
         subject = ("port", port)
         here = self.seen.addresses.get(port, frozenset())
         for address in here:
@@ -282,7 +282,7 @@ class Planner:
         if binding and binding.vrf in self.desired.vrfs and not in_place:
             yield Step(Phase.LABEL, PutLabel(label, binding.vrf), _label_subject(label))
 
-    def _is_stray_port(self, link: Link) -> bool:
+    def _is_leftover_port(self, link: Link) -> bool:
         if link.name in self.desired.ce_ports or link.alias == VRF_ALIAS:
             return False
         master = self.seen.links.get(link.master)
@@ -307,7 +307,7 @@ class Planner:
 
 
 def _whole(desired: Desired, seen: Structure) -> Scope:
-    """All objects, desired or seen."""
+    """Return the scope of all objects, desired or seen."""
     marks = {r.mark for r in seen.rules if r.mark and r.preference == MARK_PREFERENCE}
     return Scope(
         node=True,

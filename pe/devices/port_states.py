@@ -1,4 +1,4 @@
-"""Ports as they are, in the words of the configuration."""
+"""The state of configured ports."""
 
 from __future__ import annotations
 

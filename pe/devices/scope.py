@@ -1,4 +1,4 @@
-"""Which objects of the structure have to be read and compared: what a change touched."""
+"""The scope of a change: which objects of the structure have to be read and compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T", str, int)
 
 @dataclass(slots=True)
 class Scope:
-    """A set of objects; ``everything`` stands for all that are desired and all that are there."""
+    """A set of objects; ``everything`` stands for all desired and all existing ones."""
 
     everything: bool = False
     node: bool = False
@@ -54,8 +54,8 @@ class Scope:
 
 
 class DesiredIndex:
-    """What belongs to what in the desired state: ports by VRF and by parent, labels by VRF, VRFs
-    by table. Kept by ``follow``, so that a change of one object finds its dependents at once."""
+    """An index of the desired state: ports by VRF and by parent, labels by VRF, VRFs by table.
+    ``follow`` maintains it, so that a change finds the dependents of an object at once."""
 
     def __init__(self, desired: Desired) -> None:
         self._desired = desired
@@ -90,7 +90,7 @@ class DesiredIndex:
                 self.labels_of.setdefault(binding.vrf, set()).add(number)
 
     def touched(self, delta: Delta) -> Scope:
-        """The objects that a change, not applied yet, makes it necessary to compare."""
+        """Return the objects that have to be compared after a change (not applied yet)."""
         scope = Scope(node=delta.node is not None)
         for name, vrf in delta.vrfs.items():
             before = self._desired.vrfs.get(name)
@@ -108,7 +108,7 @@ class DesiredIndex:
         return scope
 
     def dependents(self, device: str) -> Scope:
-        """What has to be compared when a device has come, gone or become another one."""
+        """Return what has to be compared when a device was added, deleted or replaced."""
         return Scope(
             devices=self.ports_of.get(device, set()) | self.vlans_on.get(device, set()),
             labels=set(self.labels_of.get(device, ())),

@@ -44,7 +44,7 @@ _NODE: tuple[tuple[str, str, Guard | None, str], ...] = (
     ("ipv4/tcp_l3mdev_accept", "0", Guard.SOCKETS, "no listener is reachable from a VRF (ISO-10)"),
     ("ipv4/udp_l3mdev_accept", "0", Guard.SOCKETS, "ISO-10"),
     ("ipv4/raw_l3mdev_accept", "0", Guard.SOCKETS, "ISO-10; the kernel's default is 1"),
-    ("ipv4/nexthop_compat_mode", "0", None, "replacing a next hop tells of no route of it"),
+    ("ipv4/nexthop_compat_mode", "0", None, "replacing a next hop sends no event per route"),
     ("ipv6/fwmark_reflect", "1", None, "Packet Too Big finds its VRF (pe.filters.too_big)"),
     ("mpls/ip_ttl_propagate", "0", Guard.PIPE_MODE, "pipe mode (HIDE-1; RFC 3443)"),
     ("mpls/default_ttl", "255", Guard.PIPE_MODE, "HIDE-1"),
@@ -55,7 +55,7 @@ _NODE: tuple[tuple[str, str, Guard | None, str], ...] = (
         "a port redirects if it or `all` says so: the port's own setting is not enough (HIDE-9)",
     ),
     ("ipv4/conf/default/send_redirects", "0", Guard.PORT_SYSCTLS, "nor on ports to come"),
-    ("ipv4/icmp_echo_ignore_broadcasts", "1", None, "no answers to many"),
+    ("ipv4/icmp_echo_ignore_broadcasts", "1", None, "no smurf amplification"),
     ("ipv6/conf/all/accept_ra", "0", None, "a router learns no default from a CE (HIDE-9)"),
     ("ipv6/conf/default/accept_ra", "0", None, "nor on ports to come"),
 )
@@ -86,7 +86,7 @@ _CORE_PORT: tuple[tuple[str, str, str], ...] = (
     ("ipv4/conf/{}/rp_filter", "0", "labelled and IP paths through the core differ"),
     ("ipv4/conf/{}/forwarding", "1", "the port forwards"),
     ("ipv6/conf/{}/forwarding", "1", "the port forwards"),
-    ("ipv6/conf/{}/accept_ra", "0", "a core port is configured, not told"),
+    ("ipv6/conf/{}/accept_ra", "0", "a core port has its configured addresses only"),
     ("ipv6/conf/{}/keep_addr_on_down", "1", "addresses survive a lost carrier"),
 )
 
@@ -104,7 +104,7 @@ _NEIGHBOURS: tuple[tuple[str, str], ...] = (
 def settings(
     desired: Desired, devices: Iterable[str], disabled: frozenset[Guard]
 ) -> dict[str, Setting]:
-    """Every setting of the node by path. ``devices``: those that exist, ours or not."""
+    """Return every setting of the node by path. ``devices``: those that exist, ours or not."""
     rows = [*node_settings(desired, disabled)]
     for name in sorted(devices):
         rows += device_settings(name, desired, disabled)
@@ -112,7 +112,7 @@ def settings(
 
 
 def device_settings(name: str, desired: Desired, disabled: frozenset[Guard]) -> tuple[Setting, ...]:
-    """The settings of one device, ours or not."""
+    """Return the settings of one device, ours or not."""
     is_ce = name in desired.ce_ports and Guard.PORT_SYSCTLS not in disabled
     return _device(name, is_ce, name in desired.core_ports, Guard.LABEL_INPUT in disabled)
 
@@ -129,8 +129,8 @@ def _device(name: str, is_ce: bool, is_core: bool, labels_anywhere: bool) -> tup
 
 
 def node_settings(desired: Desired, disabled: frozenset[Guard]) -> Iterator[Setting]:
-    """The settings of the node as a whole, those that devices to come take over included."""
-    # First of all: a device that appears between here and the rest takes these over.
+    """Yield the settings of the node as a whole, with the defaults of new devices."""
+    # First of all: a device that appears between here and the rest inherits these.
     for path, value, guard, _ in _NODE:
         if guard not in disabled:
             yield Setting(path, value)
@@ -138,7 +138,7 @@ def node_settings(desired: Desired, disabled: frozenset[Guard]) -> Iterator[Sett
         yield Setting(path, value, at_least=True, optional=True)
     if desired.node:
         labels = str(desired.node.platform_labels)
-        # Less would delete the label routes of others; more is their business.
+        # A smaller value would delete other programs' label routes; a larger one does no harm.
         yield Setting("mpls/platform_labels", labels, at_least=True)
     if desired.vrfs:
         yield Setting("vrf/strict_mode", "1", optional=True)  # one VRF, one table (ISO-1)

@@ -60,7 +60,7 @@ class Message:
 
 
 class KernelRefusedError(OSError):
-    """Carry the kernel's error for a request, with its message if it gave one."""
+    """Carry the kernel's error for a request, with its extended acknowledgement if it has one."""
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -118,10 +118,10 @@ def refusal(message: Message) -> KernelRefusedError | None:
     code = -_S32.unpack_from(message.body)[0]
     if code == 0:
         return None
-    return KernelRefusedError(code, _own_words(message) or os.strerror(code))
+    return KernelRefusedError(code, _extended_ack(message) or os.strerror(code))
 
 
-def _own_words(message: Message) -> str:
+def _extended_ack(message: Message) -> str:
     capped = message.flags & 0x100  # NLM_F_CAPPED: the request is not repeated
     if not message.flags & 0x200:  # NLM_F_ACK_TLVS
         return ""

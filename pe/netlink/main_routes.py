@@ -52,8 +52,7 @@ def dump(sock: nl.NetlinkSocket, device: int = 0) -> Iterator[MainRoute]:
     the kernel filters. A device that is gone has none."""
     only = nl.u32(_OIF, device) if device else b""
     for family in (socket.AF_INET, socket.AF_INET6):
-        # The header's table field takes numbers up to 255, which main's is (RTA_TABLE is refused
-        # by no kernel, but not needed).
+        # The header's table field has room for main (254): no RTA_TABLE is needed.
         body = _RTMSG.pack(family, 0, 0, 0, MAIN, 0, 0, 0, 0) + only
         try:
             answer = sock.dump(nl.RTM_GETROUTE, body)

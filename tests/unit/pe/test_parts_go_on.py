@@ -127,7 +127,7 @@ def test_an_event_that_raises_leads_to_a_resync() -> None:
 
         supervisor.part("dataplane").start(actor._run)
         await actor.settled()
-        supervisor.part("dataplane").guard(broken, actor._read_anew)()
+        supervisor.part("dataplane").guard(broken, actor._request_resync)()
         assert not actor.is_settled
         await actor.settled()
         assert True in actor.resynced
