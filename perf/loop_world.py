@@ -120,7 +120,7 @@ class Reconciler(DataplaneReconciler):
 
     def notified(self) -> None:
         """Take in what a notification has named."""
-        self._structure.dirty.add(self.kernel.told)
+        self._structure.dirty.add(self.kernel.notified)
         self._report()
         self._notify()
 

@@ -97,8 +97,8 @@ class Bed:
 
 
 def paces(say: Say, plan: Plan) -> list[Pace]:
-    """Every configuration with few flows, then with new ones, then with new ones of which the
-    node is told."""
+    """Measure every configuration with few flows, with new ones, and with new ones that are
+    logged to the node."""
     with _beds(cases(plan.sizes), say) as beds, _short_queue():
         for number in range(plan.few_rounds):
             for bed in _in_turn(beds, number):

@@ -57,7 +57,7 @@ def _paces(paces: Sequence[Pace]) -> Iterator[Verdict]:
         if len(sizes) == len(SIZES):
             ratios = [ratio(pace, sizes[0]).middle for pace in sizes]
             spread = 1 - min(ratios) / max(ratios)
-            words = f"packets/s flat within 5 % whatever the number of entries, {title}"
+            words = f"packets/s flat within 5 % across policy sizes, {title}"
             yield Verdict(words, f"{spread:.1%}", spread <= FLAT)
         yield from _below(by, title)
 

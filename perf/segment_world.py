@@ -65,8 +65,8 @@ def tables(workloads: int, tiers: int = TIERS) -> Tables:
     return compile_policy(policy(tiers), made, IdAllocators()).tables
 
 
-def homes(workloads: int) -> SourceBindings:
-    """Where they live: all behind the one port."""
+def source_bindings(workloads: int) -> SourceBindings:
+    """Return their source bindings: all behind the one port."""
     made = inventory(workloads).claimants()
     return SourceBindings(
         {(VRF, prefix.packed): CE_PORT for each in made for prefix in prefixes_of(each)}

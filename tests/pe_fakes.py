@@ -101,7 +101,7 @@ class FakeStructureKernel:
         self.world = world
         self.reads: Counter[str] = Counter()
         self.ops: list[ops.Op] = []
-        self.told = Scope()
+        self.notified = Scope()
 
     async def read_all(self, settings: Callable[[Iterable[str]], Iterable[str]]) -> Structure:
         self.reads["all"] += 1
@@ -140,8 +140,8 @@ class FakeStructureKernel:
         self.world.perform(op)
         for name in (getattr(op, "name", ""), getattr(op, "port", "")):
             if name:
-                self.told.devices.add(name)
-        self.told.labels |= before.keys() ^ self.world.state.labels.keys()
+                self.notified.devices.add(name)
+        self.notified.labels |= before.keys() ^ self.world.state.labels.keys()
 
 
 class FakeFilters:

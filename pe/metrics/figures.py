@@ -170,7 +170,7 @@ def _labels(figures: Figures) -> Iterator[Metric]:
     count = Counter(row.held_down for row in figures.labels)
     held = _gauge("labels", "Labels of the block in use and in hold-down.", ("state",))
     held.add_metric(("in-use",), count[False])
-    held.add_metric(("resting",), count[True])
+    held.add_metric(("hold-down",), count[True])
     yield held
     yield _single("label_block_size", "Labels in the node's label block.", figures.label_block)
 

@@ -1,8 +1,8 @@
-"""How many connections each zone has in the kernel's table, counted over ctnetlink.
+"""Count the connections of each zone in the kernel's table, over ctnetlink.
 
-The kernel keeps a number for the whole table only (``nf_conntrack_count``), and that of a VRF
-inside a rule's expression, which no dump tells. So the table is walked, in a thread, and not more
-often than every few seconds.
+The kernel exports one number for the whole table (``nf_conntrack_count``); that of a VRF is inside
+a rule's expression (``ct count``), which no dump has. So the table is walked, in a thread, and not
+more often than every few seconds.
 """
 
 from __future__ import annotations

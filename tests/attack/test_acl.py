@@ -73,7 +73,7 @@ NEAR_ENDS = {"ce-red-1": RED.pe, "ce-red-3": STATIC.pe, "lan-a": LAN_PE}
 
 @pytest.mark.parametrize(("sender", "source", "target", "port", "ttl"), STRANGERS.values(),
                          ids=STRANGERS)  # fmt: skip
-def test_acl_01_everybody_else_gets_no_answer(
+def test_acl_01_no_other_source_gets_an_answer(
     net: Net, sender: Port, source: str, target: str, port: int, ttl: int
 ) -> None:
     pe = NEAR_ENDS[sender.node]
@@ -123,7 +123,7 @@ PORTS = (1, 7, 20, 21, 22, 23, 25, 53, 69, 80, 111, 123, 161, 179, 443, 500, 514
 
 
 @both
-def test_acl_02_a_static_ce_is_told_nothing(net: Net, version: int) -> None:
+def test_acl_02_a_static_ce_gets_no_answer(net: Net, version: int) -> None:
     """A site without BGP: no port, no protocol and no ping of the PE's port answers."""
     source, target = plan.ce(3, version), plan.gateway(3, version)
     probes = [ip.echo(source, target, b"ping")]

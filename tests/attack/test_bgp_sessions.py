@@ -198,7 +198,7 @@ def test_bgp_03_we_send_255(net: Net, version: int) -> None:
 
 
 @both
-def test_bgp_10_an_unknown_peer_hears_nothing(net: Net, version: int) -> None:
+def test_bgp_10_an_unknown_peer_gets_no_answer(net: Net, version: int) -> None:
     """ce-red-3 is no neighbour: no SYN-ACK, no RST, no OPEN; with the guard off it gets one of
     them, and still no OPEN."""
     near, own = plan.gateway(3, version), plan.ce(3, version)

@@ -33,7 +33,7 @@ BEHIND = {4: "10.101.8.0/24", 6: "2001:db8:101:8::/64"}
 def test_bgp_09_private_ases_are_stripped_where_asked_for(net: Net) -> None:
     """Control first: without the wish the customer's own AS numbers are in the path."""
 
-    def path_told() -> bytes:
+    def path_received() -> bytes:
         with from_core(bgp.VPNV4) as core, to_pe() as session:
             core.send(core_route("10.44.1.0/24", asns=(64999, 64998)))
             session.listen(SECONDS, lambda: "10.44.1.0/24" in bgp.announced(session))
@@ -42,10 +42,10 @@ def test_bgp_09_private_ases_are_stripped_where_asked_for(net: Net) -> None:
                     return dict(bgp.attributes_of(body[4 : 4 + int.from_bytes(body[2:4])]))[2]
             raise AssertionError("it is not told")
 
-    assert path_told() == bgp.as_path(plan.CORE_AS, 64999, 64998)
+    assert path_received() == bgp.as_path(plan.CORE_AS, 64999, 64998)
     mark = f'      "{plan.ce(1, 4)}":\n        asn: {AS}\n'
     with edited(net, lambda t: t.replace(mark, mark + "        remove-private-as: true\n", 1)):
-        assert path_told() == bgp.as_path(plan.CORE_AS)
+        assert path_received() == bgp.as_path(plan.CORE_AS)
 
 
 # -- BGP-12: RT constraint ------------------------------------------------------------------------

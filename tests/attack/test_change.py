@@ -32,7 +32,7 @@ def address(*addresses: str) -> None:
         run_in("plug", "ip", "addr", "add", text, "dev", "eth0", *more)
 
 
-def test_iso_11_a_freed_label_rests(net: Net) -> None:
+def test_iso_11_a_freed_label_is_held_down(net: Net) -> None:
     """Violet goes, green comes at once: green gets another label, and violet's leads nowhere."""
     address("192.168.7.2/30")
     with edited(net, lambda text: text + with_vrf("violet", 8)):

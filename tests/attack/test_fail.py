@@ -57,7 +57,7 @@ def to_the_core(pe: Port, target: str) -> Attack:
 
 @pytest.mark.parametrize("target", CORE_TARGETS.values(), ids=CORE_TARGETS)
 @pytest.mark.parametrize("alive", [True, False], ids=["node-runs", "node-stands-still"])
-def test_fail_01_a_port_that_nobody_configured(net: Net, target: str, alive: bool) -> None:
+def test_fail_01_a_port_that_is_not_configured(net: Net, target: str, alive: bool) -> None:
     """Plugged in and up, it is in the core's table by default (T16): nothing of it passes."""
     with hot_plugged() as pe:
         if alive:

@@ -68,7 +68,7 @@ def test_hide_01_traceroute_shows_no_hop_of_the_core(net: Net, version: int) -> 
 
 @both
 @pytest.mark.parametrize("ttl", [3, 64, 255])
-def test_hide_01_the_outer_ttl_tells_nothing(net: Net, version: int, ttl: int) -> None:
+def test_hide_01_the_outer_ttl_reveals_nothing(net: Net, version: int, ttl: int) -> None:
     """Push labels with TTL 255, independent of the customer's TTL (pipe mode, RFC 3443)."""
 
     def outer() -> set[int]:
@@ -254,7 +254,7 @@ def test_hide_05_neighbour_discovery_for_what_is_elsewhere(net: Net, target: str
         assert link.advertisements(tap.frames(), target) == 0
 
 
-def test_hide_06_what_a_ce_is_told(net: Net) -> None:
+def test_hide_06_what_a_ce_receives(net: Net) -> None:
     """Advertise to a CE the prefixes of its VPN only: no link, no core, no other VPN's."""
     for version, own in ((4, plan.ce(1, 4)), (6, plan.ce(1, 6))):
         family = bgp.IPV4 if version == 4 else bgp.IPV6

@@ -54,7 +54,7 @@ def test_inet_01_no_way_into_vpns_or_the_core(
 
 
 @pytest.mark.parametrize("target", ["10.255.0.1", "2001:db8:ff::1"])
-def test_inet_01_control_the_core_would_hear(net: Net, target: str) -> None:
+def test_inet_01_control_the_core_would_receive(net: Net, target: str) -> None:
     """Its default route leads back out: what keeps it from the core is the table, and T2."""
     with Switch(net).off(Guard.LOCAL_RULE, Guard.INPUT), INTERNET.tap() as tap:
         mark = token()

@@ -264,7 +264,7 @@ def from_core(net: Net, labels: list[int], version: int, **more: object) -> Atta
 
 @both
 @pytest.mark.parametrize("label", [*RESERVED, *FOREIGN])
-def test_lbl_10_labels_that_nobody_has(net: Net, version: int, label: int) -> None:
+def test_lbl_10_labels_that_are_not_allocated(net: Net, version: int, label: int) -> None:
     attack = from_core(net, [label], version)
     assert arrives(net, from_core(net, [net.label("blue")], version)), "control: a good label"
     held(net, attack)

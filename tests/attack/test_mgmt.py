@@ -61,7 +61,7 @@ def test_mgmt_01_no_customer_reaches_a_management_port(net: Net, attacker: Attac
         assert answers == []
 
 
-def test_mgmt_03_the_socket_is_not_for_everybody(net: Net) -> None:
+def test_mgmt_03_the_socket_is_not_open_to_every_user(net: Net) -> None:
     """Another user of the machine gets no answer."""
     socket = net.lab.dir("pe1") / "run/api.sock"
     mine = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "test", "-w")
@@ -179,7 +179,7 @@ SHOWN = ("status", "vrfs", "neighbors", "routes", "labels", "nexthops", "ports",
          "guards")  # fmt: skip
 
 
-def test_mgmt_06_no_secret_is_told(net: Net) -> None:
+def test_mgmt_06_no_secret_is_disclosed(net: Net) -> None:
     """Logs, audit, command lines, environments, what is stored and what is shown know no key."""
     place = net.lab.dir("pe1")
     net.pe1.reload()

@@ -141,7 +141,7 @@ def test_cpp_03_drift_that_was_repaired_is_counted(desk: Management) -> None:
     assert until(lambda: value(scrape(desk), name) > before, 30.0, every=0.5)
 
 
-def test_mgmt_01_the_metrics_are_for_nobody_else(desk: Management, net: Net) -> None:
+def test_mgmt_01_no_other_user_reads_the_metrics(desk: Management, net: Net) -> None:
     """No network leads to them, no other user of the machine reads them, and a node of which it is
     not asked has no such socket."""
     assert desk.metrics.stat().st_mode & 0o777 == 0o660

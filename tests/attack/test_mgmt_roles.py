@@ -131,7 +131,7 @@ def test_mgmt_04_a_million_rules_in_one_call(desk: Management, net: Net) -> None
     assert not net.pe1.segment.revisions()
 
 
-def test_mgmt_04_a_caller_in_a_hurry_slows_nobody_else(desk: Management, net: Net) -> None:
+def test_mgmt_04_a_flooding_caller_slows_no_other(desk: Management, net: Net) -> None:
     with (
         desk.client(desk.authority.issue("x", OPERATOR)) as hasty,
         desk.client(desk.authority.issue("y", ADMIN)) as calm,

@@ -131,9 +131,7 @@ BAD_LISTS: dict[str, Callable[[Authority], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", BAD_LISTS)
-def test_mgmt_02_a_list_that_says_nothing_lets_nobody_in(
-    desk: Management, net: Net, kind: str
-) -> None:
+def test_mgmt_02_an_unusable_list_admits_no_caller(desk: Management, net: Net, kind: str) -> None:
     admin = desk.authority.issue("x", ADMIN)
     assert desk.answer(admin) is None, "control"
     told = net.lab.log("pe1", "pe").count("api_revocation")

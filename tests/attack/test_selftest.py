@@ -93,7 +93,7 @@ class Stream:
             thread.join()
 
 
-def test_selftest_all_that_is_tried_holds_and_nobody_notices(net: Net) -> None:
+def test_selftest_all_guards_hold_and_no_customer_notices(net: Net) -> None:
     """While a customer's packets flow: none is lost, and afterwards all is as before."""
     net.sentinel(circuit("red", 1))
     before, routes = kernel(), routes_of(net)

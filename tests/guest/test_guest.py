@@ -32,7 +32,7 @@ def guest(results: Path) -> Iterator[Guest]:
         yield guest
 
 
-class Heard(bytearray):
+class Received(bytearray):
     """A sink that keeps what it got."""
 
     def __call__(self, data: bytes) -> None:
@@ -40,7 +40,7 @@ class Heard(bytearray):
 
 
 def _shell(guest: Guest, script: str, **more: object) -> tuple[int, str, str]:
-    out, err = Heard(), Heard()
+    out, err = Received(), Received()
     status = guest.run(["sh", "-c", script], stdout=out, stderr=err, **more)  # type: ignore[arg-type]
     return status, out.decode(), err.decode()
 
@@ -54,7 +54,7 @@ def test_a_signal_is_128_and_its_number(guest: Guest) -> None:
 
 
 def test_a_program_that_does_not_exist_is_127(guest: Guest) -> None:
-    assert guest.run(["/nowhere"], stderr=Heard()) == 127
+    assert guest.run(["/nowhere"], stderr=Received()) == 127
 
 
 def test_what_ends_at_once_does_not_end_the_guest(guest: Guest) -> None:
@@ -109,7 +109,7 @@ def test_orphans_are_reaped(guest: Guest) -> None:
     assert "Z" not in _shell(guest, "ps -eo stat")[1].split()
 
 
-def test_root_s_programs_are_found_whoever_calls(guest: Guest) -> None:
+def test_root_s_programs_are_found_for_every_caller(guest: Guest) -> None:
     """A user's own search path on Debian has no sbin in it."""
     assert guest.run(["sh", "-c", "command -v sysctl"], env={"PATH": "/usr/bin:/bin"}) == 0
 
@@ -122,7 +122,7 @@ def test_what_is_in_a_closed_home_can_be_run_without_rights(guest: Guest) -> Non
 
 def test_it_can_do_what_labs_need(guest: Guest) -> None:
     probe = "from labs.kernel.probe import host_kernel; print(host_kernel().lacks)"
-    out = Heard()
+    out = Received()
     assert guest.run([sys.executable, "-c", probe], stdout=out) == 0
     assert out.decode() == "\n"
 

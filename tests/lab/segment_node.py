@@ -1,7 +1,7 @@
-"""One PE with two VRFs, two customers' hosts in each, and the core: where packets are judged.
+"""One PE with two VRFs, two customers' hosts in each, and the core: its policy is evaluated here.
 
-Everything that a host or the core sends and hears is raw frames, so that any address, protocol
-and port may be asked for.
+Hosts and the core send and receive raw frames, so that a test may use any address, protocol and
+port.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ class RawPort:
             self._socket.send(frame)
         self._socket.setblocking(False)
 
-    def heard(self, quiet: float = 0.15) -> list[bytes]:
-        """Numbers of the probes that came in, until there was silence for so many seconds."""
+    def received(self, quiet: float = 0.15) -> list[bytes]:
+        """Return the numbers of received probes, after ``quiet`` seconds without a new one."""
         found: list[bytes] = []
         last = time.monotonic()
         while time.monotonic() - last < quiet:
@@ -214,7 +214,7 @@ def packet(
     number: int = 0,
 ) -> bytes:
     """A packet that opens a flow; ``number`` is what a sink finds in it. Checksums of protocols
-    are left out: nobody on the way looks at them (nf_conntrack_checksum is off)."""
+    are left out: the kernel does not verify them in transit (nf_conntrack_checksum is off)."""
     payload = MARK + number.to_bytes(4, "big")
     if protocol == socket.IPPROTO_TCP:
         body = struct.pack("!HHIIBBHHH", sport, dport, 1, 0, 5 << 4, 2, 65535, 0, 0) + payload
@@ -226,7 +226,7 @@ def packet(
         body = struct.pack("!HHII", sport, dport, 0, 0) + init + parameter
         body += bytes(-len(parameter) % 4)
     elif protocol == socket.IPPROTO_UDPLITE:
-        # A checksum there must be (RFC 3828 3.1), whatever it is.
+        # The checksum must not be zero (RFC 3828 3.1); its value is not verified.
         body = struct.pack("!HHHH", sport, dport, 0, 1) + payload
     elif protocol == socket.IPPROTO_UDP:
         body = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload

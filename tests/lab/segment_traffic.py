@@ -76,11 +76,11 @@ def started(enforced: Tables | None, **options: Any) -> NodeProcess:
 
 @contextmanager
 def under_rules(world: World) -> Iterator[NodeProcess]:
-    """A node with RULES; nothing is established, and nothing waits to be heard."""
+    """A node with RULES; nothing is established, and nothing waits unread."""
     process = started(tables(RULES))
     node.forget_connections()
     for port in world.ports.values():
-        port.heard(0)
+        port.received(0)
     try:
         yield process
     finally:
@@ -109,7 +109,7 @@ class Sender:
         wanted = self.number.to_bytes(4, "big")
         back = bool(more.get("back"))
         self.world.ports["b" if back else "a"].send([frame])
-        return wanted in self.world.ports["b"].heard()
+        return wanted in self.world.ports["b"].received()
 
 
 class Stream:
@@ -129,8 +129,8 @@ class Stream:
 
     def _listen(self) -> None:
         while not self._stop.is_set():
-            heard = self.world.ports["b"].heard(0.2)
-            self.arrived |= {int.from_bytes(number, "big") for number in heard}
+            numbers = self.world.ports["b"].received(0.2)
+            self.arrived |= {int.from_bytes(number, "big") for number in numbers}
 
     def __enter__(self) -> Stream:
         for thread in self._threads:
@@ -143,8 +143,8 @@ class Stream:
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        heard = self.world.ports["b"].heard(0.3)
-        self.arrived |= {int.from_bytes(number, "big") for number in heard}
+        numbers = self.world.ports["b"].received(0.3)
+        self.arrived |= {int.from_bytes(number, "big") for number in numbers}
 
     def judge(self) -> int:
         """Nothing was lost and nothing wrongly admitted; how many were sent."""

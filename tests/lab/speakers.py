@@ -76,13 +76,13 @@ class Speaker:
         with inside(self.namespace):
             self.pool.configure(peers, self.restart_time)
 
-    def told(self, kind: type[Event], vrf: str | None = None) -> list[Event]:
+    def reported(self, kind: type[Event], vrf: str | None = None) -> list[Event]:
         """The events of a kind, of one VRF if it is named."""
         return [e for e in self.events if isinstance(e, kind) and vrf in (None, _vrf(e))]
 
     async def sees(self, kind: type[Event], vrf: str | None = None, count: int = 1) -> None:
-        """Wait until that many events of the kind have been told."""
-        await eventually(lambda: len(self.told(kind, vrf)) >= count, f"{kind.__name__} {vrf}")
+        """Wait until that many events of the kind were reported."""
+        await eventually(lambda: len(self.reported(kind, vrf)) >= count, f"{kind.__name__} {vrf}")
 
     async def is_up(self, vrf: str | None = None) -> None:
         """Wait for a session."""

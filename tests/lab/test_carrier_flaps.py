@@ -66,10 +66,10 @@ class Sentinel:
         self._number += 1
         prefix = Prefix(ip_address(f"198.51.100.{self._number}").packed, 32)
         inside("pe1", f"ip route add {prefix} via 10.0.1.2")
-        assert until(lambda: self._is_told(prefix)), "no event of the sentinel"
+        assert until(lambda: self._is_reported(prefix)), "no event of the sentinel"
         self._pe.call("settled")
 
-    def _is_told(self, prefix: Prefix) -> bool:
+    def _is_reported(self, prefix: Prefix) -> bool:
         events = [event for _, event in self._pe.call("events")]
         return any(isinstance(e, UnderlayRouteChanged) and e.prefix == prefix for e in events)
 

@@ -124,11 +124,12 @@ def table(lab: RunningLab) -> str:
 
 
 def routes_over(lab: RunningLab, port: str) -> int:
-    """How many of red's routes at pe1 have this port for their best leg, both families."""
+    """How many of red's routes at pe1 have this port for their first member, both families."""
     number, count = table(lab), 0
     groups = lab.run("pe1", "ip", "nexthop").stdout
-    legs = {i for i, dev in re.findall(r"^id (\d+) .*dev (\S+)", groups, re.M) if dev == port}
-    over = {g for g, leg in re.findall(r"^id (\d+) group (\d+)", groups, re.M) if leg in legs}
+    members = {i for i, dev in re.findall(r"^id (\d+) .*dev (\S+)", groups, re.M) if dev == port}
+    firsts = re.findall(r"^id (\d+) group (\d+)", groups, re.M)
+    over = {group for group, first in firsts if first in members}
     for family in ("-4", "-6"):
         routes = lab.run("pe1", "ip", family, "route", "show", "table", number).stdout
         count += sum(identifier in over for identifier in re.findall(r" nhid (\d+)", routes))

@@ -84,7 +84,7 @@ def test_two_customers_with_equal_addresses_over_two_labels_and_nothing_drifts()
         assert all(state.up and state.guarded for state in states.values())
 
 
-def test_events_tell_the_underlay_with_labels_and_the_ports_as_they_change() -> None:
+def test_events_report_the_underlay_with_labels_and_ports_as_they_change() -> None:
     with agents() as (pe1, _):
         events = [event for _, event in pe1.call("events")]
         synced = events.index(UnderlaySynced())
@@ -194,7 +194,7 @@ MEDDLING = {
 }
 
 
-def test_whatever_somebody_breaks_is_repaired_and_counted() -> None:
+def test_every_change_by_an_operator_is_repaired_and_counted() -> None:
     with agents(check_seconds=1) as (pe1, _):
         time.sleep(1.5)
         before = fingerprint()
@@ -272,7 +272,8 @@ def connect(ce: str, address: str, port: int, ttl: int = 255) -> str:
 
 
 def test_only_a_session_s_peer_reaches_the_pe_and_only_by_bgp_with_its_ttl() -> None:
-    """ACL-1, ACL-2, ACL-7, BGP-3. Nobody listens: who gets through is refused, others wait."""
+    """ACL-1, ACL-2, ACL-7, BGP-3. No socket listens: a SYN that passes is refused, others time
+    out."""
     refused = "111"
     with agents() as (pe1, _):
         assert connect(RED, "192.168.1.1", 179) != refused

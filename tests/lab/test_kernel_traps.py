@@ -166,7 +166,7 @@ def flood_of_flows(w: World) -> bool:
     return int(inside("pe1", "conntrack -C").split()[-1]) > 50
 
 
-def port_of_nobody(w: World) -> bool:
+def unconfigured_port(w: World) -> bool:
     """T16, FAIL-1: a device that is up and in no VRF is in the global table."""
     wire("pe1", "stray", BLUE, "stray0")
     run("ip -n pe1 link set stray up")
@@ -213,7 +213,7 @@ ATTACKS: dict[str, tuple[Callable[[World], bool], tuple[Guard, ...], str]] = {
     "record-route": (record_route, (Guard.EDGE,), "hide_04__pe1-red"),
     "who-has": (who_has_the_loopback, (Guard.PORT_SYSCTLS,), ""),
     "scan": (scan, (Guard.ON_LINK,), "dos_02__pe1-red"),
-    "stray": (port_of_nobody, (Guard.UNKNOWN_PORT, Guard.INPUT), "fail_01"),
+    "stray": (unconfigured_port, (Guard.UNKNOWN_PORT, Guard.INPUT), "fail_01"),
     "from-afar": (address_of_the_pe_from_afar, (Guard.INPUT,), "hide_07__red"),
     "core-source": (spoofed_core_source, (Guard.EDGE,), "acl_05__pe1-red"),
     "ttl": (dead_ttl, (Guard.EGRESS,), "hide_02__pe1-red"),
@@ -272,7 +272,7 @@ def test_the_local_rule_and_the_last_resort_hide_the_loopback_together() -> None
         assert loopback_of_the_pe(w)
 
 
-def test_a_setting_that_somebody_opens_is_closed_again() -> None:
+def test_a_setting_that_an_operator_opens_is_closed_again() -> None:
     """T8, T10, LBL-17, FAIL-5."""
     with founding_world():
         agent = AgentProcess("pe1", check_seconds=1)
@@ -293,7 +293,7 @@ def test_a_setting_that_somebody_opens_is_closed_again() -> None:
 
 
 def test_a_first_delta_decides_and_nothing_happens_before() -> None:
-    """FAIL-2: an agent that has not been told anything leaves a former run's state alone."""
+    """FAIL-2: an agent without a first delta leaves a former run's state alone."""
     with founding_world():
         agent = AgentProcess("pe1")
         agent.apply(desired("pe1"))

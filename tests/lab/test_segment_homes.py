@@ -80,7 +80,7 @@ class Sender:
         frame = world.from_core("red", packet) if core else world.from_host(where, packet)
         sink = node.SINK["red" if core else node.HOSTS[where]]
         ports[where].send([frame])
-        return self._number.to_bytes(4, "big") in ports[sink].heard()
+        return self._number.to_bytes(4, "big") in ports[sink].received()
 
     def displaced(self, vrf: str = "red") -> int:
         """What the counter says."""

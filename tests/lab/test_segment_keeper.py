@@ -96,9 +96,9 @@ def test_a_reply_needs_no_rule_and_another_flow_back_does(
     assert sender.passes(ALLOWED, sport=1)
     world.ports["b"].send([sender.frame(ALLOWED, sport=1, back=True)])
     # Routes lead everything to b; the answer turns round at the PE and arrives there.
-    assert sender.number.to_bytes(4, "big") in world.ports["b"].heard()
+    assert sender.number.to_bytes(4, "big") in world.ports["b"].received()
     world.ports["b"].send([sender.frame(ALLOWED, sport=2, back=True)])
-    assert sender.number.to_bytes(4, "big") not in world.ports["b"].heard()
+    assert sender.number.to_bytes(4, "big") not in world.ports["b"].received()
 
 
 def test_a_staged_revision_is_counted_and_never_decides(world: World, process: NodeProcess) -> None:
@@ -203,7 +203,7 @@ def test_a_leak_from_a_vrf_without_policy_is_judged_where_it_enters(
         process.segment("settled")
         packet = node.packet(OTHER, DB, 17, sport=1, dport=ALLOWED, number=1)
         world.ports["c"].send([world.from_host("c", packet)])
-        return len(world.ports["b"].heard()) == 1
+        return len(world.ports["b"].received()) == 1
 
     assert arrives(OPEN)
     assert not arrives(RULES)

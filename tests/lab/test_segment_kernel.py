@@ -183,7 +183,7 @@ def _judge(
     """Send all probes; the numbers that arrived, the records, and how many were lost."""
     node.forget_connections()
     for port in world.ports.values():
-        port.heard(0)
+        port.received(0)
     process.call("flows")
     for trial in trials:
         where, frame = path.frame(world, trial.probe.zone, _packet(trial))
@@ -191,7 +191,7 @@ def _judge(
     sinks = ["core"] if path.to_core else [*node.SINK.values()]
     arrived: list[int] = []
     for sink in sinks:
-        arrived += [int.from_bytes(number, "big") for number in world.ports[sink].heard()]
+        arrived += [int.from_bytes(number, "big") for number in world.ports[sink].received()]
     assert len(arrived) == len(set(arrived))
     wanted = sum(1 for t in trials if t.is_followed or not t.enforced.allowed)
     records: list[FlowRecord] = []

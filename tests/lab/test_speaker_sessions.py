@@ -135,15 +135,15 @@ def test_order_is_kept_within_one_batch() -> None:
     run(scenario)
 
 
-def test_end_of_rib_is_sent_when_told_and_not_before() -> None:
+def test_end_of_rib_is_sent_on_command_and_not_before() -> None:
     async def scenario() -> None:
         async with pair() as (one, two):
             await joined(one, two)
             await asyncio.sleep(1)
-            assert two.told(EndOfRib) == []
+            assert two.reported(EndOfRib) == []
             one.pool.perform([SendEndOfRib(TO_B, Family.IPV6_VPN)])
             await two.sees(EndOfRib)
-            assert two.told(EndOfRib) == [EndOfRib(PeerId("", IPv4Address(A)), Family.IPV6_VPN)]
+            assert two.reported(EndOfRib) == [EndOfRib(PeerId("", IPv4Address(A)), Family.IPV6_VPN)]
 
     run(scenario)
 
@@ -160,7 +160,7 @@ def test_a_reset_is_a_cease_and_says_nothing_to_the_next_session() -> None:
                 ("NOTIFICATION received: Cease, Administrative Reset (6,4)", False)
             ]
             await asyncio.sleep(1)
-            assert two.told(RoutesReceived) == []
+            assert two.reported(RoutesReceived) == []
             await one.sees(SessionUp, count=2)
             one.pool.perform([late])
             await two.sees(RoutesReceived)
@@ -179,7 +179,7 @@ def test_route_refresh_both_ways_sends_nothing_by_itself() -> None:
             await one.sees(RefreshRequested)
             one.pool.perform([say])
             await two.sees(RoutesReceived, count=2)
-            assert two.told(RoutesWithdrawn) == []
+            assert two.reported(RoutesWithdrawn) == []
 
     run(scenario)
 
@@ -216,7 +216,7 @@ def test_the_last_one_gone_is_ended_with_peer_deconfigured() -> None:
             one.configure()
             assert [type(e) for e in one.events] == [SessionUp, SessionDown]
             await two.sees(SessionDown)
-            (down,) = two.told(SessionDown)
+            (down,) = two.reported(SessionDown)
             assert isinstance(down, SessionDown)
             assert (down.reason, down.graceful) == (
                 "NOTIFICATION received: Cease, Peer De-configured (6,3)",
@@ -233,7 +233,7 @@ def test_stopping_is_silent_so_that_a_peer_may_keep_our_routes() -> None:
             await joined(one, two)
             await one.pool.stop()
             await two.sees(SessionDown)
-            (down,) = two.told(SessionDown)
+            (down,) = two.reported(SessionDown)
             assert isinstance(down, SessionDown)
             assert down.graceful
             up = two.events[0]
@@ -251,7 +251,7 @@ def test_a_worker_that_is_killed_comes_back_and_so_does_the_session() -> None:
                 os.kill(one.worker(""), signal.SIGKILL)
                 await one.sees(SpeakerLost, count=time)
                 await one.sees(SessionUp, count=time + 1)
-            assert one.told(SessionDown) == []
+            assert one.reported(SessionDown) == []
 
     run(scenario)
 
@@ -362,7 +362,7 @@ def test_gobgp_understands_us_and_we_it(tmp_path: Path) -> None:
             route = "10.9.0.0/24 label 77 rd 65000:7 rt 65000:7 nexthop 10.1.0.2"
             await gobgp("global", "rib", "add", "-a", "vpnv4", *route.split())
             await one.sees(RoutesReceived)
-            (got,) = one.told(RoutesReceived)
+            (got,) = one.reported(RoutesReceived)
             assert isinstance(got, RoutesReceived)
             assert got.nlri == [Nlri(parse_prefix("10.9.0.0/24"), parse_rd("65000:7"), (77,))]
             assert got.attributes.route_targets == {parse_rt("65000:7")}

@@ -92,7 +92,7 @@ def test_the_other_vrfs_key_opens_nothing() -> None:
             ces["blue"].configure(session(THEIRS, OURS, asns=CE_TO_PE, md5=KEYS["blue"]))
             await pe.is_up("blue")
             await asyncio.sleep(4)
-            assert pe.told(SessionUp, "red") == []
+            assert pe.reported(SessionUp, "red") == []
             ces["red"].configure(session(THEIRS, OURS, asns=CE_TO_PE, md5=KEYS["red"]))
             await pe.is_up("red")
 
@@ -144,8 +144,8 @@ def test_a_worker_that_dies_takes_its_own_sessions_only_and_comes_back() -> None
             os.kill(pe.worker("red"), signal.SIGKILL)
             await pe.sees(SpeakerLost, "red")
             await pe.sees(SessionUp, "red", count=2)
-            assert pe.told(SpeakerLost, "blue") == pe.told(SessionDown, "blue") == []
-            down = ces["red"].told(SessionDown)
+            assert pe.reported(SpeakerLost, "blue") == pe.reported(SessionDown, "blue") == []
+            down = ces["red"].reported(SessionDown)
             assert [e.graceful for e in down if isinstance(e, SessionDown)] == [True]
 
     run(scenario)
@@ -161,7 +161,7 @@ def test_gtsm_drops_what_comes_from_afar() -> None:
             # A sender with the usual TTL of 64 could be anywhere.
             ces["blue"].configure(session(THEIRS, OURS, asns=CE_TO_PE, md5=KEYS["blue"]))
             await asyncio.sleep(4)
-            assert pe.told(SessionUp, "blue") == []
+            assert pe.reported(SessionUp, "blue") == []
             far = session(THEIRS, OURS, asns=CE_TO_PE, md5=KEYS["blue"], ttl_security=1)
             ces["blue"].configure(far)
             await pe.is_up("blue")
@@ -178,7 +178,7 @@ def test_the_listener_waits_for_its_device() -> None:
                 ces["red"].configure(session(THEIRS, OURS, asns=CE_TO_PE, md5=KEYS["red"]))
                 ces["blue"].configure(session(THEIRS, OURS, asns=CE_TO_PE, md5=KEYS["blue"]))
                 await pe.is_up("blue")
-                assert pe.told(SessionUp, "red") == []
+                assert pe.reported(SessionUp, "red") == []
             finally:
                 ip("-n", PE, "link", "set", "later", "name", "red")
             await pe.is_up("red")
@@ -194,9 +194,9 @@ def test_a_vrf_without_sessions_has_no_worker() -> None:
             await pe.is_up("red")
             worker = pe.worker("red")
             pe.configure(*to_ces()[1:])
-            assert len(pe.told(SessionDown, "red")) == 1
+            assert len(pe.reported(SessionDown, "red")) == 1
             await eventually(lambda: not alive(worker), "the worker of red ends")
-            down = ces["red"].told(SessionDown)
+            down = ces["red"].reported(SessionDown)
             assert [e.reason for e in down if isinstance(e, SessionDown)] == [
                 "NOTIFICATION received: Cease, Peer De-configured (6,3)"
             ]

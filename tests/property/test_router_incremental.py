@@ -269,7 +269,7 @@ class RouterMachine(RuleBasedStateMachine):
                     assert own or (not path.source.vrf and shared)
 
     @invariant()
-    def labels_rest(self) -> None:
+    def labels_stay_held_down(self) -> None:
         rest = 100
         for label, binding in self.rig.kernel.labels.items():
             owner, last = self.owners.get(label, (binding.vrf, self.rig.wall))

@@ -61,9 +61,9 @@ class Rig:
                 await self.manager.down(self.now)
             else:
                 return
-            self.manager.dirty.add(self.kernel.told)
-            self.kernel.told.devices.clear()
-            self.kernel.told.labels.clear()
+            self.manager.dirty.add(self.kernel.notified)
+            self.kernel.notified.devices.clear()
+            self.kernel.notified.labels.clear()
         raise AssertionError("it does not settle")
 
     def meddle(self, what: str, name: str) -> None:

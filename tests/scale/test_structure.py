@@ -103,10 +103,10 @@ class World:
                 return
             self.events.news(no_routes)
             # The kernel notifies of what was done.
-            told = self.kernel.told
-            self.manager.dirty.add(told)
-            told.devices.clear()
-            told.labels.clear()
+            seen = self.kernel.notified
+            self.manager.dirty.add(seen)
+            seen.devices.clear()
+            seen.labels.clear()
         raise AssertionError("it does not settle")
 
 

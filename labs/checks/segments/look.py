@@ -86,14 +86,14 @@ def tag(lab: RunningLab) -> Iterator[Outcome]:
     ok = "65000:1:103" in route["large_communities"]
     title = "the group is a large community of the VPN route"
     yield Outcome(ok, title, f"{route['prefix']}: {route['large_communities']}")
-    yield from _nobody_tags_himself(lab)
+    yield from _no_workload_tags_itself(lab)
     yield Outcome(not broken(day(lab, ["web", "app"])), "nothing is blocked by that")
     drawn = text(lab, "pe1", "map", "--vrf", "red")
     ok = all(word in drawn for word in ("office", "payroll", "tcp/6379"))
     yield Outcome(ok, "the map shows who talks to whom", drawn)
 
 
-def _nobody_tags_himself(lab: RunningLab) -> Iterator[Outcome]:
+def _no_workload_tags_itself(lab: RunningLab) -> Iterator[Outcome]:
     """The office's router says that it is payroll; and it receives no group communities either."""
     rows = show(lab, "pe1", "routes", "red", "--prefix", OFFICE)
     carried = [text for row in rows for text in row["large_communities"]]

@@ -57,7 +57,7 @@ def test_all_at_a_time(tmp_path: Path) -> None:
     assert found[""] == found["bulkhead.v1.Node"] == SERVING
 
 
-def test_a_watch_is_told_of_each_change(tmp_path: Path) -> None:
+def test_a_watch_gets_each_change(tmp_path: Path) -> None:
     with serving(node_intent(tmp_path)) as running, running.client() as node:
         stream = stub(node.channel).Watch(pb.HealthCheckRequest(service="dataplane"), timeout=20)
         assert next(stream).status == SERVING

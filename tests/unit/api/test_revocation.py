@@ -50,7 +50,7 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-def test_who_is_listed_is_refused_and_nobody_else(desk: Desk) -> None:
+def test_a_listed_certificate_is_refused_and_no_other(desk: Desk) -> None:
     desk.put(desk.authority.revoke(desk.other))
     assert desk.says() == GOOD
     assert desk.asked.objection(desk.other.certificate) == REVOKED
@@ -85,7 +85,7 @@ def crl_of_another_with_our_name() -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["forged", "rubbish", "empty", "indirect", "half", "missing"])
-def test_a_list_that_says_nothing_refuses_everybody_and_is_told_once(desk: Desk, kind: str) -> None:
+def test_an_unusable_list_refuses_every_certificate_and_is_logged(desk: Desk, kind: str) -> None:
     good = desk.authority.revoke()
     bad = {
         "forged": crl_of_another_with_our_name(),

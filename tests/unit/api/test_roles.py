@@ -140,7 +140,7 @@ def test_metadata_gives_no_rights(running: Serving, caller: list[Caller]) -> Non
     assert running.node.reloads == 0
 
 
-def test_grpcs_own_socket_knows_nobody(running: Serving) -> None:
+def test_grpcs_own_socket_knows_no_caller(running: Serving) -> None:
     inner = Path(running.intent.run_dir) / "api-inner"
     assert inner.stat().st_mode & 0o777 == 0o700
     with grpc.insecure_channel(f"unix:{inner / 'local.sock'}") as channel:
@@ -164,7 +164,7 @@ def test_changes_are_written_down_before_and_after(running: Serving) -> None:
     assert first_break(running.audit_lines) is None
 
 
-def test_a_failure_of_ours_tells_the_caller_nothing_and_the_journal_all(
+def test_an_internal_error_is_hidden_from_the_caller_and_logged(
     running: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:

@@ -48,7 +48,7 @@ def test_a_watch_follows(company: Desk) -> None:
     stream.cancel()  # type: ignore[attr-defined]
 
 
-def test_the_map_has_a_box_for_everybody_and_arrows_by_verdict(company: Desk) -> None:
+def test_the_map_has_a_box_for_every_group_and_arrows_by_verdict(company: Desk) -> None:
     enforce(company)
     company.segment.attach("lonely", "red", "p1", ["10.0.0.9"], {})
     company.flow(WEB, PAY, 443)

@@ -72,7 +72,7 @@ def test_what_if_finds_the_flow_that_would_break(company: Desk) -> None:
     assert not company.segment.what_if("rules: [allow any to any]").narrows
 
 
-def test_staged_is_told_beside_enforced_and_decides_nothing(company: Desk) -> None:
+def test_staged_is_reported_beside_enforced_and_decides_nothing(company: Desk) -> None:
     staged = company.segment.stage(POLICY, reason="look").revision
     assert staged.state == policy_pb2.Revision.STATE_STAGED
     company.flow(WEB, PAY, 22)
@@ -150,7 +150,7 @@ def test_what_the_kernel_refuses_changes_nothing(company: Desk) -> None:
     assert company.segment.promote(second).enforced.digest == second
 
 
-def test_a_difference_is_told_by_subject(company: Desk) -> None:
+def test_a_difference_is_reported_by_subject(company: Desk) -> None:
     first = enforce(company)
     company.segment.stage(POLICY.replace("tcp/443", "tcp/8443"))
     lines = company.segment.diff()

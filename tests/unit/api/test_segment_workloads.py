@@ -32,7 +32,7 @@ from tests.unit.api.segment_serving import (
 )
 
 
-def test_attach_is_idempotent_and_tells_kernel_and_router(desk: Desk) -> None:
+def test_attach_is_idempotent_and_reaches_kernel_and_router(desk: Desk) -> None:
     first = desk.segment.attach("web", "red", "p1", [WEB], {"tier": "web"})
     again = desk.segment.attach("web", "red", "p1", [WEB + "/32"], {"tier": "web"})
     assert first == again
@@ -73,7 +73,7 @@ def test_refusals_name_the_field(company: Desk, place, code, field) -> None:  # 
     assert [w.generation for w in company.segment.list_workloads()] == [1, 1]
 
 
-def test_all_faults_are_told_at_once(desk: Desk) -> None:
+def test_all_faults_are_reported_at_once(desk: Desk) -> None:
     with refused(grpc.StatusCode.INVALID_ARGUMENT) as caught:
         desk.segment.attach("X", "red", "p1", ["nowhere"], {"Tier": "web", "and": "x"})
     fields = [field for field, _ in faults(caught.value)]
@@ -100,7 +100,7 @@ def test_selectors_choose_and_say_where_they_cannot_be_read(company: Desk) -> No
     assert "column" in faults(caught.value)[0][1]
 
 
-def test_watch_tells_what_is_there_and_then_what_changes(company: Desk) -> None:
+def test_watch_sends_the_present_state_and_then_changes(company: Desk) -> None:
     request = workloads_pb2.WatchWorkloadsRequest(selector="tier=web")
     stream = company.segment.workloads.WatchWorkloads(request)
     kinds = workloads_pb2.WatchWorkloadsResponse

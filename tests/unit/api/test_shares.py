@@ -57,7 +57,7 @@ def test_a_document_has_a_number_of_rules(desk: Desk) -> None:
     assert str(MOST_RULES) in problem.problem
 
 
-def test_the_faults_that_are_told_are_bounded(desk: Desk) -> None:
+def test_the_number_of_reported_faults_is_bounded(desk: Desk) -> None:
     rules = "rules:\n" + "- nonsense\n" * 5000
     assert len(desk.segment.check(rules).problems) == 1000
 

@@ -150,7 +150,7 @@ def test_a_revoked_certificate_is_refused_on_an_open_connection_too(remote: Remo
     )
 
 
-def test_a_revocation_list_that_is_gone_refuses_everybody(remote: Remote) -> None:
+def test_a_missing_revocation_list_refuses_every_certificate(remote: Remote) -> None:
     (remote.folder / "crl.pem").unlink()
     noc = remote.authority.issue("x", NOC)
     assert remote.answer(noc) is grpc.StatusCode.UNAUTHENTICATED

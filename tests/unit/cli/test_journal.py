@@ -74,7 +74,7 @@ class Stuck(io.StringIO):
         return super().write(text)
 
 
-def test_a_stuck_reader_delays_nobody_and_losses_are_counted() -> None:
+def test_a_stuck_reader_delays_no_other_and_losses_are_counted() -> None:
     stream = Stuck()
     outlet = journal.Outlet(stream, size=10)
     start = time.monotonic()

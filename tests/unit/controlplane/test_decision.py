@@ -106,7 +106,7 @@ STEPS = {
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_the_first_wins_whatever_the_order(step: str) -> None:
+def test_the_first_wins_in_any_order(step: str) -> None:
     paths = [p.path() for p in STEPS[step]]
     for order in permutations(paths):
         assert best_path(order, metric) is paths[0]

@@ -139,7 +139,7 @@ def test_the_same_route_of_two_reflectors_is_one_in_the_kernel() -> None:
     assert rig.table("red") == {}
 
 
-def test_told_again_nothing_follows() -> None:
+def test_a_repeated_update_changes_nothing() -> None:
     rig = red_with_ce()
     rig.vpn("10.1.0.0/24")
     rig.ce(CE, "10.2.0.0/24")
@@ -197,7 +197,7 @@ def test_a_core_route_reaches_the_ce_and_not_the_core_again() -> None:
     assert rig.received_by(CE) == set()
 
 
-def test_a_worse_path_behind_a_better_one_is_not_told() -> None:
+def test_a_worse_path_behind_a_better_one_is_not_advertised() -> None:
     rig = red_with_ce()
     rig.ce(CE, "10.1.0.0/24")
     assert rig.received_by(PE2) == {"65000:1 10.1.0.0/24"}
@@ -237,7 +237,7 @@ def test_without_policies_nothing_passes_a_ce_session() -> None:  # RFC 8212
     assert rig.received_by(CE) == rig.received_by(PE2) == set()
 
 
-def test_a_peer_that_comes_late_hears_everything() -> None:
+def test_a_peer_that_comes_late_receives_every_route() -> None:
     rig = Rig(vrf("red", 1, static_routes=(static("10.5.0.0/16"),)))
     rig.ready()
     assert rig.received_by(PE2) == {"65000:1 10.5.0.0/16"}
@@ -276,7 +276,7 @@ def test_as_override_lets_two_sites_share_an_asn() -> None:
         assert rig.said(CE, "10.1.0.0/24").as_path == path_of(*received)
 
 
-def test_a_peer_that_is_new_is_not_told_to_forget_what_it_never_heard() -> None:
+def test_a_new_peer_gets_no_withdrawal_of_what_it_never_received() -> None:
     rig = red_with_ce()
     rig.ce(CE, "10.9.0.0/16")
     rig.down(PE2)

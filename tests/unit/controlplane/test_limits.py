@@ -199,7 +199,7 @@ def test_a_full_vrf_takes_no_more_and_says_so_once() -> None:
     assert rig.notices() == []
 
 
-def test_a_full_vrf_still_hears_of_what_it_has() -> None:
+def test_a_full_vrf_still_accepts_changes_of_its_routes() -> None:
     rig = full()
     rig.vpn("10.2.0.0/24")
     rig.vpn("10.1.0.0/24", label=999)

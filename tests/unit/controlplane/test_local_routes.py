@@ -83,7 +83,7 @@ def test_a_second_static_route_waits_behind_the_first() -> None:
     assert rig.table("red") == {}
 
 
-def test_a_links_prefix_is_told_only_where_asked_for_and_never_installed() -> None:
+def test_a_links_prefix_is_advertised_only_where_configured_and_never_installed() -> None:
     for asked in (False, True):
         ce = ce_peer("red", "192.0.2.2")
         rig = Rig(vrf("red", 1, advertise_connected=asked, neighbors=(ce,))).ready()

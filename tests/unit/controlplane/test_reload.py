@@ -134,7 +134,7 @@ def test_an_import_target_that_goes_takes_its_routes() -> None:
     assert rig.received_by(CE) == {"10.5.0.0/16"}
 
 
-def test_other_export_targets_replace_what_was_told_without_a_withdrawal() -> None:
+def test_other_export_targets_replace_the_advertisement_without_a_withdrawal() -> None:
     rig, intent = busy()
     rig.reload(with_vrf(intent, "red", export_targets=targets("65000:99")))
     assert rig.actions(Withdraw) == []
@@ -272,7 +272,7 @@ def test_an_export_policy_that_changes_withdraws_and_announces_the_difference() 
     assert rig.received_by(CE) == {"10.1.0.0/24", "10.2.0.0/24", "10.5.0.0/16"}
 
 
-def test_as_override_that_changes_tells_everything_anew() -> None:
+def test_a_change_of_as_override_advertises_all_routes_again() -> None:
     rig, intent = busy()
     rig.vpn("10.2.0.0/24", asns=(65101,))
     rig.reload(with_peer(intent, CE, as_override=True))
@@ -315,7 +315,7 @@ def test_a_port_that_appears_and_goes_is_laid_out() -> None:
     assert "b" not in rig.kernel.ce_ports
 
 
-def test_another_loopback_is_told_as_next_hop() -> None:
+def test_another_loopback_is_advertised_as_next_hop() -> None:
     rig, intent = busy()
     rig.reload(msgspec.structs.replace(intent, loopback=ip_address("10.255.0.11")))
     advertised = {hop for hop, _, _ in rig.advertised[PE2].values()}

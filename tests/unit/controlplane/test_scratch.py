@@ -47,7 +47,7 @@ def test_it_is_wanted_like_any_other_vrf(rig: Rig) -> None:
     assert len({port.zone for port in wanted.ce_ports.values()}) == 3
 
 
-def test_nobody_is_told(rig: Rig) -> None:
+def test_nothing_is_advertised(rig: Rig) -> None:
     before = rig.received_by(PE2)
     rig.do(SelftestBegan(WISH))
     for kind in (Announce, ConfigureSpeakers, SaveLabels):

@@ -204,7 +204,7 @@ def test_the_death_of_one_vrfs_speaker_is_nothing_to_the_others() -> None:
     assert rig.received_by(CE) == {"10.1.0.0/24", "10.2.0.0/24"}
 
 
-def test_a_ce_that_is_gone_is_told_nothing_and_then_everything() -> None:
+def test_a_ce_gets_nothing_while_down_and_all_routes_when_up() -> None:
     rig = rig_with_routes()
     rig.up(CE)
     rig.down(CE)
@@ -226,7 +226,7 @@ def eors(rig: Rig) -> set[tuple[PeerId, str]]:
     return {(e.peer, e.family.value) for e in rig.actions(SendEndOfRib)}
 
 
-def test_in_sync_once_the_underlay_and_every_peer_have_told_all() -> None:
+def test_in_sync_once_the_underlay_and_every_peer_are_complete() -> None:
     rig = starting()
     rig.up(PE2, restart_time=100)
     rig.up(PE3, restart_time=100)
@@ -324,7 +324,7 @@ def test_an_operator_resets_a_session() -> None:
     assert rig.is_silent
 
 
-def test_words_of_strangers_are_nothing() -> None:
+def test_messages_of_unknown_peers_are_ignored() -> None:
     rig = rig_with_routes()
     stranger = PeerId("red", ip_address("192.0.2.9"))
     rig.do(SessionUp(peer=stranger, families=BOTH), SessionDown(peer=stranger, reason=""))

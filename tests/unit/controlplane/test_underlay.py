@@ -50,7 +50,7 @@ def test_both_families_have_a_next_hop_of_their_own() -> None:
     assert set(rig.kernel.next_hops) == {hop(), hop(afi=Afi.IPV6)}
 
 
-def test_another_core_path_is_one_message_whatever_the_routes() -> None:
+def test_another_core_path_is_one_message_for_any_number_of_routes() -> None:
     rig = two_pes()
     rig.vpn(*(f"10.1.{i}.0/24" for i in range(50)))
     rig.underlay("10.0.9.2", to="10.255.0.2/32")
@@ -114,7 +114,7 @@ def test_a_metric_turns_the_choice_between_two_pes() -> None:
     assert rig.table("red")["10.1.0.0/24"].address == A3
 
 
-def test_another_path_is_told_before_its_metric_is_weighed() -> None:
+def test_a_changed_path_is_used_before_its_metric_is_compared() -> None:
     """A hundred thousand prefixes are not looked at before the packets go where they can."""
     rig = two_pes()
     rig.vpn("10.1.0.0/24", peer=PE2, rd="65001:2")

@@ -101,7 +101,7 @@ def test_a_ce_gives_itself_no_group() -> None:
     assert remote(rig) == {"10.8.0.1/32": RemoteEndpoint(frozenset({101}), "10.255.0.2")}
 
 
-def test_a_ce_is_not_told_of_groups() -> None:
+def test_group_communities_are_not_advertised_to_a_ce() -> None:
     rig = red()
     rig.up(CE)
     rig.do(attached(101))

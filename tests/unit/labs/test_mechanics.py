@@ -36,8 +36,8 @@ def test_sizes(text: str, size: int) -> None:
 
 
 def test_a_lab_that_contradicts_itself_says_all_that_is_wrong() -> None:
-    link = Link(End("a", "eth0"), End("nobody", "eth0"))
-    with pytest.raises(ValueError, match=r"two nodes are called a.*used twice.*nobody"):
+    link = Link(End("a", "eth0"), End("absent", "eth0"))
+    with pytest.raises(ValueError, match=r"two nodes are called a.*used twice.*absent"):
         Lab("bad", "", (Node("a"), Node("a")), (link, link))
 
 

@@ -11,6 +11,6 @@ def test_a_hit_names_file_line_and_the_word_to_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(words, "ROOT", tmp_path)
-    (tmp_path / "x.md").write_text("A peer.\nNobody answers.\n")
-    assert list(words.check("x.md", {r"\bnobody\b": "no peer"})) == ["x.md:2: Nobody: say no peer"]
-    assert list(words.check("x.md", {r"\bsomebody\b": "a peer"})) == []
+    (tmp_path / "x.md").write_text("A peer.\nNoone answers.\n")
+    assert list(words.check("x.md", {r"\bnoone\b": "no peer"})) == ["x.md:2: Noone: say no peer"]
+    assert list(words.check("x.md", {r"\banyone\b": "a peer"})) == []

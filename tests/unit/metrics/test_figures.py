@@ -84,7 +84,7 @@ def test_what_is_asked_most() -> None:
         ("bulkhead_vrf_routes", "vrf=red"): 4,
         ("bulkhead_vrf_routes_active", "vrf=red"): 3,
         ("bulkhead_labels", "state=in-use"): 1,
-        ("bulkhead_labels", "state=resting"): 1,
+        ("bulkhead_labels", "state=hold-down"): 1,
         ("bulkhead_label_block_size", ""): 8000,
         ("bulkhead_next_hops", "state=reachable,vrf="): 1,
         ("bulkhead_next_hops", "state=unreachable,vrf=red"): 1,

@@ -26,7 +26,7 @@ def test_a_failure_is_news_once_and_again_with_another_reason() -> None:
     assert len(failures) == failures.count("route") == 0
 
 
-def test_retries_back_off_up_to_ten_seconds_and_hurry_when_told() -> None:
+def test_retries_back_off_up_to_ten_seconds_and_run_at_once_on_hurry() -> None:
     failures, delays = Failures(), []
     for _ in range(9):
         failures.failed("port", "p", NO, now=0.0)
@@ -62,7 +62,7 @@ def test_the_settings_of_the_traps() -> None:
     assert "ipv4/raw_l3mdev_accept" not in without
 
 
-def test_more_labels_than_asked_for_are_somebody_s_and_stay() -> None:
+def test_a_larger_label_table_of_another_program_stays() -> None:
     setting = settings(founding(), PRESENT, NONE)["mpls/platform_labels"]
     assert setting.holds("1048575")
     assert not setting.holds("100")

@@ -14,7 +14,7 @@ def test_a_change_by_another_part_of_the_node_is_no_reason_to_look() -> None:
     assert known.is_known("segment", 8)
 
 
-def test_a_strangers_change_is_not_hidden_by_one_of_ours() -> None:
+def test_another_programs_change_is_not_hidden_by_one_of_ours() -> None:
     known = RulesetGenerations()
     known.know("guards", 7)
     known.know("segment", 8)  # it looked after the stranger's change, the guards have not yet

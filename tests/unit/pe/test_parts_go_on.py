@@ -64,12 +64,12 @@ class Plane(DataplaneReconciler):
     turns: Turns
     resynced: list[bool]
 
-    async def _turn(self) -> None:
+    async def _iterate(self) -> None:
         self.resynced.append(self._resync)
         self._resync = False
         self.turns()
 
-    def _patience(self) -> float:
+    def _timeout(self) -> float:
         return 0.01
 
 

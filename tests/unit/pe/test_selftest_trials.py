@@ -97,7 +97,7 @@ def test_not_held_when_it_comes_out() -> None:
     assert R2 in found.evidence
 
 
-def test_not_held_when_the_sender_hears_of_it() -> None:
+def test_not_held_when_the_sender_gets_an_answer() -> None:
     found = judged(ATTACK, World({b"good": B1, b"bad": R1}))
     assert (found.verdict, found.evidence) == (Verdict.NOT_HELD, "it was answered")
 

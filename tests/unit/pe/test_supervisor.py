@@ -48,7 +48,7 @@ async def forever() -> None:
 @pytest.mark.parametrize(
     "error", [KeyError("x"), ValueError("bad"), struct.error("short"), OSError(105, "no room")]
 )
-def test_whatever_is_raised_is_one_complete_line(error: Exception) -> None:
+def test_any_exception_is_one_complete_line(error: Exception) -> None:
     async def story(desk: Desk) -> None:
         async def work() -> None:
             raise error

@@ -50,7 +50,7 @@ def underlay(*messages: nl.Message) -> MainTableMonitor:
     return found
 
 
-def test_the_best_metric_is_told_once_and_the_next_best_when_it_goes() -> None:
+def test_the_best_metric_is_reported_once_and_the_next_best_when_it_goes() -> None:
     seen = underlay(message(label=18, metric=20), message(label=17, metric=10))
     assert seen.changes(LINKS) == [told(17, 10)]
     assert seen.changes(LINKS) == []
@@ -61,14 +61,14 @@ def test_the_best_metric_is_told_once_and_the_next_best_when_it_goes() -> None:
     assert not seen.stale
 
 
-def test_a_replaced_route_is_told_with_its_new_labels() -> None:
+def test_a_replaced_route_is_reported_with_its_new_labels() -> None:
     seen = underlay(message(label=17))
     seen.changes(LINKS)
     seen.route_event(message(label=99, flags=nl.NLM_F_REPLACE))
     assert seen.changes(LINKS) == [told(99)]
 
 
-def test_what_an_event_does_not_tell_enough_of_is_read_anew() -> None:
+def test_what_an_event_leaves_open_is_read_again() -> None:
     seen = underlay(message(label=17), message(label=18, flags=nl.NLM_F_APPEND))
     assert seen.stale
     other = underlay(message(label=17), message(label=18, kind=nl.RTM_DELROUTE))

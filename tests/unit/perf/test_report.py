@@ -77,7 +77,7 @@ def test_the_page_holds_every_figure_and_its_share() -> None:
     assert "missed" not in page
 
 
-def test_a_machine_that_was_not_steady_is_told() -> None:
+def test_a_machine_that_was_not_steady_is_reported() -> None:
     quiet = msgspec.structs.replace(run("FRR", 50, 40, 1), pace=(0.1, 0.12))
     assert "not steady" not in report.render(results(quiet), 160)
     busy = msgspec.structs.replace(quiet, pace=(0.1, 0.3))

@@ -1,4 +1,4 @@
-"""Targets of microsegmentation are judged by figures of the same round, and the page tells all."""
+"""Targets of microsegmentation are checked with figures of the same round; all are printed."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def whole() -> SegmentRun:
     )
 
 
-def test_the_page_tells_shares_losses_and_failures() -> None:
+def test_the_page_shows_shares_losses_and_failures() -> None:
     page = "\n".join(segment_report.section(whole()))
     assert "| policy, 10 | 10 | 75/s | 50/s | 13,333,333 | 0.909 (0.91-0.91) | 0.500" in page
     assert "7 of 100" in page
@@ -127,7 +127,7 @@ def test_the_page_tells_shares_losses_and_failures() -> None:
     assert "| a tag, from the call: enforced at the remote PE | 2 | 150.0 ms | 200.0 ms" in page
 
 
-def test_pictures_are_drawn_of_whatever_there_is(tmp_path: Path) -> None:
+def test_pictures_are_drawn_of_any_map(tmp_path: Path) -> None:
     segment_plot.draw_paces(paces(), tmp_path / "a.svg")
     segment_plot.draw_times(whole(), tmp_path / "b.svg")
     assert all("<svg" in (tmp_path / name).read_text() for name in ("a.svg", "b.svg"))

@@ -109,7 +109,7 @@ def test_a_selector_in_a_rule_is_the_declared_group_or_one_with_a_derived_id() -
         ("a: [", "", 1, "not YAML or JSON"),
     ],
 )
-def test_a_fault_is_told_with_its_place_and_a_cure(
+def test_a_fault_is_reported_with_its_place_and_a_cure(
     text: str, path: str, line: int, words: str
 ) -> None:
     found = [problem for problem in _problems(text) if problem.path == path]
@@ -118,7 +118,7 @@ def test_a_fault_is_told_with_its_place_and_a_cure(
     assert words in str(found[0])
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_every_fault_is_reported_at_once() -> None:
     problems = _problems("groups: {A: x}\nnetworks: {n: [z]}\nrules: [nonsense, allow any to x]")
     paths = [problem.path for problem in problems]
     assert paths == ["groups.A", "networks.n[0]", "rules[0]", "rules[1]"]

@@ -77,7 +77,7 @@ def test_without_a_policy_nothing_is_denied_and_empty_vrfs_cost_nothing() -> Non
     assert desk.kernel.verdict(WEB, PAY, 443) == BY_VISIBILITY
 
 
-def test_a_policy_for_everybody_is_for_empty_vrfs_too() -> None:
+def test_a_policy_for_all_vrfs_applies_to_empty_ones_too() -> None:
     desk = Desk("modes: {default: full}")
     assert desk.kernel.under_policy == {"red": 1, "blue": 2}
     assert not desk.allowed(WEB, PAY)
@@ -85,7 +85,7 @@ def test_a_policy_for_everybody_is_for_empty_vrfs_too() -> None:
     assert Desk("rules: [deny any to outside in vrf red]").kernel.under_policy == {"red": 1}
 
 
-def test_the_kernel_knows_a_workload_before_its_route_is_told() -> None:
+def test_the_kernel_knows_a_workload_before_its_route_is_advertised() -> None:
     desk = Desk()
     desk.attach("web", WEB, tier="web")
     orders = desk.attach("pay", PAY, app="payroll")

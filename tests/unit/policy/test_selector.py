@@ -62,7 +62,7 @@ def test_equal_selectors_have_one_text(text: str, canonical: str) -> None:
         ("to=x", 0, "expected a tag"),
     ],
 )
-def test_a_malformed_selector_is_told_with_its_column(text: str, column: int, words: str) -> None:
+def test_a_malformed_selector_error_has_its_column(text: str, column: int, words: str) -> None:
     with pytest.raises(MalformedError) as caught:
         parse_selector(text)
     assert caught.value.position == column

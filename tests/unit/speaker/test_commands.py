@@ -107,7 +107,7 @@ def test_a_single_action_beyond_the_bound_still_goes() -> None:
     assert len(lines(queue)) == 1
 
 
-def test_an_action_without_words_is_told_and_harms_no_other() -> None:
+def test_an_action_that_cannot_be_encoded_is_logged_and_affects_no_other() -> None:
     queue = CommandQueue(100)
     queue.put(1, announce(1))
     hop = IPv6Address("2001:db8::1")

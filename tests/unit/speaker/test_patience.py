@@ -34,7 +34,7 @@ def test_asking_often_is_asking_once() -> None:
     assert list(refreshes.due(neighbor, 20.0)) == []
 
 
-def test_who_does_not_read_is_told_nothing_more() -> None:
+def test_a_peer_that_does_not_read_gets_no_more_messages() -> None:
     refreshes, neighbor = Refreshes(), Neighbor()
     neighbor.outgoing.add(Marker(V4))
     refreshes.ask(neighbor, V4)

@@ -178,7 +178,7 @@ def update_line(peer: str, packed: str, attributes: str = '{"local_pref":100}') 
         b'{"t":"eor","peer":"10.0.0.9","family":"1 133"}',
     ],
 )
-def test_a_malformed_line_is_counted_and_told_and_that_is_all(line: bytes) -> None:
+def test_a_malformed_line_is_counted_and_logged_and_changes_nothing(line: bytes) -> None:
     reader = Reader("10.0.0.9")
     events = reader.read(UP % b"10.0.0.9", line, update_line("10.0.0.9", ROUTE))
     assert [type(e) for e in events] == [SessionUp, RoutesReceived]
@@ -193,7 +193,7 @@ def test_unreadable_attributes_withdraw_what_they_came_with() -> None:
     assert reader.reader.malformed == 1
 
 
-def test_a_flood_of_bad_lines_is_told_a_few_times() -> None:
+def test_a_flood_of_bad_lines_is_logged_a_few_times() -> None:
     reader = Reader("10.0.0.9")
     reader.reader._limit._clock = lambda: 0.0
     reader.read(*[b"{"] * 500)
@@ -214,7 +214,7 @@ def test_a_flood_about_one_peer_leaves_room_for_what_is_said_of_others() -> None
     assert [fields.get("withheld") for _, _, fields in reader.logged[-2:]] == [400, 7]
 
 
-def test_strangers_and_sessions_that_are_down_have_no_say() -> None:
+def test_unknown_peers_and_sessions_that_are_down_are_ignored() -> None:
     reader = Reader("10.0.0.9")
     assert reader.read(update_line("10.0.0.9", ROUTE)) == []
     assert reader.read(UP % b"10.0.0.8") == []

@@ -64,7 +64,7 @@ class Lined(Bench):
         await self.until(lambda: any(isinstance(e, SessionUp) for e in self.events))
         return session
 
-    def told(self) -> Iterator[object]:
+    def reported(self) -> Iterator[object]:
         """What became of which route, in order."""
         for event in self.events:
             if isinstance(event, RoutesReceived | RoutesWithdrawn):
@@ -96,8 +96,8 @@ def test_one_odd_pe_behind_a_reflector() -> None:
                 bgp.refresh(1, 128)[:-2] + b"\x07\x80",
                 update(other),
             )
-            await node.until(lambda: (True, VPN4.other) in node.told())
-            assert list(node.told()) == [
+            await node.until(lambda: (True, VPN4.other) in node.reported())
+            assert list(node.reported()) == [
                 (True, VPN4.prefix),
                 (False, VPN4.other),
                 (True, VPN4.prefix),
