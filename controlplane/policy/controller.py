@@ -28,8 +28,9 @@ from controlplane.model.records import PolicyRecords
 from controlplane.model.verdict import DEFAULT_IDS
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import RemoteEndpointsChanged
-from controlplane.policy.acknowledgements import MapAcknowledgements
+from controlplane.policy.acknowledgements import SOON, MapAcknowledgements
 from controlplane.policy.compile.identity_quota import MOST_OF_VRF
+from controlplane.policy.compile.incremental import IncrementalCompiler
 from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.flow_revocation import FlowRevocation
 from controlplane.policy.insight.flowbook import FlowBook
@@ -47,6 +48,7 @@ from controlplane.policy.requests import (
 )
 from controlplane.policy.revision_moves import RevisionMoves
 from controlplane.policy.state import HOLD_DOWN_SECONDS, PolicyState
+from controlplane.policy.tables import NotCompiledError
 from controlplane.policy.turn import Turn
 from controlplane.policy.workload_changes import WorkloadChange, WorkloadChanges
 
@@ -92,7 +94,7 @@ class PolicyController:
         self.quota_reached = 0
         """How often a VRF reached its quota of identities."""
         self._rule_names: dict[Slot, dict[int, str]] = {}
-        self._named_at = -1
+        self._named: dict[Slot, IncrementalCompiler] = {}
 
     # -- requests -----------------------------------------------------------------------------
 
@@ -142,7 +144,7 @@ class PolicyController:
         self.maps.carry(self.state.set_vrfs(zones))
         for change in changes:
             change.commit()
-        closed = frozenset(self.state.zones).difference(known)
+        closed = frozenset(self.state.tables.under_policy()).difference(known)
         if closed:  # such a VRF opens with its verdicts in place, or stays closed
             self._turn.act(ExpectVerdicts(closed))
 
@@ -167,11 +169,7 @@ class PolicyController:
         match event:
             case PolicyMapsHeld():
                 self.maps.held(event.number)
-                if not self.maps.is_waiting:
-                    # Numbers are free again: addresses that were refused one may have it.
-                    self.state.confirm()
-                    self.maps.carry(self.state.retry_refused())
-                    self._report_quota()
+                self._confirm()
             case PolicyMapsRefused():
                 self.maps.refused(event.number, event.reason)
             case FlowsRead():
@@ -195,9 +193,16 @@ class PolicyController:
             return []
         return [(change.vrf, prefix) for prefix, claim in change.remote.items() if claim]
 
+    def _confirm(self) -> None:
+        """Free numbers once the kernel holds no table with them: what was refused may have one."""
+        if not self.maps.is_waiting:
+            self.state.tables.confirm()
+            self.maps.carry(self.state.tables.retry_refused())
+            self._report_quota()
+
     def _report_quota(self) -> None:
         """Log each VRF that has reached its quota of identities, once until it is below again."""
-        refused = self.state.refused_identities
+        refused = self.state.tables.refused_identities
         for vrf in sorted(refused.keys() - self._over_quota):
             self.quota_reached += 1
             self._turn.notice(
@@ -227,10 +232,21 @@ class PolicyController:
     # -- time ---------------------------------------------------------------------------------
 
     def look(self) -> None:
-        """Do what is due."""
+        """Do what is due, and a slice of what takes several turns."""
         self.maps.look()
+        self._work()
         self.maps.carry(self.state.expire(self._turn.now.boot.seconds))
         self.revocation.look()
+
+    def _work(self) -> None:
+        was_closing = self.state.tables.is_closing
+        try:
+            self.maps.carry(self.state.work())
+        except NotCompiledError as error:
+            self._moves.fail(error)
+        if was_closing and not self.state.tables.is_closing:
+            self._confirm()
+        self._moves.look()
 
     def deadlines(self) -> Iterator[float]:
         """Yield when something is due, on the monotonic clock."""
@@ -238,6 +254,8 @@ class PolicyController:
         expiry = self.state.next_deadline
         if expiry is not None:
             yield now.monotonic + expiry - now.boot.seconds
+        if self.state.is_busy:
+            yield now.monotonic + SOON
         if self._unsaved:
             yield self._save_at
         yield from self.maps.deadlines()
@@ -278,15 +296,13 @@ class PolicyController:
 
     def rule_name(self, slot: Slot, number: int) -> str:
         """Return the id of the rule behind a number in a verdict."""
-        if self._named_at != self.state.version:
-            self._named_at = self.state.version
-            for each in Slot:
-                compiler = self.state.compiler(each)
-                names = self._rule_names.setdefault(each, dict(DEFAULT_IDS))
-                if len(names) > MOST_RULE_NAMES:
-                    names = self._rule_names[each] = dict(DEFAULT_IDS)
-                if compiler is not None:
-                    names.update(compiler.compiled().rule_ids)
+        compiler = self.state.compiler(slot)
+        if compiler is not None and compiler is not self._named.get(slot):
+            self._named[slot] = compiler
+            names = self._rule_names.setdefault(slot, dict(DEFAULT_IDS))
+            if len(names) > MOST_RULE_NAMES:
+                names = self._rule_names[slot] = dict(DEFAULT_IDS)
+            names.update(compiler.rule_ids())
         return self._rule_names.get(slot, DEFAULT_IDS).get(number) or f"number {number}"
 
 

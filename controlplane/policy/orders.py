@@ -21,5 +21,15 @@ class LayRoutes:
     routes: tuple[WorkloadAttached | WorkloadDetached, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class TablesAwaited:
+    """Tables for other VRFs are being built: what follows waits for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TablesBuilt:
+    """The tables that were awaited are among the orders before this one."""
+
+
 MapOrder = SetZones | SetTables | ChangeTables | SetSourceBindings | ChangeSourceBindings
-Order = MapOrder | LayRoutes
+Order = MapOrder | LayRoutes | TablesAwaited | TablesBuilt

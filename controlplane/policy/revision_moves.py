@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from controlplane.model.effects import Answer, SaveLedger
 from controlplane.model.revision import Entry, Signature, State
 from controlplane.policy.acknowledgements import MapAcknowledgements
-from controlplane.policy.compile.numbers import IdsExhaustedError
 from controlplane.policy.flow_revocation import FlowRevocation
 from controlplane.policy.language.revision import Ledger, MoveError, Revision
 from controlplane.policy.requests import (
@@ -24,11 +24,21 @@ from controlplane.policy.requests import (
     UnstageRequested,
 )
 from controlplane.policy.state import PolicyState
+from controlplane.policy.tables import NotCompiledError
 from controlplane.policy.turn import Turn
 
 
+class Move(NamedTuple):
+    """A move that is under way."""
+
+    event: MoveRequest
+    before: Ledger
+    after: Ledger
+
+
 class RevisionMoves:
-    """``keep`` has something saved that has happened already, however often it takes."""
+    """Tables first, then the store, then the kernel: a move that cannot be compiled or saved has
+    not been. ``keep`` has something saved that has happened already, however often it takes."""
 
     def __init__(
         self, turn: Turn, state: PolicyState, maps: MapAcknowledgements,
@@ -37,11 +47,13 @@ class RevisionMoves:
         self._turn, self._state, self._maps = turn, state, maps
         self._revocation, self._keep = revocation, keep
         self._is_moving = False
+        self._preparing: Move | None = None
+        self._follow: Callable[[], None] | None = None
         self._waiting: list[MoveRequest] = []
 
     def take(self, event: MoveRequest) -> None:
-        """Decide on a move; it waits while another one is under way."""
-        if self._is_moving:
+        """Decide on a move; it waits while another one is under way, or tables are built."""
+        if self._is_moving or self._state.tables.is_building:
             self._waiting.append(event)
             return
         before = self._state.ledger
@@ -55,26 +67,55 @@ class RevisionMoves:
         elif not self._state.begun and _enforced(after) != _enforced(before):
             self._turn.act(Answer(event.ticket, error=StartingError()))
         else:
-            self._is_moving = True
-            self._turn.propose(
-                [SaveLedger(before, after)],
-                partial(self._commit, event, before, after),
-                partial(self._refuse, event),
-            )
+            self._is_moving, self._preparing = True, Move(event, before, after)
+            try:
+                self._state.tables.prepare(after)
+            except NotCompiledError as error:
+                self.fail(error)
+            self._propose()
 
-    def _refuse(self, event: MoveRequest, reason: str) -> None:
-        self._turn.act(Answer(event.ticket, error=StoreRefusedError(reason)))
+    def look(self) -> None:
+        """Go on with the move that is under way, or with the next one."""
+        self._propose()
+        if self._follow is not None and not self._state.is_behind:
+            follow, self._follow = self._follow, None
+            follow()
+        if self._waiting and not self._is_moving and not self._state.tables.is_building:
+            self._next()
+
+    def fail(self, error: NotCompiledError) -> None:
+        """Answer that the revision that is being prepared cannot be compiled."""
+        move, self._preparing = self._preparing, None
+        if move is None:
+            raise error
+        self._abandon(move.event, KernelRefusedError(str(error)))
+
+    def _propose(self) -> None:
+        """Have a move saved whose tables are prepared."""
+        move = self._preparing
+        if move is None or self._turn.is_proposing:
+            return
+        if not self._state.tables.is_prepared(move.after):
+            return
+        self._preparing = None
+        self._turn.propose(
+            [SaveLedger(move.before, move.after)],
+            partial(self._commit, move),
+            lambda reason: self._abandon(move.event, StoreRefusedError(reason)),
+        )
+
+    def _abandon(self, event: MoveRequest, error: Exception) -> None:
+        self._maps.carry(self._state.tables.abandon())
+        self._turn.act(Answer(event.ticket, error=error))
         self._next()
 
-    def _commit(self, event: MoveRequest, before: Ledger, after: Ledger) -> None:
-        began = self._turn.now.monotonic
-        try:
-            orders = self._state.take_ledger(after)
-        except IdsExhaustedError as error:
-            self._take_back(event, before, after, str(error))
-            return
-        self._maps.carry(orders)
-        self._maps.then_settled(partial(self._settled, event, before, after, began))
+    def _commit(self, move: Move) -> None:
+        self._maps.carry(self._state.take_ledger(move.after))
+        self._follow = partial(self._taken, move, self._turn.now.monotonic)
+        self.look()
+
+    def _taken(self, move: Move, began: float) -> None:
+        self._maps.then_settled(partial(self._settled, *move, began))
 
     def _settled(
         self, event: MoveRequest, before: Ledger, after: Ledger, began: float, why: str
@@ -103,7 +144,8 @@ class RevisionMoves:
         self._keep(SaveLedger(after, restored))
         self._maps.carry(self._state.take_ledger(restored))
         self._turn.act(Answer(event.ticket, error=KernelRefusedError(why)))
-        self._next()
+        self._follow = self._next
+        self.look()
 
     def _next(self) -> None:
         self._is_moving = False

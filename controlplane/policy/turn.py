@@ -17,6 +17,11 @@ class Turn(Protocol):
     now: Instant
     effects: Effects
 
+    @property
+    def is_proposing(self) -> bool:
+        """Whether a change waits for the store."""
+        ...
+
     def act(self, effect: Effect) -> None:
         """Add an effect."""
         ...

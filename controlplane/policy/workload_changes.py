@@ -122,7 +122,7 @@ class WorkloadChanges:
 
     def _refuse_tags(self, workload: Workload) -> None:
         """Refuse a set of tags beyond the VRF's quota of identities."""
-        if why := self._state.refusal(workload):
+        if why := self._state.tables.refusal(workload):
             raise RefusedError(Why.TOO_MANY, Fault("workload.tags", why))
 
     def _detach(self, event: DetachRequested) -> WorkloadChange | bool:

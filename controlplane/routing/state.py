@@ -88,6 +88,11 @@ class RouterState:
         assert self.proposal is None  # noqa: S101 - one change at a time: events wait for it
         self.proposal = Proposal(tuple(saves), commit, refuse)
 
+    @property
+    def is_proposing(self) -> bool:
+        """Whether a change waits for the store."""
+        return self.proposal is not None
+
     def resume(self, events: Iterable[Event]) -> None:
         """Take these events next."""
         self.resumed.extend(events)

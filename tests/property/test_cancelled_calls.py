@@ -15,6 +15,7 @@ from controlplane.model.prefix import parse_prefix
 from controlplane.model.revision import Signature, State
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Workload, WorkloadAttached, WorkloadDetached
+from controlplane.policy import tables
 from controlplane.policy.compile.full import compile_policy
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.revision import Ledger, Revision
@@ -99,16 +100,25 @@ async def settle(pe: PolicyNode) -> None:
     """Have the node do all that it has to do."""
     pe.kernel.slow = False
     pe.kernel.acknowledge()
-    await pe.until(lambda: not len(pe.queue) and not pe.policy.maps.is_waiting
-                   and not pe.policy.revocation.has_work)  # fmt: skip
+    await pe.until(
+        lambda: (
+            not len(pe.queue)
+            and not pe.policy.maps.is_waiting
+            and not pe.policy.revocation.has_work
+            and not pe.policy.state.is_busy
+        )
+    )
     await pe.do()
 
 
+@pytest.mark.parametrize("units", [tables.SLICE, 10])
 @pytest.mark.parametrize("slow", [False, True])
 @pytest.mark.parametrize("call", CALLS)
 def test_a_cancelled_call_is_the_whole_change_or_none(
-    tmp_path: Path, call: str, slow: bool
+    tmp_path: Path, call: str, slow: bool, units: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tables, "SLICE", units)
+
     async def story(steps: int, folder: Path) -> tuple[bool, bool]:
         """Whether the call had ended, and whether anything changed."""
         pe = await prepared(folder)
@@ -128,7 +138,7 @@ def test_a_cancelled_call_is_the_whole_change_or_none(
             await pe.stop()
             pe.store.close()
 
-    seen = [asyncio.run(story(n, tmp_path / str(n))) for n in (*range(STEPS), 60)]
+    seen = [asyncio.run(story(n, tmp_path / str(n))) for n in (*range(STEPS), 30, 400)]
     assert seen[0] == (False, False), "cancelled before it began"
     assert all(changed for _, changed in seen[1:]), "once submitted it is carried out"
     assert not seen[1][0], "the caller was gone while the change was under way"

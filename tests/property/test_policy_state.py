@@ -60,7 +60,7 @@ class World:
         self.take(self.state.begin())
 
     def take(self, orders: list[Order]) -> None:
-        self.kernel.take(orders)
+        self.kernel.settle(self.state, orders)
 
     def step(self, step: tuple[object, ...]) -> None:
         state = self.state

@@ -28,6 +28,10 @@ class ChangeRecorder:
         else:
             elements[key] = value
 
+    def forget(self) -> None:
+        """Forget what was written: it is nothing that a delta should have."""
+        self._before.clear()
+
     def delta(self) -> TablesDelta:
         """Everything written since the last call; what was undone again is not in it."""
         gone: dict[str, set[Any]] = {}

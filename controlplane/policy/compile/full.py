@@ -67,6 +67,8 @@ def compile_policy(
     """
     books = books or IdAllocators()
     pairing = Pairing(policy, books.rules, books.contracts)
+    for _ in pairing.read():
+        pass
     tables = Tables()
     placed = _place(policy, inventory, tables, books.identities)
     _pair(placed, pairing, tables)

@@ -55,6 +55,8 @@ class Memberships:
         self._by_id = {group.id: group.name for group in policy.groups.values()}
         self.know(known_groups)
         self._seen: dict[frozenset[tuple[str, str]], Membership] = {}
+        self.matched = 0
+        """How many selectors were compared with tags so far."""
 
     def know(self, groups: Iterable[int]) -> None:
         """Set the ids that another revision knows: they mean nothing here, and are not pending."""
@@ -78,6 +80,7 @@ class Memberships:
         if found is None:
             if len(self._seen) >= MOST_REMEMBERED:
                 self._seen.clear()
+            self.matched += len(self._selectors)
             names = (n for n, selector in self._selectors.items() if matches(selector, tags))
             found = self._seen[key] = Membership(EndpointKind.WORKLOAD, frozenset(names))
         return found

@@ -1,20 +1,26 @@
 """Verdict tables kept up to date: one workload changes, a few map elements change.
 
 Equal at every moment to compile_policy with the same books (property test). Not thread-safe;
-a change of policy or of the set of VRFs is a new compilation and `tables.diff`.
+a change of policy or of the set of VRFs is a new compilation.
+
+A compilation of a large policy takes more than a turn of the router: `begun` makes a compiler that
+has not compiled anything yet, `advance` takes it on by a count of work, and `expect` hands it what
+comes and goes meanwhile.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
+from controlplane.model.attachment import EndpointKey
 from controlplane.model.prefix import Prefix
-from controlplane.model.verdict_tables import Tables, TablesDelta
+from controlplane.model.verdict_tables import RangeKey, Tables, TablesDelta
 from controlplane.model.workload import Endpoint, Inventory, Workload
 from controlplane.policy.compile.change_recorder import ABSENT, ChangeRecorder
 from controlplane.policy.compile.coverage import cover
+from controlplane.policy.compile.foreign_groups import ForeignGroups
 from controlplane.policy.compile.full import (
     Compiled,
     IdAllocators,
@@ -31,6 +37,8 @@ from controlplane.policy.compile.pair_table import PairTable
 from controlplane.policy.compile.pairing import Pairing
 from controlplane.policy.language.policy import Policy
 
+_K = TypeVar("_K")
+
 
 class IncrementalCompiler:
     """Owns the tables of one policy and changes them as workloads and routes come and go."""
@@ -38,23 +46,118 @@ class IncrementalCompiler:
     def __init__(
         self, policy: Policy, inventory: Inventory, books: IdAllocators | None = None
     ) -> None:
-        self.books = books or IdAllocators()
+        self._set_up(policy, inventory.known_groups, books or IdAllocators())
+        self.open(inventory.zones)
+        self.expect(inventory.claimants(), ())
+        while not self.is_complete:
+            next(self._working)
+        self._journal.forget()
+
+    @classmethod
+    def begun(
+        cls, policy: Policy, known_groups: frozenset[int], books: IdAllocators
+    ) -> IncrementalCompiler:
+        """Return a compiler that has everything to do yet."""
+        compiler = cls.__new__(cls)
+        compiler._set_up(policy, known_groups, books)
+        return compiler
+
+    def _set_up(self, policy: Policy, known: frozenset[int], books: IdAllocators) -> None:
+        self.books = books
         self.policy = policy
         self.tables = Tables()
+        self._known = known
         self._journal = ChangeRecorder(self.tables)
-        self._pairing = Pairing(policy, self.books.rules, self.books.contracts)
-        self._memberships = Memberships(policy, inventory.known_groups)
-        self._networks = {width: network_prefixes(policy, width) for width in (4, 16)}
+        self._pairing = Pairing(policy, books.rules, books.contracts)
+        self._foreign = ForeignGroups(group.id for group in policy.groups.values())
         self._held: dict[str, tuple[str, tuple[Prefix, ...]]] = {}
         self._claims: dict[str, dict[Prefix, dict[str, Membership]]] = {}
         self._wide: dict[tuple[str, int], dict[Prefix, Membership]] = {}
+        self._covered: dict[tuple[str, int], Collection[RangeKey]] = {}
         self._users: Counter[int] = Counter()
         self._changed: set[int] = set()
         self._names: dict[int, Identity] = {}
         self._refused = RefusedAddresses()
         self._kept: set[Identity] = set()
         self._pairs = PairTable(self._pairing, self.tables, self._journal)
-        self._begin(inventory)
+        self._arriving: dict[str, Endpoint | None] = {}
+        self._touched: dict[tuple[str, Prefix], None] = {}
+        self._stale: dict[tuple[str, int], None] = {}
+        self._is_read = False
+        self._working: Iterator[int] = self._work()
+
+    # -- in slices, before the tables are used ------------------------------------------------
+
+    @property
+    def is_complete(self) -> bool:
+        """True once nothing is left for `advance`."""
+        waiting = (self._arriving, self._touched, self._stale, self._changed)
+        return self._is_read and not any(waiting)
+
+    def open(self, zones: Iterable[str]) -> None:
+        """Compile these VRFs too; `expect` their endpoints afterwards."""
+        for zone in sorted(set(zones).difference(self._claims)):
+            self._claims[zone] = {}
+            for width in (4, 16):
+                self._wide[zone, width] = {}
+                self._stale[zone, width] = None
+
+    def expect(self, put: Iterable[Endpoint], drop: Iterable[str]) -> None:
+        """Have endpoints come, change and go in the work that is left; those in VRFs that are not
+        here do not count."""
+        for key in drop:
+            self._arriving.pop(key, None)
+            self._arriving[key] = None
+        for claimant in put:
+            self._arriving.pop(claimant.key, None)
+            self._arriving[claimant.key] = claimant
+
+    def advance(self, most: int) -> int:
+        """Do up to about ``most`` units of the work that is left; return how many were done.
+
+        A unit is a rule, an endpoint, an address or a pair of identities, some microseconds each.
+        Raises IdsExhaustedError.
+        """
+        done = 0
+        while done < most and not self.is_complete:
+            done += next(self._working)
+        self._journal.forget()
+        return done
+
+    def _work(self) -> Iterator[int]:
+        """Yield the units of each piece of work, 0 while there is none."""
+        yield from self._read()
+        while True:
+            if self._arriving:
+                yield self._arrive()
+            elif self._touched:
+                self._settle_place(*_taken(self._touched))
+                yield 4
+            elif self._stale:
+                yield self._cover(*_taken(self._stale))
+            elif self._changed:
+                number = next(iter(self._changed))
+                yield from self._settle_identity(number)
+                self._changed.discard(number)
+            else:
+                yield 0
+
+    def _read(self) -> Iterator[int]:
+        yield from self._pairing.read()
+        self._memberships = Memberships(self.policy, self._known)
+        yield len(self.policy.rules) // 10
+        self._networks = {width: network_prefixes(self.policy, width) for width in (4, 16)}
+        self._is_read = True
+        yield len(self.policy.rules) // 10
+
+    def _arrive(self) -> int:
+        key = next(iter(self._arriving))
+        claimant = self._arriving.pop(key)
+        touched, matched = self._leave(key), self._memberships.matched
+        if claimant is not None and claimant.vrf in self._claims:
+            touched |= self._claim(claimant)
+        self._touched.update(dict.fromkeys(touched))
+        return 3 + 2 * len(touched) + (self._memberships.matched - matched) // 2
 
     def put(self, claimant: Endpoint) -> TablesDelta:
         """Attach a workload or learn a route, or replace the one with the same key.
@@ -68,8 +171,9 @@ class IncrementalCompiler:
 
     def drop(self, key: str) -> TablesDelta:
         """Detach a workload or withdraw a route by its key; raises KeyError if it is not there."""
-        zone, prefixes = self._held.pop(key)
-        self._settle({(zone, p) for p in self._unclaim(key, zone, prefixes)})
+        if key not in self._held:
+            raise KeyError(key)
+        self._settle(self._leave(key))
         return self._journal.delta()
 
     def change(self, put: Iterable[Endpoint], drop: Iterable[str]) -> TablesDelta:
@@ -82,17 +186,18 @@ class IncrementalCompiler:
             self._refuse_strangers(claimant)
         touched: set[tuple[str, Prefix]] = set()
         for key in drop:
-            if key in self._held:
-                zone, prefixes = self._held.pop(key)
-                touched |= {(zone, p) for p in self._unclaim(key, zone, prefixes)}
+            touched |= self._leave(key)
         for claimant in claimants:
             touched |= self._claim(claimant)
         self._settle(touched)
         return self._journal.delta()
 
-    def know(self, groups: Iterable[int]) -> None:
-        """Know other group ids of other revisions; `change` the endpoints that carry one."""
-        self._memberships.know(groups)
+    def know(self, groups: frozenset[int]) -> list[EndpointKey]:
+        """Know the groups of other revisions; return the endpoints to `put` again for that."""
+        changed, self._known = groups ^ self._known, groups
+        if changed:
+            self._memberships.know(groups)
+        return self._foreign.carriers(changed)
 
     def refusal(self, workload: Workload) -> str:
         """Return why a workload's set of groups cannot have an identity now, "" if it can."""
@@ -104,25 +209,22 @@ class IncrementalCompiler:
         """By VRF, how many addresses and ranges are pending for want of an identity."""
         return self._refused.counts()
 
-    def close(self) -> None:
-        """Give back all numbers; the compiler is not to be used afterwards."""
+    def close(self) -> Iterator[int]:
+        """Give back all numbers, yielding the units of each piece of work; the compiler is not to
+        be used any more."""
+        self._working = iter(())  # it refers to the compiler: memory is free at once without it
         for identity in (*self._names.values(), *self._kept):
             self.books.identities.release(identity)
-        self._pairing.close()
+            yield 1
+        yield from self._pairing.close()
+
+    def rule_ids(self) -> dict[int, str]:
+        """Return what rule numbers in verdicts stand for."""
+        return rule_ids(self._pairing)
 
     def compiled(self) -> Compiled:
         """Return the tables as they are, with what their numbers stand for. Shares the tables."""
         return Compiled(self.policy, self.tables, dict(self._names), rule_ids(self._pairing))
-
-    def _begin(self, inventory: Inventory) -> None:
-        touched: set[tuple[str, Prefix]] = set()
-        for zone in sorted(inventory.zones):
-            self._claims[zone] = {}
-            self._wide[zone, 4], self._wide[zone, 16] = {}, {}
-        for claimant in inventory.claimants():
-            touched |= self._claim(claimant)
-        self._settle(touched, [*self._wide])
-        self._journal.delta()
 
     def _refuse_strangers(self, claimant: Endpoint) -> None:
         if claimant.vrf not in self._claims:
@@ -130,44 +232,52 @@ class IncrementalCompiler:
 
     def _claim(self, claimant: Endpoint) -> set[tuple[str, Prefix]]:
         """Note whose prefixes these are; the places where that may have changed something."""
+        touched = self._leave(claimant.key)
         zone, prefixes = claimant.vrf, prefixes_of(claimant)
         membership = self._memberships.of(claimant)
-        before = self._held.get(claimant.key, (zone, ()))
-        touched = {(before[0], p) for p in self._unclaim(claimant.key, *before)}
         for prefix in prefixes:
             self._claims[zone].setdefault(prefix, {})[claimant.key] = membership
         self._held[claimant.key] = (zone, prefixes)
+        self._foreign.note(claimant)
         return touched | {(zone, prefix) for prefix in prefixes}
 
-    def _unclaim(self, key: str, zone: str, prefixes: tuple[Prefix, ...]) -> tuple[Prefix, ...]:
+    def _leave(self, key: str) -> set[tuple[str, Prefix]]:
+        """Forget an endpoint, if it is there; the places where that may have changed something."""
+        if key not in self._held:
+            return set()
+        zone, prefixes = self._held.pop(key)
+        self._foreign.forget(key)
         claims = self._claims[zone]
         for prefix in set(prefixes):
             del claims[prefix][key]
             if not claims[prefix]:
                 del claims[prefix]
-        return prefixes
+        return {(zone, prefix) for prefix in prefixes}
 
-    def _settle(
-        self, touched: Iterable[tuple[str, Prefix]], dirty: Iterable[tuple[str, int]] = ()
-    ) -> None:
+    def _settle(self, touched: Iterable[tuple[str, Prefix]]) -> None:
         """Bring address maps, identities, pairs and contracts in line, in that order."""
-        stale = set(dirty)
-        again = self._refused.worth_another_try(self.books.identities)
-        for zone, prefix in {*touched, *again}:
-            claims = self._claims[zone].get(prefix)
-            membership = agreed(claims.values()) if claims else None
-            if is_host(prefix):
-                key = (zone, prefix.packed)
-                name = address_map(len(prefix.packed))
-                if self._place(name, key, zone, membership):
-                    self._refused.discard(zone, prefix)
-                else:
-                    self._refused.add(zone, prefix)
-            elif self._widen(zone, prefix, membership):
-                stale.add((zone, len(prefix.packed)))
-        for zone, width in {*stale, *self._refused.ranges_worth_another_try(self.books.identities)}:
-            self._cover(zone, width)
-        self._settle_identities()
+        numbers = self.books.identities
+        for zone, prefix in {*touched, *self._refused.worth_another_try(numbers)}:
+            self._settle_place(zone, prefix)
+        self._stale.update(dict.fromkeys(self._refused.ranges_worth_another_try(numbers)))
+        while self._stale:
+            self._cover(*_taken(self._stale))
+        for number in sorted(self._changed):
+            for _ in self._settle_identity(number):
+                pass
+        self._changed.clear()
+
+    def _settle_place(self, zone: str, prefix: Prefix) -> None:
+        claims = self._claims[zone].get(prefix)
+        membership = agreed(claims.values()) if claims else None
+        if is_host(prefix):
+            name = address_map(len(prefix.packed))
+            if self._place(name, (zone, prefix.packed), zone, membership):
+                self._refused.discard(zone, prefix)
+            else:
+                self._refused.add(zone, prefix)
+        elif self._widen(zone, prefix, membership):
+            self._stale[zone, len(prefix.packed)] = None
 
     def _widen(self, zone: str, prefix: Prefix, membership: Membership | None) -> bool:
         wide = self._wide[zone, len(prefix.packed)]
@@ -179,17 +289,19 @@ class IncrementalCompiler:
             wide[prefix] = membership
         return True
 
-    def _cover(self, zone: str, width: int) -> None:
+    def _cover(self, zone: str, width: int) -> int:
+        """Compute the ranges of a VRF and family anew; return the units of that work."""
         ranges = cover(width, self._wide[zone, width], self._networks[width])
         wanted = {(zone, r.first, r.last): membership for r, membership in ranges.items()}
-        name = range_map(width)
-        present = [key for key in getattr(self.tables, name) if key[0] == zone]
+        name, present = range_map(width), self._covered.get((zone, width), ())
         for key in present:
             if key not in wanted:
                 self._place(name, key, zone, None)
         for key, membership in wanted.items():
             if not self._place(name, key, zone, membership):
                 self._refused.add_range(zone, width)
+        self._covered[zone, width] = wanted.keys()
+        return 2 + 2 * (len(wanted) + len(present))
 
     def _place(self, name: str, key: Any, zone: str, membership: Membership | None) -> bool:
         """Point an address or range at its identity (None: at nothing), and count the users.
@@ -227,15 +339,21 @@ class IncrementalCompiler:
             self.books.identities.acquire(identity)
             self._kept.add(identity)
 
-    def _settle_identities(self) -> None:
-        for number in sorted(self._changed):
-            identity, used = self._names[number], self._users[number] > 0
-            if used and number not in self._pairs:
-                self._pairs.enter(number, identity)
-            elif not used:
-                del self._names[number], self._users[number]
-                if number in self._pairs:
-                    self._pairs.leave(number, identity)
-                self.books.identities.release(identity)
-        self._changed.clear()
+    def _settle_identity(self, number: int) -> Iterator[int]:
+        """Pair an identity that has its first address, forget one that has lost its last."""
+        identity, used = self._names[number], self._users[number] > 0
+        if used and number not in self._pairs:
+            yield from self._pairs.enter(number, identity)
+        elif not used:
+            del self._names[number], self._users[number]
+            if number in self._pairs:
+                yield self._pairs.leave(number, identity)
+            self.books.identities.release(identity)
         self._pairs.release_unused()
+
+
+def _taken(waiting: dict[_K, None]) -> _K:
+    """Take the first key."""
+    key = next(iter(waiting))
+    del waiting[key]
+    return key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from controlplane.model.verdict_tables import Tables
@@ -30,8 +31,11 @@ class PairTable:
     def __contains__(self, number: int) -> bool:
         return number in self._present
 
-    def enter(self, number: int, identity: Identity) -> None:
-        """Pair an identity that has its first address with all others of its VRF."""
+    def enter(self, number: int, identity: Identity) -> Iterator[int]:
+        """Pair an identity that has its first address with all others of its VRF.
+
+        Yields the units of each piece of work; nothing else may enter or leave meanwhile.
+        """
         side = self._pairing.side(identity)
         sides = self._zones.setdefault(identity.zone, {})
         sides[number] = side
@@ -42,9 +46,11 @@ class PairTable:
             self._pair(number, side, other, its)
             if other != number:
                 self._pair(other, its, number, side)
+            yield 2 + self._pairing.take_work()
 
-    def leave(self, number: int, identity: Identity) -> None:
-        """Remove the pairs of an identity that has lost its last address."""
+    def leave(self, number: int, identity: Identity) -> int:
+        """Remove the pairs of an identity that has lost its last address; return the units of
+        that work."""
         sides = self._zones[identity.zone]
         for other in sides:
             self._bind("pairs", (number, other), None)
@@ -53,6 +59,7 @@ class PairTable:
         self._present.discard(number)
         self._bind("sources", number, None)
         self._bind("destinations", number, None)
+        return len(sides)
 
     def _pair(self, source: int, src: CompiledSide, destination: int, dst: CompiledSide) -> None:
         contract: int | None = self._pairing.between(src, dst)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from controlplane.model.verdict import FIRST_RULE, RULE_MASK
 from controlplane.policy.compile.contract import (
@@ -23,11 +23,16 @@ from controlplane.policy.compile.contract import (
 from controlplane.policy.compile.identity import EndpointKind, Identity, Membership
 from controlplane.policy.compile.numbers import IdAllocator
 from controlplane.policy.language.policy import Mode, Modes, ModeSetting, Policy
-from controlplane.policy.language.rule import ANYONE, RuleEndpoint, RuleEndpointKind
+from controlplane.policy.language.rule import ANYONE, Rule, RuleEndpoint, RuleEndpointKind
 from controlplane.policy.language.service import Service
 
 CONTRACT_FLAG = 1 << 31
 """Set in every contract number, never in an identity: the two may share a packet mark."""
+
+EVERYWHERE = ""
+"""The VRF of rules that act in all of them."""
+
+_K = TypeVar("_K")
 
 ContractBook = IdAllocator[Contract]
 RuleBook = IdAllocator[str]
@@ -54,19 +59,25 @@ class CompiledSide(NamedTuple):
     denied: frozenset[Service] = frozenset()
 
 
+class _Bits(Generic[_K]):
+    """Which rules have something, by what they have."""
+
+    def __init__(self) -> None:
+        self._bits: dict[_K, list[int]] = {}
+
+    def note(self, bit: int, keys: Iterable[_K]) -> None:
+        for key in keys:
+            self._bits.setdefault(key, []).append(bit)
+
+    def masks(self) -> dict[_K, int]:
+        return {key: _mask(bits) for key, bits in self._bits.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class _Masks:
     """For each endpoint, the rules that name it on one side."""
 
     by_endpoint: Mapping[RuleEndpoint, int]
-
-    @classmethod
-    def of(cls, sides: Iterable[tuple[RuleEndpoint, ...]]) -> _Masks:
-        found: dict[RuleEndpoint, list[int]] = {}
-        for bit, endpoints in enumerate(sides):
-            for endpoint in endpoints:
-                found.setdefault(endpoint, []).append(bit)
-        return cls({endpoint: _mask(bits) for endpoint, bits in found.items()})
 
     def meaning(self, membership: Membership) -> int:
         """Return the rules of this side that mean a membership."""
@@ -88,24 +99,35 @@ class Pairing:
     """Contracts between identities under one policy. Stateless but for memos and the books."""
 
     def __init__(self, policy: Policy, rules: RuleBook, contracts: ContractBook) -> None:
+        self._policy = policy
         self._rule_numbers = rules
-        self._texts = rule_texts(policy)
-        self.rules = [(rules.acquire(t), r) for t, r in zip(self._texts, policy.rules, strict=True)]
+        self._texts: list[str] = []
+        self.rules: list[NumberedRule] = []
         self._book = contracts
         self._modes = policy.modes
-        self._sources = _Masks.of(rule.sources for rule in policy.rules)
-        self._destinations = _Masks.of(rule.destinations for rule in policy.rules)
-        self._any_source = self._sources.by_endpoint.get(ANYONE, 0)
-        self._any_destination = self._destinations.by_endpoint.get(ANYONE, 0)
         self._memo: dict[tuple[int, Default], int] = {}
         self._contracts: dict[int, Contract] = {}
         self._memoized: dict[int, list[tuple[int, Default]]] = {}
-        self._everywhere = _mask(b for b, rule in enumerate(policy.rules) if not rule.vrfs)
-        by_zone: dict[str, list[int]] = {}
-        for bit, rule in enumerate(policy.rules):
-            for zone in rule.vrfs:
-                by_zone.setdefault(zone, []).append(bit)
-        self._zones = {zone: _mask(bits) for zone, bits in by_zone.items()}
+        self._work = 0
+
+    def read(self) -> Iterator[int]:
+        """Read the rules, before anything else; yields the units of each piece of work."""
+        twins: dict[str, int] = {}
+        sources, destinations = _Bits[RuleEndpoint](), _Bits[RuleEndpoint]()
+        zones = _Bits[str]()
+        for bit, rule in enumerate(self._policy.rules):
+            text = rule_text(rule, twins)
+            self.rules.append((self._rule_numbers.acquire(text), rule))
+            self._texts.append(text)
+            sources.note(bit, rule.sources)
+            destinations.note(bit, rule.destinations)
+            zones.note(bit, rule.vrfs or (EVERYWHERE,))
+            yield 4
+        self._sources, self._destinations = _Masks(sources.masks()), _Masks(destinations.masks())
+        self._any_source = self._sources.by_endpoint.get(ANYONE, 0)
+        self._any_destination = self._destinations.by_endpoint.get(ANYONE, 0)
+        self._zones: Mapping[str, int] = zones.masks()
+        yield len(self.rules) // 5
 
     def side(self, identity: Identity) -> CompiledSide:
         """Return how rules and modes see an identity."""
@@ -149,7 +171,9 @@ class Pairing:
     def _number(self, mask: int, default: Default) -> int:
         number = self._memo.get((mask, default))
         if number is None:
-            contract = flatten(self._chosen(mask), default)
+            chosen = self._chosen(mask)
+            self._work += 25 + 5 * len(chosen) ** 2
+            contract = flatten(chosen, default)
             number = self._book.get(contract)
             if number is None or number not in self._contracts:
                 number = self._book.acquire(contract)
@@ -158,25 +182,31 @@ class Pairing:
             self._memoized.setdefault(number, []).append((mask, default))
         return number
 
+    def take_work(self) -> int:
+        """Return the units of the work on new contracts since the last call."""
+        work, self._work = self._work, 0
+        return work
+
     def release(self, number: int) -> None:
         """Give back the number of a contract that no pair uses any more."""
         for key in self._memoized.pop(number):
             del self._memo[key]
         self._book.release(self._contracts.pop(number))
 
-    def close(self) -> None:
-        """Give back all numbers; the pairing is not to be used afterwards."""
+    def close(self) -> Iterator[int]:
+        """Give back all numbers; the pairing is not to be used any more."""
         for number in tuple(self._contracts):
             self.release(number)
-        for text in self._texts:
-            self._rule_numbers.release(text)
-        self._texts = []
+            yield 1
+        while self._texts:
+            self._rule_numbers.release(self._texts.pop())
+            yield 1
 
     def _chosen(self, mask: int) -> list[NumberedRule]:
         return [self.rules[bit] for bit in _bits(mask)]
 
     def _rules_in(self, zone: str) -> int:
-        return self._everywhere | self._zones.get(zone, 0)
+        return self._zones.get(EVERYWHERE, 0) | self._zones.get(zone, 0)
 
 
 def _mask(bits: Iterable[int]) -> int:
@@ -224,12 +254,8 @@ def posture(modes: Modes, zone: str, membership: Membership) -> tuple[bool, froz
     return False, frozenset(s for setting in settings for s in setting.services)
 
 
-def rule_texts(policy: Policy) -> list[str]:
-    """Return what numbers of rules are given by, in order; twins differ by their place."""
-    twins: dict[str, int] = {}
-    found: list[str] = []
-    for rule in policy.rules:
-        text = f"{rule.tier}: {rule}"
-        twins[text] = twins.get(text, 0) + 1
-        found.append(f"{text} #{twins[text]}")
-    return found
+def rule_text(rule: Rule, twins: dict[str, int]) -> str:
+    """Return what the number of a rule is given by; twins, counted here, differ by their place."""
+    text = f"{rule.tier}: {rule}"
+    twins[text] = twins.get(text, 0) + 1
+    return f"{text} #{twins[text]}"

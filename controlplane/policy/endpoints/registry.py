@@ -7,6 +7,7 @@ moment have no groups, and a rule that denies these groups would not match it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +24,7 @@ class EndpointRegistry:
     remote: dict[EndpointKey, RemoteEndpoint] = field(default_factory=FollowedDict)
     held_down: dict[EndpointKey, float] = field(default_factory=FollowedDict)
     _owners: dict[EndpointKey, set[str]] = field(default_factory=dict)
+    _in_vrf: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         # Compute workers keep a copy by what changes here.
@@ -31,22 +33,56 @@ class EndpointRegistry:
         self.held_down = FollowedDict(self.held_down)
         for attachment in self.attachments.values():
             self._own(attachment.workload)
+            self._in_vrf[attachment.workload.vrf] += 1
+        for vrf, _ in (*self.remote, *self.held_down):
+            self._in_vrf[vrf] += 1
 
     def attach(self, attachment: Attachment) -> None:
         """Add a workload, in place of the one of its name; end its addresses' hold-down."""
         former = self.attachments.get(attachment.workload.name)
         if former is not None:
             self._disown(former.workload)
+            self._count(former.workload.vrf, -1)
         self.attachments[attachment.workload.name] = attachment
         self._own(attachment.workload)
-        for place in places(attachment.workload):
-            self.held_down.pop(place, None)
+        self._count(attachment.workload.vrf, 1)
+        self.end_hold_down(places(attachment.workload))
 
     def detach(self, name: str) -> Workload:
         """Forget a workload; raises KeyError."""
         workload = self.attachments.pop(name).workload
         self._disown(workload)
+        self._count(workload.vrf, -1)
         return workload
+
+    def learn(self, place: EndpointKey, endpoint: RemoteEndpoint) -> None:
+        """Take in a remote endpoint, in place of the one of its key; end the key's hold-down."""
+        if place not in self.remote:
+            self._count(place[0], 1)
+        self.remote[place] = endpoint
+        self.end_hold_down([place])
+
+    def forget(self, place: EndpointKey) -> bool:
+        """Forget a remote endpoint; return whether it was there."""
+        if place not in self.remote:
+            return False
+        del self.remote[place]
+        self._count(place[0], -1)
+        return True
+
+    def hold_down(self, keys: Iterable[EndpointKey], until: float) -> None:
+        """Hold keys down that no endpoint has."""
+        for place in keys:
+            if place not in self.held_down:
+                self._count(place[0], 1)
+            self.held_down[place] = until
+
+    def end_hold_down(self, keys: Iterable[EndpointKey]) -> None:
+        """End the hold-down of keys, where there is one."""
+        for place in keys:
+            if place in self.held_down:
+                del self.held_down[place]
+                self._count(place[0], -1)
 
     def owners(self, place: EndpointKey) -> frozenset[str]:
         """Return the names of the workloads here that have exactly this prefix."""
@@ -89,10 +125,14 @@ class EndpointRegistry:
             if place not in self.remote:
                 yield RemotePrefix(*place, None)
 
-    def vrfs(self) -> set[str]:
-        """Return the VRFs in which an endpoint has an address or one is held down."""
-        found = {attachment.workload.vrf for attachment in self.attachments.values()}
-        return found | {vrf for vrf, _ in self.remote} | {vrf for vrf, _ in self.held_down}
+    def has_any(self, vrf: str) -> bool:
+        """Return whether an endpoint has an address in a VRF, or one is held down there."""
+        return vrf in self._in_vrf
+
+    def _count(self, vrf: str, more: int) -> None:
+        self._in_vrf[vrf] += more
+        if not self._in_vrf[vrf]:
+            del self._in_vrf[vrf]
 
     def _own(self, workload: Workload) -> None:
         for place in places(workload):

@@ -10,12 +10,19 @@ from controlplane.policy.language.rule import Action, Rule, RuleEndpoint, RuleEn
 _BEYOND = frozenset({RuleEndpointKind.ANY, RuleEndpointKind.OUTSIDE, RuleEndpointKind.NETWORK})
 
 
-def concerns(policy: Policy, vrf: str) -> bool:
-    """Return whether a VRF without any workload can be treated otherwise than without a policy."""
-    mode = policy.modes.vrfs.get(vrf, policy.modes.default).mode
-    if mode is not Mode.VISIBILITY:
-        return True
-    return any(_acts_outside(rule) for rule in policy.rules if rule.applies_in(vrf))
+class AffectedVrfs:
+    """The VRFs that one policy concerns; the rules are read once."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._modes = policy.modes
+        acting = [rule for rule in policy.rules if _acts_outside(rule)]
+        self._everywhere = any(not rule.vrfs for rule in acting)
+        self._named = frozenset(vrf for rule in acting for vrf in rule.vrfs)
+
+    def has(self, vrf: str) -> bool:
+        """Return whether a VRF without any workload can be treated otherwise than without it."""
+        mode = self._modes.vrfs.get(vrf, self._modes.default).mode
+        return mode is not Mode.VISIBILITY or self._everywhere or vrf in self._named
 
 
 def _acts_outside(rule: Rule) -> bool:

@@ -78,21 +78,25 @@ def groups_in(document: str) -> dict[str, Group]:
     return found
 
 
-def may_concern(document: str, vrf: str) -> bool:
-    """Return whether the policy that a document was may have concerned a VRF without workloads.
+class PossiblyAffectedVrfs:
+    """The VRFs that the policy that a document was may have concerned.
 
-    As ``affected_vrfs.concerns`` on what can be made out; True for what cannot.
+    As ``AffectedVrfs`` on what can be made out; every VRF where it cannot.
     """
-    value = _load(document)
-    modes = _mapping(value.get("modes"))
-    setting = _mapping(modes.get("vrfs")).get(vrf, modes.get("default"))
-    if _mapping(setting).get("mode") != Mode.VISIBILITY:
-        return True
-    beyond = {"any", "outside", *_mapping(value.get("networks"))}
-    rules = value.get("rules")
-    return not isinstance(rules, list) or any(
-        _may_act_outside(_mapping(rule), vrf, beyond) for rule in rules
-    )
+
+    def __init__(self, document: str) -> None:
+        value = _load(document)
+        self._modes = _mapping(value.get("modes"))
+        self._beyond = {"any", "outside", *_mapping(value.get("networks"))}
+        rules = value.get("rules")
+        self._rules = [_mapping(rule) for rule in rules] if isinstance(rules, list) else None
+
+    def has(self, vrf: str) -> bool:
+        """Return whether a VRF without workloads may have been concerned."""
+        setting = _mapping(self._modes.get("vrfs")).get(vrf, self._modes.get("default"))
+        if _mapping(setting).get("mode") != Mode.VISIBILITY or self._rules is None:
+            return True
+        return any(_may_act_outside(rule, vrf, self._beyond) for rule in self._rules)
 
 
 def _may_act_outside(rule: dict[str, Any], vrf: str, beyond: set[str]) -> bool:

@@ -20,7 +20,9 @@ from controlplane.model.verdict import Verdict
 from controlplane.model.verdict_tables import Slot, Tables, TablesDelta, apply
 from controlplane.model.workload import Packet
 from controlplane.policy.compile.reader import Reader
+from controlplane.policy.language.revision import Ledger
 from controlplane.policy.orders import Order
+from controlplane.policy.state import PolicyState
 
 
 @dataclass
@@ -130,3 +132,18 @@ class FakeKernel:
         src, dst = ip_address(source), ip_address(destination)
         packet = Packet(src.version, 6, dport=port)
         return Reader(self.held[slot]).verdict(vrf, src, dst, packet)
+
+    def settle(self, state: PolicyState, orders: Sequence[Order]) -> list[Order]:
+        """Carry out orders and all that takes more turns; return everything."""
+        found = list(orders)
+        while state.is_busy:
+            found += state.work()
+        self.take(found)
+        return found
+
+
+def move(kernel: FakeKernel, state: PolicyState, ledger: Ledger) -> list[Order]:
+    """Have a ledger prepared and taken, as the controller does."""
+    state.tables.prepare(ledger)
+    prepared = kernel.settle(state, ())
+    return [*prepared, *kernel.settle(state, state.take_ledger(ledger))]

@@ -50,7 +50,7 @@ class Desk:
         return self.do(self.state.take_ledger(ledger.stage(revision.digest, SIGNED)))
 
     def do(self, orders: list[Order]) -> list[Order]:
-        self.kernel.take(orders)
+        orders = self.kernel.settle(self.state, orders)
         self.emitted += [e for o in orders if isinstance(o, LayRoutes) for e in o.routes]
         return orders
 
@@ -182,8 +182,10 @@ def test_nothing_reaches_the_kernel_before_it_may() -> None:
     orders = state.attach(workload("web", WEB, tier="web"), 1.0)
     assert [type(o) for o in orders] == [LayRoutes]
     assert [type(o).__name__ for o in state.begin()] == [
+        "TablesAwaited",
         "SetSourceBindings",
         "SetTables",
         "SetTables",
         "SetZones",
+        "TablesBuilt",
     ]

@@ -50,7 +50,7 @@ def run(folder: Path, story: Callable[[PolicyNode], Awaitable[None]]) -> None:
         pe = PolicyNode(segment_intent(folder))
         # Small, so that a few hundred changes are as good as 40,000.
         numbers = IdentityAllocator(last=60, most_of_vrf=LIMIT, reserved=30, last_resort=5)
-        pe.policy.state._books = IdAllocators(numbers)
+        pe.policy.state.tables._books = IdAllocators(numbers)
         try:
             await pe.begin()
             await pe.access.stage(policy(), SIGNED)
@@ -79,7 +79,7 @@ def test_one_workload_may_change_its_tags_for_ever(tmp_path: Path) -> None:
             await pe.access.tag("web", tags(number), tuple(gone), 0, "ada")
         await pe.until(lambda: not pe.policy.maps.is_waiting)
         assert not pe.logged("identity_quota_reached")
-        assert len(pe.policy.state._books.identities) < 10
+        assert len(pe.policy.state.tables._books.identities) < 10
 
     run(tmp_path, story)
 
@@ -92,7 +92,7 @@ def test_a_peer_beyond_the_quota_has_pending_routes_and_the_node_goes_on(tmp_pat
             await claim(pe, RemoteEndpointsChanged("red", remote))
         (line,) = pe.logged("identity_quota_reached")
         assert (line["vrf"], pe.policy.quota_reached) == ("red", 1)
-        waiting = pe.policy.state.refused_identities["red"]
+        waiting = pe.policy.state.tables.refused_identities["red"]
         assert waiting > 80
         # The other tenant, and what is there already, are as before.
         await pe.access.attach(Workload("db", "blue", "q1", (WEB,), tags(3)), "bob")
@@ -109,7 +109,7 @@ def test_a_peer_beyond_the_quota_has_pending_routes_and_the_node_goes_on(tmp_pat
         # Once the peer withdraws most of them, the rest gets its identities by itself.
         gone = dict.fromkeys(p for n, p in prefixes.items() if n < 95)
         await claim(pe, RemoteEndpointsChanged("red", gone))
-        await pe.until(lambda: not pe.policy.state.refused_identities)
+        await pe.until(lambda: not pe.policy.state.tables.refused_identities)
         assert pe.logged("identity_quota_cleared")
         compiler = pe.policy.state.compiler(Slot.ENFORCED)
         assert compiler is not None

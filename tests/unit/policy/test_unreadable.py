@@ -15,10 +15,10 @@ from controlplane.model.revision import KeptRevision, Signature, State
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Workload
 from controlplane.policy.endpoints.registry import EndpointRegistry
-from controlplane.policy.language import outline
-from controlplane.policy.language.affected_vrfs import concerns
+from controlplane.policy.language.affected_vrfs import AffectedVrfs
 from controlplane.policy.language.canonical import canonical_text, digest_of
 from controlplane.policy.language.document import parse_policy
+from controlplane.policy.language.outline import PossiblyAffectedVrfs
 from controlplane.policy.language.policy import derived_group_id
 from controlplane.policy.language.revision import (
     MOST_DRAFTS,
@@ -91,9 +91,9 @@ def test_promoting_a_readable_revision_repairs() -> None:
     kernel = FakeKernel()
     drafted, fresh = state.ledger.draft(parse_policy("modes: {default: full}"))
     staged = drafted.stage(fresh.digest, SIGNED)
-    kernel.take(state.take_ledger(staged))
+    kernel.settle(state, state.take_ledger(staged))
     assert kernel.held == {}, "not before it is enforced"
-    kernel.take(state.take_ledger(staged.promote(SIGNED)))
+    kernel.settle(state, state.take_ledger(staged.promote(SIGNED)))
     assert not state.is_frozen
     assert kernel.held[Slot.ENFORCED] is not None
     assert kernel.under_policy == VRFS
@@ -107,7 +107,7 @@ def test_an_unreadable_staged_revision_is_not_evaluated_and_not_promoted() -> No
     enforced = KeptRevision(revision.digest, State.ENFORCED, revision.document)
     state = state_with(enforced, kept(OLD.document, State.STAGED))
     kernel = FakeKernel()
-    kernel.take(state.begin())
+    kernel.settle(state, state.begin())
     assert kernel.held[Slot.ENFORCED] is not None
     assert Slot.STAGED not in kernel.held
     with pytest.raises(UnreadableError, match="is empty"):
@@ -176,8 +176,9 @@ def test_which_vrfs_a_document_concerns_is_made_out_as_when_it_is_read(
         f"networks: {{n: [192.0.2.0/24]}}\nmodes: {{vrfs: {{green: {mode}}}}}\n"
         f"rules: [{{rule: '{action} {source} to {destination} on tcp/1{where}'}}]"
     )
+    made_out, read = PossiblyAffectedVrfs(canonical_text(policy)), AffectedVrfs(policy)
     for vrf in VRFS:
-        assert outline.may_concern(canonical_text(policy), vrf) == concerns(policy, vrf), vrf
+        assert made_out.has(vrf) == read.has(vrf), vrf
 
 
 # -- bounds ---------------------------------------------------------------------------------------
