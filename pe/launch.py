@@ -134,7 +134,7 @@ async def _start(
     )
     gate = VerdictGate(actor)
     maps = PolicyMapManager(
-        log=log, require=gate.require, generations=actor.generations,
+        log=log, require=gate.require, rulesets=actor.rulesets,
         part=supervisor.part("policy"), flows=supervisor.part("flows"),
     )  # fmt: skip
     tickets = Tickets(queue.put)

@@ -16,8 +16,9 @@ from bulkhead.client import Node, connect
 from bulkhead.v1 import node_pb2 as pb
 
 from labs.lab import RunningLab, running
-from pe.nft.wire import SegmentSocket
+from pe.nft.reader import RulesetReader
 from pe.policy.lookup import VERDICT_MAPS
+from pe.policy.program import TABLE
 from perf import segment_world as world
 from perf.fleet_lab import ASKERS, CE_PORTS, FAR, NEAR, lab
 from perf.fleet_probes import TagProbes
@@ -100,11 +101,12 @@ def _attach(node: Node, workloads: int) -> float:
 def _held(node: str) -> dict[str, int]:
     """Elements of each map of what is enforced, in a node's kernel."""
     with inside(node):
-        reader = SegmentSocket()
+        reader = RulesetReader()
     try:
         kinds = {f"e_{name}": kind for name, kind in VERDICT_MAPS.items()}
         return {
-            name.removeprefix("e_"): len(found) for name, found in reader.elements(kinds).items()
+            name.removeprefix("e_"): len(found)
+            for name, found in reader.elements(TABLE, kinds).items()
         }
     finally:
         reader.close()

@@ -137,7 +137,7 @@ def fib(reconciler: Reconciler) -> FibManager:
 
 
 class _Filters(FakeFilters):
-    def drifted(self) -> bool:
+    async def drifted(self) -> bool:
         return False
 
 

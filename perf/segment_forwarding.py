@@ -16,7 +16,7 @@ from statistics import median
 import msgspec
 
 from pe.netlink import codec as nl
-from pe.nft.text_loader import NETLINK_NETFILTER
+from pe.nft.socket import NETLINK_NETFILTER
 from perf import segment_world as world
 from perf.namespaces import inside
 from perf.segment_names import AGAIN, BOTH, FEW, NEW, PLAIN, TOLD, TRACKED, listed_name, policy_name

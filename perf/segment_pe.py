@@ -97,7 +97,7 @@ class Half:
         self.keeper = PolicyMapManager(
             log=log,
             require=self.agent.require_verdicts,
-            generations=self.agent.generations,
+            rulesets=self.agent.rulesets,
             part=supervisor.part("policy"),
             flows=supervisor.part("flows"),
         )

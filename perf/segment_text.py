@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
-from pe.nft.model import Map
+from pe.nft.model import NamedSet
 from pe.policy.elements import Encoder
 from pe.policy.lookup import PREFIX, VERDICT_MAPS
 from perf.segment_node import VRF, ZONE
@@ -45,11 +45,11 @@ def _element(verb: str, name: str, elements: Iterable[str]) -> Iterator[str]:
         yield f"{verb} element {TABLE} {name} {{ {listed} }}"
 
 
-def _pairs(kind: Map, elements: Mapping[bytes, bytes]) -> list[str]:
+def _pairs(kind: NamedSet, elements: Mapping[bytes, bytes]) -> list[str]:
     return [f"{_key(kind, key)} : {_number(value)}" for key, value in elements.items()]
 
 
-def _key(kind: Map, key: bytes) -> str:
+def _key(kind: NamedSet, key: bytes) -> str:
     if not kind.interval:
         return " . ".join(_fields(kind, key))
     first, last = key[: kind.key_length], key[kind.key_length :]
@@ -57,7 +57,7 @@ def _key(kind: Map, key: bytes) -> str:
     return " . ".join(low if low == high else f"{low}-{high}" for low, high in ends)
 
 
-def _fields(kind: Map, key: bytes) -> Iterator[str]:
+def _fields(kind: NamedSet, key: bytes) -> Iterator[str]:
     at = 0
     for name, size in zip(kind.fields, kind.sizes, strict=True):
         yield _field(name, key[at : at + size])

@@ -15,7 +15,7 @@ from labs.attack.port import Port, Tap, token
 from labs.lab import RunningLab
 from labs.topologies.attack import HOME
 from labs.waiting import until
-from pe.nft.text_model import name as nft_name
+from pe.nft.names import name as nft_name
 
 PROBE_PORT = 4711
 PATIENCE = 60.0

@@ -22,13 +22,13 @@ from controlplane.model.label import LabelLedger
 from controlplane.router import Router
 from labs.attack.inside import inside, run_in, sysctl
 from labs.attack.net import Net
-from labs.waiting import until
 from pe.config import load_config
 from pe.filters.context import RenderContext
 from pe.filters.ruleset import ruleset
 from pe.model.guards import Guard
-from pe.nft.text_diff import transaction
-from pe.nft.text_model import Ruleset
+from pe.nft.diff import transaction
+from pe.nft.model import Ruleset
+from pe.nft.text import text
 
 SETTINGS: Mapping[Guard, Mapping[str, str]] = {
     Guard.SOCKETS: {f"ipv4/{p}_l3mdev_accept": "1" for p in ("tcp", "udp", "raw")},
@@ -58,24 +58,11 @@ class Switch:
         """The node does nothing meanwhile; its kernel state stays."""
         pid = self._net.lab.pid(self.node, "pe")
         assert pid is not None, f"{self.node} does not run"  # noqa: S101
-        self._stop_between_loads(pid)
+        os.kill(pid, signal.SIGSTOP)
         try:
             yield
         finally:
             os.kill(pid, signal.SIGCONT)
-
-    def _stop_between_loads(self, pid: int) -> None:
-        """A load that is under way goes on when the node is stopped, and would put back what is
-        about to be taken away: let it end first."""
-
-        def at_rest() -> bool:
-            os.kill(pid, signal.SIGSTOP)
-            if not _loads_of(pid):
-                return True
-            os.kill(pid, signal.SIGCONT)
-            return False
-
-        assert until(at_rest, 20.0, every=0.02), "the node loads rules without end"  # noqa: S101
 
     @contextlib.contextmanager
     def off(self, *guards: Guard) -> Iterator[None]:
@@ -84,8 +71,8 @@ class Switch:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.stopped())
             full, less = self._rulesets(without)
-            stack.callback(self._load, transaction(less, full))
-            self._load(transaction(full, less))
+            stack.callback(self._load, text(transaction(less, full)))
+            self._load(text(transaction(full, less)))
             for path, value in self._settings(without).items():
                 stack.callback(sysctl, self.node, path, sysctl(self.node, path))
                 sysctl(self.node, path, value)
@@ -118,9 +105,9 @@ class Switch:
         listed = run_in(self.node, "nft", "-t", "list", "table", "inet", "bulkhead", check=False)
         return frozenset(re.findall(r"^\tchain leak_(\S+) ", listed, re.M))
 
-    def _load(self, text: str) -> None:
-        if text:
-            run_in(self.node, "nft", "-f", "-", stdin=text)
+    def _load(self, lines: str) -> None:
+        if lines:
+            run_in(self.node, "nft", "-f", "-", stdin=lines)
 
     def _devices(self) -> set[str]:
         with inside(self.node):
@@ -182,15 +169,3 @@ def _as_command(line: str) -> list[str]:
         else:
             keep.append(word)
     return keep
-
-
-def _loads_of(pid: int) -> list[int]:
-    """The nft processes that a node has running."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            name, _, rest = stat.read_text().partition(" (")[2].rpartition(") ")
-            state, parent = rest.split()[:2]
-            if name == "nft" and int(parent) == pid and state not in "ZX":
-                found.append(int(stat.parent.name))
-    return found

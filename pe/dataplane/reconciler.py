@@ -31,8 +31,7 @@ from pe.model.state import ROUTE, Failure, Failures, Rule
 from pe.netlink.events import EventSocket
 from pe.netlink.main_routes import MainRoute
 from pe.netlink.ownership import LOCAL_PREFERENCE
-from pe.nft import text_loader as nft
-from pe.nft.generations import RulesetGenerations
+from pe.nft.owner import RulesetOwner
 from pe.observe.counters import agent_counters, guard_views
 
 CHECK_SECONDS = 3.0
@@ -66,7 +65,7 @@ class DataplaneReconciler:
         self._drift = DriftCheck(check_seconds)
         self._disabled = frozenset(Guard(name) for name in disabled_guards)
         self._options = (spare_ports, neighbours)
-        self.generations = RulesetGenerations()
+        self.rulesets = RulesetOwner()
         """Shared with the policy manager, which changes rulesets as well."""
         self._desired, self._failures = Desired(), Failures()
         self._in_sync = False
@@ -90,9 +89,10 @@ class DataplaneReconciler:
         self._task = self._part.start(self._run)
 
     def _open(self) -> None:
-        self._kernel, self._nft = DeviceKernel(), nft.NftReader()
+        self._kernel = DeviceKernel()
+        self.rulesets.open()
         self._routes, self._next_hops = RouteWriter(), NextHopWriter()
-        self._guards = FilterManager(self._nft, self.generations)
+        self._guards = FilterManager(self.rulesets)
         spare, neighbours = self._options
         self._structure = DeviceManager(
             self._desired, self._kernel, self._guards, self._failures, self._log,
@@ -179,7 +179,7 @@ class DataplaneReconciler:
             await self._task
         self._task = None
         asyncio.get_running_loop().remove_reader(self._events.fileno())
-        for part in (self._events, self._routes, self._next_hops, self._nft):
+        for part in (self._events, self._routes, self._next_hops, self.rulesets):
             part.close()
         await self._kernel.close()
 
@@ -265,7 +265,7 @@ class DataplaneReconciler:
             self._load()
         if self._desired.node is None:
             return
-        self._look_for_drift(now)
+        await self._look_for_drift(now)
         self._verify_next_hops()
         self._forwarding.urgent(self._devices(), now)
         self._forwarding.retry(now)
@@ -281,14 +281,14 @@ class DataplaneReconciler:
             self._report()
             self._notify()
 
-    def _look_for_drift(self, now: float) -> None:
+    async def _look_for_drift(self, now: float) -> None:
         """Compare what changes without a notification (settings, rulesets) and, as a safety net,
         the rest: a portion of the devices at a time, all of them within the period."""
         if self._drift.begins(now):
             self._drift.begin(self._structure.devices(), now)
             self._forwarding.audit()
             self._structure.check_node()
-            if self._guards.drifted():
+            if await self._guards.drifted():
                 self._structure.filters_drifted()
                 self._structure.repairs += 1
                 self._log("warning", "drift_repaired", {"kind": "ruleset", "step": "load"})

@@ -26,7 +26,7 @@ from pe.model.changes import FilterChanges
 from pe.model.guards import Guard
 from pe.model.state import Failures, LastResort, Link, Structure
 from pe.netlink.ownership import BLACKHOLE, PROTOCOL, VRF_ALIAS
-from pe.nft.text_model import name as nft_name
+from pe.nft.names import name as nft_name
 
 Log = Callable[[str, str, dict[str, str | int]], None]
 MAX_REPEATS = 4

@@ -20,6 +20,9 @@ from pe.model.guards import NONE, Guard
 
 IPNetwork = IPv4Network | IPv6Network
 
+PORTS_AT_MOST = 8192
+"""How many ports' chains are remembered: a change of one port renders no other's anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class RenderContext:
@@ -63,23 +66,21 @@ class RenderContext:
         """True where a policy must have spoken before a packet passes."""
         return vrf in self.judged and self.on(Guard.VERDICT)
 
-    def core_addresses(self, version: int) -> frozenset[str]:
+    def core_addresses(self, version: int) -> frozenset[IPAddress]:
         """The node's own addresses in the core: nobody outside may use them as a source."""
         node = self.desired.node
         own: list[IPAddress] = [*(node.loopbacks if node else ()), *self.core_seen]
         for port in self.desired.core_ports.values():
             own += [interface.ip for interface in port.addresses]
-        return frozenset(str(address) for address in own if address.version == version)
+        return frozenset(address for address in own if address.version == version)
 
-    def vrf_addresses(self, vrf: str, version: int) -> frozenset[str]:
-        """The node's own addresses in a VRF."""
-        return frozenset(
-            str(interface.ip)
-            for port in self.desired.ce_ports.values()
-            if port.vrf == vrf
-            for interface in port.addresses
-            if interface.version == version
-        )
+    def vrf_addresses(self, version: int) -> dict[str, set[IPAddress]]:
+        """The node's own addresses in each VRF."""
+        found: dict[str, set[IPAddress]] = {vrf: set() for vrf in self.desired.vrfs}
+        for port in self.desired.ce_ports.values():
+            own = [i.ip for i in port.addresses if i.version == version]
+            found.get(port.vrf, set()).update(own)
+        return found
 
 
 def networks(interfaces: tuple[IPInterface, ...], version: int) -> list[IPNetwork]:
@@ -87,7 +88,7 @@ def networks(interfaces: tuple[IPInterface, ...], version: int) -> list[IPNetwor
     return [interface.network for interface in interfaces if interface.version == version]
 
 
-def sources(port: CePort, version: int) -> frozenset[str]:
+def sources(port: CePort, version: int) -> frozenset[IPNetwork]:
     """Where packets of a port may come from: its site's prefixes and the link itself. Merged,
     because a set of ranges takes no two that overlap."""
     found = networks(port.addresses, version)
@@ -95,11 +96,11 @@ def sources(port: CePort, version: int) -> frozenset[str]:
     return merged(found)
 
 
-def merged(found: list[IPNetwork]) -> frozenset[str]:
+def merged(found: list[IPNetwork]) -> frozenset[IPNetwork]:
     """As few ranges as say the same."""
     v4 = [n for n in found if isinstance(n, IPv4Network)]
     v6 = [n for n in found if isinstance(n, IPv6Network)]
-    return frozenset(map(str, [*collapse_addresses(v4), *collapse_addresses(v6)]))
+    return frozenset([*collapse_addresses(v4), *collapse_addresses(v6)])
 
 
 def _network(prefix: Prefix) -> IPNetwork:

@@ -7,187 +7,229 @@ T7). ``ether type`` reads the frame as it came, so a VLAN tag, VID 0 included, i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from controlplane.model.desired import CePort
-from pe.filters.context import RenderContext, sources
+from pe.filters.context import PORTS_AT_MOST, RenderContext, sources
+from pe.filters.parts import FilledSet, NamedChain, dropped
 from pe.model.guards import Guard
-from pe.nft.text_model import Chain, NamedSet, braces, dropped, name, quoted
+from pe.nft.compiler import Statement
+from pe.nft.fields import (
+    ARP_SOURCE,
+    ETHER_TYPE,
+    ICMPV6_TYPE,
+    IP6_DESTINATION,
+    IP6_HOPS,
+    IP6_NEXT,
+    IP6_SOURCE,
+    IP_DESTINATION,
+    IP_FRAGMENT,
+    IP_HEADER_LENGTH,
+    IP_SOURCE,
+    IP_TTL,
+    ROUTING_TYPE,
+    TCP_DESTINATION,
+    TCP_SOURCE,
+    VLAN_ID,
+)
+from pe.nft.matches import IS_FRAGMENT, Masked, Prefix, any_of, compare, equal, in_set, within
+from pe.nft.model import Chain, Hook, NamedSet, Rule
+from pe.nft.names import name
+from pe.nft.statements import ACCEPT, LimitOver, goto
 
 # RFC 1122 3.2.1.3, RFC 6890: never a source on the wire.
-MARTIANS_4 = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3")
-MARTIANS_6 = ("::1", "::ffff:0:0/96", "ff00::/8")
+MARTIANS_4 = (IPv4Network("0.0.0.0/8"), IPv4Network("127.0.0.0/8"), IPv4Network("224.0.0.0/3"))
+MARTIANS_6 = (IPv6Address("::1"), IPv6Network("::ffff:0:0/96"), IPv6Network("ff00::/8"))
 # Nothing on a CE port listens to many; 240/4 and broadcast are no VPN destinations either.
-NOWHERE_4 = ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3")
+NOWHERE_4 = MARTIANS_4
+LINK_LOCAL, TO_MANY = IPv6Network("fe80::/10"), IPv6Network("ff00::/8")
+NO_ADDRESS = IPv6Address("::")
 # Named by number as well as by header: at this hook the kernel looks for IPv6 headers in the first
 # piece of memory only (ipv6_find_hdr), and a sender on this machine decides how long that is.
 FRAGMENT = 44
-PROBE = "0.0.0.0"  # noqa: S104 - the sender of an address probe (RFC 5227), nothing to bind to
+PROBE = IPv4Address(0)
+"""The sender of an address probe (RFC 5227)."""
+BGP = 179
+FRAGMENTED = 0x3FFF
+"""More fragments, or an offset (RFC 791 section 3.1)."""
 
-ARP_RATE = "limit rate over 50/second burst 100 packets"
-BGP_RATE = "limit rate over 2000/second burst 1000 packets"
-NEIGHBOUR_RATE = "limit rate over 100/second burst 200 packets"
-OTHER_RATE = "limit rate over 100/second burst 100 packets"
+ARP_RATE = LimitOver(50, 100)
+BGP_RATE = LimitOver(2000, 1000)
+NEIGHBOUR_RATE = LimitOver(100, 200)
+OTHER_RATE = LimitOver(100, 100)
+SOLICIT = any_of(ICMPV6_TYPE, ("nd-neighbor-solicit", "nd-neighbor-advert"))
+ROUTERS_WORDS = any_of(ICMPV6_TYPE, ("nd-router-solicit", "nd-router-advert", "nd-redirect"))
+SOURCES = {4: IP_SOURCE, 6: IP6_SOURCE}
 
 
-def sets(scope: RenderContext) -> Iterator[NamedSet]:
+def sets(scope: RenderContext) -> Iterator[FilledSet]:
     """Addresses that the rules compare with: of the core, of each VRF."""
     for version in (4, 6):
-        kind = f"type ipv{version}_addr"
-        yield NamedSet(f"core{version}", kind, scope.core_addresses(version))
-        for vrf in scope.vrfs:
-            own = scope.vrf_addresses(vrf.name, version)
-            yield NamedSet(f"pe{version}_{name(vrf.name)}", kind, own)
+        kind = NamedSet((f"ipv{version}_addr",))
+        yield f"core{version}", kind, {a.packed: b"" for a in scope.core_addresses(version)}
+        for vrf, own in sorted(scope.vrf_addresses(version).items()):
+            yield f"pe{version}_{name(vrf)}", kind, {address.packed: b"" for address in own}
 
 
-def chains(scope: RenderContext) -> Iterator[Chain]:
+def chains(scope: RenderContext) -> Iterator[NamedChain]:
     """Every chain of every CE port that is there."""
+    tags = _tags_of_parents(scope)
     for port in scope.ce_ports:
         if port.name in scope.present:
+            own = tags.get(port.name, ())
             if scope.on(Guard.EDGE):
-                yield from _ingress(scope, port)
+                yield from _ingress(port, own)
             if scope.on(Guard.EGRESS):
-                yield _egress(scope, port)
-    for parent in sorted({port.parent for port in scope.ce_ports if port.parent}):
-        ports = {*scope.desired.ce_ports, *scope.desired.core_ports}
+                yield _egress(port.name, own)
+    for parent in sorted(tags):
+        ports = scope.desired.ce_ports.keys() | scope.desired.core_ports.keys()
         if parent in scope.present and parent not in ports and scope.on(Guard.EDGE):
-            yield _trunk(scope, parent)
+            yield _trunk(parent, tags[parent])
 
 
-def _ingress(scope: RenderContext, port: CePort) -> Iterator[Chain]:
+Tags = tuple[int, ...]
+
+
+def _tags_of_parents(scope: RenderContext) -> dict[str, Tags]:
+    """Tags that pass at each port: those of VLAN ports on it, which have guards of their own."""
+    found: dict[str, set[int]] = {}
+    for port in scope.ce_ports:
+        if port.parent:
+            found.setdefault(port.parent, set()).add(port.vlan)
+    return {parent: tuple(sorted(vlans, key=str)) for parent, vlans in found.items()}
+
+
+@lru_cache(PORTS_AT_MOST)
+def _ingress(port: CePort, tags: Tags) -> tuple[NamedChain, ...]:
     p = name(port.name)
-    yield Chain(
-        f"ce_{p}",
-        (
-            f"ether type ip goto v4_{p}",
-            f"ether type ip6 goto v6_{p}",
-            f"ether type arp goto arp_{p}",
-            *_tags(scope, port.name),
-            dropped("lbl_06", port.name),
-        ),
-        f"type filter hook ingress device {quoted(port.name)} priority -500; policy drop;",
+    arrived = (
+        (equal(ETHER_TYPE, "ip"), goto(f"v4_{p}")),
+        (equal(ETHER_TYPE, "ip6"), goto(f"v6_{p}")),
+        (equal(ETHER_TYPE, "arp"), goto(f"arp_{p}")),
+        *_tagged(tags),
+        dropped("lbl_06", port.name),
     )
-    yield Chain(f"arp_{p}", tuple(_arp(port)))
-    yield Chain(f"v4_{p}", tuple(_ipv4(port)))
-    yield Chain(f"v6_{p}", tuple(_ipv6(port)))
-    yield Chain(f"link_{p}", tuple(_link_local(port)))
-    yield Chain(f"pe_{p}", tuple(_to_pe(port)))
-    # A chain of its own for each rate: one bucket a port, not one for the IPv4 and IPv6 rules.
-    yield Chain(f"bgp_{p}", (f"{BGP_RATE} {dropped('cpp_01', port.name, 'bgp')}", "accept"))
-    yield Chain(f"nd_{p}", (f"{NEIGHBOUR_RATE} {dropped('cpp_01', port.name, 'nd')}", "accept"))
+    bgp, discovery = dropped("cpp_01", port.name, "bgp"), dropped("cpp_01", port.name, "nd")
+    return (
+        (f"ce_{p}", Chain(arrived, Hook("ingress", -500, "drop", port.name))),
+        (f"arp_{p}", Chain(tuple(_arp(port)))),
+        (f"v4_{p}", Chain(tuple(_ipv4(port)))),
+        (f"v6_{p}", Chain(tuple(_ipv6(port)))),
+        (f"link_{p}", Chain(tuple(_link_local(port)))),
+        (f"pe_{p}", Chain(tuple(_to_pe(port)))),
+        # A chain of its own for each rate: one bucket a port, not one for the IPv4 and IPv6 rules.
+        (f"bgp_{p}", Chain(((BGP_RATE, *bgp), (ACCEPT,)))),
+        (f"nd_{p}", Chain(((NEIGHBOUR_RATE, *discovery), (ACCEPT,)))),
+    )
 
 
-def _tags(scope: RenderContext, parent: str) -> Iterator[str]:
-    """Tags that pass: those of VLAN ports on this one, which have guards of their own."""
-    vlans = {port.vlan for port in scope.ce_ports if port.parent == parent}
-    if vlans:
-        yield f"ether type 8021q vlan id {braces(vlans)} accept"
+def _tagged(tags: Tags) -> Iterator[Rule]:
+    if tags:
+        yield equal(ETHER_TYPE, "8021q"), any_of(VLAN_ID, tags), ACCEPT
 
 
-def _arp(port: CePort) -> Iterator[str]:
-    """Whoever may send from an address may ask with it: hosts do, with a loopback's for one."""
-    yield f"arp saddr ip @pe4_{name(port.vrf)} {dropped('spf_04', port.name)}"
-    yield f"arp saddr ip @core4 {dropped('spf_04', port.name)}"
+def _arp(port: CePort) -> Iterator[Rule]:
+    """A host may ask with every address that it may send from, with a loopback's for one."""
+    foreign = dropped("spf_04", port.name)
+    yield in_set(f"pe4_{name(port.vrf)}", ARP_SOURCE), *foreign
+    yield in_set("core4", ARP_SOURCE), *foreign
     if port.sources is not None:
-        known = braces({PROBE, *sources(port, 4)})
-        yield f"arp saddr ip != {known} {dropped('spf_04', port.name)}"
-    yield f"{ARP_RATE} {dropped('cpp_01', port.name, 'arp')}"
-    yield "accept"
+        yield within(ARP_SOURCE, {PROBE, *sources(port, 4)}, negated=True), *foreign
+    yield ARP_RATE, *dropped("cpp_01", port.name, "arp")
+    yield (ACCEPT,)
 
 
-def _ipv4(port: CePort) -> Iterator[str]:
-    own = f"@pe4_{name(port.vrf)}"
-    yield f"ip hdrlength > 5 {dropped('hide_04', port.name)}"
-    yield f"ip saddr {braces(MARTIANS_4)} {dropped('spf_01', port.name)}"
-    yield f"ip saddr @core4 {dropped('acl_05', port.name)}"
-    yield f"ip saddr {own} {dropped('spf_01', port.name)}"
+def _ipv4(port: CePort) -> Iterator[Rule]:
+    own, forged = f"pe4_{name(port.vrf)}", dropped("spf_01", port.name)
+    yield compare(IP_HEADER_LENGTH, ">", 5), *dropped("hide_04", port.name)
+    yield within(IP_SOURCE, MARTIANS_4), *forged
+    yield in_set("core4", IP_SOURCE), *dropped("acl_05", port.name)
+    yield in_set(own, IP_SOURCE), *forged
     yield from _foreign_sources(port, 4)
-    yield f"ip daddr {braces(NOWHERE_4)} {dropped('acl_06', port.name)}"
-    yield f"ip daddr {own} goto pe_{name(port.name)}"
-    yield "accept"
+    yield within(IP_DESTINATION, NOWHERE_4), *dropped("acl_06", port.name)
+    yield in_set(own, IP_DESTINATION), goto(f"pe_{name(port.name)}")
+    yield (ACCEPT,)
 
 
-def _foreign_sources(port: CePort, version: int) -> Iterator[str]:
+def _foreign_sources(port: CePort, version: int) -> Iterator[Rule]:
     """The ranges stand in the rule and not in a named set: while such a set is flushed and filled
     again, the kernel finds addresses between two ranges in it, if old and new elements lie side
     by side in its tree (nft_rbtree_lookup, Linux 6.12)."""
     if port.sources is None:
         return
-    own, keyword = sources(port, version), "ip" if version == 4 else "ip6"
-    match = f"{keyword} saddr != {braces(own)} " if own else ""
-    yield f"{match}{dropped('spf_02', port.name)}"
+    own = sources(port, version)
+    match: tuple[Statement, ...] = (within(SOURCES[version], own, negated=True),) if own else ()
+    yield *match, *dropped("spf_02", port.name)
 
 
-def _ipv6(port: CePort) -> Iterator[str]:
-    p, own = name(port.name), f"@pe6_{name(port.vrf)}"
-    yield f"ip6 nexthdr 0 {dropped('hide_04', port.name)}"
-    yield f"rt type 0 {dropped('hide_04', port.name)}"
-    yield f"ip6 saddr {braces(MARTIANS_6)} {dropped('spf_01', port.name)}"
-    yield f"ip6 saddr @core6 {dropped('acl_05', port.name)}"
-    yield f"ip6 saddr {own} {dropped('spf_01', port.name)}"
-    yield (
-        "icmpv6 type { nd-router-solicit, nd-router-advert, nd-redirect } "
-        f"{dropped('acl_06', port.name)}"
-    )
-    yield f"ip6 saddr {{ ::, fe80::/10 }} goto link_{p}"
+def _ipv6(port: CePort) -> Iterator[Rule]:
+    p, own = name(port.name), f"pe6_{name(port.vrf)}"
+    hidden, forged = dropped("hide_04", port.name), dropped("spf_01", port.name)
+    yield equal(IP6_NEXT, 0), *hidden
+    yield equal(ROUTING_TYPE, 0), *hidden
+    yield within(IP6_SOURCE, MARTIANS_6), *forged
+    yield in_set("core6", IP6_SOURCE), *dropped("acl_05", port.name)
+    yield in_set(own, IP6_SOURCE), *forged
+    yield ROUTERS_WORDS, *dropped("acl_06", port.name)
+    yield within(IP6_SOURCE, (NO_ADDRESS, LINK_LOCAL)), goto(f"link_{p}")
     yield from _foreign_sources(port, 6)
-    yield f"ip6 daddr {{ fe80::/10, ff00::/8 }} goto link_{p}"
-    yield f"ip6 daddr {own} goto pe_{p}"
-    yield "accept"
+    yield within(IP6_DESTINATION, (LINK_LOCAL, TO_MANY)), goto(f"link_{p}")
+    yield in_set(own, IP6_DESTINATION), goto(f"pe_{p}")
+    yield (ACCEPT,)
 
 
-def _link_local(port: CePort) -> Iterator[str]:
+def _link_local(port: CePort) -> Iterator[Rule]:
     """From or to the link itself: neighbour discovery, and what a session may be spoken over."""
-    p = name(port.name)
-    yield f"ip6 nexthdr {FRAGMENT} {dropped('cpp_02', port.name)}"
-    yield f"exthdr frag exists {dropped('cpp_02', port.name)}"
-    yield (
-        f"icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} ip6 hoplimit 255 goto nd_{p}"
-    )
-    yield f"ip6 saddr :: {dropped('acl_06', port.name)}"
-    yield f"ip6 daddr ff00::/8 {dropped('acl_06', port.name)}"
-    yield f"ip6 daddr fe80::/10 goto pe_{p}"
-    yield f"ip6 daddr @pe6_{name(port.vrf)} goto pe_{p}"
+    p, nothing = name(port.name), dropped("acl_06", port.name)
+    yield from _ipv6_fragments(port.name)
+    yield SOLICIT, equal(IP6_HOPS, 255), goto(f"nd_{p}")
+    yield equal(IP6_SOURCE, NO_ADDRESS), *nothing
+    yield Prefix(IP6_DESTINATION, TO_MANY), *nothing
+    yield Prefix(IP6_DESTINATION, LINK_LOCAL), goto(f"pe_{p}")
+    yield in_set(f"pe6_{name(port.vrf)}", IP6_DESTINATION), goto(f"pe_{p}")
     yield dropped("spf_01", port.name)
 
 
-def _to_pe(port: CePort) -> Iterator[str]:
+def _ipv6_fragments(port: str) -> Iterator[Rule]:
+    yield equal(IP6_NEXT, FRAGMENT), *dropped("cpp_02", port)
+    yield IS_FRAGMENT, *dropped("cpp_02", port)
+
+
+def _to_pe(port: CePort) -> Iterator[Rule]:
     """For the PE itself. Who may is decided in INPUT; here, how often anybody may try."""
     p = name(port.name)
     # Before connection tracking puts fragments together (RFC 6192 section 3.1).
-    yield f"ip frag-off & 0x3fff != 0 {dropped('cpp_02', port.name)}"
-    yield f"ip6 nexthdr {FRAGMENT} {dropped('cpp_02', port.name)}"
-    yield f"exthdr frag exists {dropped('cpp_02', port.name)}"
-    yield f"tcp dport 179 goto bgp_{p}"
-    yield f"tcp sport 179 goto bgp_{p}"
-    yield f"icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} goto nd_{p}"
-    yield f"{OTHER_RATE} {dropped('cpp_01', port.name, 'other')}"
-    yield "accept"
+    yield Masked(IP_FRAGMENT, FRAGMENTED, "!=", 0), *dropped("cpp_02", port.name)
+    yield from _ipv6_fragments(port.name)
+    yield equal(TCP_DESTINATION, BGP), goto(f"bgp_{p}")
+    yield equal(TCP_SOURCE, BGP), goto(f"bgp_{p}")
+    yield SOLICIT, goto(f"nd_{p}")
+    yield OTHER_RATE, *dropped("cpp_01", port.name, "other")
+    yield (ACCEPT,)
 
 
-def _egress(scope: RenderContext, port: CePort) -> Chain:
+@lru_cache(PORTS_AT_MOST)
+def _egress(port: str, tags: Tags) -> NamedChain:
     """No label leaves to a CE (LBL-9), and nothing whose TTL ran out at the label's end: the
     kernel decrements it there without a look (HIDE-2). For IPv6 redirects there is no setting
     (ip6_forward sends them), so they are stopped here (HIDE-9)."""
-    return Chain(
-        f"out_{name(port.name)}",
-        (
-            "ether type arp accept",
-            f"ether type ip ip ttl 0 {dropped('hide_02', port.name)}",
-            "ether type ip accept",
-            f"ether type ip6 ip6 hoplimit 0 {dropped('hide_02', port.name)}",
-            f"icmpv6 type nd-redirect {dropped('hide_09', port.name)}",
-            "ether type ip6 accept",
-            *_tags(scope, port.name),
-            dropped("lbl_09", port.name),
-        ),
-        f"type filter hook egress device {quoted(port.name)} priority 500; policy drop;",
+    four, six, expired = equal(ETHER_TYPE, "ip"), equal(ETHER_TYPE, "ip6"), dropped("hide_02", port)
+    rules = (
+        (equal(ETHER_TYPE, "arp"), ACCEPT),
+        (four, equal(IP_TTL, 0), *expired),
+        (four, ACCEPT),
+        (six, equal(IP6_HOPS, 0), *expired),
+        (equal(ICMPV6_TYPE, "nd-redirect"), *dropped("hide_09", port)),
+        (six, ACCEPT),
+        *_tagged(tags),
+        dropped("lbl_09", port),
     )
+    return f"out_{name(port)}", Chain(rules, Hook("egress", 500, "drop", port))
 
 
-def _trunk(scope: RenderContext, parent: str) -> Chain:
+@lru_cache(PORTS_AT_MOST)
+def _trunk(parent: str, tags: Tags) -> NamedChain:
     """A port that carries VLAN ports and is none itself: their tags and nothing else (ISO-12)."""
-    return Chain(
-        f"trunk_{name(parent)}",
-        (*_tags(scope, parent), dropped("iso_12", parent)),
-        f"type filter hook ingress device {quoted(parent)} priority -500; policy drop;",
-    )
+    rules = (*_tagged(tags), dropped("iso_12", parent))
+    return f"trunk_{name(parent)}", Chain(rules, Hook("ingress", -500, "drop", parent))

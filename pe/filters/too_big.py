@@ -12,24 +12,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pe.filters.context import RenderContext
-from pe.nft.text_model import Chain, NamedSet, quoted
+from pe.filters.parts import FilledSet, NamedChain
+from pe.nft.fields import IIFNAME, NFPROTO
+from pe.nft.matches import equal
+from pe.nft.model import Chain, Hook, NamedSet
+from pe.nft.statements import MarkFrom
+from pe.nft.types import TYPES, device
 
 BEFORE_ZONES = -310
 
 
-def sets(scope: RenderContext) -> Iterator[NamedSet]:
+def sets(scope: RenderContext) -> Iterator[FilledSet]:
     """Port -> mark, which is the number of the VRF's table."""
-    marks = frozenset(
-        f"{quoted(port.name)} : {scope.desired.vrfs[port.vrf].table}"
+    vrfs = scope.desired.vrfs
+    marks = {
+        device(port.name): TYPES["mark"].encode(vrfs[port.vrf].table)
         for port in scope.ce_ports
-        if port.vrf in scope.desired.vrfs
-    )
+        if port.vrf in vrfs
+    }
     if marks:
-        yield NamedSet("vrf_marks", "typeof iifname : meta mark", marks, is_map=True)
+        yield "vrf_marks", NamedSet(("ifname",), "mark"), marks
 
 
-def chains(scope: RenderContext) -> Iterator[Chain]:
+def chains(scope: RenderContext) -> Iterator[NamedChain]:
     """Before any route is looked up."""
     if any(sets(scope)):
-        rule = "meta nfproto ipv6 meta mark set iifname map @vrf_marks"
-        yield Chain("mark_in", (rule,), f"type filter hook prerouting priority {BEFORE_ZONES};")
+        rule = (equal(NFPROTO, "ipv6"), MarkFrom(IIFNAME, "vrf_marks"))
+        yield "mark_in", Chain((rule,), Hook("prerouting", BEFORE_ZONES))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import struct
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
 
 from pe.netlink.codec import attribute, nested
 
@@ -24,13 +26,31 @@ META = {
     "iif": 4,
     "iifname": 6,
     "oifname": 7,
+    "iiftype": 8,
     "nfproto": 15,
     "l4proto": 16,
     "iifkind": 26,
+    "sdifname": 34,
 }
-CT = {"mark": 3, "zone": 17}
-_NETWORK, _TRANSPORT = 1, 2
+CT = {"state": 0, "mark": 3, "zone": 17}
+LINK, NETWORK, TRANSPORT = 0, 1, 2
+"""What an offset counts from."""
+COMPARISONS = {"==": 0, "!=": 1, "<": 2, "<=": 3, ">": 4, ">=": 5}
 _INVERTED = 1
+_FIB_SOURCE, _FIB_OUT, _FIB_ADDRESS_TYPE = 1, 1 << 4, 3
+_UPDATE = 1
+
+
+_remembered = lru_cache(16384)
+"""The rules of all ports are made of the same few instructions."""
+
+
+class Instructions(Protocol):
+    """What a rule is compiled into."""
+
+    def add(self, *expressions: Expression) -> None:
+        """Add instructions."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +61,20 @@ class Expression:
     data: bytes
     words: str
 
+    def compile(self, rule: Instructions) -> None:
+        """Add it to a rule, of which it is a statement as well (``pe.nft.compiler``)."""
+        rule.add(self)
+
     @property
     def wire(self) -> bytes:
         """The instruction as an element of NFTA_RULE_EXPRESSIONS."""
-        return nested(1, attribute(1, self.name.encode() + b"\0"), nested(2, self.data))
+        return _wire(self.name, self.data)
+
+
+@_remembered
+def _wire(name: str, data: bytes) -> bytes:
+    found = (nested(2, data),) if data else ()
+    return nested(1, attribute(1, name.encode() + b"\0"), *found)
 
 
 def be32(kind: int, value: int) -> bytes:
@@ -74,6 +104,7 @@ def verdict_data(kind: int, verdict: str, chain: str = "") -> bytes:
     return nested(kind, nested(_DATA_VERDICT, *parts))
 
 
+@_remembered
 def meta(key: str, register: int) -> Expression:
     """Load something that is known about the packet."""
     found = _register(1, register) + be32(2, META[key])
@@ -100,15 +131,17 @@ def set_ct(key: str, register: int) -> Expression:
 
 def network_header(what: str, offset: int, length: int, register: int) -> Expression:
     """Load bytes of the IP header."""
-    return _payload(_NETWORK, what, offset, length, register)
+    return payload(NETWORK, what, offset, length, register)
 
 
 def transport_header(what: str, offset: int, length: int, register: int) -> Expression:
     """Load bytes of what follows the IP headers; ends the rule where there are none."""
-    return _payload(_TRANSPORT, what, offset, length, register)
+    return payload(TRANSPORT, what, offset, length, register)
 
 
-def _payload(base: int, what: str, offset: int, length: int, register: int) -> Expression:
+@_remembered
+def payload(base: int, what: str, offset: int, length: int, register: int) -> Expression:
+    """Load bytes of a header; ends the rule where the packet is shorter."""
     found = _register(1, register) + be32(2, base) + be32(3, offset) + be32(4, length)
     return Expression("payload", found, f"r{register} = {what}")
 
@@ -119,30 +152,63 @@ def constant(value: int, register: int) -> Expression:
     return Expression("immediate", found, f"r{register} = {value:#x}")
 
 
+def load(value: bytes, register: int) -> Expression:
+    """Load some bytes."""
+    found = _register(1, register) + data(2, value)
+    return Expression("immediate", found, f"r{register} = 0x{value.hex()}")
+
+
 def masked(register: int, mask: int) -> Expression:
     """Keep some bits of a register."""
-    found = _register(1, register) + _register(2, register) + be32(3, 4)
-    found += data(4, host32(mask)) + data(5, host32(0))
-    return Expression("bitwise", found, f"r{register} &= {mask:#x}")
+    return _bitwise(register, host32(mask), f"r{register} &= {mask:#x}")
 
 
+@_remembered
+def masked_bytes(register: int, mask: bytes) -> Expression:
+    """Keep some bits of what came from a packet."""
+    return _bitwise(register, mask, f"r{register} &= 0x{mask.hex()}")
+
+
+def _bitwise(register: int, mask: bytes, words: str) -> Expression:
+    found = _register(1, register) + _register(2, register) + be32(3, len(mask))
+    found += data(4, mask) + data(5, bytes(len(mask)))
+    return Expression("bitwise", found, words)
+
+
+@_remembered
 def equal(register: int, value: bytes) -> Expression:
     """Go on only if a register holds this."""
-    return Expression("cmp", _compare(register, 0, value), f"r{register} == 0x{value.hex()}")
+    return compare(register, "==", value)
+
+
+@_remembered
+def compare(register: int, operator: str, value: bytes) -> Expression:
+    """Go on only if a register compares so with this, byte by byte from the first."""
+    found = _compared(register, operator, value)
+    return Expression("cmp", found, f"r{register} {operator} 0x{value.hex()}")
 
 
 def not_zero(register: int) -> Expression:
     """Go on only if a register holds anything."""
-    return Expression("cmp", _compare(register, 1, bytes(4)), f"r{register} != 0")
+    return Expression("cmp", _compared(register, "!=", bytes(4)), f"r{register} != 0")
 
 
 def zero(register: int) -> Expression:
     """Go on only if a register holds nothing."""
-    return Expression("cmp", _compare(register, 0, bytes(4)), f"r{register} == 0")
+    return Expression("cmp", _compared(register, "==", bytes(4)), f"r{register} == 0")
 
 
-def _compare(register: int, operator: int, value: bytes) -> bytes:
-    return _register(1, register) + be32(2, operator) + data(3, value)
+def _compared(register: int, operator: str, value: bytes) -> bytes:
+    return _register(1, register) + be32(2, COMPARISONS[operator]) + data(3, value)
+
+
+def member(set_name: str, register: int, *, set_id: int = 0, inverted: bool = False) -> Expression:
+    """Go on only if the bytes from a register on are in a set, or are not. ``set_id``: the set
+    has no name yet, and is made under this number by the same transaction."""
+    found = attribute(1, set_name.encode() + b"\0") + _register(2, register)
+    found += be32(4, set_id) if set_id else b""
+    found += be32(5, _INVERTED) if inverted else b""
+    return Expression("lookup", found, f"{'not ' * inverted}@{set_name}[r{register}..]")
 
 
 def lookup(map_name: str, register: int, into: int) -> Expression:
@@ -164,11 +230,40 @@ def verdict(word: str, chain: str = "") -> Expression:
     return Expression("immediate", found, f"{word} {chain}".strip())
 
 
-def local_source(register: int) -> Expression:
-    """Load what kind of address the packet's source is, as the outgoing device's VRF sees it."""
-    saddr_and_oif = 1 | 1 << 4
-    found = _register(1, register) + be32(2, 3) + be32(3, saddr_and_oif)
-    return Expression("fib", found, f"r{register} = fib saddr . oif type")
+def local_source(register: int, *, of_device: bool = True) -> Expression:
+    """Load what kind of address the packet's source is: with ``of_device`` as the outgoing
+    device's VRF sees it."""
+    by = _FIB_SOURCE | (_FIB_OUT if of_device else 0)
+    found = _register(1, register) + be32(2, _FIB_ADDRESS_TYPE) + be32(3, by)
+    return Expression("fib", found, f"r{register} = fib saddr{' . oif' * of_device} type")
+
+
+@_remembered
+def header_extension(
+    kind: int, offset: int, length: int, register: int, *, present: bool = False
+) -> Expression:
+    """Load bytes of an IPv6 extension header of a kind, or with ``present`` whether there is
+    one; without ``present`` the rule ends where there is none."""
+    found = _register(1, register) + attribute(2, bytes((kind,))) + be32(3, offset)
+    found += be32(4, length) + be32(5, int(present)) + be32(6, 0)
+    return Expression("exthdr", found, f"r{register} = extension {kind} @{offset},{length}")
+
+
+def update(set_name: str, register: int) -> Expression:
+    """Add the bytes from a register on to a set, or let them stay there longer; ends the rule if
+    the set is full."""
+    found = attribute(1, set_name.encode() + b"\0") + be32(3, _UPDATE) + _register(4, register)
+    return Expression("dynset", found, f"update @{set_name}[r{register}..]")
+
+
+def connections_over(count: int) -> Expression:
+    """Go on only for packets of connections that are more than so many."""
+    return Expression("connlimit", be32(1, count) + be32(2, _INVERTED), f"ct count over {count}")
+
+
+def untracked() -> Expression:
+    """Have connection tracking not follow the packet."""
+    return Expression("notrack", b"", "notrack")
 
 
 def limit(rate: int, burst: int) -> Expression:

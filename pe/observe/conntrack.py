@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from pe.devices import sysctl
 from pe.netlink import codec as nl
-from pe.nft.text_loader import NETLINK_NETFILTER
+from pe.nft.socket import NETLINK_NETFILTER
 
 _GET = 1 << 8 | 1
 _ZONE = 18

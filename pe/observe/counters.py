@@ -8,8 +8,8 @@ from controlplane.model.desired import Desired
 from controlplane.model.view import CounterView, GuardView
 from pe.fib.manager import FibManager
 from pe.model.state import Failures
-from pe.nft.text_loader import CounterView as KernelCounter
-from pe.nft.text_model import name as nft_name
+from pe.nft.names import name as nft_name
+from pe.nft.reader import CounterView as KernelCounter
 
 LIMITS = frozenset({"cpp_01", "dos_01", "dos_02"})
 """Requirements whose guard drops what is too much, not all."""

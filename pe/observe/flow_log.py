@@ -21,7 +21,7 @@ import msgspec
 from controlplane.model.flow import FlowRecord, OnFlows
 from controlplane.model.supervision import Part
 from pe.netlink import codec as nl
-from pe.nft.text_loader import NETLINK_NETFILTER
+from pe.nft.socket import NETLINK_NETFILTER
 from pe.observe import log_entry
 from pe.observe.log_entry import LogEntry
 from pe.observe.packet import flow

@@ -13,8 +13,11 @@ from typing import Any
 
 from controlplane.model.source_bindings import BINDING_MAPS, ELSEWHERE, SourceBindings
 from controlplane.model.verdict_tables import AddressKey, TablesDelta
+from pe.nft.diff import Change
 from pe.nft.expression import host32
-from pe.policy.elements import Change, Elements, addresses, device, encoded_zones
+from pe.nft.model import Elements
+from pe.nft.types import device
+from pe.policy.elements import addresses, encoded_zones
 from pe.policy.ports import Port
 
 AT_HOME = {"homes4": "at_home4", "homes6": "at_home6"}

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 from controlplane.model.source_bindings import BINDING_MAPS, SourceBindings
 from controlplane.model.verdict_tables import Slot, Tables, TablesDelta, apply
-from pe.nft.diff import State
+from pe.nft.diff import Change, difference
+from pe.nft.model import Elements, Ruleset, Table
 from pe.policy.binding_elements import BindingEncoder, PortNumbers
-from pe.policy.elements import Change, Elements, Encoder, difference, gates
+from pe.policy.elements import Encoder, gates
 from pe.policy.ports import Port
-from pe.policy.program import Layout, program
+from pe.policy.program import TABLE, Layout, program
 
 
 @dataclass(slots=True)
@@ -98,7 +99,7 @@ class Wanted:
         return None if self.whole else combined(changes)
 
     def take_parts(self) -> Parts:
-        """What ``state`` is made from, safe from later changes."""
+        """What ``ruleset`` is made from, safe from later changes."""
         self.changes, self.whole = [], False
         held = {slot: tables.copy() for slot, tables in self.tables.items() if tables is not None}
         homes = (self.homes.copy(), self.numbers, self.numbers.elements())
@@ -116,10 +117,10 @@ class Parts:
     numbers: PortNumbers
     numbered: Elements
 
-    def state(self) -> State:
+    def ruleset(self) -> Ruleset:
         """Program and elements: much work where there is much."""
         if not self.zones:
-            return State()
+            return {}
         layout = Layout(frozenset(self.zones.values()), staged=Slot.STAGED in self.tables)
         encoder = Encoder(self.zones)
         elements: Elements = gates(self.zones, self.ports)
@@ -128,7 +129,8 @@ class Parts:
         for slot, tables in self.tables.items():
             elements |= encoder.tables(slot, tables)
         whole = program(layout)
-        return State(whole, {name: elements.get(name, {}) for name in whole.maps})
+        filled = {name: elements.get(name, {}) for name in whole.sets}
+        return {TABLE: Table(whole.chains, whole.sets, whole.counters, filled)}
 
 
 def combined(changes: list[Change]) -> Change:

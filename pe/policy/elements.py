@@ -7,21 +7,17 @@ one after the other.
 
 from __future__ import annotations
 
-import functools
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
+from pe.nft.diff import Change
 from pe.nft.expression import host32
+from pe.nft.model import Elements
+from pe.nft.types import device
 from pe.policy.lookup import PREFIX
 from pe.policy.ports import Port
-
-Elements = dict[str, dict[bytes, bytes]]
-"""Map name -> key -> value; the value of a verdict map is the name of the chain to go to."""
-
-Change = dict[str, tuple[Iterable[bytes], Mapping[bytes, bytes]]]
-"""Map name -> keys to delete, then elements to add."""
 
 _ONE, _TWO = struct.Struct("=I"), struct.Struct("=II")
 _PROTOCOL, _ICMP, _PORT = (
@@ -115,40 +111,17 @@ def gates(zones: Mapping[str, int], ports: Mapping[str, Port]) -> Elements:
     """Elements of the gates, for VRFs under policy and ports by name."""
     out = {name: zones[port.vrf] for name, port in ports.items() if port.vrf in zones}
     return {
-        "zones": {_zone(zone): f"vrf_{zone}".encode() for zone in zones.values()},
-        "zones_out": {_zone(zone): f"vrf_out_{zone}".encode() for zone in zones.values()},
-        "vrfs": {device(vrf): f"stray_{zone}".encode() for vrf, zone in zones.items()},
-        "ports_out": {device(port): f"stray_out_{zone}".encode() for port, zone in out.items()},
-        "ports_in": {device(port): f"home_{zone}".encode() for port, zone in out.items()},
+        "zones": {_zone(zone): _goto("vrf", zone) for zone in zones.values()},
+        "zones_out": {_zone(zone): _goto("vrf_out", zone) for zone in zones.values()},
+        "vrfs": {device(vrf): _goto("stray", zone) for vrf, zone in zones.items()},
+        "ports_out": {device(port): _goto("stray_out", zone) for port, zone in out.items()},
+        "ports_in": {device(port): _goto("home", zone) for port, zone in out.items()},
     }
+
+
+def _goto(chain: str, zone: int) -> bytes:
+    return f"goto {chain}_{zone}".encode()
 
 
 def _zone(zone: int) -> bytes:
     return struct.pack("=H", zone)
-
-
-@functools.lru_cache(maxsize=4096)
-def device(name: str) -> bytes:
-    """A device's name as it lies in registers."""
-    return name.encode().ljust(16, b"\0")
-
-
-def difference(old: Mapping[str, Mapping[bytes, bytes]], new: Elements) -> Change:
-    """What turns the elements of the maps in ``new`` into it; a changed one is in both halves."""
-    change: Change = {}
-    for name, after in new.items():
-        before = old.get(name, {})
-        put = dict(after.items() - before.items()) if before else after
-        gone = [key for key in before if key not in after or key in put] if before else []
-        if put or gone:
-            change[name] = (gone, put)
-    return change
-
-
-def merge(elements: Elements, change: Change) -> None:
-    """Change elements in place."""
-    for name, (gone, put) in change.items():
-        held = elements.setdefault(name, {})
-        for key in gone:
-            held.pop(key, None)
-        held.update(put)

@@ -13,7 +13,7 @@ from controlplane.model.verdict import ALLOW_BIT, BY_MALFORMED, BY_ZONE, Verdict
 from controlplane.model.verdict_tables import Slot
 from pe.nft import expression as x
 from pe.nft.expression import Expression
-from pe.nft.model import Chain, Map, Rule
+from pe.nft.model import Chain, NamedSet, Rule
 
 ADDRESSES = {
     (4, "saddr"): (12, 4),
@@ -27,19 +27,19 @@ IPV6 = PROTOCOLS[6]
 
 PREFIX = {Slot.ENFORCED: "e_", Slot.STAGED: "s_"}
 
-VERDICT_MAPS: Mapping[str, Map] = {
-    "addresses4": Map(("mark", "ipv4_addr")),
-    "addresses6": Map(("mark", "ipv6_addr")),
-    "ranges4": Map(("mark", "ipv4_addr"), interval=True),
-    "ranges6": Map(("mark", "ipv6_addr"), interval=True),
-    "pairs": Map(("mark", "mark")),
-    "sources": Map(("mark",)),
-    "destinations": Map(("mark",)),
-    "contracts": Map(("mark",)),
-    "protocols": Map(("mark", "inet_proto")),
-    "ports": Map(("mark", "inet_proto", "inet_service")),
-    "port_ranges": Map(("mark", "inet_proto", "inet_service"), interval=True),
-    "icmp": Map(("mark", "inet_proto", "icmp_type")),
+VERDICT_MAPS: Mapping[str, NamedSet] = {
+    "addresses4": NamedSet(("mark", "ipv4_addr"), "mark"),
+    "addresses6": NamedSet(("mark", "ipv6_addr"), "mark"),
+    "ranges4": NamedSet(("mark", "ipv4_addr"), "mark", interval=True),
+    "ranges6": NamedSet(("mark", "ipv6_addr"), "mark", interval=True),
+    "pairs": NamedSet(("mark", "mark"), "mark"),
+    "sources": NamedSet(("mark",), "mark"),
+    "destinations": NamedSet(("mark",), "mark"),
+    "contracts": NamedSet(("mark",), "mark"),
+    "protocols": NamedSet(("mark", "inet_proto"), "mark"),
+    "ports": NamedSet(("mark", "inet_proto", "inet_service"), "mark"),
+    "port_ranges": NamedSet(("mark", "inet_proto", "inet_service"), "mark", interval=True),
+    "icmp": NamedSet(("mark", "inet_proto", "icmp_type"), "mark"),
 }
 """One map for each of Tables, under the same name; a slot's prefix goes before it."""
 

@@ -21,13 +21,13 @@ from controlplane.model.source_bindings import SourceBindings
 from controlplane.model.supervision import Part, Task
 from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
 from pe.devices import sysctl
-from pe.nft.diff import State, change, elements, rebuild
-from pe.nft.generations import RulesetGenerations, following
-from pe.nft.wire import BatchRefusedError, GenerationMovedError, SegmentSocket
+from pe.nft.diff import Change, elements_change, merge
+from pe.nft.owner import RulesetOwner
+from pe.nft.socket import BatchRefusedError
 from pe.observe.flow_log import ROOM, FlowLog
 from pe.policy.desired import Wanted
-from pe.policy.elements import Change, merge
 from pe.policy.ports import PortReader
+from pe.policy.program import TABLE
 from pe.policy.tracking import Tracking
 
 Log = Callable[[str, str, dict[str, str | int]], None]
@@ -37,8 +37,6 @@ Require = Callable[[frozenset[str], frozenset[str]], Awaitable[None]]
 PART = "segment"
 CHECK_SECONDS = 1.0
 RETRY_SECONDS = 1.0
-ATTEMPTS = 5
-"""How often somebody else may change the ruleset under one transaction."""
 
 
 async def _nothing_to_require(tracked: frozenset[str], judged: frozenset[str]) -> None:
@@ -48,7 +46,7 @@ async def _nothing_to_require(tracked: frozenset[str], judged: frozenset[str]) -
 class PolicyMapManager:
     """Hold the policy maps in the kernel. ``require`` has the guards track and check VRFs, and
     returns once they do; without it nothing sees to that. ``flow_room`` is how many bytes of
-    flows may wait to be told. ``generations``: of whoever else of the node changes rulesets.
+    flows may wait to be told. ``rulesets``: shared with the node's other users of nftables.
     ``part`` owns the loop, ``flows`` the reader of the flow log."""
 
     def __init__(
@@ -60,15 +58,14 @@ class PolicyMapManager:
         require: Require = _nothing_to_require,
         check_seconds: float = CHECK_SECONDS,
         flow_room: int = ROOM,
-        generations: RulesetGenerations | None = None,
+        rulesets: RulesetOwner | None = None,
     ) -> None:
         self._log, self._require, self._check_seconds = log, require, check_seconds
         self._part, self._flows_part = part, flows
-        self._flow_room, self._generations = flow_room, generations or RulesetGenerations()
+        self._flow_room, self._own = flow_room, None if rulesets else RulesetOwner()
+        self._rulesets = rulesets or self._own or RulesetOwner()
+        self._holder = self._rulesets.holder(PART, (TABLE,), self._report_drift)
         self._wanted = Wanted()
-        self._held: State | None = None  # None: what the kernel holds is not known
-        self._shape = ""  # fingerprint of chains, maps and rules as we made them
-        self._suspect = False  # somebody changed the ruleset since our elements were last read
         self._required: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
@@ -85,11 +82,8 @@ class PolicyMapManager:
         """Open sockets. Raises OSError."""
         with contextlib.suppress(OSError):  # else flows have no packets and bytes
             sysctl.write("netfilter/nf_conntrack_acct", "1")
-        self._nft, self._ports = SegmentSocket(), PortReader()
-        # A scrape that reads while a thread writes would take the batch's acknowledgement, and a
-        # promotion that the kernel took would be reported as refused: readers have their own.
-        self._readings = SegmentSocket()
-        self._tracking = Tracking()
+        self._rulesets.open()
+        self._ports, self._tracking = PortReader(), Tracking()
         self._flows = FlowLog(self._vrf_of_zone, self._log, self._flows_part, self._flow_room)
         self._task = self._part.start(self._run)
 
@@ -102,7 +96,7 @@ class PolicyMapManager:
             await self._task
         self._task = None
         self._flows.close()
-        for part in (self._nft, self._readings, self._ports, self._tracking):
+        for part in (self._ports, self._tracking, *((self._own,) if self._own else ())):
             part.close()
 
     # What is to be held
@@ -173,7 +167,7 @@ class PolicyMapManager:
 
     def counters(self) -> dict[str, int]:
         """Return the packets of each counter, such as ``judged_10`` (the zone's number)."""
-        return self._readings.counters()
+        return {c.name: c.packets for c in self._rulesets.counters((TABLE,))}
 
     @property
     def flow_log(self) -> FlowLog:
@@ -242,7 +236,8 @@ class PolicyMapManager:
         if self._refused is None or str(self._refused) != str(error):
             words = error.strerror or str(error)
             self._log("error", "kernel_refused", {"kind": "segment", "reason": words})
-        self._refused, self._held = error, None
+        self._refused = error
+        self._holder.doubt()
 
     async def _turn(self, *, checking: bool) -> None:
         if not self._wanted.known:
@@ -253,7 +248,7 @@ class PolicyMapManager:
             self._flows.flush()
         if checking or self._wanted.whole:
             self._wanted.set_ports(self._ports.ports())
-        if self._wanted.whole or self._held is None:
+        if self._wanted.whole or self._holder.doubted:
             await self._bring_whole()
         else:
             await self._bring_change(self._wanted.take_change() or {})
@@ -265,8 +260,7 @@ class PolicyMapManager:
         await self._tell_guards(vrfs | self._required[0], self._required[1] & vrfs)
         parts = self._wanted.take_parts()
         try:
-            wanted = await asyncio.to_thread(parts.state)
-            await self._load(wanted)
+            await self._holder.bring(await asyncio.to_thread(parts.ruleset))
         except BaseException:
             self._wanted.whole = True
             raise
@@ -277,93 +271,35 @@ class PolicyMapManager:
             await self._require(tracked, judged)
             self._required = (tracked, judged)
 
-    async def _load(self, wanted: State) -> None:
-        for _ in range(ATTEMPTS):
-            async with self._generations.turn:
-                if await self._is_loaded(wanted):
-                    return
-        raise OSError(errno.EAGAIN, "the ruleset changes all the time")
-
-    async def _is_loaded(self, wanted: State) -> bool:
-        """Bring everything in once; False if it has to be tried again."""
-        generation = self._nft.generation()
-        if self._held is not None:
-            self._is_alone(generation)
-        messages = await asyncio.to_thread(self._messages, wanted)
-        if messages:
-            try:
-                await asyncio.to_thread(self._nft.apply, messages, generation)
-            except GenerationMovedError:
-                return False
-            except BatchRefusedError:
-                if self._held is None:
-                    raise
-                self._held = None  # it is not what we took it for: make everything anew
-                return False
-        shape, now = self._nft.fingerprint(), self._nft.generation()
-        if now != (following(generation) if messages else generation):
-            self._held = None  # somebody was there in that moment: that shape may be theirs
-            return False
-        if messages:
-            self._generations.changed(PART, generation)
-        else:
-            self._generations.know(PART, generation)
-        self._held, self._shape, self._suspect = wanted, shape, False
-        return True
-
-    def _messages(self, wanted: State) -> list[bytes]:
-        if self._held is None:
-            return rebuild(self._nft.names(), wanted)
-        return change(self._held, wanted)
-
     async def _bring_change(self, pending: Change) -> None:
         """Deltas go as they are: this is the way that has to be quick."""
-        if pending and self._held is not None:
-            async with self._generations.turn:
-                self._apply(self._held, pending)
+        if any(gone or put for gone, put in pending.values()):
+            async with self._rulesets.turn:
+                self._apply(pending)
 
-    def _apply(self, held: State, pending: Change) -> None:
-        messages = elements(held.program, pending)
-        for _ in range(ATTEMPTS):
-            generation = self._nft.generation()
-            if not self._is_alone(generation):
-                self._again()
-                return
-            try:
-                self._nft.apply(messages, generation)
-            except GenerationMovedError:
-                continue
-            except BatchRefusedError as error:
-                self._log("warning", "segment_rebuilt", {"reason": str(error)})
-                self._again()
-                return
+    def _apply(self, pending: Change) -> None:
+        held = self._holder.loaded[TABLE]
+        try:
+            done = self._holder.change(elements_change(TABLE, held.sets, pending))
+        except BatchRefusedError as error:
+            self._log("warning", "segment_rebuilt", {"reason": str(error)})
+            done = False
+        if done:
             merge(held.elements, pending)
-            self._generations.changed(PART, generation)
-            return
-        self._again()
+        else:
+            self._again()
 
     def _again(self) -> None:
         """Everything from the beginning, at once."""
-        self._held, self._wanted.whole = None, True
+        self._holder.doubt()
+        self._wanted.whole = True
         self._awake()
 
     # Others
 
-    def _is_alone(self, generation: int) -> bool:
-        """False if somebody changed our chains, maps or rules; what they did to elements is seen
-        by the next check, or by the kernel's refusal."""
-        if self._generations.is_known(PART, generation):
-            return True
-        self._suspect = True
-        self._generations.know(PART, generation)
-        if self._nft.fingerprint() == self._shape:
-            return True
-        self._report_drift()
-        return False
-
     def _count_untold(self) -> None:
         """Flows that were too many to be logged: lost to whoever watches."""
-        untold = sum(n for name, n in self._nft.counters().items() if name.startswith("untold_"))
+        untold = sum(n for name, n in self.counters().items() if name.startswith("untold_"))
         if self._untold is not None:
             self._flows.add_lost(max(0, untold - self._untold))
         self._untold = untold
@@ -372,15 +308,9 @@ class PolicyMapManager:
         self.repairs += 1
         fields: dict[str, str | int] = {"kind": "segment", "step": "rebuild"}
         self._log("warning", "drift_repaired", fields)
-        self._held = None
 
     async def _check(self) -> None:
-        """Did anybody touch our table? One small request while nobody changed any."""
-        held = self._held
-        if held is not None and self._is_alone(self._nft.generation()) and self._suspect:
-            present = await asyncio.to_thread(self._nft.elements, held.program.maps)
-            self._suspect = False
-            if present != held.elements:
-                self._report_drift()
-        if self._held is None:
+        """Did another program touch our table? One small request while none changed any."""
+        await self._holder.has_drifted()
+        if self._holder.doubted:
             self._wanted.whole = True

@@ -26,13 +26,13 @@ from dataclasses import dataclass
 
 from controlplane.model.verdict_tables import Slot
 from pe.nft import expression as x
-from pe.nft.model import Chain, Map, Program, Rule
+from pe.nft.model import Chain, Hook, NamedSet, Rule, Table, TableId
 from pe.policy import logging as telling
 from pe.policy.lookup import ADDRESSES, IPV6, PREFIX, PROTOCOLS, VERDICT_MAPS, allowed, lookups
 
-TABLE = "bulkhead_segment"
-HOOKS = {"prerouting": (0, -290), "forward": (2, -10), "output": (3, -10)}
-"""Number and priority. Homes are looked at after fragments were put together (-400) and before
+TABLE = TableId("inet", "bulkhead_segment")
+PRIORITIES = {"prerouting": -290, "forward": -10, "output": -10}
+"""Of each hook. Homes are looked at after fragments were put together (-400) and before
 connection tracking (-200) hears of a packet; policy comes before the guards (filter, 0), which
 check that we judged."""
 
@@ -50,23 +50,23 @@ class Layout:
     staged: bool = False
 
 
-GATES: Mapping[str, Map] = {
-    "zones": Map(("zone",), verdicts=True),
-    "zones_out": Map(("zone",), verdicts=True),
-    "vrfs": Map(("ifname",), verdicts=True),
-    "ports_out": Map(("ifname",), verdicts=True),
-    "ports_in": Map(("ifname",), verdicts=True),
+GATES: Mapping[str, NamedSet] = {
+    "zones": NamedSet(("zone",), "verdict"),
+    "zones_out": NamedSet(("zone",), "verdict"),
+    "vrfs": NamedSet(("ifname",), "verdict"),
+    "ports_out": NamedSet(("ifname",), "verdict"),
+    "ports_in": NamedSet(("ifname",), "verdict"),
 }
 """Which packets are under policy, by the zone of their connection or by their device."""
 
-HOMES: Mapping[str, Map] = {
-    "homes4": Map(("mark", "ipv4_addr")),
-    "homes6": Map(("mark", "ipv6_addr")),
-    "home_ranges4": Map(("mark", "ipv4_addr"), interval=True),
-    "home_ranges6": Map(("mark", "ipv6_addr"), interval=True),
-    "home_ports": Map(("mark", "ifname")),
-    "at_home4": Map(("ifindex", "ipv4_addr")),
-    "at_home6": Map(("ifindex", "ipv6_addr")),
+HOMES: Mapping[str, NamedSet] = {
+    "homes4": NamedSet(("mark", "ipv4_addr"), "mark"),
+    "homes6": NamedSet(("mark", "ipv6_addr"), "mark"),
+    "home_ranges4": NamedSet(("mark", "ipv4_addr"), "mark", interval=True),
+    "home_ranges6": NamedSet(("mark", "ipv6_addr"), "mark", interval=True),
+    "home_ports": NamedSet(("mark", "ifname"), "mark"),
+    "at_home4": NamedSet(("iface_index", "ipv4_addr"), "mark"),
+    "at_home6": NamedSet(("iface_index", "ipv6_addr"), "mark"),
 }
 """Zone and address -> number of the port behind which it lives; which port has which number; and
 the single addresses once more with the indexes of their ports, so that what comes from where it
@@ -78,10 +78,10 @@ those that the staged revision would have denied. Packets without a connection c
 ``displaced``: packets dropped because whoever has their source address lives elsewhere."""
 
 
-def program(layout: Layout) -> Program:
-    """The program for some VRFs; empty when there are none."""
+def program(layout: Layout) -> Table:
+    """The program for some VRFs, its maps empty; an empty table when there are none."""
     if not layout.zones:
-        return Program()
+        return Table()
     chains = dict(_gates())
     for zone in sorted(layout.zones):
         chains |= _zone(zone, staged=layout.staged)
@@ -91,7 +91,7 @@ def program(layout: Layout) -> Program:
             chains |= {prefix + name: chain for name, chain in lookups(prefix)}
             maps |= {prefix + name: kind for name, kind in VERDICT_MAPS.items()}
     counters = frozenset(f"{name}_{zone}" for name in COUNTERS for zone in layout.zones)
-    return Program(chains, maps, counters)
+    return Table(chains, maps, counters)
 
 
 def _gates() -> Iterator[tuple[str, Chain]]:
@@ -101,13 +101,18 @@ def _gates() -> Iterator[tuple[str, Chain]]:
         (x.ct("zone", 0), x.lookup_verdict("zones", 0)),
         (x.meta("iifname", 0), x.lookup_verdict("vrfs", 0)),
     )
-    yield "forward", Chain((settled, *from_ce, into), "forward")
+    yield "forward", Chain((settled, *from_ce, into), _hook("forward"))
     from_core = (x.ct("zone", 0), x.lookup_verdict("zones_out", 0))
-    yield "output", Chain((settled, from_core, into), "output")
+    yield "output", Chain((settled, from_core, into), _hook("output"))
     # Packets come by twice, the second time out of the VRF's own device.
     again: Rule = (x.meta("iifkind", 0), x.equal(0, VRF_KIND), x.verdict("accept"))
     at_port: Rule = (x.meta("iifname", 0), x.lookup_verdict("ports_in", 0))
-    yield "prerouting", Chain((again, _at_home(4), _at_home(6), at_port), "prerouting")
+    homes = (_at_home(4), _at_home(6))
+    yield "prerouting", Chain((again, *homes, at_port), _hook("prerouting"))
+
+
+def _hook(name: str) -> Hook:
+    return Hook(name, PRIORITIES[name])
 
 
 def _at_home(version: int) -> Rule:

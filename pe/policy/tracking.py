@@ -15,7 +15,7 @@ from controlplane.model.prefix import IPAddress
 from controlplane.model.protocols import ICMP, ICMP6, PORT_PROTOCOLS
 from controlplane.model.verdict import ALLOW_BIT, RULE_MASK
 from pe.netlink import codec as nl
-from pe.nft.text_loader import NETLINK_NETFILTER
+from pe.nft.socket import NETLINK_NETFILTER
 
 _GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2
 _TUPLE, _MARK, _COUNTS_THERE, _COUNTS_BACK, _ZONE, _MARK_MASK = 1, 8, 9, 10, 18, 21

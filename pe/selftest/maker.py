@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pe.nft.text_model import name as nft_name
+from pe.nft.names import name as nft_name
 from pe.selftest import frame as fr
 from pe.selftest import packet as pk
 from pe.selftest.bench import Mark, SelftestBed, framed
@@ -90,5 +90,5 @@ class Maker:
 
 
 def counter(requirement: str, subject: str = "") -> str:
-    """Return the name of a guard's counter (``pe.nft.text_model.counted``)."""
+    """Return the name of a guard's counter (``pe.filters.parts.counted``)."""
     return f"{requirement}__{nft_name(subject)}" if subject else requirement

@@ -17,11 +17,12 @@ from pe.devices.kernel import DeviceKernel
 from pe.fib.next_hop_wire import NextHopWriter
 from pe.fib.route_batch import RouteWriter
 from pe.netlink.events import EventSocket
-from pe.nft import text_loader
-from pe.nft.text_loader import NftReader
+from pe.nft.reader import RulesetReader
+from pe.nft.socket import RulesetWriter
 
 ADAPTERS: tuple[type | ModuleType, ...] = (
-    NextHopWriter, RouteWriter, DeviceKernel, EventSocket, NftReader, text_loader, sysctl,
+    NextHopWriter, RouteWriter, DeviceKernel, EventSocket, RulesetReader, RulesetWriter,
+    sysctl,
 )  # fmt: skip
 CANNOT_FAIL = {
     "close", "forget", "fileno",  # no request to the kernel
@@ -46,10 +47,11 @@ ERRORS: dict[str, tuple[int, ...]] = {
     "DeviceKernel.main_routes": _MEMORY,
     "DeviceKernel.perform": (*_MEMORY, errno.EBUSY, errno.ENODEV, errno.EINVAL, errno.EROFS),
     "EventSocket.read": (errno.ENOBUFS, errno.ENOMEM),
-    "NftReader.generation": _MEMORY,
-    "NftReader.fingerprint": _MEMORY,
-    "NftReader.names": _MEMORY,
-    "text_loader.load": (errno.ENOMEM, errno.EINVAL, errno.ENOENT, errno.EMFILE),
+    "RulesetReader.generation": (*_MEMORY, errno.EPROTO),
+    "RulesetReader.shape": _MEMORY,
+    "RulesetReader.present": _MEMORY,
+    "RulesetReader.elements": _MEMORY,
+    "RulesetWriter.apply": (*_MEMORY, errno.EINVAL, errno.ENOENT, errno.EPERM, errno.EBUSY),
     "sysctl.read": (errno.EIO,),
     "sysctl.write": (errno.EACCES, errno.EROFS, errno.EINVAL),
 }

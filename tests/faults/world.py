@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 from typing import Any
@@ -33,8 +32,9 @@ from pe.fib.next_hop_wire import BLACKHOLE_IDS, Group, Member
 from pe.model.state import Link, Structure
 from pe.netlink import codec as nl
 from pe.netlink.main_routes import MainRoute
-from pe.nft import text_loader
-from pe.nft.text_loader import Names
+from pe.nft import owner
+from pe.nft.diff import AddElements, DeleteElements, Operation, Simple
+from pe.nft.model import NamedSet, Table, TableId
 from tests.parts import LonePart
 from tests.pe_fakes import FakeNextHops, FakeRoutes, FakeStructure, FakeStructureKernel
 
@@ -44,25 +44,54 @@ SECONDS = 100.0
 
 
 class FakeNft:
-    """The kernel's tables as far as the data plane looks at them: what was loaded last."""
+    """The kernel's tables as far as the data plane looks at them: generation and elements."""
 
     def __init__(self) -> None:
-        self.texts: list[str] = []
+        self.applied: list[Operation] = []
+        self.number = 1
+        self._elements: dict[tuple[TableId, str], dict[bytes, bytes]] = {}
 
-    async def load(self, text: str) -> None:
-        self.texts.append(text)
+    def apply(self, operations: Sequence[Operation], generation: int | None = None) -> None:
+        assert generation in (None, self.number)
+        self.number += 1
+        self.applied += operations
+        for operation in operations:
+            match operation:
+                case AddElements(table, name, _, elements):
+                    self._elements.setdefault((table, name), {}).update(elements)
+                case DeleteElements(table, name, _, keys):
+                    for key in keys:
+                        del self._elements[table, name][key]
+                case Simple("flush", "set" | "map", table, name):
+                    self._elements.pop((table, name), None)
+                case Simple("delete", "table", table):
+                    kept = {at: e for at, e in self._elements.items() if at[0] != table}
+                    self._elements = kept
+
+    def meddle(self) -> None:
+        """Another program changes a table of its own."""
+        self.number += 1
 
     def generation(self) -> int:
-        return len(self.texts)
+        return self.number
 
-    def fingerprint(self) -> str:
-        return hashlib.sha256("".join(self.texts).encode()).hexdigest()
+    def shape(self, table: TableId) -> str:
+        return str([o for o in self.applied if o.table == table and not _of_elements(o)])
 
-    def names(self, _family: str) -> Names | None:
+    def present(self, _table: TableId, _wanted: Table | None) -> Table | None:
         return None
+
+    def elements(
+        self, table: TableId, sets: Mapping[str, NamedSet]
+    ) -> dict[str, dict[bytes, bytes]]:
+        return {n: self._elements.get((table, n), {}) for n, s in sets.items() if not s.is_dynamic}
 
     def close(self) -> None:
         pass
+
+
+def _of_elements(operation: Operation) -> bool:
+    return isinstance(operation, AddElements | DeleteElements)
 
 
 class FakeEvents:
@@ -135,8 +164,8 @@ class World:
     def owner(self, adapter: str) -> Any:
         return {
             "NextHopWriter": self.next_hops, "RouteWriter": self.routes,
-            "DeviceKernel": self.devices, "EventSocket": self.events, "NftReader": self.nft,
-            "text_loader": self.nft,
+            "DeviceKernel": self.devices, "EventSocket": self.events, "RulesetReader": self.nft,
+            "RulesetWriter": self.nft,
         }[adapter]  # fmt: skip
 
     def _log(self, _level: str, event: str, _fields: dict[str, str | int]) -> None:
@@ -149,12 +178,9 @@ class World:
         monkeypatch.setattr(reconciler, "RouteWriter", lambda: self.routes)
         monkeypatch.setattr(reconciler, "DeviceKernel", lambda: self.devices)
         monkeypatch.setattr(reconciler, "EventSocket", self._event_socket)
-        monkeypatch.setattr(text_loader, "NftReader", lambda: self.nft)
-        monkeypatch.setattr(text_loader, "load", self._load)
+        monkeypatch.setattr(owner, "RulesetReader", lambda: self.nft)
+        monkeypatch.setattr(owner, "RulesetWriter", lambda: self.nft)
         monkeypatch.setattr(sysctl, "write", lambda *_: None)
-
-    async def _load(self, text: str) -> None:
-        await self.nft.load(text)  # looked up at each call: a fault may stand in its place
 
     def _event_socket(
         self, _pid: int, handle: Callable[[nl.Message], None], lost: Callable[[], None]
@@ -232,10 +258,12 @@ class World:
         self.events.send(nl.Message(nl.RTM_NEWLINK, 0, 0, 0, memoryview(body)))
 
     def meddle(self) -> None:
-        """Another program takes a route, a next hop and an address; the notifications are lost."""
+        """Another program takes a route, a next hop and an address; the notifications are lost. It
+        has rules of its own, too."""
         del self.routes.tables[1001][prefix(2)]
         self.next_hops.flush(self.structure.indexes["core0"])
         self.structure.addresses.pop("ce-red")
+        self.nft.meddle()
         self.events.overrun()
 
 

@@ -10,7 +10,8 @@ from controlplane.model.desired import Desired
 from pe.filters.context import RenderContext
 from pe.filters.ruleset import ruleset
 from pe.model.guards import Guard
-from pe.nft.text_diff import transaction
+from pe.nft.diff import transaction
+from pe.nft.text import text as listed
 from tests.golden.founding import PRESENT, founding
 
 HERE = Path(__file__).parent
@@ -38,7 +39,7 @@ CASES = {
 
 
 def text(case: str) -> str:
-    return transaction({}, ruleset(CASES[case]))
+    return listed(transaction({}, ruleset(CASES[case])))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -5,21 +5,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pe.nft.model import Program
+from pe.nft.model import Table
 from pe.policy.program import Layout, program
 
 FILE = Path(__file__).with_suffix(".txt")
 LAYOUT = Layout(frozenset({10, 20}), staged=True)
 
 
-def _lines(made: Program) -> list[str]:
+def _lines(made: Table) -> list[str]:
     lines = [f"counter {name}" for name in sorted(made.counters)]
-    for name, kind in made.maps.items():
-        value = "verdict" if kind.verdicts else "mark"
+    for name, kind in made.sets.items():
         interval = " interval" if kind.interval else ""
-        lines.append(f"map {name}: {' . '.join(kind.fields)} -> {value}{interval}")
+        lines.append(f"map {name}: {' . '.join(kind.fields)} -> {kind.value}{interval}")
     for name, chain in made.chains.items():
-        lines.append(f"chain {name}" + (f" hook {chain.hook}" if chain.hook else ""))
+        lines.append(f"chain {name}" + (f" hook {chain.hook.name}" if chain.hook else ""))
         lines += ["    " + "; ".join(e.words for e in rule) for rule in chain.rules]
     return lines
 
@@ -30,13 +29,13 @@ def test_the_program_for_two_vrfs_and_a_staged_revision() -> None:
 
 def test_a_staged_revision_only_adds() -> None:
     with_it, without = (program(Layout(LAYOUT.zones, staged=s)) for s in (True, False))
-    assert without.maps.items() < with_it.maps.items()
+    assert without.sets.items() < with_it.sets.items()
     changed = {n for n, c in without.chains.items() if with_it.chains[n] != c}
     assert changed == {f"{n}_{zone}" for n in ("told", "crowded", "tell") for zone in LAYOUT.zones}
 
 
 def test_nothing_under_policy_is_no_program() -> None:
-    assert program(Layout()) == Program()
+    assert program(Layout()) == Table()
 
 
 if __name__ == "__main__":

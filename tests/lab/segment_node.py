@@ -34,7 +34,7 @@ from controlplane.model.prefix import Afi, IPAddress, parse_prefix
 from labs.attack.inside import inside as entered
 from labs.packets import ETH_IP, ETH_IPV6, ETH_MPLS, checksum, ethernet, mac, stack
 from pe.netlink import codec as nl
-from pe.nft.text_loader import NETLINK_NETFILTER
+from pe.nft.socket import NETLINK_NETFILTER
 from tests.lab.agents import AgentProcess, inside, namespaces, run, wire
 
 ZONES = {"red": 10, "blue": 20}

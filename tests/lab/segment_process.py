@@ -30,7 +30,7 @@ class Served:
             flows=part,
             require=self.agent.require_verdicts,
             flow_room=room,
-            generations=self.agent.generations,
+            rulesets=self.agent.rulesets,
         )
         self.records: list[FlowRecord] = []
         self.lost = 0

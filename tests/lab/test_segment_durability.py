@@ -20,8 +20,9 @@ from labs.lab import RunningLab, running
 from labs.peers.pe import pe
 from labs.topology import End, Lab, Link, Node
 from labs.waiting import until
-from pe.nft.wire import SegmentSocket
+from pe.nft.reader import RulesetReader
 from pe.policy.lookup import VERDICT_MAPS
+from pe.policy.program import TABLE
 from tests.durability import FIRST_PORT, PORT, Model, Writer, check_audit, in_node, settle
 
 pytestmark = pytest.mark.lab
@@ -70,12 +71,12 @@ def socket_of(lab: RunningLab) -> str:
 def in_kernel() -> set[int]:
     """The ports that the enforced maps allow: of each revision it is one, another for each."""
     with inside("pe1"):
-        reader = SegmentSocket()
+        reader = RulesetReader()
     try:
-        names = reader.names()
-        if names is None or "e_ports" not in names.maps:
+        held = reader.present(TABLE, None)
+        if held is None or "e_ports" not in held.sets:
             return set()
-        found = reader.elements({"e_ports": VERDICT_MAPS["ports"]})["e_ports"]
+        found = reader.elements(TABLE, {"e_ports": VERDICT_MAPS["ports"]})["e_ports"]
         return {int.from_bytes(key[8:10], "big") for key in found}
     finally:
         reader.close()

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.lab
 OWNER = """
 import struct, sys
 from pe.netlink import codec as nl
-from pe.nft.text_loader import NETLINK_NETFILTER
+from pe.nft.socket import NETLINK_NETFILTER
 owner = nl.NetlinkSocket(NETLINK_NETFILTER)
 group = int(sys.argv[1])
 bind = struct.pack(">BBH", 0, 0, group) + nl.attribute(1, bytes((1,)))

@@ -122,9 +122,9 @@ def test_at_its_port_it_takes_the_shorter_way(
     sender.live(homes("pe-a"))
     process.pause()
     try:
-        inside("pe", f"nft flush map inet {TABLE} home_ports")
+        inside("pe", f"nft flush map inet {TABLE.name} home_ports")
         assert sender.passes("a", version), "the longer way would refuse it now"
-        inside("pe", f"nft flush map inet {TABLE} at_home{version}")
+        inside("pe", f"nft flush map inet {TABLE.name} at_home{version}")
         assert not sender.passes("a", version), "control: the longer way does"
     finally:
         process.resume()

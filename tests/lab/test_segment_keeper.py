@@ -142,7 +142,7 @@ def test_a_vrf_comes_under_policy_and_leaves_it(world: World, process: NodeProce
     process.segment("zones", {})
     process.segment("settled")
     assert sender.passes(DENIED)
-    assert TABLE not in inside("pe", "nft list tables")
+    assert TABLE.name not in inside("pe", "nft list tables")
 
 
 def test_an_enforced_slot_without_tables_denies(world: World, process: NodeProcess) -> None:

@@ -14,7 +14,7 @@ from controlplane.model.verdict_tables import Slot
 from controlplane.policy.compile.full import IdAllocators
 from controlplane.policy.compile.incremental import IncrementalCompiler
 from labs.attack.inside import inside as entered
-from pe.nft.wire import SegmentSocket
+from pe.nft.reader import RulesetReader
 from pe.policy.program import TABLE, Layout, program
 from tests.lab import segment_node as node
 from tests.lab.agents import inside, until
@@ -43,7 +43,7 @@ def test_without_its_table_nothing_new_passes_and_it_is_made_again(
     assert sender.passes(ALLOWED, sport=1)
     process.pause()
     try:
-        inside("pe", f"nft delete table inet {TABLE}")
+        inside("pe", f"nft delete table inet {TABLE.name}")
         assert not sender.passes(KEPT)
         assert not sender.passes(DENIED)
         assert sender.passes(ALLOWED, sport=1), "what was allowed goes on"
@@ -61,7 +61,7 @@ def test_control_without_the_guard_a_lost_table_opens_everything(world: World) -
         sender = Sender(world)
         assert not sender.passes(DENIED)
         process.pause()
-        inside("pe", f"nft delete table inet {TABLE}")
+        inside("pe", f"nft delete table inet {TABLE.name}")
         assert sender.passes(DENIED)
     finally:
         process.resume()
@@ -71,10 +71,10 @@ def test_control_without_the_guard_a_lost_table_opens_everything(world: World) -
 @pytest.mark.parametrize(
     "meddling",
     [
-        f"flush map inet {TABLE} e_ports",
-        f"flush chain inet {TABLE} tell_10",
-        f"add rule inet {TABLE} e_nowhere accept",
-        f"add element inet {TABLE} e_destinations {{ 0x7001 : 0x80000001 }}",
+        f"flush map inet {TABLE.name} e_ports",
+        f"flush chain inet {TABLE.name} tell_10",
+        f"add rule inet {TABLE.name} e_nowhere accept",
+        f"add element inet {TABLE.name} e_destinations {{ 0x7001 : 0x80000001 }}",
     ],
 )
 def test_meddling_is_seen_and_undone(world: World, process: NodeProcess, meddling: str) -> None:
@@ -106,17 +106,17 @@ def test_the_nft_program_lists_it_all(world: World, process: NodeProcess) -> Non
 def _kernel() -> tuple[str, object]:
     """Everything in the kernel's table."""
     with entered("pe"):
-        reader = SegmentSocket()
+        reader = RulesetReader()
     try:
-        names = reader.names()
-        maps = {name: kind for name, kind in _kinds().items() if names and name in names.maps}
-        return reader.fingerprint(), reader.elements(maps)
+        held = reader.present(TABLE, None)
+        maps = {name: kind for name, kind in _kinds().items() if held and name in held.sets}
+        return reader.shape(TABLE), reader.elements(TABLE, maps)
     finally:
         reader.close()
 
 
 def _kinds() -> dict[str, Any]:
-    return dict(program(Layout(frozenset(node.ZONES.values()), staged=True)).maps)
+    return dict(program(Layout(frozenset(node.ZONES.values()), staged=True)).sets)
 
 
 def test_what_others_do_to_their_own_tables_is_no_drift(world: World, process: NodeProcess) -> None:
@@ -137,7 +137,7 @@ def test_a_rebuild_of_50000_entries_loses_and_admits_nothing(
     with Stream(world) as stream:
         for each in (other, whole):
             # As after meddling: the whole table is deleted and made anew.
-            inside("pe", f"nft add chain inet {TABLE} stranger")
+            inside("pe", f"nft add chain inet {TABLE.name} stranger")
             before = time.monotonic()
             process.segment("submit", Slot.ENFORCED, each)
             process.segment("settled")

@@ -12,8 +12,17 @@ from hypothesis import strategies as st
 from controlplane.model.desired import Desired
 from pe.filters.context import RenderContext
 from pe.filters.ruleset import ruleset
-from pe.nft.text_diff import recreation, transaction, union
-from pe.nft.text_model import Chain, NamedSet, Ruleset, Table
+from pe.nft.diff import (
+    UNKNOWN_ELEMENTS,
+    UNKNOWN_RULES,
+    UNKNOWN_SET,
+    Operation,
+    recreation,
+    transaction,
+    union,
+)
+from pe.nft.model import Chain, Ruleset, Table
+from pe.nft.text import text
 from tests.golden.founding import PRESENT, founding
 
 JUMP = re.compile(r"(?:jump|goto) (\S+)")
@@ -98,9 +107,11 @@ class FakeNft:
         self.tables[family].sets[name][2].update(elements)
 
     def _delete_element(self, family: str, name: str, body: str) -> None:
-        elements = body.removeprefix("{ ").removesuffix(" }").split(", ")
-        assert self.tables[family].sets[name][2] >= set(elements)
-        self.tables[family].sets[name][2].difference_update(elements)
+        keys = set(body.removeprefix("{ ").removesuffix(" }").split(", "))
+        held = self.tables[family].sets[name][2]
+        gone = {element for element in held if element.partition(" : ")[0] in keys}
+        assert len(gone) == len(keys)
+        held -= gone
 
     @staticmethod
     def _rules(table: FakeTable) -> list[str]:
@@ -115,27 +126,13 @@ class FakeNft:
         assert {n for r in self._rules(table) for n in SET.findall(r)} <= table.sets.keys()
         assert {n for r in self._rules(table) for n in COUNTER.findall(r)} <= table.counters.keys()
 
-    def ruleset(self) -> Ruleset:
-        return {
-            family: Table(
-                family,
-                {n: Chain(n, tuple(rules), hook) for n, (hook, rules) in table.chains.items()},
-                {n: self._set(n, *value) for n, value in table.sets.items()},
-                frozenset(table.counters),
-            )
-            for family, table in self.tables.items()
-        }
 
-    @staticmethod
-    def _set(name: str, kind: str, declaration: str, elements: set[str]) -> NamedSet:
-        return NamedSet(
-            name,
-            declaration,
-            frozenset(elements),
-            is_map=kind == "map",
-            dynamic="dynamic" in declaration,
-            interval="interval" in declaration,
-        )
+def loaded(*steps: list[Operation]) -> FakeNft:
+    """What these transactions make, one after the other."""
+    nft = FakeNft()
+    for step in steps:
+        nft.run(text(step))
+    return nft
 
 
 @st.composite
@@ -167,44 +164,63 @@ def rulesets(draw: Any) -> Ruleset:
 @given(st.lists(rulesets(), min_size=1, max_size=4))
 def test_any_sequence_of_transactions_ends_in_the_last_ruleset(steps: list[Ruleset]) -> None:
     nft = FakeNft()
-    loaded: Ruleset = {}
+    held: Ruleset = {}
     for wanted in steps:
-        nft.run(transaction(loaded, wanted))
-        loaded = wanted
-    assert nft.ruleset() == steps[-1]
-    assert transaction(loaded, steps[-1]) == ""
+        nft.run(text(transaction(held, wanted)))
+        held = wanted
+    assert nft.tables == loaded(transaction({}, steps[-1])).tables
+    assert transaction(held, steps[-1]) == []
 
 
 @settings(max_examples=20)
 @given(rulesets(), rulesets())
 def test_counters_that_are_wanted_go_on_counting(before: Ruleset, after: Ruleset) -> None:
-    nft = FakeNft()
-    nft.run(transaction({}, before))
+    nft = loaded(transaction({}, before))
     for table in nft.tables.values():
         table.counters = dict.fromkeys(table.counters, 7)
-    nft.run(transaction(before, after))
-    for family, table in nft.tables.items():
-        for name in before[family].counters & after[family].counters:
-            assert table.counters[name] == 7
+    nft.run(text(transaction(before, after)))
+    for name, held in after.items():
+        counters = nft.tables[name.family].counters
+        for counter in before[name].counters & held.counters:
+            assert counters[counter] == 7
 
 
 @settings(max_examples=20)
 @given(rulesets(), rulesets())
 def test_a_port_that_goes_keeps_its_guard_until_it_is_down(before: Ruleset, after: Ruleset) -> None:
-    nft = FakeNft()
-    nft.run(transaction({}, before))
+    nft = loaded(transaction({}, before))
     both = union(before, after)
-    nft.run(transaction(before, both))
-    for family, table in before.items():
-        assert table.chains.keys() <= nft.tables[family].chains.keys()
-    nft.run(transaction(both, after))
-    assert nft.ruleset() == after
+    nft.run(text(transaction(before, both)))
+    for name, table in before.items():
+        assert table.chains.keys() <= nft.tables[name.family].chains.keys()
+    nft.run(text(transaction(both, after)))
+    assert nft.tables == loaded(transaction({}, after)).tables
+
+
+@settings(max_examples=20)
+@given(rulesets(), rulesets())
+def test_names_alone_are_enough_to_start_from(before: Ruleset, after: Ruleset) -> None:
+    """As after a start: of what a former run left only names, types and hooks are known."""
+    nft = loaded(transaction({}, before))
+    nft.run(text(transaction(names_of(before, after), after)))
+    assert nft.tables == loaded(transaction({}, after)).tables
+
+
+def names_of(held: Ruleset, wanted: Ruleset) -> Ruleset:
+    """What the reader would find."""
+    return {
+        name: Table(
+            {n: Chain(UNKNOWN_RULES, chain.hook) for n, chain in table.chains.items()},
+            {n: s if wanted[name].sets.get(n) == s else UNKNOWN_SET for n, s in table.sets.items()},
+            table.counters,
+            {n: UNKNOWN_ELEMENTS for n, kind in table.sets.items() if not kind.is_dynamic},
+        )
+        for name, table in held.items()
+    }
 
 
 @settings(max_examples=20)
 @given(rulesets(), rulesets())
 def test_recreation_works_from_anything(before: Ruleset, after: Ruleset) -> None:
-    nft = FakeNft()
-    nft.run(transaction({}, before))
-    nft.run(recreation(after))
-    assert nft.ruleset() == after
+    nft = loaded(transaction({}, before), recreation(after))
+    assert nft.tables == loaded(transaction({}, after)).tables

@@ -18,7 +18,8 @@ from pe.config import ConfigErrors
 from pe.config.reader import parse_config
 from pe.filters.context import RenderContext
 from pe.filters.ruleset import ruleset
-from pe.nft.text_diff import transaction
+from pe.nft.diff import transaction
+from pe.nft.text import text as listed
 from tests.turns import decide
 
 PLACES = ("vrf", "port", "core", "vrf-text", "port-text", "neighbour-text", "workload", "tag",
@@ -59,11 +60,12 @@ vrfs:
 
 
 def loaded(words: dict[str, str]) -> str:
-    """What nft is given. Raises ConfigErrors."""
+    """The whole ruleset as text. Raises ConfigErrors."""
     intent = parse_config(document(words), "pe.yaml", Path("/nonexistent")).intent
     desired = Desired()
     desired.apply(decide(Router(), [IntentChanged(intent)], START).delta)
-    return transaction({}, ruleset(RenderContext(desired, {words["port"], words["core"], "lo"})))
+    scope = RenderContext(desired, {words["port"], words["core"], "lo"})
+    return listed(transaction({}, ruleset(scope)))
 
 
 def skeleton(text: str) -> list[str]:

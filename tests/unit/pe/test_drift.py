@@ -14,7 +14,7 @@ from pe.devices import ops
 from pe.devices.manager import DeviceManager
 from pe.model.guards import NONE
 from pe.model.state import Failures, Link, Structure
-from pe.nft.text_model import Ruleset
+from pe.nft.model import Ruleset
 from tests.pe_fakes import FakeStructure
 
 

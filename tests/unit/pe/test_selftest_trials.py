@@ -13,6 +13,8 @@ from controlplane.model.events import SelftestBegan
 from controlplane.model.view import TrialView, Verdict
 from pe.filters.context import RenderContext
 from pe.filters.ruleset import ruleset
+from pe.netlink.ownership import TABLE
+from pe.nft.model import TableId
 from pe.selftest import access, core, labels, settings, sources
 from pe.selftest import frame as fr
 from pe.selftest.bench import Mark, Seen, SelftestBed
@@ -202,4 +204,4 @@ def test_every_counter_is_one_that_the_product_renders() -> None:
     rendered = ruleset(RenderContext(rig.kernel, {*TAPS, R2, "lo"}))
     named = {(t.table, t.counter) for t in trials() if isinstance(t, Attack) and t.counter}
     assert len(named) > 15
-    assert [n for n in named if n[1] not in rendered[n[0]].counters] == []
+    assert [n for n in named if n[1] not in rendered[TableId(n[0], TABLE)].counters] == []

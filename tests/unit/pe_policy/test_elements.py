@@ -9,12 +9,13 @@ from controlplane.model.verdict import Verdict
 from controlplane.model.verdict_tables import MapDelta, Slot, Tables, diff
 from controlplane.policy.compile.full import IdAllocators, compile_policy
 from controlplane.policy.compile.incremental import IncrementalCompiler
+from pe.nft.diff import Change, difference, merge
 from pe.nft.expression import host32
 from pe.policy.desired import Wanted, combined
-from pe.policy.elements import Change, Encoder, difference, gates, merge
+from pe.policy.elements import Encoder, gates
 from pe.policy.lookup import VERDICT_MAPS
 from pe.policy.ports import Port
-from pe.policy.program import GATES
+from pe.policy.program import GATES, TABLE
 from tests.property import segment_worlds as worlds
 
 ZONES = {"red": 10, "blue": 20}
@@ -79,7 +80,7 @@ def test_deltas_in_a_row_are_one_change_and_equal_the_whole() -> None:
         compiler = IncrementalCompiler(worlds.policy(rng), worlds.inventory_of(before))
         wanted.set_zones(ZONES)
         wanted.set_tables(Slot.ENFORCED, compiler.tables)
-        held = wanted.take_parts().state().elements
+        held = wanted.take_parts().ruleset()[TABLE].elements
         for _ in range(12):
             wanted.change_tables(Slot.ENFORCED, compiler.put(worlds.claimant(rng)))
         change = wanted.take_change()
@@ -88,7 +89,7 @@ def test_deltas_in_a_row_are_one_change_and_equal_the_whole() -> None:
             assert len(set(gone)) == len([*gone])
             del put
         merge(held, change)
-        assert held == wanted.take_parts().state().elements
+        assert held == wanted.take_parts().ruleset()[TABLE].elements
 
 
 def test_an_element_that_comes_and_goes_is_no_change() -> None:
@@ -115,8 +116,8 @@ def test_a_port_that_comes_changes_its_gates_alone() -> None:
         "ports_in",
         "ports_out",
     }
-    assert [*change["ports_in"][1].values()] == [b"home_10"]
-    assert [*change["ports_out"][1].values()] == [b"stray_out_10"]
+    assert [*change["ports_in"][1].values()] == [b"goto home_10"]
+    assert [*change["ports_out"][1].values()] == [b"goto stray_out_10"]
 
 
 def test_homes_are_numbers_of_ports_and_a_port_keeps_its_number() -> None:
@@ -136,9 +137,9 @@ def test_homes_are_numbers_of_ports_and_a_port_keeps_its_number() -> None:
         "at_home4": ((), {}),
         "home_ports": ((), {host32(2) + b"pe-a".ljust(16, b"\0"): host32(1)}),
     }
-    stepped = wanted.take_parts().state().elements
+    stepped = wanted.take_parts().ruleset()[TABLE].elements
     wanted.set_homes(SourceBindings(homes4={place: "pe-b", away: ELSEWHERE}))
-    assert wanted.take_parts().state().elements == stepped
+    assert wanted.take_parts().ruleset()[TABLE].elements == stepped
 
 
 def test_the_shorter_way_home_follows_the_index_of_the_port() -> None:
@@ -158,10 +159,10 @@ def test_the_shorter_way_home_follows_the_index_of_the_port() -> None:
     assert _of_at_home(wanted) == ({at[8]}, {}), "it lives in red, and the port does not"
     wanted.set_ports({"pe-a": Port("red", 3), "pe-b": Port("red", 8)})
     assert _of_at_home(wanted) == (set(), {at[8]: host32(1)})
-    stepped = wanted.take_parts().state().elements
+    stepped = wanted.take_parts().ruleset()[TABLE].elements
     wanted.set_homes(SourceBindings(homes4={place: "pe-b"}))
     assert (
-        wanted.take_parts().state().elements["at_home4"]
+        wanted.take_parts().ruleset()[TABLE].elements["at_home4"]
         == stepped["at_home4"]
         == {at[8]: host32(1)}
     )
@@ -181,7 +182,7 @@ def test_zones_change_everything() -> None:
     wanted.take_parts()
     wanted.set_zones({"red": 10})
     assert wanted.take_change() is None
-    assert not wanted.take_parts().state().program.maps.keys() & {"s_pairs"}
+    assert not wanted.take_parts().ruleset()[TABLE].sets.keys() & {"s_pairs"}
 
 
 def diff_target() -> Tables:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from typing import cast
 
-from pe.nft.wire import SegmentSocket
+from pe.nft.model import TableId
+from pe.nft.owner import RulesetOwner
+from pe.nft.reader import CounterView, RulesetReader
 from pe.policy.manager import PolicyMapManager
+from tests.parts import LonePart
 
 
 class Busy:
-    """The socket over which a batch is on its way: its next answer is the acknowledgement."""
+    """A socket over which a batch is on its way: its next answer is the acknowledgement."""
 
-    def counters(self) -> dict[str, int]:
+    def counters(self, _table: TableId) -> list[CounterView]:
         raise AssertionError("the reading took the acknowledgement of a batch")
 
 
 class Free:
-    def counters(self) -> dict[str, int]:
-        return {"judged_10": 3}
+    def counters(self, table: TableId) -> list[CounterView]:
+        return [CounterView(table.family, "judged_10", 3, 100)]
 
 
 def test_a_scrape_does_not_read_from_the_socket_that_writes() -> None:
-    manager = PolicyMapManager.__new__(PolicyMapManager)
-    manager._nft = cast(SegmentSocket, Busy())
-    manager._readings = cast(SegmentSocket, Free())
+    rulesets, part = RulesetOwner(), LonePart()
+    rulesets.reader = cast(RulesetReader, Busy())
+    rulesets._readings = cast(RulesetReader, Free())
+    manager = PolicyMapManager(log=lambda *_: None, part=part, flows=part, rulesets=rulesets)
     assert manager.counters() == {"judged_10": 3}
