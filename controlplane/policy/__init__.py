@@ -16,8 +16,9 @@ Say who is there
 Compile
     `compile.full.compile_policy(policy, inventory, books) -> Compiled` from scratch;
     `compile.incremental.IncrementalCompiler(policy, inventory, books)` with `.change(put, drop)`
-    -> `TablesDelta`, and `.tables`; `.begun(...)` with `.advance(most)` in slices. The values are in `model.verdict_tables`, whose docstring is
-    the contract with pe/policy. `IdAllocators` keep numbers stable between compilations.
+    -> `TablesDelta`, and `.tables`; `.begun(...)` with `.advance(most)` in slices. The values are
+    in `model.verdict_tables`, whose docstring is the contract with pe/policy. `IdAllocators` keep
+    numbers stable between compilations.
 Ask
     `reader.Reader(tables).verdict(zone, source, destination, packet) -> Verdict` as the kernel
     would; `reference.evaluate(policy, inventory, ...) -> Decision`, the plain meaning;

@@ -3,15 +3,13 @@
 ``manager.PolicyMapManager`` holds what ``pe.executor`` submits. By task:
 
 What the kernel should hold (pure, golden files)
-    ``expression``: the instructions of nftables' machine; ``program``: chains and maps for some
-    VRFs; ``elements``: verdict tables as keys and values; ``transaction``: the messages that lead
-    from one state to another.
+    ``program``: chains and maps for some VRFs, of ``lookup`` and ``logging``; ``elements`` and
+    ``binding_elements``: verdict tables and source bindings as keys and values; ``desired``: all of
+    it, and the changes since the last time.
 Holding it
-    ``nft_wire``: one batch, all of it or nothing, and what is there; ``keeper``: deltas, rebuilds,
-    drift; ``ports``: which port belongs to which VRF.
+    ``manager``: deltas and rebuilds, over the node's ``pe.nft.owner``; ``ports``: which port
+    belongs to which VRF; ``verdict_gate``: new VRFs stay closed until there are verdicts.
 Seeing
-    ``flow_log``: new flows with both verdicts; ``tracking``: established flows, and their end.
-
-Everything goes over netlink rather than through the nft program: a delta takes well under a
-millisecond, structure and elements fit one transaction, and a map may be used with any register.
+    ``pe.observe.flow_log``: new flows with both verdicts; ``tracking``: established flows, and
+    their end.
 """
