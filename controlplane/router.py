@@ -50,6 +50,7 @@ from controlplane.routing.containment import Containment, EventFailure
 from controlplane.routing.decision_process import DecisionProcess
 from controlplane.routing.held_routes import HeldRoutes
 from controlplane.routing.initial_sync import NEVER, InitialSync
+from controlplane.routing.left_out import Failures, LeftOutRoutes
 from controlplane.routing.limits import RouteLimits
 from controlplane.routing.reload import Reload
 from controlplane.routing.selftest_vrfs import SelftestVrfs
@@ -232,10 +233,27 @@ class Router:
         state = self.state
         if state.intent is None:
             return
-        state.effects.actions += state.core_out.flush(state.listeners(), state.intent.loopback)
-        for outs in state.ce_out.values():
-            for out in outs.values():
-                state.effects.actions += out.flush()
+        while True:
+            state.effects.actions += state.core_out.flush(state.listeners(), state.intent.loopback)
+            for outs in state.ce_out.values():
+                for out in outs.values():
+                    state.effects.actions += out.flush()
+            if not self._leave_out_unsaid():
+                return
+
+    def _leave_out_unsaid(self) -> bool:
+        """Leave out what could not be announced; return whether there was anything."""
+        state, failures = self.state, dict[str, Failures]()
+        unsaid = state.core_out.take_unsaid()
+        for vrf, outs in state.ce_out.items():
+            unsaid += [(vrf, out.take_unsaid()) for out in outs.values()]
+        for vrf, pieces in unsaid:
+            for prefixes, error in pieces:
+                failures.setdefault(vrf, {}).update(dict.fromkeys(prefixes, error))
+        for vrf, found in failures.items():
+            self._decisions.leave_out(state.vrfs[vrf], found)
+        self._decisions.settle()
+        return bool(failures)
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -268,6 +286,11 @@ class Router:
             return self.state.core_out.count(family)
         out = self.state.ce_rib_out(peer)
         return out.count(family) if out else 0
+
+    @property
+    def left_out(self) -> LeftOutRoutes:
+        """The routes that a defect keeps out."""
+        return self._decisions.left_out
 
     @property
     def in_sync(self) -> bool:

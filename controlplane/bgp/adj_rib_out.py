@@ -9,7 +9,7 @@ import msgspec
 
 from controlplane.bgp.outbound import may_leave, to_core
 from controlplane.bgp.path import BestPathChange, Path
-from controlplane.bgp.sent_routes import SentRoutes, pack
+from controlplane.bgp.sent_routes import SentRoutes, Unsaid, pack
 from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.effects import Announce, Effect, Withdraw
 from controlplane.model.label import Label
@@ -56,6 +56,7 @@ class VrfExport:
     def __init__(self, mark: ExportMark) -> None:
         self.mark = mark
         self.sent = SentRoutes()
+        self.unsaid: Unsaid = []
 
     def change(self, changes: Iterable[BestPathChange]) -> None:
         """Take in changed best paths of the VRF."""
@@ -68,7 +69,9 @@ class VrfExport:
         rd, labels, targets = self.mark.rd, (int(self.mark.label),), self.mark.targets
         return [
             (VPN[afi], attributes, [Nlri(prefix, rd, labels) for prefix in prefixes])
-            for afi, attributes, prefixes in pack(groups, lambda p: to_core(p, targets))
+            for afi, attributes, prefixes in pack(
+                groups, lambda p: to_core(p, targets), self.unsaid
+            )
         ]
 
 
@@ -125,6 +128,13 @@ class CoreRibOut:
             effects += _announce(one.peer, one.families - one.asked, news, loopback)
             effects += _announce(one.peer, one.families & one.asked, everything, loopback)
         return effects
+
+    def take_unsaid(self) -> list[tuple[str, Unsaid]]:
+        """Return the prefixes of each VRF that could not be announced since the last call."""
+        found = [(name, export.unsaid) for name, export in self._exports.items() if export.unsaid]
+        for name, _ in found:
+            self._exports[name].unsaid = []
+        return found
 
     def _drain(self) -> tuple[Withdrawn, list[Message]]:
         gone, self._orphans = self._orphans, []

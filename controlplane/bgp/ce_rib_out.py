@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from controlplane.bgp.martians import is_unique
 from controlplane.bgp.outbound import ce_attributes, may_go_to_ce
 from controlplane.bgp.path import BestPathChange, Path
-from controlplane.bgp.sent_routes import SentRoutes, pack
+from controlplane.bgp.sent_routes import SentRoutes, Unsaid, pack
 from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.effects import Announce, Effect, Withdraw
 from controlplane.model.intent import CePortIntent, PeerIntent
@@ -26,6 +26,7 @@ class CeRibOut:
         self._next_hops = _next_hops(peer, port)
         self._families: frozenset[Family] = frozenset()
         self.sent = SentRoutes()
+        self.unsaid: Unsaid = []
 
     def __len__(self) -> int:
         return len(self.sent)
@@ -84,10 +85,15 @@ class CeRibOut:
             nlri = [Nlri(prefix) for prefix in gone if prefix.afi is afi]
             if nlri:
                 effects.append(Withdraw(name, family, nlri))
-        for afi, attributes, prefixes in pack(groups, self._attributes):
+        for afi, attributes, prefixes in pack(groups, self._attributes, self.unsaid):
             nlri = [Nlri(prefix) for prefix in prefixes]
             effects.append(Announce(name, UNICAST[afi], self._next_hops[afi], attributes, nlri))
         return effects
+
+    def take_unsaid(self) -> Unsaid:
+        """Return the prefixes that could not be announced since the last call."""
+        unsaid, self.unsaid = self.unsaid, []
+        return unsaid
 
     def _attributes(self, path: Path) -> Attributes:
         return ce_attributes(self.peer, path.attributes)

@@ -10,6 +10,8 @@ from controlplane.model.attributes import Attributes
 from controlplane.model.prefix import Afi, Prefix
 
 Parcel: TypeAlias = tuple[Afi, Attributes, list[Prefix]]
+Unsaid: TypeAlias = list[tuple[list[Prefix], Exception]]
+"""Prefixes that could not be announced, and why."""
 
 
 class SentRoutes:
@@ -67,11 +69,20 @@ class SentRoutes:
         return groups
 
 
-def pack(groups: dict[Path, list[Prefix]], say: Callable[[Path], Attributes]) -> list[Parcel]:
-    """Join what leaves with the same attributes: few UPDATEs, many NLRI."""
+def pack(
+    groups: dict[Path, list[Prefix]], say: Callable[[Path], Attributes], failures: Unsaid
+) -> list[Parcel]:
+    """Join what leaves with the same attributes: few UPDATEs, many NLRI.
+
+    Prefixes of a path whose attributes cannot be made are noted in ``failures``.
+    """
     parcels: dict[tuple[Afi, Attributes], list[Prefix]] = {}
     for path, prefixes in groups.items():
-        attributes = say(path)
+        try:
+            attributes = say(path)
+        except Exception as error:  # one route must not keep all others from the peer
+            failures.append((prefixes, error))
+            continue
         for afi in Afi:
             of_afi = [prefix for prefix in prefixes if prefix.afi is afi]
             if of_afi:

@@ -16,7 +16,8 @@ from controlplane.model.peer import PeerId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusView:
-    """The node as a whole; ``config_loaded`` is seconds since the epoch."""
+    """The node as a whole; ``config_loaded`` is seconds since the epoch. ``left_out`` counts the
+    routes that a defect keeps out; some of them are named."""
 
     name: str
     version: str
@@ -28,6 +29,8 @@ class StatusView:
     config_file: str = ""
     config_loaded: float = 0.0
     label_block: str = ""
+    left_out: int = 0
+    left_out_routes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

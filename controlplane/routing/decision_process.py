@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from operator import length_hint
 
 from controlplane.bgp.path import BestPathChange, Path, RouteProtocol
 from controlplane.model.desired import NextHopKey
 from controlplane.model.prefix import IPAddress
+from controlplane.model.workload import RemoteEndpointsChanged
+from controlplane.routing.left_out import Failures, LeftOutRoutes
 from controlplane.routing.state import RouterState
 from controlplane.vpn.inter_vrf_import import InterVrfImport
 from controlplane.vpn.next_hop_resolver import Turns
@@ -29,6 +32,7 @@ class DecisionProcess:
         self._reweigh_due = float("inf")
         self._watched_most = MANY_WATCHED
         self.leaks = InterVrfImport()
+        self.left_out = LeftOutRoutes(state)
 
     # -- what has turned ----------------------------------------------------------------------
 
@@ -79,11 +83,38 @@ class DecisionProcess:
         vrfs = self._state.vrfs
         while waiting := [vrf for vrf in vrfs.values() if vrf.table.dirty]:
             for vrf in waiting:
-                changes = vrf.table.decide(self._state.hops.metric)
-                if changes:
-                    self._carry_out(vrf, changes)
+                self._decide(vrf)
         if len(self._state.underlay.watched) > self._watched_most:
             self._watch_less()
+
+    def _decide(self, vrf: Vrf) -> None:
+        """Decide for one VRF; what raises is left out, and is not tried again as the same path."""
+        before = self.left_out.of(vrf.name)
+        decided = [prefix for prefix in vrf.table.dirty if prefix in before] if before else []
+        failures: Failures = {}
+        changes = vrf.table.decide(self._state.hops.metric, failures)
+        known = [p for p in decided if p in vrf.table.best and vrf.table.best[p] is before[p].tried]
+        if known:
+            skipped = frozenset(known)
+            changes = [change for change in changes if change[0] not in skipped]
+            vrf.table.leave_out(known)
+        self.left_out.forget(vrf.name, [p for p in decided if p not in known and p not in failures])
+        for prefix, error in failures.items():
+            path = next(iter(reversed(vrf.table.candidates(prefix))), None)
+            self.left_out.add(vrf.name, prefix, path, error, chosen=False)
+        if changes:
+            self._carry_out(vrf, changes)
+
+    def leave_out(self, vrf: Vrf, failures: Failures) -> None:
+        """Take back routes that could not be carried out or announced.
+
+        What cannot be taken back either raises: half a withdrawal cannot be kept.
+        """
+        for prefix, error in failures.items():
+            best = vrf.table.best.get(prefix)
+            self.left_out.add(vrf.name, prefix, best, error, chosen=True)
+        for error in self._offer(vrf, vrf.table.leave_out(failures)).values():
+            raise error
 
     def close(self, vrf: Vrf) -> None:
         """Delete a VRF and all that followed from its routes."""
@@ -92,18 +123,49 @@ class DecisionProcess:
         ]
         self._carry_out(vrf, gone)
         self._state.core_out.forget(vrf.name)
+        self.left_out.forget_vrf(vrf.name)
 
     def _carry_out(self, vrf: Vrf, changes: list[BestPathChange]) -> None:
-        self._program(vrf, changes)
-        self._state.core_out.change(vrf.name, changes)
-        for out in self._state.ce_out.get(vrf.name, {}).values():
-            out.change(changes)
-        self.leaks.carry(vrf, changes)
-        found = self._state.workloads.remote_endpoints(vrf.name, changes)
-        if found is not None:
-            self._state.remote_endpoints.append(found)
+        failures = self._offer(vrf, changes)
+        withdrawn = [p for p, _, new in changes if new is None and p in failures]
+        if withdrawn:
+            raise failures[withdrawn[0]]
+        if failures:
+            self.leave_out(vrf, failures)
 
-    def _program(self, vrf: Vrf, changes: list[BestPathChange]) -> None:
+    def _offer(self, vrf: Vrf, changes: list[BestPathChange]) -> Failures:
+        """Carry changes into the kernel, to the peers and into other VRFs.
+
+        Returns the prefixes that could not be carried everywhere; all others are.
+        """
+        failures: Failures = {}
+        self._program(vrf, changes, failures)
+        core_out, others = self._state.core_out, self.leaks
+        _each(lambda some: core_out.change(vrf.name, some), changes, failures)
+        for out in self._state.ce_out.get(vrf.name, {}).values():
+            _each(out.change, changes, failures)
+        _each(lambda some: others.carry(vrf, some), changes, failures)
+        self._identify(vrf, changes, failures)
+        return failures
+
+    def _identify(self, vrf: Vrf, changes: list[BestPathChange], failures: Failures) -> None:
+        state, found = self._state, RemoteEndpointsChanged(vrf.name, {})
+        try:
+            found = state.workloads.remote_endpoints(vrf.name, changes) or found
+        except Exception:
+            for change in changes:
+                try:
+                    one = state.workloads.remote_endpoints(vrf.name, [change])
+                    found.remote.update(one.remote if one else {})
+                except Exception as error:
+                    prefix, _, new = change
+                    found.remote[prefix] = None  # as it is after a withdrawal
+                    if new is not None:
+                        failures[prefix] = error
+        if found.remote:
+            state.remote_endpoints.append(found)
+
+    def _program(self, vrf: Vrf, changes: list[BestPathChange], failures: Failures) -> None:
         delta, uses = self._state.effects.delta, dict[NextHopKey, int]()
         routes = delta.routes.setdefault(vrf.number, {})
         for prefix, old, new in changes:
@@ -118,7 +180,13 @@ class DecisionProcess:
         if not routes:
             del delta.routes[vrf.number]
         for hop, more in uses.items():
-            self._state.hops.count(hop, more, delta)
+            try:
+                self._state.hops.count(hop, more, delta)
+            except Exception as error:  # it is counted, and has no object
+                of_hop = [prefix for prefix, _, new in changes if _kernel_hop(new) == hop]
+                if not of_hop:
+                    raise
+                failures.update(dict.fromkeys(of_hop, error))
 
     def _watch_less(self) -> None:
         """Stop tracking next hops that no candidate has: peers choose which they name."""
@@ -126,6 +194,24 @@ class DecisionProcess:
         used = {path.hop.address for path in paths if path.hop.address is not None}
         self._state.underlay.watch_only(used)
         self._watched_most = max(MANY_WATCHED, 2 * len(used))
+
+
+def _each(
+    step: Callable[[Iterable[BestPathChange]], None], changes: list[BestPathChange],
+    failures: Failures,
+) -> None:  # fmt: skip
+    """Have a step take changes one by one; after one that raises it goes on with the next."""
+    rest = iter(changes)
+    while True:
+        try:
+            step(rest)
+        except Exception as error:
+            taken = len(changes) - length_hint(rest)
+            if not taken:
+                raise
+            failures[changes[taken - 1][0]] = error
+        else:
+            return
 
 
 def _kernel_hop(path: Path | None) -> NextHopKey | None:

@@ -84,14 +84,24 @@ class VrfTable:
         self.dirty.update(dict.fromkeys(self.best))
         self._candidates.clear()
 
-    def decide(self, metric: Metric) -> list[BestPathChange]:
-        """Choose anew for what is marked; gives (prefix, old best, new best) where they differ."""
+    def decide(
+        self, metric: Metric, failures: dict[Prefix, Exception] | None = None
+    ) -> list[BestPathChange]:
+        """Choose anew for what is marked; gives (prefix, old best, new best) where they differ.
+
+        A prefix whose choice raises has no best path, and is noted in ``failures``.
+        """
         choose = _Chooser(metric)
         changes: list[BestPathChange] = []
         best, candidates = self.best, self._candidates
         for prefix in self.dirty:
             found = candidates.get(prefix)
-            new = None if found is None else choose[found]
+            try:
+                new = None if found is None else choose[found]
+            except Exception as error:  # one route must not end the decisions about all others
+                if failures is None:
+                    raise
+                new, failures[prefix] = None, error
             old = best.get(prefix)
             if new is old:
                 continue
@@ -102,6 +112,11 @@ class VrfTable:
             changes.append((prefix, old, new))
         self.dirty.clear()
         return changes
+
+    def leave_out(self, prefixes: Iterable[Prefix]) -> list[BestPathChange]:
+        """Have no best path for these prefixes; gives the changes, as `decide`."""
+        found = [(prefix, self.best.pop(prefix, None), None) for prefix in prefixes]
+        return [change for change in found if change[1] is not None]
 
 
 class _Chooser(dict[Candidates, Path | None]):

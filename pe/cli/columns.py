@@ -28,7 +28,10 @@ def status(node: pb.GetStatusResponse) -> Iterator[str]:
         "Labels": node.label_block,
         "Configuration": node.config_file,
     }
-    return (f"{name + ':':<15}{value}" for name, value in lines.items())
+    yield from (f"{name + ':':<15}{value}" for name, value in lines.items())
+    if node.left_out:
+        yield f"{'Left out:':<15}{node.left_out} routes, by a defect: see route_left_out"
+        yield from (f"  {route}" for route in node.left_out_routes)
 
 
 def vrfs(rows: Iterable[pb.Vrf]) -> Iterator[str]:

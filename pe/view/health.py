@@ -71,6 +71,8 @@ class NodeHealth:
         if failures := self._actor.failures():
             first = failures[0]
             return f"The kernel refuses {len(failures)} objects, first {first.kind} {first.key}"
+        if left_out := len(self._router.left_out):
+            return f"A defect keeps {left_out} routes out: see route_left_out in the journal"
         up = sum(peer.up for peer in self._router.peers.values())
         sessions = f"{up} of {len(self._router.peers)} BGP sessions up"
         return f"In sync: {len(self._router.vrfs)} VRFs, {sessions}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from itertools import islice
 from typing import Protocol
 
 from controlplane.api.access.rpc_metrics import RpcMetrics
@@ -40,6 +41,9 @@ from pe.view.ports import port_rows
 from pe.view.routes import route_rows
 from pe.view.sessions import neighbor_rows
 from pe.view.tables import label_rows, next_hop_rows, vrf_rows
+
+LEFT_OUT_SHOWN = 20
+"""Left-out routes that the status names."""
 
 
 class Reloader(Protocol):
@@ -94,6 +98,8 @@ class LiveView:
             config_file=self._reloader.file,
             config_loaded=self._reloader.loaded,
             label_block=str(intent.label_block),
+            left_out=len(self._router.left_out),
+            left_out_routes=tuple(map(str, islice(self._router.left_out, LEFT_OUT_SHOWN))),
         )
 
     def vrfs(self) -> Iterable[VrfView]:

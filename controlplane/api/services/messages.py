@@ -36,6 +36,8 @@ def status(row: view.StatusView) -> pb.GetStatusResponse:
         config_file=row.config_file,
         config_loaded_unix=int(row.config_loaded),
         label_block=row.label_block,
+        left_out=row.left_out,
+        left_out_routes=row.left_out_routes,
     )
 
 

@@ -77,6 +77,7 @@ class FakeNode:
         return v.StatusView(
             name="pe1", version="0.1.0", router_id="10.255.0.1", asn=65000,
             loopbacks=("10.255.0.1",), uptime=3661.5, in_sync=True, label_block="16000-23999",
+            left_out=1, left_out_routes=("10.66.0.0/16 in VRF red, from 192.0.2.3: KeyError: 'x'",),
         )  # fmt: skip
 
     def vrfs(self) -> Iterable[v.VrfView]:

@@ -121,7 +121,10 @@ def test_labels_nexthops_ports_counters_guards_status(running: Serving) -> None:
     assert counters[1].split() == ["drift_repaired", "kind=route", "2"]
     assert len(lines(pe("show", "guards", at=running))) == 3
     assert lines(pe("show", "guards", "--hits", at=running))[1].startswith("LBL-2")
-    assert "Kernel:        in sync" in lines(pe("show", "status", at=running))
+    status = lines(pe("show", "status", at=running))
+    assert "Kernel:        in sync" in status
+    assert "Left out:      1 routes, by a defect: see route_left_out" in status
+    assert any("10.66.0.0/16 in VRF red" in line for line in status)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ class Parts:
     keeper: Any = None
     peers: dict[str, Any] = field(default_factory=dict)
     vrfs: dict[str, Any] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def failures(self) -> tuple[Any, ...]:
         return self.failing
@@ -58,6 +59,12 @@ class Desk:
     @property
     def bad(self) -> set[str]:
         return {name or "whole" for name, well in self.health.serving().items() if not well}
+
+
+def test_a_route_that_is_left_out_is_in_the_sentence() -> None:
+    desk = Desk().turn()
+    desk.parts.left_out = ("10.66.0.0/16 in VRF red",)
+    assert desk.health.sentence.startswith("A defect keeps 1 routes out")
 
 
 def test_a_node_that_works() -> None:
