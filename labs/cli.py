@@ -38,7 +38,7 @@ SESSION_SECONDS = 20.0
 @click.option(
     "--kernel",
     type=click.Choice([kind.value for kind in choice.Kind]),
-    help="Where to run, instead of what the probe finds best.",
+    help="Kernel to run labs on (default: as `pe lab probe` prints).",
 )
 @click.option("--mem", default="4G", show_default=True, help="Memory of a guest.")
 @click.pass_context
@@ -70,20 +70,20 @@ def _ending_on_signals() -> Iterator[None]:
 
 @lab.command("list")
 def list_labs() -> None:
-    """List the labs that there are."""
+    """List the available labs."""
     for name in topologies.names():
         click.echo(f"{name:16} {topologies.load(name).title}")
 
 
 @lab.command()
 def probe() -> None:
-    """Print what the host's kernel can do and which kernel labs run on."""
+    """Print which kernel labs run on, and what the host's kernel lacks."""
     click.echo(choice.choose(ask=True).describe())
 
 
 @lab.command()
 def ready() -> None:
-    """Have the kernel that labs run on, built now if it must be, with progress shown."""
+    """Build the lab kernel if labs need it, and show the progress."""
     chosen = _chosen()
     click.echo(f"lab kernel: {chosen.kind.value}, {chosen.reason}", err=True)
     if chosen.kind is choice.Kind.UML:
@@ -97,7 +97,7 @@ def ready() -> None:
 @click.argument("name")
 @click.pass_obj
 def up(mem: str, name: str) -> None:
-    """Bring a lab up and leave it up."""
+    """Bring up a lab and keep it up."""
     found = _load(name)
     if _chosen().kind is choice.Kind.UML:
         sys.exit(_up_in_guest(found, name, mem))
@@ -130,7 +130,7 @@ def _up_in_guest(found: Lab, name: str, mem: str) -> int:
 @lab.command()
 @click.argument("name")
 def down(name: str) -> None:
-    """Take down a lab that was brought up."""
+    """Take down a lab."""
     found = _load(name)
     if not keeper.stop(found.name):
         engine.down(found)
@@ -141,13 +141,13 @@ def down(name: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def test(mem: str, name: str) -> None:
-    """Run a lab's own checks, in one that is up or in a fresh one; 0 only if all hold."""
+    """Run a lab's checks, in a running lab or a new one; exit 0 only if every check passes."""
     found = _load(name)
     _leave_for_guest(found, mem, "test", name)
     with _present(found) as present:
         outcomes = [_told(outcome) for outcome in present.check()]
     failed = sum(not outcome.ok for outcome in outcomes)
-    click.echo(f"{found.name}: {len(outcomes) - failed} of {len(outcomes)} checks hold")
+    click.echo(f"{found.name}: {len(outcomes) - failed} of {len(outcomes)} checks passed")
     sys.exit(1 if failed or not outcomes else 0)
 
 
@@ -161,15 +161,15 @@ def _told(outcome: Outcome) -> Outcome:
 
 
 @lab.command("exec", context_settings={"ignore_unknown_options": True})
-@click.option("--node", metavar="NODE", help="Run it on this node.")
+@click.option("--node", metavar="NODE", help="Run COMMAND in this node's namespace.")
 @click.argument("name")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
 def execute(mem: str, node: str | None, name: str, command: tuple[str, ...]) -> None:
-    """Run COMMAND as root where every node is a namespace and exit with its status.
+    """Run COMMAND as root beside the lab's namespaces and exit with its status.
 
-    The lab NAME is used as it is if it is up; else it is brought up and taken down afterwards.
-    `pe` in COMMAND is this one, and asks the node in whose namespace it runs.
+    Uses the lab NAME if it is up, else brings it up and takes it down afterwards. `pe` in COMMAND
+    is this installation's, and asks the node in whose namespace it runs.
 
     \b
     pe lab exec quickstart -- ip netns exec pe1 pe show routes

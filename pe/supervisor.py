@@ -277,7 +277,7 @@ class Supervisor:
             return
         reason = described(error)
         self.ended = f"{part}: {reason['error']}"
-        self.log("critical", "node_ends", {"part": part, **reason})
+        self.log("critical", "node_failed", {"part": part, **reason})
         failure = PartFailedError(f"{part} failed for good: {reason['error']} ({reason['where']})")
         self._end.set_exception(failure)
 

@@ -215,7 +215,7 @@ class NodeIntent(msgspec.Struct, frozen=True, kw_only=True):
     peers: tuple[PeerIntent, ...] = ()
     vrfs: tuple[VrfIntent, ...] = ()
     label_block: LabelBlock = LabelBlock(16000, 23999)
-    label_rest: int = 600
+    label_hold_down: int = 600
     restart_time: int = 120
     sync_timeout: int = 60
     resolve_via_default: bool = False

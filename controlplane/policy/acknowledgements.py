@@ -113,7 +113,7 @@ class MapAcknowledgements:
     def refused(self, number: int, reason: str) -> None:
         """Take in that the kernel refuses the maps as of a number."""
         if self._due or self._then_settled:
-            self._turn.notice("error", "policy_maps_refused", why=reason)
+            self._turn.notice("error", "policy_maps_refused", reason=reason)
         self._held = number
         self._release(self._reached(), reason, settled=True)
 

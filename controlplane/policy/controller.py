@@ -279,7 +279,7 @@ class PolicyController:
         del self._unsaved[:count]
         if count < self._in_store:
             if self._save_at == float("-inf"):
-                self._turn.notice("error", "history_not_saved", why=reason)
+                self._turn.notice("error", "history_not_saved", reason=reason)
             self._save_at = self._turn.now.monotonic + SAVE_RETRY_SECONDS
         else:
             self._save_at = float("-inf")

@@ -156,7 +156,7 @@ class FlowRevocation:
         self._queue(vrf, failed.work)
         if vrf not in self._failing:
             self._failing.add(vrf)
-            self._turn.notice("error", "flow_revocation_failed", vrf=vrf, why=error)
+            self._turn.notice("error", "flow_revocation_failed", vrf=vrf, reason=error)
 
     # -- the turn -----------------------------------------------------------------------------
 

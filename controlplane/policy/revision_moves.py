@@ -140,7 +140,7 @@ class RevisionMoves:
         signed = Signature("bulkhead", self._turn.now.wall, f"the kernel refused it: {why}")
         entry = Entry("revert", last.after, last.before, signed)
         restored = Ledger({**after.revisions, **before.revisions}, (*after.trail, entry))
-        self._turn.notice("error", "policy_refused_by_kernel", revision=last.after, why=why)
+        self._turn.notice("error", "policy_refused_by_kernel", revision=last.after, reason=why)
         self._keep(SaveLedger(after, restored))
         self._maps.carry(self._state.take_ledger(restored))
         self._turn.act(Answer(event.ticket, error=KernelRefusedError(why)))

@@ -86,7 +86,7 @@ class PrefixLimits:
 
     def _let_go(self, peer: PeerState) -> None:
         peer.held_until = None
-        self._state.notice("info", "idle_hold_over", peer=str(peer.intent.peer))
+        self._state.notice("info", "idle_hold_expired", peer=str(peer.intent.peer))
 
     def deadlines(self) -> Iterator[float]:
         """Return when something will be due."""
@@ -119,7 +119,7 @@ class RouteLimits:
             if vrf.name not in self._full:
                 self._full.add(vrf.name)
                 limit = vrf.intent.route_limit
-                self._state.notice("error", "vrf_full", vrf=vrf.name, limit=limit)
+                self._state.notice("error", "vrf_limit_reached", vrf=vrf.name, limit=limit)
             if vrf.has_room and self._state.now.monotonic >= vrf.asked_at + ASK_EVERY:
                 self._fill_up(vrf)
 
@@ -127,7 +127,7 @@ class RouteLimits:
         state = self._state
         vrf.overflowed, vrf.asked_at = False, state.now.monotonic
         self._full.discard(vrf.name)
-        state.notice("info", "vrf_has_room", vrf=vrf.name, routes=len(vrf.table))
+        state.notice("info", "vrf_limit_cleared", vrf=vrf.name, routes=len(vrf.table))
         state.route_import.restore((vrf,), state.peers.values())
         self._leaks.fill(vrf, state.vrfs.values())
         for peer in state.peers.values():

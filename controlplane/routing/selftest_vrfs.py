@@ -55,7 +55,7 @@ class SelftestVrfs:
     def _allocator(self, intent: NodeIntent) -> LabelAllocator:
         state = self._state
         tables = state.tables.values()
-        return LabelAllocator(intent.label_block, intent.label_rest, state.ledger, tables)
+        return LabelAllocator(intent.label_block, intent.label_hold_down, state.ledger, tables)
 
     def _lay_out(
         self, intent: NodeIntent, scratch: SelftestLayout, labels: dict[str, Label]

@@ -35,7 +35,7 @@ def plan_vrfs(
     _refuse_twins("route distinguisher", ((v.name, v.rd) for v in intent.vrfs))
     _refuse_twins("session", ((str(p.peer), p.peer) for p in intent.all_peers))
     tried, given = ledger.copy(), [v.table for v in intent.vrfs if v.table]
-    allocator = LabelAllocator(intent.label_block, intent.label_rest, tried, given)
+    allocator = LabelAllocator(intent.label_block, intent.label_hold_down, tried, given)
     try:
         labels = allocator.assign((v.name for v in intent.vrfs), now)
     except LabelsExhaustedError as error:

@@ -11,7 +11,7 @@ CORE6 = "2001:db8:c"
 """The core's links in IPv6, followed by the number of the PE."""
 
 MAX_PREFIX = 50
-LABEL_REST = 600
+LABEL_HOLD_DOWN = 600
 SYNC = 3
 """Seconds that a start waits for sessions: those of the CEs never come."""
 CONNTRACK_LIMIT = 200

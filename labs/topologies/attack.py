@@ -132,7 +132,7 @@ loopback: {loopback(number)}
 loopback-ipv6: {plan.LOOPBACK6[number]}
 core-ports:
   core0: {{}}
-timers: {{label-rest: {plan.LABEL_REST}, sync-timeout: {plan.SYNC}}}
+timers: {{label-hold-down: {plan.LABEL_HOLD_DOWN}, sync-timeout: {plan.SYNC}}}
 peers:
   {loopback(other)}:
     md5: {plan.KEYS["core"]}

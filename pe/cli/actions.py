@@ -13,7 +13,8 @@ from pe.cli.plain import as_object
 def reload(socket_path: str, as_json: bool) -> None:
     """Reload the configuration.
 
-    The difference is applied as a whole or, where anything is wrong, refused as a whole.
+    Applies the difference to the running configuration, or refuses the file as a whole if it
+    has an error.
     """
     with node_at(socket_path) as node:
         answer = node.reload()
@@ -36,7 +37,7 @@ def clear() -> None:
 @click.option("--vrf", default="", help="VRF of the session; none for a core session.")
 @node_options
 def neighbor(address: str, vrf: str, socket_path: str, as_json: bool) -> None:
-    """Reset a BGP session, or end its hold after max-prefix."""
+    """Reset a BGP session, or end its idle hold after max-prefix."""
     with node_at(socket_path) as node:
         node.clear_neighbor(address, vrf)
     place = f" in VRF {vrf}" if vrf else ""

@@ -21,12 +21,12 @@ def audit() -> None:
 )
 @click.option(
     "--anchor", "text", default="", metavar="LINE:DIGEST",
-    help="From the last audit_anchor in the journal: shows lines cut off at the end.",
+    help="Fields of the last audit_anchor in the journal: detects lines cut off at the end.",
 )  # fmt: skip
 def verify_log(file: Path, text: str) -> None:
-    """Check that no line of the audit log was changed, removed or put in.
+    """Check that no line of the audit log was changed, removed or inserted.
 
-    Reads FILE and its rotated files on this machine. Exits 0 only if the chain is whole.
+    Reads FILE and its rotated files on this machine. Exits 0 only if the chain is unbroken.
     """
     anchor = _anchor(text) if text else None
     try:

@@ -19,8 +19,8 @@ from pe.config import ConfigError, ConfigErrors, read_config
 def check(file: Path, as_json: bool) -> None:
     """Check a configuration file.
 
-    Ends with 0 if it can be run, with 1 and every error if not. Nothing but the file, and the
-    key files that it names, is read.
+    Exits 0 if the file is valid; else prints every error and exits 1. Reads only the file and
+    the key files that it names.
     """
     try:
         configuration = read_config(file)

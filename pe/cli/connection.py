@@ -20,8 +20,8 @@ REFUSED = 4
 F = TypeVar("F", bound=Callable[..., Any])
 
 EXIT_CODES = """\b
-Exit codes: 0 done; 1 it failed; 2 wrong usage; 3 the node does not answer;
-4 the node does not let you."""
+Exit codes: 0 success; 1 failure; 2 usage error; 3 the node does not answer;
+4 permission denied."""
 
 
 def node_options(command: F) -> F:

@@ -44,7 +44,7 @@ SUMMARIES = {
     "map": "Draw the map of flows between groups: text, JSON, DOT, SVG or HTML.",
     "policy": "Check, compare, stage, promote and roll back policy.",
     "reload": "Reload the configuration.",
-    "run": "Run a PE.",
+    "run": "Run the router in the foreground.",
     "selftest": "Run the packet-filter self-test.",
     "show": "Show the state of a node.",
     "version": "Print the version.",
@@ -55,10 +55,10 @@ SUMMARIES = {
 
 SECTIONS = {
     "The router": ("run", "check", "reload", "show", "clear", "selftest", "audit"),
-    "Inside a VPN": (
+    "Microsegmentation": (
         "workload", "group", "policy", "flows", "map", "explain", "baseline", "evidence",
     ),
-    "Trying it": ("lab",),
+    "Labs": ("lab",),
 }  # fmt: skip
 """Sections of ``pe --help``, in order."""
 

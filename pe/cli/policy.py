@@ -167,7 +167,7 @@ def diff(before: str, after: str, socket_path: str, as_json: bool) -> None:
 def promote(expected: str, reason: str, socket_path: str, as_json: bool) -> None:
     """Enforce the staged revision and end the flows that it denies.
 
-    With REVISION only if it is that one which is staged.
+    With REVISION, fails unless that revision is the staged one.
     """
     with node_at(socket_path) as node:
         answer = node.segment.promote(expected, reason)

@@ -22,9 +22,9 @@ from pe.process.journal import Journal, start
 @click.option("--without-guard", "disabled", multiple=True, metavar="NAME", hidden=True,
               help="Switch a guard off: the positive control of an attack test.")  # fmt: skip
 def run(file: Path, log_format: str, log_level: str | None, disabled: tuple[str, ...]) -> None:
-    """Run a PE.
+    """Run the router in the foreground.
 
-    Until SIGTERM; SIGHUP reads the configuration again. The kernel goes on forwarding and
+    SIGHUP reloads the configuration, SIGTERM ends the process. The kernel goes on forwarding and
     filtering when the process ends.
     """
     _give_up_privileges()

@@ -24,8 +24,8 @@ WORDS = {1: "held", 2: "NOT HELD", 3: "UNPROVEN", 4: "not tested"}
 def selftest(socket_path: str, as_json: bool) -> None:
     """Run the packet-filter self-test.
 
-    On ports and VPNs of its own, with an attacker's packets; customers notice nothing. Exit
-    status 0 if all that was tried held, 1 if anything did not.
+    Sends an attacker's packets through ports and VRFs that it creates for this; customers'
+    traffic is not affected. Exits 0 if every guard held, 1 if one did not.
     """
     with node_at(socket_path) as node:
         report = node.selftest()

@@ -56,7 +56,9 @@ def neighbors(vrf: str, core: bool, detail: bool, socket_path: str, as_json: boo
 @click.option("--prefix", default="", metavar="PREFIX", help="This prefix, or an address's route.")
 @click.option("--longer", is_flag=True, help="Show more specific prefixes too.")
 @click.option("--all", "all_paths", is_flag=True, help="Show all paths, not only the best.")
-@click.option("--neighbor", default="", metavar="ADDRESS", help="Learned from this neighbour.")
+@click.option(
+    "--neighbor", default="", metavar="ADDRESS", help="Show routes learned from this neighbour."
+)
 @click.option("--detail", is_flag=True, help="Show all attributes.")
 @node_options
 def show_routes(

@@ -39,11 +39,11 @@ def attach(
 ) -> None:  # fmt: skip
     """Attach a workload: NAME TAG=VALUE...
 
-    The same command again changes nothing; with other words it changes the workload.
+    The same command again changes nothing; with other arguments it changes the workload.
     """
     set_, unset = read_tags(tags)
     if unset:
-        fail(f"{unset[0]}-: there is nothing to remove from a workload that is attached anew", 2)
+        fail(f"{unset[0]}-: attach sets all tags; `pe workload tag` removes one", 2)
     with node_at(socket_path) as node:
         made = node.segment.attach(name, vrf, port, addresses, set_)
     click.echo(as_object(made)) if as_json else show(_table([made]))

@@ -56,7 +56,7 @@ def build_intent(node: NodeSection, keys: Keys) -> NodeIntent:
         peers=tuple(_peer(text, peer, node, keys) for text, peer in node.peers.items()),
         vrfs=tuple(_vrf(name, vrf, node, keys) for name, vrf in node.vrfs.items()),
         label_block=node.label_block,
-        label_rest=node.timers.label_rest,
+        label_hold_down=node.timers.label_hold_down,
         restart_time=node.timers.restart_time,
         sync_timeout=node.timers.sync_timeout,
         resolve_via_default=node.resolve_via_default,

@@ -192,7 +192,7 @@ class CorePortSection(Section):
 class TimersSection(Section):
     """Define timers, in seconds."""
 
-    label_rest: v.Seconds = 600
+    label_hold_down: v.Seconds = 600
     restart_time: Annotated[int, v.number(0, 4095, "seconds")] = 120
     sync_timeout: v.Seconds = 60
 

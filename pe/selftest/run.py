@@ -68,7 +68,7 @@ class Selftest:
         if not self._router.in_sync:
             raise SelftestUnavailableError("the node is not in sync with its kernel yet")
         self._busy, began = True, time.time()
-        self._log("info", "selftest_began", {})
+        self._log("info", "selftest_started", {})
         # A caller who goes away ends neither the clearing up nor what comes before it half way.
         outcome: Outcome = asyncio.get_running_loop().create_future()
         self._part.spawn(self._make(intent, outcome))
@@ -83,7 +83,7 @@ class Selftest:
         try:
             outcome.set_result(await self._within_bench(intent))
         except SelftestUnavailableError as error:
-            self._log("warning", "selftest_broke_off", {"reason": str(error)})
+            self._log("warning", "selftest_aborted", {"reason": str(error)})
             _refuse(outcome, error)
         except Exception as error:
             _refuse(outcome, error)

@@ -34,7 +34,7 @@ def label_rows(router: Router, now: BootTime) -> Iterator[LabelView]:
     """List the labels of VRFs, then those in hold-down."""
     for vrf in sorted(router.vrfs.values(), key=lambda v: v.label):
         yield LabelView(label=int(vrf.label), vrf=vrf.name, table=vrf.number)
-    hold_down = router.intent.label_rest if router.intent else 0
+    hold_down = router.intent.label_hold_down if router.intent else 0
     for label, (released, owner) in sorted(router.ledger.held_down.items()):
         left = max(0.0, hold_down - released.elapsed(now))
         yield LabelView(label=label, vrf=owner, table=0, held_down=True, rest=left)

@@ -42,7 +42,7 @@ def test_bgp_04_max_prefix(net: Net, version: int) -> None:
         assert session.ended(SECONDS) == (6, 1)
         assert len(session.bodies(bgp.NOTIFICATION)) == 1
         assert until(lambda: learned(net, "red", version) == set(), SECONDS)
-        assert until(lambda: is_held(net, version), 2.0) or "idle_hold_over" in log_tail(net)
+        assert until(lambda: is_held(net, version), 2.0) or "idle_hold_expired" in log_tail(net)
         assert has(net, "red", "10.3.0.0/24")
         net.sentinel(RED)
         net.sentinel(BLUE)

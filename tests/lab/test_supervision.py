@@ -251,7 +251,7 @@ def test_a_part_that_fails_for_good_ends_the_node(bench: Bench, fault: str, part
     finally:
         bench.mended()
     tail = bench.log()[-4000:]
-    assert f"event=node_ends part={part}" in tail
+    assert f"event=node_failed part={part}" in tail
     assert f"{part} failed for good: KeyError" in tail, "what pe run says at its end"
     bench.start()
     assert until(lambda: bench.health() == "SERVING", 30.0)
@@ -259,7 +259,7 @@ def test_a_part_that_fails_for_good_ends_the_node(bench: Bench, fault: str, part
 
 def test_a_stop_is_announced(bench: Bench) -> None:
     bench.systemd.forget()
-    before = bench.log().count("event=node_ends")
+    before = bench.log().count("event=node_failed")
     bench.lab.stop("pe1", "pe")
     assert bench.systemd.has("STOPPING=1")
-    assert bench.log().count("event=node_ends") == before
+    assert bench.log().count("event=node_failed") == before

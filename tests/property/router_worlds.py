@@ -151,7 +151,7 @@ def vrfs(draw: st.DrawFn, name: str) -> VrfIntent:
 def intents(draw: st.DrawFn) -> NodeIntent:
     """Three VRFs and two core sessions."""
     found = [draw(vrfs(name)) for name in VRFS]
-    return node(*found, peers=map(pe_peer, CORE), label_block=BLOCK, label_rest=100)
+    return node(*found, peers=map(pe_peer, CORE), label_block=BLOCK, label_hold_down=100)
 
 
 @st.composite

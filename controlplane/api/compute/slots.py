@@ -82,7 +82,7 @@ class WorkerSlot:
             _fail(query, StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, text))
         except (OSError, EOFError) as error:
             why = f"{await self.close()} {error}".strip()
-            self._log("error", "compute_worker_lost", {"query": query.job.name, "why": why})
+            self._log("error", "compute_worker_lost", {"query": query.job.name, "reason": why})
             text = "the worker that computed the answer ended; another one is started: ask again"
             _fail(query, StatusError(grpc.StatusCode.UNAVAILABLE, text))
         except StatusError as refused:
@@ -130,7 +130,7 @@ class WorkerSlot:
             reading.cancel()
 
     def _failed(self, query: Query, why: str) -> None:
-        self._log("error", "compute_query_failed", {"query": query.job.name, "why": why})
+        self._log("error", "compute_query_failed", {"query": query.job.name, "reason": why})
 
 
 def _settle(query: Query, reply: Reply) -> None:

@@ -196,7 +196,7 @@ def test_a_worker_that_ends_gives_one_clear_error_is_logged_and_replaced() -> No
             worker.replies.put_nowait(EOFError())
             assert (await status_of(lost)).code is CODE.UNAVAILABLE
             assert stubs.lines == [
-                ("compute_worker_lost", {"query": "Explain", "why": "exit code -9"})
+                ("compute_worker_lost", {"query": "Explain", "reason": "exit code -9"})
             ]
             again = query(pool)
             await stubs.running(2)
@@ -219,7 +219,7 @@ def test_an_exception_in_a_query_is_internal_and_its_trace_is_in_the_journal() -
             assert (await status_of(failed)).code is CODE.INTERNAL
             ((event, fields),) = stubs.lines
             assert event == "compute_query_failed"
-            assert "TypeError" in str(fields["why"])
+            assert "TypeError" in str(fields["reason"])
             assert worker.kills == 0
 
     run(test)

@@ -191,7 +191,7 @@ def test_a_full_vrf_takes_no_more_and_says_so_once() -> None:
     rig = full()
     assert rig.notices() == []
     rig.vpn("10.2.0.0/24", "10.3.0.0/24")
-    assert rig.notices() == ["vrf_full"]
+    assert rig.notices() == ["vrf_limit_reached"]
     assert len(rig.table("red")) == 4
     assert rig.router.vrfs["red"].refused == 2
     assert rig.router.peers[PE2].adj_in.count(VPN4) == 4  # nor is it kept elsewhere
@@ -257,7 +257,7 @@ def test_a_limit_that_is_raised_asks_and_one_that_is_lowered_drops() -> None:
     assert len(rig.table("red")) == 5
     rig.reload(with_vrf(intent, "red", route_limit=3))
     assert len(rig.table("red")) == 2
-    assert "vrf_full" in rig.notices()
+    assert "vrf_limit_reached" in rig.notices()
     rig.reload(with_vrf(intent, "red", route_limit=0))
     assert len(rig.actions(RequestRefresh)) == 2
     assert len(rig.table("red")) == 5

@@ -34,12 +34,22 @@ def _events(tree: ast.AST) -> Iterator[tuple[str, str]]:
         named = {
             k.arg: str(k.value.value) for k in node.keywords if isinstance(k.value, ast.Constant)
         }
+        for level in _either(node.args):
+            yield level, texts[0]
         if called in LOGGERS:
             words = [named[key] for key in ("level", "event") if key in named] + texts
             if len(words) >= 2 and words[0] in LEVELS:
                 yield words[0], words[1]
         elif called in LEVELS and texts and EVENT.fullmatch(texts[0]):
             yield called, texts[0]
+
+
+def _either(args: list[ast.expr]) -> Iterator[str]:
+    """Yield the levels of a call whose level depends on a condition."""
+    if len(args) > 1 and isinstance(args[0], ast.IfExp) and isinstance(args[1], ast.Constant):
+        for each in (args[0].body, args[0].orelse):
+            if isinstance(each, ast.Constant) and each.value in LEVELS:
+                yield str(each.value)
 
 
 def documented() -> dict[str, set[str]]:

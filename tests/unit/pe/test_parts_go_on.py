@@ -200,6 +200,6 @@ def test_the_router_s_turn_that_raises_ends_the_process_and_says_over_what(tmp_p
 
     with pytest.raises(PartFailedError, match="router failed for good: KeyError: 'half way'"):
         asyncio.run(story())
-    (failed, ended) = [(e, f) for _, e, f in lines if e in ("part_failed", "node_ends")]
-    assert (failed[0], ended[0]) == ("part_failed", "node_ends")
+    (failed, ended) = [(e, f) for _, e, f in lines if e in ("part_failed", "node_failed")]
+    assert (failed[0], ended[0]) == ("part_failed", "node_failed")
     assert "1 events: TimePassed x1" in str(failed[1]["at"])

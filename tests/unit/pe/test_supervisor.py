@@ -116,7 +116,7 @@ def test_too_many_failures_within_a_minute_end_the_process(part: Any) -> None:
     with pytest.raises(PartFailedError, match=f"{part.name} failed for good: KeyError"):
         asyncio.run(whole())
     assert desk.supervisor.ended
-    assert desk.events() == ["part_failed"] * part.limit + ["node_ends"]
+    assert desk.events() == ["part_failed"] * part.limit + ["node_failed"]
 
 
 SURVIVING = [part for part in PARTS if part.response is not Response.END]
@@ -130,7 +130,7 @@ def test_failures_far_between_end_nothing(part: Any) -> None:
             desk.supervisor.part(part.name).failed(KeyError("again"))
         await asyncio.sleep(0)
 
-    assert "node_ends" not in watched(story).events()
+    assert "node_failed" not in watched(story).events()
 
 
 def test_one_exception_of_the_routers_turn_ends_the_process() -> None:
