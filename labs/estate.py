@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from labs import reflected
 from labs.company import command as company
-from labs.parts import loopback
 from labs.peers.frr import programs as frr
-from labs.reflected import MD5, REFLECTOR
+from labs.reflected import MD5
 from labs.topology import Program
 
 OFFICE, OFFICE_ASN = "203.0.113.0/24", 65140
@@ -108,17 +108,7 @@ def host(name: str) -> Host:
 
 def pe_yaml(number: int) -> str:
     """A PE with a port per host."""
-    vrfs = "".join(_vrf(vpn, rt, number) for vpn, rt in (("red", 100), ("blue", 200)))
-    return f"""\
-name: pe{number}
-router-id: {loopback(number)}
-asn: 65000
-loopback: {loopback(number)}
-core-ports: {{core0: {{}}}}
-peers:
-  {REFLECTOR}: {{md5: {MD5}, hold-time: 30}}
-vrfs:
-{vrfs}"""
+    return reflected.pe_yaml(number, _vrf)
 
 
 def _vrf(vpn: str, target: int, number: int) -> str:

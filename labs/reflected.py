@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from labs.checks.reflected import CHECKS
 from labs.parts import access_link, core_link, loopback, lsp, static_ce, transit
 from labs.peers.pe import pe
@@ -12,9 +14,11 @@ MD5 = "reflect-19d0"
 REFLECTOR = loopback(9)
 
 
-def pe_yaml(number: int) -> str:
-    """A PE whose one peer is the reflector."""
-    vrfs = "".join(_vrf(vpn, rt, number) for vpn, rt in (("red", 100), ("blue", 200)))
+def pe_yaml(number: int, vrf: Callable[[str, int, int], str] | None = None) -> str:
+    """A PE whose one peer is the reflector. ``vrf`` makes the section of a VRF of its name, its
+    route target's number and the PE's."""
+    make = vrf or _vrf
+    vrfs = "".join(make(vpn, rt, number) for vpn, rt in (("red", 100), ("blue", 200)))
     return f"""\
 name: pe{number}
 router-id: {loopback(number)}

@@ -9,7 +9,8 @@ import pickle
 import struct
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from controlplane.model.events import Event
 from pe.dataplane.reconciler import DataplaneReconciler
@@ -67,14 +68,25 @@ class Served:
         result = found(*arguments) if callable(found) else found
         return await result if asyncio.iscoroutine(result) else result
 
+    async def stop(self) -> None:
+        await self.agent.stop()
 
-async def serve(kind: type[Served]) -> None:
-    """Answer calls until the other end closes."""
+
+class Server(Protocol):
+    """Answers the calls of a test; ``serve`` makes one of the options."""
+
+    async def call(self, method: str, arguments: tuple[Any, ...]) -> Any: ...
+
+    async def stop(self) -> None: ...
+
+
+async def serve(make: Callable[[dict[str, Any]], Server]) -> None:
+    """Answer calls until the other end closes; the first one, ``create``, has the options."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
     )
-    served: Served | None = None
+    served: Server | None = None
     while True:
         try:
             size = LENGTH.unpack(await reader.readexactly(LENGTH.size))[0]
@@ -84,7 +96,7 @@ async def serve(kind: type[Served]) -> None:
         answer: Any = None
         try:
             if method == "create":
-                served = kind(arguments[0])
+                served = make(arguments[0])
             else:
                 assert served
                 answer = await served.call(method, arguments)
@@ -94,7 +106,7 @@ async def serve(kind: type[Served]) -> None:
         sys.stdout.buffer.write(LENGTH.pack(len(data)) + data)
         sys.stdout.buffer.flush()
     if served:
-        await served.agent.stop()
+        await served.stop()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ new flows since the last call, and how many were lost; ``flow_log`` the state of
 """
 
 import asyncio
-import pickle
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from controlplane.model.flow import FlowRecord
 from pe.dataplane.reconciler import DataplaneReconciler
 from pe.observe.flow_log import ROOM
 from pe.policy.manager import PolicyMapManager
-from tests.lab.agent_process import LENGTH
+from tests.lab.agent_process import serve
 from tests.parts import LonePart
 
 
@@ -69,35 +68,10 @@ class Served:
             result = found(*arguments) if callable(found) else found
         return await result if asyncio.iscoroutine(result) else result
 
-
-async def main() -> None:
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
-    )
-    served: Served | None = None
-    while True:
-        try:
-            size = LENGTH.unpack(await reader.readexactly(LENGTH.size))[0]
-        except asyncio.IncompleteReadError:
-            break
-        method, arguments = pickle.loads(await reader.readexactly(size))  # noqa: S301 - our own
-        answer: Any = None
-        try:
-            if method == "create":
-                served = Served(arguments[0])
-            else:
-                assert served
-                answer = await served.call(method, arguments)
-        except Exception as error:
-            answer = error
-        data = pickle.dumps(answer)
-        sys.stdout.buffer.write(LENGTH.pack(len(data)) + data)
-        sys.stdout.buffer.flush()
-    if served:
-        await served.segment.stop()
-        await served.agent.stop()
+    async def stop(self) -> None:
+        await self.segment.stop()
+        await self.agent.stop()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(serve(Served))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from controlplane.model.attributes import AsSegment, Attributes, Nlri, Origin
+from controlplane.model.attributes import AsSegment, Attributes, Nlri
 from controlplane.model.effects import (
     Announce,
     Effect,
@@ -33,27 +33,16 @@ from controlplane.model.events import (
 )
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, IPAddress, parse_prefix
-from controlplane.model.rd import parse_rd, parse_rt, parse_soo
+from controlplane.model.rd import parse_rd, parse_rt
+from tests.attributes import every_attribute
 from tests.lab.speakers import Speaker, alive, eventually, inside, ip, run, session
 
 ONE, TWO = "spkone", "spktwo"
 A, B, C = "10.1.0.1", "10.1.0.2", "10.1.0.3"
 TO_B = PeerId("", IPv4Address(B))
 RED = parse_rd("65000:1")
-ATTRIBUTES = Attributes(
-    origin=Origin.EGP,
-    as_path=(AsSegment("confed-sequence", (1, 2)), AsSegment("sequence", (65001, 4200000000))),
-    med=5,
-    local_pref=200,
-    atomic_aggregate=True,
-    aggregator="65001:1.2.3.4",
-    communities=((65000, 1), (65535, 65281)),
-    route_targets=frozenset(map(parse_rt, ("65000:1", "10.0.0.1:2", "1L:3"))),
-    sites_of_origin=frozenset([parse_soo("65000:9")]),
-    extended=("0x030c000000000001",),
-    large_communities=((65000, 1, 2),),
-    originator_id="9.9.9.9",
-    cluster_list=("8.8.8.8", "7.7.7.7"),
+ATTRIBUTES = every_attribute(
+    AsSegment("confed-sequence", (1, 2)), AsSegment("sequence", (65001, 4200000000))
 )
 CORE, PLAIN = IPv4Address("10.255.0.1"), Attributes(local_pref=100)
 

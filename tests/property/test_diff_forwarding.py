@@ -339,6 +339,13 @@ flaps = st.sampled_from(("down ce0", "up ce0", "down core0", "up core0"))
 @settings(max_examples=200, suppress_health_check=BUSY)
 @given(st.lists(st.lists(st.one_of(moves, flaps), min_size=1, max_size=3), max_size=8))
 def test_flaps_between_changes_leave_what_is_desired(turns: list[list[Any]]) -> None:
+    world = after(turns)
+    assert world.meaning() == world.wanted()
+    assert world.unexplained() == set()
+
+
+def after(turns: list[list[Any]]) -> World:
+    """Return a world that went through these steps, in iterations, and then came to rest."""
     world = World()
     world.forwarding.sweep()
     for turn in turns:
@@ -346,8 +353,7 @@ def test_flaps_between_changes_leave_what_is_desired(turns: list[list[Any]]) -> 
             world.take(step)
         world.turn()
     world.calm_down()
-    assert world.meaning() == world.wanted()
-    assert world.unexplained() == set()
+    return world
 
 
 FAULTS = (
@@ -362,13 +368,7 @@ faults = st.tuples(st.just("fail"), st.sampled_from(FAULTS), st.integers(0, 3))
 @settings(max_examples=300, suppress_health_check=BUSY)
 @given(st.lists(st.lists(st.one_of(moves, flaps, faults), min_size=1, max_size=4), max_size=8))
 def test_calls_that_fail_leave_what_is_desired_and_no_failure(turns: list[list[Any]]) -> None:
-    world = World()
-    world.forwarding.sweep()
-    for turn in turns:
-        for step in turn:
-            world.take(step)
-        world.turn()
-    world.calm_down()
+    world = after(turns)
     assert world.meaning() == world.wanted()
     assert world.unexplained() == set()
     assert world.failures.all() == ()

@@ -25,6 +25,21 @@ def ends() -> Iterator[tuple[sender.Session, socket.socket]]:
     theirs.close()
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The sender's clock, in seconds, to be moved by the test."""
+    now = [monotonic()]
+    monkeypatch.setattr(sender, "monotonic", lambda: now[0])
+    return now
+
+
+def establish(session: sender.Session, peer: socket.socket) -> None:
+    """Have the peer open with a hold time of 9 s, and take what the session sends for it."""
+    peer.sendall(open_with(9) + KEEPALIVE)
+    session.read()
+    session.write()
+
+
 def open_with(hold_time: int) -> bytes:
     return messages.open_message(65000, ADDRESS, hold_time)
 
@@ -44,14 +59,10 @@ def test_our_open_goes_before_the_answer_to_theirs(
 
 
 def test_a_shorter_hold_time_of_the_peer_makes_keepalives_come_more_often(
-    ends: tuple[sender.Session, socket.socket], monkeypatch: pytest.MonkeyPatch
+    ends: tuple[sender.Session, socket.socket], clock: list[float]
 ) -> None:
     session, peer = ends
-    clock = [monotonic()]
-    monkeypatch.setattr(sender, "monotonic", lambda: clock[0])
-    peer.sendall(open_with(9) + KEEPALIVE)
-    session.read()
-    session.write()
+    establish(session, peer)
     peer.recv(4096)
     clock[0] += 3.1
     session.send([b"chunk"])
@@ -60,14 +71,10 @@ def test_a_shorter_hold_time_of_the_peer_makes_keepalives_come_more_often(
 
 
 def test_keepalives_go_on_between_the_chunks_of_a_long_queue(
-    ends: tuple[sender.Session, socket.socket], monkeypatch: pytest.MonkeyPatch
+    ends: tuple[sender.Session, socket.socket], clock: list[float]
 ) -> None:
     session, peer = ends
-    clock = [monotonic()]
-    monkeypatch.setattr(sender, "monotonic", lambda: clock[0])
-    peer.sendall(open_with(9) + KEEPALIVE)
-    session.read()
-    session.write()
+    establish(session, peer)
     update = messages.end_of_rib()
     session.send([update * 2000] * 40)
     peer.setblocking(False)
