@@ -91,10 +91,10 @@ class MapManager(Protocol):
     def submit_delta(self, slot: Slot, delta: TablesDelta) -> None:
         """Change a slot."""
 
-    def submit_homes(self, homes: SourceBindings) -> None:
+    def submit_bindings(self, bindings: SourceBindings) -> None:
         """Replace all source bindings."""
 
-    def submit_homes_delta(self, delta: TablesDelta) -> None:
+    def submit_bindings_delta(self, delta: TablesDelta) -> None:
         """Change the source bindings."""
 
     def mark(self, number: int) -> None:
@@ -242,9 +242,9 @@ class Executor:
             case ChangeTables(slot, delta):
                 maps.submit_delta(slot, delta)
             case SetSourceBindings(bindings):
-                maps.submit_homes(bindings)
+                maps.submit_bindings(bindings)
             case ChangeSourceBindings(delta):
-                maps.submit_homes_delta(delta)
+                maps.submit_bindings_delta(delta)
 
     def _acknowledged(self, number: int, reason: str) -> None:
         held = PolicyMapsRefused(number, reason) if reason else PolicyMapsHeld(number)

@@ -61,7 +61,7 @@ async def tag_changes(keeper: PolicyMapManager, plan: Plan) -> Changes:
 
 
 async def _hold(keeper: PolicyMapManager, maker: IncrementalCompiler, plan: Plan) -> None:
-    keeper.submit_homes(world.source_bindings(plan.workloads))
+    keeper.submit_bindings(world.source_bindings(plan.workloads))
     keeper.submit(Slot.ENFORCED, maker.tables)
     keeper.submit(Slot.STAGED, None)
     keeper.zones({VRF: ZONE})

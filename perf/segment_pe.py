@@ -120,7 +120,7 @@ class Half:
         """Have a configuration; its elements or rules."""
         if case.workloads:
             tables = world.tables(case.workloads, case.tiers)
-            self.keeper.submit_homes(world.source_bindings(case.workloads))
+            self.keeper.submit_bindings(world.source_bindings(case.workloads))
             self.keeper.submit(Slot.ENFORCED, tables)
             self.keeper.submit(Slot.STAGED, tables if case.staged else None)
             self.keeper.zones({VRF: ZONE})

@@ -36,7 +36,7 @@ async def telemetry_runs(keeper: PolicyMapManager, site: Site, plan: Plan) -> li
     found = []
     for staged, rates in ((False, plan.rates), (True, plan.staged_rates)):
         tables = world.tables(WORKLOADS)
-        keeper.submit_homes(world.source_bindings(WORKLOADS))
+        keeper.submit_bindings(world.source_bindings(WORKLOADS))
         keeper.submit(Slot.ENFORCED, tables)
         keeper.submit(Slot.STAGED, tables if staged else None)
         keeper.zones({VRF: ZONE})

@@ -15,10 +15,10 @@ class SourceBindings:
     """Address or range -> name of the port behind which it lives, or ELSEWHERE. Ranges are
     disjoint; single addresses go before them. What is not here may come from anywhere."""
 
-    homes4: dict[AddressKey, str] = field(default_factory=dict)
-    homes6: dict[AddressKey, str] = field(default_factory=dict)
-    home_ranges4: dict[RangeKey, str] = field(default_factory=dict)
-    home_ranges6: dict[RangeKey, str] = field(default_factory=dict)
+    bindings4: dict[AddressKey, str] = field(default_factory=dict)
+    bindings6: dict[AddressKey, str] = field(default_factory=dict)
+    binding_ranges4: dict[RangeKey, str] = field(default_factory=dict)
+    binding_ranges6: dict[RangeKey, str] = field(default_factory=dict)
 
     def copy(self) -> SourceBindings:
         """Return the same in dictionaries of their own."""

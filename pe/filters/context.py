@@ -29,7 +29,7 @@ class RenderContext:
     """``present``: devices that exist (nft refuses to guard others). ``spare_ports``: ports that
     the node leaves to the host, such as a management port. ``neighbours``: how many on-link
     hosts of a CE port may be resolved within a minute, per family. ``core_seen``: addresses that
-    core ports have, whoever put them there. ``tracked``: VRFs whose connections a policy needs;
+    core ports have, by any program. ``tracked``: VRFs whose connections a policy needs;
     ``judged``: those of them that only judged packets may cross."""
 
     desired: Desired
@@ -67,7 +67,7 @@ class RenderContext:
         return vrf in self.judged and self.on(Guard.VERDICT)
 
     def core_addresses(self, version: int) -> frozenset[IPAddress]:
-        """The node's own addresses in the core: nobody outside may use them as a source."""
+        """The node's own addresses in the core, which no packet from outside may have as source."""
         node = self.desired.node
         own: list[IPAddress] = [*(node.loopbacks if node else ()), *self.core_seen]
         for port in self.desired.core_ports.values():

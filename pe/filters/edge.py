@@ -1,6 +1,6 @@
 """The guard of a CE port, as near to the wire as nftables gets: netdev ingress and egress.
 
-An allow-list by ethertype is what a label cannot slip past, whatever tags are around it (T6,
+An allow-list by ethertype is what a label cannot slip past, with any tags around it (T6,
 T7). ``ether type`` reads the frame as it came, so a VLAN tag, VID 0 included, is no match.
 """
 

@@ -283,11 +283,11 @@ def _output() -> NamedChain:
 
 
 def arp(scope: RenderContext) -> tuple[list[NamedChain], list[FilledSet]]:
-    """The ARP table's chain and sets: silence on ports that nobody configured."""
+    """The ARP table's chain and sets: silence on ports that are not configured."""
     if not scope.on(Guard.UNKNOWN_PORT):
         return [], []
     desired = scope.desired
     known = devices({*desired.ce_ports, *desired.core_ports, "lo", *scope.spare_ports})
     unknown = (in_set("known", IIFNAME, negated=True), *dropped("fail_01"))
-    heard = Chain((unknown, (ACCEPT,)), Hook("input", 0, "drop"))
-    return [("heard", heard)], [("known", NamedSet(("ifname",)), known)]
+    received = Chain((unknown, (ACCEPT,)), Hook("input", 0, "drop"))
+    return [("received", received)], [("known", NamedSet(("ifname",)), known)]

@@ -23,8 +23,8 @@ MEANINGS = {
     "segment_packets_judged": "Packets evaluated by the policy: the first of each flow.",
     "segment_packets_denied": "Packets dropped by the policy.",
     "segment_packets_staged_denied": "Packets that the staged revision would drop.",
-    "segment_packets_displaced": "Packets dropped: their source is bound to another port.",
-    "segment_packets_untold": "Packets evaluated but not logged because of the rate limit.",
+    "segment_packets_spoofed": "Packets dropped: their source is bound to another port.",
+    "segment_packets_log_dropped": "Packets evaluated but not logged because of the rate limit.",
 }
 
 

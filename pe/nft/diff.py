@@ -1,7 +1,7 @@
 """The difference of two rulesets as one transaction: operations in the kernel's order. Pure.
 
 The kernel takes a transaction as a whole and switches to it at once (nf_tables_commit): every
-packet is judged by the state before or by the state after, whatever the size of the change.
+packet is judged by the state before or by the state after, however large the change.
 
 Named counters are never deleted while a rule wants them, so they go on counting over any number
 of changes. Sets get their differences as elements; a chain that changed is flushed and filled

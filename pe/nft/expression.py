@@ -289,7 +289,7 @@ def counter(name: str) -> Expression:
 
 
 def log(group: int, prefix: str, snap: int, batch: int) -> Expression:
-    """Tell an nflog group: ``snap`` bytes of each packet, ``batch`` packets in one go."""
+    """Report to an nflog group: ``snap`` bytes of each packet, ``batch`` packets in one go."""
     found = attribute(1, group.to_bytes(2, "big")) + attribute(2, prefix.encode() + b"\0")
     found += be32(3, snap) + attribute(4, batch.to_bytes(2, "big"))
     words = f'log group {group} prefix "{prefix}" snaplen {snap} queue-threshold {batch}'

@@ -21,7 +21,7 @@ _PAYLOAD = 7
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where in the packet a field is; ``header`` and ``number`` are what the nft program calls it
-    (PROTO_DESC_* and the field's place in its template), for whoever lists a set."""
+    (PROTO_DESC_* and the field's place in its template), for the listing of a set."""
 
     base: int
     offset: int

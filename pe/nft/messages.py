@@ -181,7 +181,7 @@ def _chain(table: TableId, name: str, hook: Hook | None) -> bytes:
 
 
 def set_attributes(made: NamedSet) -> bytes:
-    """What the kernel is told of a set, and tells of it."""
+    """What the kernel is given of a set, and dumps of it."""
     flags = (_MAP if made.value else 0) | (_INTERVAL if made.interval else 0)
     flags |= _CONCAT if made.interval and len(made.fields) > 1 else 0
     flags |= _EVAL | _TIMEOUT if made.is_dynamic else 0

@@ -189,12 +189,13 @@ class TableHolder:
     def _shapes_now(self) -> list[str]:
         return [self._owner.reader.shape(table) for table in self._tables]
 
-    def change(self, operations: Sequence[Operation]) -> bool:
+    async def change(self, operations: Sequence[Operation]) -> bool:
         """Do something small at once, in the caller's turn: nothing but elements. False if
         another program changed our tables; nothing is done then. Raises BatchRefusedError."""
         for _ in range(ATTEMPTS):
             generation = self._owner.reader.generation()
-            if not self._is_alone(generation):
+            known = self._owner.is_known(self._part, generation)
+            if not known and not await asyncio.to_thread(self._is_alone, generation):
                 self.doubt()
                 return False
             try:

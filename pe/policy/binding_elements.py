@@ -1,4 +1,4 @@
-"""Where addresses live, as elements of the kernel's maps. Pure.
+"""Source bindings as elements of the kernel's maps. Pure.
 
 An address has the number of its port, and a port that number and its name: what comes from an
 address is compared with the port that it comes by. A shorter way leads there first, by the
@@ -20,12 +20,12 @@ from pe.nft.types import device
 from pe.policy.elements import addresses, encoded_zones
 from pe.policy.ports import Port
 
-AT_HOME = {"homes4": "at_home4", "homes6": "at_home6"}
+PORT_BINDINGS = {"bindings4": "port_bindings4", "bindings6": "port_bindings6"}
 _THERE = host32(1)
 
 
 class PortNumbers:
-    """Numbers for the ports that are somebody's home; 0 is elsewhere. A port keeps its number."""
+    """Numbers for the ports that addresses are bound to; 0 is elsewhere. A port keeps its own."""
 
     def __init__(self) -> None:
         self._numbers = {ELSEWHERE: 0}
@@ -34,19 +34,19 @@ class PortNumbers:
         """Elements for those of the ports that had no number before."""
         fresh = sorted(set(ports) - self._numbers.keys())
         self._numbers |= {port: len(self._numbers) + n for n, port in enumerate(fresh)}
-        return {"home_ports": {self._key(port): _THERE for port in fresh}}
+        return {"binding_ports": {self._key(port): _THERE for port in fresh}}
 
     def elements(self) -> Elements:
         """Elements for all of them."""
         ports = (port for port in self._numbers if port != ELSEWHERE)
-        return {"home_ports": {self._key(port): _THERE for port in ports}}
+        return {"binding_ports": {self._key(port): _THERE for port in ports}}
 
     def _key(self, port: str) -> bytes:
         return host32(self._numbers[port]) + device(port)
 
-    def of(self, homes: Mapping[Any, str]) -> dict[Any, int]:
+    def of(self, bindings: Mapping[Any, str]) -> dict[Any, int]:
         """The same with numbers for names, all of them known."""
-        return {key: self._numbers[port] for key, port in homes.items()}
+        return {key: self._numbers[port] for key, port in bindings.items()}
 
 
 class BindingEncoder:
@@ -57,40 +57,42 @@ class BindingEncoder:
     ) -> None:
         self._zones, self._ports, self._numbers = encoded_zones(zones), ports, numbers
 
-    def all(self, homes: SourceBindings) -> Elements:
-        """All elements of the maps of homes."""
-        made = {name: self._placed(name, getattr(homes, name)) for name in BINDING_MAPS}
-        return made | {at: self._at_home(getattr(homes, name)) for name, at in AT_HOME.items()}
+    def all(self, bindings: SourceBindings) -> Elements:
+        """All elements of the maps of bindings."""
+        made = {name: self._placed(name, getattr(bindings, name)) for name in BINDING_MAPS}
+        return made | {
+            at: self._by_index(getattr(bindings, name)) for name, at in PORT_BINDINGS.items()
+        }
 
     def delta(self, delta: TablesDelta, before: SourceBindings) -> Change:
-        """A change of homes."""
+        """A change of bindings."""
         made: Change = {}
         for name, change in delta.items():
             gone = self._placed(name, dict.fromkeys(change.gone, ELSEWHERE))
             made[name] = (list(gone), self._placed(name, change.put))
-            if at := AT_HOME.get(name):
+            if at := PORT_BINDINGS.get(name):
                 held = getattr(before, name)
-                left = self._at_home({key: held[key] for key in change.gone if key in held})
-                made[at] = (list(left), self._at_home(change.put))
+                left = self._by_index({key: held[key] for key in change.gone if key in held})
+                made[at] = (list(left), self._by_index(change.put))
         return made
 
-    def shorter_ways(self, homes: SourceBindings, changed: Iterable[str]) -> Elements:
-        """The shorter way, to those who live at some ports."""
+    def shorter_ways(self, bindings: SourceBindings, changed: Iterable[str]) -> Elements:
+        """The shorter way, of addresses that are bound to some ports."""
         ports = frozenset(changed)
         return {
-            at: self._at_home({k: p for k, p in getattr(homes, name).items() if p in ports})
-            for name, at in AT_HOME.items()
+            at: self._by_index({k: p for k, p in getattr(bindings, name).items() if p in ports})
+            for name, at in PORT_BINDINGS.items()
         }
 
-    def _at_home(self, homes: Mapping[AddressKey, str]) -> dict[bytes, bytes]:
-        return dict.fromkeys(self._settled(homes), _THERE)
+    def _by_index(self, bindings: Mapping[AddressKey, str]) -> dict[bytes, bytes]:
+        return dict.fromkeys(self._settled(bindings), _THERE)
 
-    def _settled(self, homes: Mapping[AddressKey, str]) -> Iterator[bytes]:
-        for (vrf, address), name in homes.items():
+    def _settled(self, bindings: Mapping[AddressKey, str]) -> Iterator[bytes]:
+        for (vrf, address), name in bindings.items():
             port = self._ports.get(name)
             if port is not None and port.vrf == vrf and vrf in self._zones:
                 yield host32(port.ifindex) + address
 
-    def _placed(self, name: str, homes: Mapping[Any, str]) -> dict[bytes, bytes]:
-        numbered = self._numbers.of(homes)
-        return addresses(self._zones, numbered, ranges=name.startswith("home_ranges"))
+    def _placed(self, name: str, bindings: Mapping[Any, str]) -> dict[bytes, bytes]:
+        numbered = self._numbers.of(bindings)
+        return addresses(self._zones, numbered, ranges=name.startswith("binding_ranges"))

@@ -1,6 +1,6 @@
 """What the kernel should hold, and in what pieces it is brought there. No I/O.
 
-A delta is encoded when it comes, and goes to the kernel as it is; whatever else changes makes
+A delta is encoded when it comes, and goes to the kernel as it is; any other change makes
 the whole be worked out anew and compared.
 """
 
@@ -25,7 +25,7 @@ class Wanted:
     zones: dict[str, int] | None = None
     ports: dict[str, Port] = field(default_factory=dict)
     tables: dict[Slot, Tables | None] = field(default_factory=dict)
-    homes: SourceBindings = field(default_factory=SourceBindings)
+    bindings: SourceBindings = field(default_factory=SourceBindings)
     numbers: PortNumbers = field(default_factory=PortNumbers)
     whole: bool = True
     """All is to be worked out anew."""
@@ -58,10 +58,10 @@ class Wanted:
             self.changes.append(change)
 
     def _by_port(self, ports: dict[str, Port], others: dict[str, Port]) -> Elements:
-        """What depends on ports; of the homes only what is not the same with the others."""
+        """What depends on ports; of the bindings only what is not the same with the others."""
         zones, changed = self.zones or {}, {n for n, p in ports.items() if others.get(n) != p}
-        homes = BindingEncoder(zones, ports, self.numbers).shorter_ways(self.homes, changed)
-        return gates(zones, ports) | homes
+        bindings = BindingEncoder(zones, ports, self.numbers).shorter_ways(self.bindings, changed)
+        return gates(zones, ports) | bindings
 
     def set_tables(self, slot: Slot, tables: Tables | None) -> None:
         """Have a slot hold these; a copy is made, the caller may change his."""
@@ -77,18 +77,18 @@ class Wanted:
         if not self.whole:
             self.changes.append(Encoder(self.zones or {}).delta(slot, delta))
 
-    def set_homes(self, homes: SourceBindings) -> None:
+    def set_bindings(self, bindings: SourceBindings) -> None:
         """Have addresses live here; a copy is made."""
-        self.homes, self.whole = homes.copy(), True
+        self.bindings, self.whole = bindings.copy(), True
         for name in BINDING_MAPS:
-            self.numbers.know(getattr(homes, name).values())
+            self.numbers.know(getattr(bindings, name).values())
 
-    def change_homes(self, delta: TablesDelta) -> None:
-        """Change the homes. Raises KeyError if they are not what the delta was made from."""
+    def change_bindings(self, delta: TablesDelta) -> None:
+        """Change the bindings. Raises KeyError if they are not what the delta was made from."""
         fresh = self.numbers.know(port for change in delta.values() for port in change.put.values())
         encoder = BindingEncoder(self.zones or {}, self.ports, self.numbers)
-        made = encoder.delta(delta, self.homes)
-        apply(delta, self.homes)
+        made = encoder.delta(delta, self.bindings)
+        apply(delta, self.bindings)
         if not self.whole:
             self.changes.append({name: ((), found) for name, found in fresh.items() if found})
             self.changes.append(made)
@@ -102,8 +102,8 @@ class Wanted:
         """What ``ruleset`` is made from, safe from later changes."""
         self.changes, self.whole = [], False
         held = {slot: tables.copy() for slot, tables in self.tables.items() if tables is not None}
-        homes = (self.homes.copy(), self.numbers, self.numbers.elements())
-        return Parts(dict(self.zones or {}), dict(self.ports), held, *homes)
+        bindings = (self.bindings.copy(), self.numbers, self.numbers.elements())
+        return Parts(dict(self.zones or {}), dict(self.ports), held, *bindings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Parts:
     zones: dict[str, int]
     ports: dict[str, Port]
     tables: dict[Slot, Tables]
-    homes: SourceBindings
+    bindings: SourceBindings
     numbers: PortNumbers
     numbered: Elements
 
@@ -124,7 +124,7 @@ class Parts:
         layout = Layout(frozenset(self.zones.values()), staged=Slot.STAGED in self.tables)
         encoder = Encoder(self.zones)
         elements: Elements = gates(self.zones, self.ports)
-        elements |= BindingEncoder(self.zones, self.ports, self.numbers).all(self.homes)
+        elements |= BindingEncoder(self.zones, self.ports, self.numbers).all(self.bindings)
         elements |= self.numbered
         for slot, tables in self.tables.items():
             elements |= encoder.tables(slot, tables)

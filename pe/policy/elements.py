@@ -113,9 +113,9 @@ def gates(zones: Mapping[str, int], ports: Mapping[str, Port]) -> Elements:
     return {
         "zones": {_zone(zone): _goto("vrf", zone) for zone in zones.values()},
         "zones_out": {_zone(zone): _goto("vrf_out", zone) for zone in zones.values()},
-        "vrfs": {device(vrf): _goto("stray", zone) for vrf, zone in zones.items()},
-        "ports_out": {device(port): _goto("stray_out", zone) for port, zone in out.items()},
-        "ports_in": {device(port): _goto("home", zone) for port, zone in out.items()},
+        "vrfs": {device(vrf): _goto("untracked", zone) for vrf, zone in zones.items()},
+        "ports_out": {device(port): _goto("untracked_out", zone) for port, zone in out.items()},
+        "ports_in": {device(port): _goto("binding", zone) for port, zone in out.items()},
     }
 
 

@@ -4,8 +4,8 @@ difference or a rebuild, always one transaction.
 While the process is away the kernel goes on judging with what it has. After a start nothing is
 touched until it was said which VRFs are under policy and what is enforced; then all is replaced
 at once, so that no packet meets a half. What others did to our table is undone: before each
-transaction the ruleset's generation tells whether there was anybody, and a check does so now and
-then.
+transaction the ruleset's generation says whether another program was there, and a check does so
+now and then.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ async def _nothing_to_require(tracked: frozenset[str], judged: frozenset[str]) -
 class PolicyMapManager:
     """Hold the policy maps in the kernel. ``require`` has the guards track and check VRFs, and
     returns once they do; without it nothing sees to that. ``flow_room`` is how many bytes of
-    flows may wait to be told. ``rulesets``: shared with the node's other users of nftables.
+    flows may wait to be reported. ``rulesets``: shared with the node's other users of nftables.
     ``part`` owns the loop, ``flows`` the reader of the flow log."""
 
     def __init__(
@@ -71,12 +71,12 @@ class PolicyMapManager:
         self._idle.set()
         self._refused: OSError | None = None
         self._task: Task | None = None
-        self._untold: int | None = None
+        self._log_dropped: int | None = None
         self._mark = 0
         self._acknowledged: tuple[int, str] = (0, "")
         self._report: Callable[[int, str], None] = lambda _number, _reason: None
         self.repairs = 0
-        """How often our table was put right after somebody else had changed it."""
+        """How often our table was put right after another program had changed it."""
 
     async def start(self) -> None:
         """Open sockets. Raises OSError."""
@@ -116,14 +116,14 @@ class PolicyMapManager:
         self._wanted.change_tables(slot, delta)
         self._awake()
 
-    def submit_homes(self, homes: SourceBindings) -> None:
-        """Drop what comes from a port with the address of somebody who lives elsewhere."""
-        self._wanted.set_homes(homes)
+    def submit_bindings(self, bindings: SourceBindings) -> None:
+        """Drop what comes from a port with an address that is bound elsewhere."""
+        self._wanted.set_bindings(bindings)
         self._awake()
 
-    def submit_homes_delta(self, delta: TablesDelta) -> None:
-        """Change the homes. Raises KeyError if they are not what the delta was made from."""
-        self._wanted.change_homes(delta)
+    def submit_bindings_delta(self, delta: TablesDelta) -> None:
+        """Change the bindings. Raises KeyError if they are not what the delta was made from."""
+        self._wanted.change_bindings(delta)
         self._awake()
 
     def mark(self, number: int) -> None:
@@ -156,11 +156,11 @@ class PolicyMapManager:
         return await asyncio.to_thread(self._tracking.end, known)
 
     def watch(self, on_flows: OnFlows) -> None:
-        """Tell of new flows from now on. Call after ``start``."""
+        """Report new flows from now on. Call after ``start``."""
         self._flows.watch(on_flows)
 
     def doubt(self) -> None:
-        """Make our table anew, whatever it holds, in one transaction."""
+        """Make our table anew, from its names alone, in one transaction."""
         self._again()
 
     # What `pe show` asks for.
@@ -244,7 +244,7 @@ class PolicyMapManager:
             return
         if checking:
             await self._check()
-            self._count_untold()
+            self._count_log_dropped()
             self._flows.flush()
         if checking or self._wanted.whole:
             self._wanted.set_ports(self._ports.ports())
@@ -275,12 +275,12 @@ class PolicyMapManager:
         """Deltas go as they are: this is the way that has to be quick."""
         if any(gone or put for gone, put in pending.values()):
             async with self._rulesets.turn:
-                self._apply(pending)
+                await self._apply(pending)
 
-    def _apply(self, pending: Change) -> None:
+    async def _apply(self, pending: Change) -> None:
         held = self._holder.loaded[TABLE]
         try:
-            done = self._holder.change(elements_change(TABLE, held.sets, pending))
+            done = await self._holder.change(elements_change(TABLE, held.sets, pending))
         except BatchRefusedError as error:
             self._log("warning", "segment_rebuilt", {"reason": str(error)})
             done = False
@@ -297,12 +297,14 @@ class PolicyMapManager:
 
     # Others
 
-    def _count_untold(self) -> None:
-        """Flows that were too many to be logged: lost to whoever watches."""
-        untold = sum(n for name, n in self.counters().items() if name.startswith("untold_"))
-        if self._untold is not None:
-            self._flows.add_lost(max(0, untold - self._untold))
-        self._untold = untold
+    def _count_log_dropped(self) -> None:
+        """Flows that were too many to be logged: lost to the watcher."""
+        log_dropped = sum(
+            n for name, n in self.counters().items() if name.startswith("log_dropped_")
+        )
+        if self._log_dropped is not None:
+            self._flows.add_lost(max(0, log_dropped - self._log_dropped))
+        self._log_dropped = log_dropped
 
     def _report_drift(self) -> None:
         self.repairs += 1

@@ -112,7 +112,7 @@ class Tracking:
 
 def _filter(end: IPAddress, side: int) -> tuple[int, bytes]:
     """Address family and attributes of a dump of the flows whose first packet had an address as
-    source or destination (ctnetlink_parse_filter; a kernel that does not know it tells all)."""
+    source or destination (ctnetlink_parse_filter; a kernel that does not know it dumps all)."""
     kinds = (_SOURCE4, _DESTINATION4) if end.version == 4 else (_SOURCE6, _DESTINATION6)
     wanted = nl.attribute(kinds[side == _TO], end.packed)
     chosen = nl.attribute(_ORIGINAL_FLAGS, side.to_bytes(4, sys.byteorder))

@@ -289,7 +289,7 @@ def test_fail_04_a_refused_ruleset(net: Net) -> None:
 
 @contextlib.contextmanager
 def seized(node: str, table: TableId) -> Iterator[Callable[[], None]]:
-    """Another process has a table of this name that nobody else may change (NFT_TABLE_F_OWNER), in
+    """Another process has a table of this name that no other may change (NFT_TABLE_F_OWNER), in
     the place of the node's own. The kernel refuses every transaction with a word about it, whole;
     calling the result gives the name free again."""
     family = bytes((FAMILIES[table.family], 0, 0, 0))
@@ -444,7 +444,7 @@ NFTABLES_GROUP = 7
 
 
 class Meddler(threading.Thread):
-    """Deletes a table when the kernel next says that somebody changed the ruleset."""
+    """Deletes a table when the kernel next reports a change of the ruleset."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.segment_node import NodeProcess, World
-from tests.lab.segment_traffic import quiet_world, under_rules
+from tests.lab.policy_node import NodeProcess, World
+from tests.lab.policy_traffic import quiet_world, under_rules
 
 
 @pytest.fixture(scope="module")

@@ -122,10 +122,10 @@ class World:
             for single in PREFIXES[:4]:
                 says = [binding_of((vrf, prefix), population) for prefix in (single, PREFIXES[4])]
                 meant = next((port for port in says if port is not None), None)
-                spans = [port for (v, first, last), port in bindings.home_ranges4.items()
+                spans = [port for (v, first, last), port in bindings.binding_ranges4.items()
                          if v == vrf and first <= single.packed <= last]  # fmt: skip
                 assert len(spans) <= 1
-                found = bindings.homes4.get((vrf, single.packed), next(iter(spans), None))
+                found = bindings.bindings4.get((vrf, single.packed), next(iter(spans), None))
                 assert found == meant
                 if (vrf, single) in population.remote:
                     assert found == ELSEWHERE

@@ -17,9 +17,9 @@ from controlplane.policy.compile.change_recorder import ABSENT, ChangeRecorder
 from controlplane.policy.compile.coverage import cut
 from controlplane.policy.endpoints.registry import EndpointRegistry
 
-_SINGLE = {4: "homes4", 16: "homes6"}
+_SINGLE = {4: "bindings4", 16: "bindings6"}
 """The map of single addresses, by their width in octets."""
-_RANGES = {4: "home_ranges4", 16: "home_ranges6"}
+_RANGES = {4: "binding_ranges4", 16: "binding_ranges6"}
 
 
 def binding_of(place: EndpointKey, population: EndpointRegistry) -> str | None:

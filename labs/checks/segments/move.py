@@ -65,7 +65,7 @@ def _impostor(lab: RunningLab) -> Iterator[Outcome]:
 def _displaced(lab: RunningLab, node: str) -> int:
     """Packets whose source address is bound to another port."""
     counters = show(lab, node, "counters")
-    return sum(int(c["value"]) for c in counters if c["name"] == "segment_packets_displaced")
+    return sum(int(c["value"]) for c in counters if c["name"] == "segment_packets_spoofed")
 
 
 def _route(lab: RunningLab) -> Iterator[Outcome]:

@@ -116,29 +116,31 @@ def test_a_port_that_comes_changes_its_gates_alone() -> None:
         "ports_in",
         "ports_out",
     }
-    assert [*change["ports_in"][1].values()] == [b"goto home_10"]
-    assert [*change["ports_out"][1].values()] == [b"goto stray_out_10"]
+    assert [*change["ports_in"][1].values()] == [b"goto binding_10"]
+    assert [*change["ports_out"][1].values()] == [b"goto untracked_out_10"]
 
 
 def test_homes_are_numbers_of_ports_and_a_port_keeps_its_number() -> None:
     wanted, place = _taken(), ("red", b"\x0a\x00\x00\x01")
     key, away = host32(10) + place[1], ("red", bytes(4))
-    wanted.change_homes({"homes4": MapDelta(frozenset(), {place: "pe-b", away: ELSEWHERE})})
+    wanted.change_bindings({"bindings4": MapDelta(frozenset(), {place: "pe-b", away: ELSEWHERE})})
     change = wanted.take_change()
     assert change is not None
     name = b"pe-b".ljust(16, b"\0")
-    assert change["home_ports"] == ((), {host32(1) + name: host32(1)})
-    assert change["homes4"] == ((), {key: host32(1), host32(10) + bytes(4): host32(0)})
-    assert change["at_home4"] == ((), {}), "no port has an index yet, and elsewhere is no port"
-    wanted.change_homes({"homes4": MapDelta(frozenset({place}), {place: "pe-a"})})
-    wanted.change_homes({"homes4": MapDelta(frozenset({place}), {place: "pe-b"})})
+    assert change["binding_ports"] == ((), {host32(1) + name: host32(1)})
+    assert change["bindings4"] == ((), {key: host32(1), host32(10) + bytes(4): host32(0)})
+    assert change["port_bindings4"] == ((), {}), (
+        "no port has an index yet, and elsewhere is no port"
+    )
+    wanted.change_bindings({"bindings4": MapDelta(frozenset({place}), {place: "pe-a"})})
+    wanted.change_bindings({"bindings4": MapDelta(frozenset({place}), {place: "pe-b"})})
     assert wanted.take_change() == {
-        "homes4": ({key}, {key: host32(1)}),
-        "at_home4": ((), {}),
-        "home_ports": ((), {host32(2) + b"pe-a".ljust(16, b"\0"): host32(1)}),
+        "bindings4": ({key}, {key: host32(1)}),
+        "port_bindings4": ((), {}),
+        "binding_ports": ((), {host32(2) + b"pe-a".ljust(16, b"\0"): host32(1)}),
     }
     stepped = wanted.take_parts().ruleset()[TABLE].elements
-    wanted.set_homes(SourceBindings(homes4={place: "pe-b", away: ELSEWHERE}))
+    wanted.set_bindings(SourceBindings(bindings4={place: "pe-b", away: ELSEWHERE}))
     assert wanted.take_parts().ruleset()[TABLE].elements == stepped
 
 
@@ -146,12 +148,12 @@ def test_the_shorter_way_home_follows_the_index_of_the_port() -> None:
     wanted, place = _taken(), ("red", b"\x0a\x00\x00\x01")
     at = {index: host32(index) + place[1] for index in (3, 7, 8)}
     wanted.set_ports({"pe-a": Port("red", 3), "pe-b": Port("red", 7)})
-    wanted.change_homes({"homes4": MapDelta(frozenset(), {place: "pe-b"})})
+    wanted.change_bindings({"bindings4": MapDelta(frozenset(), {place: "pe-b"})})
     held = wanted.take_change()
     assert held is not None
-    assert held["at_home4"] == ((), {at[7]: host32(1)})
-    wanted.change_homes({"homes4": MapDelta(frozenset({place}), {place: "pe-a"})})
-    wanted.change_homes({"homes4": MapDelta(frozenset({place}), {place: "pe-b"})})
+    assert held["port_bindings4"] == ((), {at[7]: host32(1)})
+    wanted.change_bindings({"bindings4": MapDelta(frozenset({place}), {place: "pe-a"})})
+    wanted.change_bindings({"bindings4": MapDelta(frozenset({place}), {place: "pe-b"})})
     assert _of_at_home(wanted) == ({at[7]}, {at[7]: host32(1)}), "as it was"
     wanted.set_ports({"pe-a": Port("red", 3), "pe-b": Port("red", 8)})
     assert _of_at_home(wanted) == ({at[7]}, {at[8]: host32(1)}), "another device of that name"
@@ -160,10 +162,10 @@ def test_the_shorter_way_home_follows_the_index_of_the_port() -> None:
     wanted.set_ports({"pe-a": Port("red", 3), "pe-b": Port("red", 8)})
     assert _of_at_home(wanted) == (set(), {at[8]: host32(1)})
     stepped = wanted.take_parts().ruleset()[TABLE].elements
-    wanted.set_homes(SourceBindings(homes4={place: "pe-b"}))
+    wanted.set_bindings(SourceBindings(bindings4={place: "pe-b"}))
     assert (
-        wanted.take_parts().ruleset()[TABLE].elements["at_home4"]
-        == stepped["at_home4"]
+        wanted.take_parts().ruleset()[TABLE].elements["port_bindings4"]
+        == stepped["port_bindings4"]
         == {at[8]: host32(1)}
     )
 
@@ -171,7 +173,7 @@ def test_the_shorter_way_home_follows_the_index_of_the_port() -> None:
 def _of_at_home(wanted: Wanted) -> tuple[set[bytes], dict[bytes, bytes]]:
     change = wanted.take_change()
     assert change is not None
-    gone, put = change["at_home4"]
+    gone, put = change["port_bindings4"]
     return set(gone), dict(put)
 
 

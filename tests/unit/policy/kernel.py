@@ -64,10 +64,10 @@ class FakeKernel:
         self.submitted.append(f"delta {slot.value}")
         apply(delta, self.held[slot])
 
-    def submit_homes(self, bindings: SourceBindings) -> None:
+    def submit_bindings(self, bindings: SourceBindings) -> None:
         self.bindings = bindings
 
-    def submit_homes_delta(self, delta: TablesDelta) -> None:
+    def submit_bindings_delta(self, delta: TablesDelta) -> None:
         apply(delta, self.bindings)
 
     def mark(self, number: int) -> None:
@@ -121,9 +121,9 @@ class FakeKernel:
                 case ChangeTables(slot, delta):
                     self.submit_delta(slot, delta)
                 case SetSourceBindings(bindings):
-                    self.submit_homes(bindings)
+                    self.submit_bindings(bindings)
                 case ChangeSourceBindings(delta):
-                    self.submit_homes_delta(delta)
+                    self.submit_bindings_delta(delta)
 
     def verdict(
         self, source: str, destination: str, port: int, *, vrf: str = "red",

@@ -166,13 +166,13 @@ def test_the_home_of_an_address_follows_its_workload() -> None:
     desk = Desk()
     place = ("red", parse_prefix(PAY).packed)
     desk.attach("pay", PAY, app="payroll")
-    assert desk.kernel.bindings.homes4 == {place: "port-pay"}
+    assert desk.kernel.bindings.bindings4 == {place: "port-pay"}
     desk.claim(PAY, 102)  # it is at another PE by now
-    assert desk.kernel.bindings.homes4 == {place: ELSEWHERE}
+    assert desk.kernel.bindings.bindings4 == {place: ELSEWHERE}
     desk.detach("pay")
-    assert desk.kernel.bindings.homes4 == {place: ELSEWHERE}
+    assert desk.kernel.bindings.bindings4 == {place: ELSEWHERE}
     desk.claim(PAY, gone=True)  # no endpoint has it: it is pending from every port
-    assert desk.kernel.bindings.homes4 == {}
+    assert desk.kernel.bindings.bindings4 == {}
     assert desk.kernel.verdict(PAY, WEB, 443) == BY_PENDING
 
 

@@ -21,9 +21,9 @@ from controlplane.policy.compile.incremental import IncrementalCompiler
 from controlplane.policy.compile.reader import Reader
 from controlplane.policy.compile.reference import evaluate
 from controlplane.policy.language.policy import Policy
-from tests.lab import segment_node as node
+from tests.lab import policy_node as node
 from tests.lab.agents import until
-from tests.lab.segment_node import NodeProcess, World
+from tests.lab.policy_node import NodeProcess, World
 from tests.property import segment_worlds as worlds
 
 pytestmark = pytest.mark.lab
@@ -113,7 +113,7 @@ def _usable(probe: worlds.Probe) -> bool:
 
 def _distinct(probes: list[worlds.Probe]) -> list[worlds.Probe]:
     """Without those that connection tracking would take for another one's answer or repetition:
-    flows of protocols without ports, and strays (which records cannot tell apart)."""
+    flows of protocols without ports, and untracked packets (whose records look alike)."""
     seen: set[object] = set()
     found = []
     for probe in probes:
@@ -226,7 +226,7 @@ def _compare(world: World, process: NodeProcess, path: Path, trials: list[Trial]
             assert record is None, trial
         seen["allowed" if trial.enforced.allowed else "denied"] += 1
         seen["logged"] += bool(trial.enforced.logs)
-        seen["stray"] += not trial.is_followed
+        seen["untracked"] += not trial.is_followed
         seen[f"protocol {trial.probe.packet.protocol}"] += 1
         seen["differs"] += trial.staged is not None and (
             trial.staged.allowed != trial.enforced.allowed
@@ -248,7 +248,7 @@ def test_real_packets_meet_the_verdict_of_the_reference(
     print(path.name, dict(seen))
     # Were nearly all allowed or denied, agreement would mean little.
     assert min(seen["allowed"], seen["denied"]) > 500
-    assert min(seen["logged"], seen["stray"], seen["differs"]) > 100
+    assert min(seen["logged"], seen["untracked"], seen["differs"]) > 100
     assert min(seen[f"protocol {number}"] for number in (1, 6, 17, 58, 132, 136)) > 20
 
 

@@ -1,4 +1,5 @@
-"""An address is heard from where it lives and from nowhere else (SPF-3), with real packets."""
+"""An address is accepted from the port that it is bound to and from no other (SPF-3), with real
+packets."""
 
 from __future__ import annotations
 
@@ -14,10 +15,10 @@ from controlplane.model.workload import Inventory, Workload
 from controlplane.policy.compile.full import IdAllocators, compile_policy
 from controlplane.policy.language.document import parse_policy
 from pe.policy.program import TABLE
-from tests.lab import segment_node as node
+from tests.lab import policy_node as node
 from tests.lab.agents import inside, until
-from tests.lab.segment_node import NodeProcess, World
-from tests.lab.segment_traffic import started
+from tests.lab.policy_node import NodeProcess, World
+from tests.lab.policy_traffic import started
 
 pytestmark = pytest.mark.lab
 
@@ -48,19 +49,19 @@ def process(world: World) -> Iterator[NodeProcess]:
 def sender(world: World, process: NodeProcess) -> Iterator[Sender]:
     node.forget_connections()
     yield Sender(world, process)
-    process.segment("submit_homes", SourceBindings())
+    process.segment("submit_bindings", SourceBindings())
     process.segment("settled")
 
 
 class Sender:
-    """Sends as web to db, from wherever it is told to."""
+    """Sends as web to db, from any place."""
 
     def __init__(self, world: World, process: NodeProcess) -> None:
         self._world, self._process, self._number = world, process, 0
 
-    def live(self, homes: SourceBindings) -> None:
-        """Have addresses live there."""
-        self._process.segment("submit_homes", homes)
+    def bind(self, bindings: SourceBindings) -> None:
+        """Bind addresses to ports."""
+        self._process.segment("submit_bindings", bindings)
         self._process.segment("settled")
 
     def packet(self, version: int, sport: int, source: IPAddress | None) -> bytes:
@@ -82,36 +83,36 @@ class Sender:
         ports[where].send([frame])
         return self._number.to_bytes(4, "big") in ports[sink].received()
 
-    def displaced(self, vrf: str = "red") -> int:
+    def spoofed(self, vrf: str = "red") -> int:
         """What the counter says."""
         counters: dict[str, int] = self._process.call("segment.counters")
-        return counters[f"displaced_{node.ZONES[vrf]}"]
+        return counters[f"spoofed_{node.ZONES[vrf]}"]
 
 
-def homes(home: str, vrf: str = "red") -> SourceBindings:
-    """Where web lives, both of its addresses."""
-    return SourceBindings(homes4={(vrf, WEB.packed): home}, homes6={(vrf, WEB6.packed): home})
+def bound(port: str, vrf: str = "red") -> SourceBindings:
+    """Both of web's addresses, bound to a port."""
+    return SourceBindings(bindings4={(vrf, WEB.packed): port}, bindings6={(vrf, WEB6.packed): port})
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_a_workload_is_heard_from_its_own_port(sender: Sender, version: int) -> None:
-    sender.live(homes("pe-a"))
-    before = sender.displaced()
+def test_a_workload_is_accepted_from_its_own_port(sender: Sender, version: int) -> None:
+    sender.bind(bound("pe-a"))
+    before = sender.spoofed()
     assert sender.passes("a", version)
-    assert sender.displaced() == before
+    assert sender.spoofed() == before
 
 
 @pytest.mark.parametrize("version", [4, 6])
-@pytest.mark.parametrize("home", ["pe-b", ELSEWHERE, "not-there"])
+@pytest.mark.parametrize("port", ["pe-b", ELSEWHERE, "not-there"])
 def test_spf_03_the_port_that_it_left_does_not_speak_for_it(
-    sender: Sender, version: int, home: str
+    sender: Sender, version: int, port: str
 ) -> None:
-    assert sender.passes("a", version), "control: without homes the address is enough"
-    sender.live(homes(home))
-    before = sender.displaced()
+    assert sender.passes("a", version), "control: without a binding the address is enough"
+    sender.bind(bound(port))
+    before = sender.spoofed()
     assert not sender.passes("a", version)
-    assert sender.displaced() == before + 1
-    sender.live(homes("pe-a"))
+    assert sender.spoofed() == before + 1
+    sender.bind(bound("pe-a"))
     assert sender.passes("a", version), "control: back at its port"
 
 
@@ -119,12 +120,12 @@ def test_spf_03_the_port_that_it_left_does_not_speak_for_it(
 def test_at_its_port_it_takes_the_shorter_way(
     sender: Sender, process: NodeProcess, version: int
 ) -> None:
-    sender.live(homes("pe-a"))
+    sender.bind(bound("pe-a"))
     process.pause()
     try:
-        inside("pe", f"nft flush map inet {TABLE.name} home_ports")
+        inside("pe", f"nft flush map inet {TABLE.name} binding_ports")
         assert sender.passes("a", version), "the longer way would refuse it now"
-        inside("pe", f"nft flush map inet {TABLE.name} at_home{version}")
+        inside("pe", f"nft flush map inet {TABLE.name} port_bindings{version}")
         assert not sender.passes("a", version), "control: the longer way does"
     finally:
         process.resume()
@@ -133,58 +134,59 @@ def test_at_its_port_it_takes_the_shorter_way(
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_spf_03_not_even_on_a_connection_that_it_opened_there(sender: Sender, version: int) -> None:
-    sender.live(homes("pe-a"))
+    sender.bind(bound("pe-a"))
     assert sender.passes("a", version, sport=77)
     assert sender.passes("a", version, sport=77)
-    sender.live(homes(ELSEWHERE))
+    sender.bind(bound(ELSEWHERE))
     assert not sender.passes("a", version, sport=77)
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_from_the_core_comes_who_lives_elsewhere_and_nobody_who_lives_here(
+def test_from_the_core_comes_what_is_bound_elsewhere_and_nothing_that_is_bound_here(
     sender: Sender, version: int
 ) -> None:
     assert sender.passes("core", version), "control: a PE of the same VPN"
-    sender.live(homes(ELSEWHERE))
+    sender.bind(bound(ELSEWHERE))
     assert sender.passes("core", version)
-    sender.live(homes("pe-a"))
-    before = sender.displaced()
+    sender.bind(bound("pe-a"))
+    before = sender.spoofed()
     assert not sender.passes("core", version)
-    assert sender.displaced() == before + 1
+    assert sender.spoofed() == before + 1
 
 
-def test_another_vrf_has_homes_of_its_own(sender: Sender) -> None:
-    sender.live(homes("pe-a", "blue"))
-    before = sender.displaced("blue")
+def test_another_vrf_has_bindings_of_its_own(sender: Sender) -> None:
+    sender.bind(bound("pe-a", "blue"))
+    before = sender.spoofed("blue")
     assert not sender.passes("c")
-    assert sender.displaced("blue") == before + 1
-    assert sender.passes("a"), "red has not said where it lives"
+    assert sender.spoofed("blue") == before + 1
+    assert sender.passes("a"), "it is not bound in red"
 
 
 def test_of_several_prefixes_the_longest_says_where(sender: Sender) -> None:
     first, last = ip_address("10.0.0.0"), ip_address("10.0.0.7")
     network = {("red", first.packed, last.packed): "pe-b"}
-    sender.live(SourceBindings(home_ranges4=network))
+    sender.bind(SourceBindings(binding_ranges4=network))
     assert not sender.passes("a")
     assert sender.passes("b")
-    sender.live(SourceBindings(home_ranges4=network, homes4={("red", WEB.packed): "pe-a"}))
+    sender.bind(SourceBindings(binding_ranges4=network, bindings4={("red", WEB.packed): "pe-a"}))
     assert sender.passes("a")
     assert not sender.passes("b")
 
 
 def test_a_move_is_a_change_of_two_elements(sender: Sender, process: NodeProcess) -> None:
-    sender.live(homes("pe-a"))
+    sender.bind(bound("pe-a"))
     key = ("red", WEB.packed)
     repairs = process.call("segment.repairs")
-    for home, heard in (("pe-b", False), ("pe-a", True), (ELSEWHERE, False), ("pe-a", True)):
-        process.segment("submit_homes_delta", {"homes4": MapDelta(frozenset({key}), {key: home})})
+    for port, passes in (("pe-b", False), ("pe-a", True), (ELSEWHERE, False), ("pe-a", True)):
+        delta = {"bindings4": MapDelta(frozenset({key}), {key: port})}
+        process.segment("submit_bindings_delta", delta)
         process.segment("settled")
-        assert sender.passes("a") is heard, home
+        assert sender.passes("a") is passes, port
     assert process.call("segment.repairs") == repairs
 
 
-def test_a_stranger_is_nobodys_business_but_the_policys(sender: Sender) -> None:
-    sender.live(homes("pe-b"))
-    before = sender.displaced()
+def test_an_address_that_is_not_bound_is_left_to_the_policy(sender: Sender) -> None:
+    sender.bind(bound("pe-b"))
+    before = sender.spoofed()
     assert not sender.passes("a", source=ip_address("10.0.0.9")), "no rule allows it"
-    assert sender.displaced() == before
+    assert sender.spoofed() == before

@@ -54,7 +54,7 @@ class NodeProcess(AgentProcess):
 
     def __init__(self, namespace: str, **options: object) -> None:
         self._process = subprocess.Popen(
-            ["ip", "netns", "exec", namespace, sys.executable, "-m", "tests.lab.segment_process"],
+            ["ip", "netns", "exec", namespace, sys.executable, "-m", "tests.lab.policy_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

@@ -14,9 +14,9 @@ from controlplane.model.verdict_tables import Slot, Tables
 from controlplane.model.workload import Inventory, Workload
 from controlplane.policy.compile.full import IdAllocators, compile_policy
 from controlplane.policy.language.document import parse_policy
-from tests.lab import segment_node as node
+from tests.lab import policy_node as node
 from tests.lab.agents import inside
-from tests.lab.segment_node import NodeProcess, World
+from tests.lab.policy_node import NodeProcess, World
 
 WEB, DB, OTHER = (ip_address(f"10.0.0.{n}") for n in (1, 2, 3))
 ALLOWED, DENIED, KEPT = 5000, 6000, 7000

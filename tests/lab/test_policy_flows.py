@@ -1,4 +1,4 @@
-"""Verdict tables at work: what they let through, the end of flows, and what is told."""
+"""Verdict tables at work: what they let through, the end of flows, and what is reported."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from controlplane.model.workload import Packet
 from controlplane.policy.compile.reader import Reader
 from controlplane.policy.insight.observed import forbidden
 from pe.policy.program import TABLE
-from tests.lab import segment_node as node
+from tests.lab import policy_node as node
 from tests.lab.agents import inside, until
-from tests.lab.segment_node import NodeProcess, World
-from tests.lab.segment_traffic import (
+from tests.lab.policy_node import NodeProcess, World
+from tests.lab.policy_traffic import (
     ALLOWED,
     CLOSED,
     DB,
@@ -67,9 +67,9 @@ def test_a_policy_is_enforced_and_a_narrower_one_ends_exactly_what_it_forbids(
         Flow(f.vrf, f.source, f.destination, Packet(4, f.protocol, f.dport, 0, f.sport)): f
         for f in live
     }
-    doomed = [opened[flow] for flow in forbidden(Reader(narrower), opened)]
-    assert process.call("segment.end", doomed) == 1
-    assert process.call("segment.end", doomed) == 0, "it is gone already"
+    ended = [opened[flow] for flow in forbidden(Reader(narrower), opened)]
+    assert process.call("segment.end", ended) == 1
+    assert process.call("segment.end", ended) == 0, "it is gone already"
     assert not sender.passes(ALLOWED, sport=1)
     assert sender.passes(KEPT, sport=2)
     assert [f.dport for f in process.call("segment.live", "red")] == [KEPT]
@@ -170,7 +170,7 @@ def _tell_too_much(world: World, process: NodeProcess) -> None:
     process.call("flows")
     before = _counters(process)["judged_10"]
     world.ports["a"].send(frames[:10_000])
-    process.pause()  # what nobody reads overflows sooner or later
+    process.pause()  # what is not read overflows sooner or later
     world.ports["a"].send(frames[10_000:20_000])
     process.resume()
     world.ports["a"].send(frames[20_000:])

@@ -16,10 +16,10 @@ from controlplane.policy.compile.incremental import IncrementalCompiler
 from labs.attack.inside import inside as entered
 from pe.nft.reader import RulesetReader
 from pe.policy.program import TABLE, Layout, program
-from tests.lab import segment_node as node
+from tests.lab import policy_node as node
 from tests.lab.agents import inside, until
-from tests.lab.segment_node import NodeProcess, World
-from tests.lab.segment_traffic import (
+from tests.lab.policy_node import NodeProcess, World
+from tests.lab.policy_traffic import (
     ALLOWED,
     DENIED,
     KEPT,
@@ -72,7 +72,7 @@ def test_control_without_the_guard_a_lost_table_opens_everything(world: World) -
     "meddling",
     [
         f"flush map inet {TABLE.name} e_ports",
-        f"flush chain inet {TABLE.name} tell_10",
+        f"flush chain inet {TABLE.name} log_entry_10",
         f"add rule inet {TABLE.name} e_nowhere accept",
         f"add element inet {TABLE.name} e_destinations {{ 0x7001 : 0x80000001 }}",
     ],
@@ -92,13 +92,13 @@ def test_meddling_is_seen_and_undone(world: World, process: NodeProcess, meddlin
 def test_the_nft_program_lists_it_all(world: World, process: NodeProcess) -> None:
     """Version 1.0.6 aborts on keys and rules that it cannot make sense of."""
     process.segment("submit", Slot.STAGED, tables(NARROWER))
-    home = {("red", WEB.packed): "pe-a"}
-    process.segment("submit_homes", SourceBindings(homes4=home))
+    bound = {("red", WEB.packed): "pe-a"}
+    process.segment("submit_bindings", SourceBindings(bindings4=bound))
     process.segment("settled")
     words = ["ip", "netns", "exec", "pe", "nft", "list", "ruleset"]
     listed = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
     assert listed.returncode == 0, listed.stderr
-    assert f'"pe-a" . {WEB}' in listed.stdout, "the shorter way home"
+    assert f'"pe-a" . {WEB}' in listed.stdout, "the shorter way"
     assert "map s_ports" in listed.stdout
     assert "map @s_ports" in listed.stdout
 
@@ -120,11 +120,11 @@ def _kinds() -> dict[str, Any]:
 
 
 def test_what_others_do_to_their_own_tables_is_no_drift(world: World, process: NodeProcess) -> None:
-    inside("pe", "nft add table inet somebody")
+    inside("pe", "nft add table inet theirs")
     time.sleep(2.5)
     assert process.call("segment.repairs") == 0
     assert Sender(world).passes(ALLOWED)
-    inside("pe", "nft delete table inet somebody")
+    inside("pe", "nft delete table inet theirs")
 
 
 def test_a_rebuild_of_50000_entries_loses_and_admits_nothing(

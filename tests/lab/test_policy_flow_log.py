@@ -12,8 +12,8 @@ import pytest
 
 from pe.policy.logging import FLOW_GROUP, STAGED_GROUP
 from tests.lab.agents import inside, until
-from tests.lab.segment_node import NodeProcess, World
-from tests.lab.segment_traffic import ALLOWED, DENIED, RULES, Sender, started, tables
+from tests.lab.policy_node import NodeProcess, World
+from tests.lab.policy_traffic import ALLOWED, DENIED, RULES, Sender, started, tables
 
 pytestmark = pytest.mark.lab
 
