@@ -14,6 +14,7 @@ from typing import assert_never
 from controlplane.bgp.peer_state import PeerState
 from controlplane.model.effects import Answer, Effects
 from controlplane.model.events import (
+    AdjacencyChanged,
     EndOfRib,
     Event,
     FlowsEnded,
@@ -111,6 +112,7 @@ class Router:
         self._decisions.settle()
         self._limits.look()
         self._decisions.settle()  # what a VRF that has room again took from the others here
+        state.effects.delta.adjacencies.update(state.underlay.probe_changes())
         self._identify()
         self._advertise()
         self._start.look()
@@ -174,6 +176,9 @@ class Router:
                 self._sessions.cleared(event.peer)
             case UnderlayRouteChanged():
                 turns = self.state.underlay.change(event.prefix, event.paths, event.metric)
+                self._decisions.ways_turned(turns)
+            case AdjacencyChanged(adjacency, adjacent):
+                turns = self.state.underlay.adjacency_changed(adjacency, adjacent=adjacent)
                 self._decisions.ways_turned(turns)
             case UnderlaySynced():
                 self._start.underlay_synced = True

@@ -91,6 +91,15 @@ class NextHop(msgspec.Struct, frozen=True):
     paths: tuple[NextHopPath, ...]
 
 
+class Adjacency(msgspec.Struct, frozen=True):
+    """What the data plane is to find out, again and again: does ``address``, a remote PE's, belong
+    to the router at the other end of the link behind ``device``, which ``gateway`` is on?"""
+
+    address: IPAddress
+    gateway: IPAddress
+    device: str
+
+
 class LabelBinding(msgspec.Struct, frozen=True):
     """An incoming label: pop, then look up in this VRF (the per-VRF label of RFC 4364)."""
 
@@ -120,6 +129,7 @@ class Desired(msgspec.Struct):
     sessions: dict[PeerId, Session] = msgspec.field(default_factory=dict)
     next_hops: dict[NextHopKey, NextHop] = msgspec.field(default_factory=dict)
     labels: dict[Label, LabelBinding] = msgspec.field(default_factory=dict)
+    adjacencies: dict[Adjacency, Adjacency] = msgspec.field(default_factory=dict)
     routes: dict[int, dict[Prefix, NextHopKey]] = msgspec.field(default_factory=dict)
 
     def apply(self, delta: Delta) -> None:
@@ -132,6 +142,7 @@ class Desired(msgspec.Struct):
         _merge(self.sessions, delta.sessions)
         _merge(self.next_hops, delta.next_hops)
         _merge(self.labels, delta.labels)
+        _merge(self.adjacencies, delta.adjacencies)
         for table, routes in delta.routes.items():
             _merge(self.routes.setdefault(table, {}), routes)
             if not self.routes[table]:
@@ -148,12 +159,13 @@ class Delta(msgspec.Struct):
     sessions: dict[PeerId, Session | None] = msgspec.field(default_factory=dict)
     next_hops: dict[NextHopKey, NextHop | None] = msgspec.field(default_factory=dict)
     labels: dict[Label, LabelBinding | None] = msgspec.field(default_factory=dict)
+    adjacencies: dict[Adjacency, Adjacency | None] = msgspec.field(default_factory=dict)
     routes: dict[int, dict[Prefix, NextHopKey | None]] = msgspec.field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(
             self.node or self.vrfs or self.ce_ports or self.core_ports or self.sessions
-            or self.next_hops or self.labels or self.routes
+            or self.next_hops or self.labels or self.adjacencies or self.routes
         )  # fmt: skip
 
     def merge(self, later: Delta) -> None:
@@ -166,6 +178,7 @@ class Delta(msgspec.Struct):
         self.sessions.update(later.sessions)
         self.next_hops.update(later.next_hops)
         self.labels.update(later.labels)
+        self.adjacencies.update(later.adjacencies)
         for table, routes in later.routes.items():
             self.routes.setdefault(table, {}).update(routes)
 

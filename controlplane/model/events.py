@@ -7,6 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from controlplane.model.attributes import Attributes, Nlri
+from controlplane.model.desired import Adjacency
 from controlplane.model.flow import LiveFlow
 from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
@@ -153,6 +154,13 @@ class UnderlayRouteChanged(msgspec.Struct, frozen=True):
     metric: int = 0
 
 
+class AdjacencyChanged(msgspec.Struct, frozen=True):
+    """The router at the other end of a link has the remote PE's address, or has it no longer."""
+
+    adjacency: Adjacency
+    adjacent: bool
+
+
 class UnderlaySynced(msgspec.Struct, frozen=True):
     """Every route that was in the main table at start has been reported."""
 
@@ -195,6 +203,7 @@ Event: TypeAlias = (
     | EndOfRib
     | RefreshRequested
     | UnderlayRouteChanged
+    | AdjacencyChanged
     | UnderlaySynced
     | PortChanged
     | TimePassed

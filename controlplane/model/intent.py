@@ -163,12 +163,14 @@ class VrfIntent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CorePortIntent(msgspec.Struct, frozen=True, kw_only=True):
-    """A port into the core: takes labelled packets. Addresses are set if given, else left alone."""
+    """A port into the core: takes labelled packets. Addresses are set if given, else left alone.
+    ``adjacent_pes`` are the loopbacks of PEs at its other end, as far as no probe can find out."""
 
     name: str
     addresses: tuple[IPInterface, ...] = ()
     mtu: int = 0
     accept_explicit_null: bool = False
+    adjacent_pes: tuple[IPAddress, ...] = ()
 
 
 class ApiRole(enum.Enum):

@@ -133,6 +133,8 @@ class RouteView:
     route_targets: tuple[str, ...] = ()
     sites_of_origin: tuple[str, ...] = ()
     stale: bool = False
+    inactive_reason: str = ""
+    """Why the next hop cannot be used; "" where it can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,10 @@ class InitialSync:
         if state.intent is not None and self.underlay_synced:
             late = state.now.monotonic >= self._deadline
             sites = late or self._received_all(core=False)
-            if not state.in_sync and sites and (late or self._received_all(core=True)):
+            # Routes over a link that is still being probed are not in the kernel yet, and those
+            # of a former run that are there must not be swept before.
+            whole = late or (self._received_all(core=True) and not state.underlay.awaits_probes)
+            if not state.in_sync and sites and whole:
                 state.in_sync = True
                 state.notice("info", "in_sync", by="timeout" if late else "end-of-rib")
             self._end_ribs(to_core=sites)

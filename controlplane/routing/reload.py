@@ -16,6 +16,7 @@ from controlplane.routing.reload_peers import PeerReload
 from controlplane.routing.route_import import RouteImport
 from controlplane.routing.sessions import Sessions
 from controlplane.routing.state import RouterState
+from controlplane.vpn.next_hop_resolver import Core
 from controlplane.vpn.plan import VrfPlan, plan_vrfs
 from controlplane.vpn.vrf import Vrf
 
@@ -124,7 +125,8 @@ class Reload:
                 self._state.ask_again(peer)
 
     def _change_core(self, old: NodeIntent | None, new: NodeIntent) -> None:
-        turns = self._state.underlay.resolve_via_default(new.resolve_via_default)
+        ports = {port.name: frozenset(port.adjacent_pes) for port in new.core_ports}
+        turns = self._state.underlay.configure(Core(ports, new.resolve_via_default))
         self._decisions.ways_turned(turns)
         if old is not None and old.loopback != new.loopback:
             self._state.core_out.renew()

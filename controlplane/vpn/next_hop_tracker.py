@@ -35,6 +35,16 @@ class NextHopTracker:
         found = self._underlay.watch(hop.address)
         return None if found is None else found.metric
 
+    def unusable(self, hop: NextHopKey) -> str:
+        """Say why a next hop has no metric, "" where it has one."""
+        if self.metric(hop) is not None:
+            return ""
+        if hop.device:
+            return f"port {hop.device} is down"
+        if hop.label < 0 or hop.address is None:
+            return "the next hop is on no link of the VRF"
+        return self._underlay.unusable(hop.address)
+
     def set_port(self, name: str, *, up: bool) -> bool:
         """Note a CE port's state; True if it is news."""
         if up == (name in self._ports_up):

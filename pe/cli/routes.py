@@ -55,8 +55,8 @@ def _way(row: pb.Route) -> str:
         return f"is directly connected{port}"
     if not row.next_hop:
         return f"on the link{port}" if row.port else "discards (blackhole)"
-    lost = "" if row.active or not row.best else " (unreachable)"
-    return f"via {row.next_hop}{lost}{port}{labels}"
+    unused = f" (inactive: {row.inactive_reason})" if row.inactive_reason else ""
+    return f"via {row.next_hop}{unused}{port}{labels}"
 
 
 def _age(row: pb.Route) -> str:

@@ -49,6 +49,7 @@ def build_intent(node: NodeSection, keys: Keys) -> NodeIntent:
                 addresses=tuple(port.addresses),
                 mtu=port.mtu or 0,
                 accept_explicit_null=port.accept_explicit_null,
+                adjacent_pes=tuple(port.adjacent_pes),
             )
             for name, port in node.core_ports.items()
         ),

@@ -187,6 +187,7 @@ class CorePortSection(Section):
     addresses: Annotated[list[v.Interface], v.OneOrMany] = Field(default_factory=list)
     mtu: v.Mtu | None = None
     accept_explicit_null: v.Flag = False
+    adjacent_pes: Annotated[list[v.Address], v.OneOrMany] = Field(default_factory=list)
 
 
 class TimersSection(Section):

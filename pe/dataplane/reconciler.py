@@ -14,6 +14,7 @@ from controlplane.model.desired import Delta, Desired, NextHopKey
 from controlplane.model.events import Event, UnderlaySynced
 from controlplane.model.supervision import Part, Task
 from controlplane.model.view import CounterView, GuardView
+from pe.dataplane.adjacency import AdjacencyProber
 from pe.dataplane.netlink_events import NetlinkEventHandler
 from pe.devices import sysctl
 from pe.devices.drift import DriftCheck
@@ -71,6 +72,7 @@ class DataplaneReconciler:
         self._in_sync = False
         self._resync = False
         self._gone_tables: set[int] = set()
+        self._prober = AdjacencyProber(emit, log, part)
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
         self._task: Task | None = None
 
@@ -129,6 +131,7 @@ class DataplaneReconciler:
         kept = {vrf.table for vrf in delta.vrfs.values() if vrf}
         self._gone_tables -= kept
         tables |= kept
+        self._prober.change(delta.node, delta.adjacencies)
         self._forwarding.next_hops_changed(delta.next_hops)
         for table, routes in delta.routes.items():
             self._forwarding.routes.changed(table, routes)
@@ -174,6 +177,7 @@ class DataplaneReconciler:
         and filtering."""
         if self._task is None:
             return
+        self._prober.stop()
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task

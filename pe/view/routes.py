@@ -72,6 +72,7 @@ def _row(router: Router, vrf: Vrf, prefix: Prefix, path: Path, best: bool, now: 
         route_targets=tuple(sorted(map(str, a.route_targets))),
         sites_of_origin=tuple(sorted(map(str, a.sites_of_origin))),
         stale=_is_stale(router, prefix, path),
+        inactive_reason=router.hops.unusable(path.hop),
     )
 
 

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.effects import RequestRefresh
 from controlplane.model.events import (
+    AdjacencyChanged,
     EndOfRib,
     Event,
     IntentChanged,
@@ -34,6 +35,7 @@ from controlplane.routing.decision_process import REWEIGH_SECONDS
 from tests.property import router_worlds as worlds
 from tests.unit.controlplane.rig import Rig, Told, prefix
 
+GATEWAY = ip_address("10.0.0.2")
 Said = dict[tuple[Family, RouteDistinguisher | None, Prefix], RoutesReceived]
 
 
@@ -83,6 +85,7 @@ class RouterMachine(RuleBasedStateMachine):
         self.happen([], later=False)
         self.rig.wait(seconds)
         self.answer()
+        answer_probes(self.rig)
 
     @rule(later=st.booleans())
     def come_up(self, later: bool) -> None:
@@ -207,6 +210,8 @@ class RouterMachine(RuleBasedStateMachine):
                 self.rig.advertised[event.peer] = {}
         self.rig.do(*turn)
         self.answer()
+        answer_probes(self.rig)
+        self.answer()
         if any(isinstance(event, UnderlayRouteChanged) for event in turn):
             self.rig.wait(REWEIGH_SECONDS)
             self.answer()
@@ -235,6 +240,7 @@ class RouterMachine(RuleBasedStateMachine):
         rig.do(*(e for said in self.said.values() for e in reversed(list(said.values()))))
         rig.do(*self.underlay.values())
         rig.do(*(PortChanged(name, present=True, up=True) for name in self.ports))
+        answer_probes(rig)
         rig.wait(REWEIGH_SECONDS)
         return rig
 
@@ -243,7 +249,12 @@ class RouterMachine(RuleBasedStateMachine):
         if self.turn or self.intent is None:
             return
         fresh = self.fresh()
-        assert self.rig.kernel == fresh.kernel
+        # A next hop that no route names any more is watched, and its link probed, for a while.
+        kernel, probes = self.rig.kernel, self.rig.kernel.adjacencies
+        assert probes.items() >= fresh.kernel.adjacencies.items()
+        assert msgspec.structs.replace(kernel, adjacencies={}) == msgspec.structs.replace(
+            fresh.kernel, adjacencies={}
+        )
         for peer in self.said:
             assert advertised(self.rig, peer) == advertised(fresh, peer)
             assert held(self.rig, peer) == held(fresh, peer)
@@ -258,6 +269,12 @@ class RouterMachine(RuleBasedStateMachine):
         assert kernel.next_hops == {hop: router.hops.resolve(hop) for hop in uses}
         for vrf in router.vrfs.values():
             assert all(router.hops.metric(p.hop) is not None for p in vrf.table.best.values())
+
+    @invariant()
+    def no_vpn_label_is_alone_but_on_the_last_link(self) -> None:
+        for hop in self.rig.kernel.next_hops.values() if not self.turn else ():
+            for path in hop.paths if not hop.key.device else ():
+                assert len(path.labels) > 1 or path.gateway == GATEWAY
 
     @invariant()
     def vpns_are_apart(self) -> None:
@@ -291,6 +308,11 @@ class RouterMachine(RuleBasedStateMachine):
             assert set(routes) <= blackholes
         for peer in self.said:
             assert {nlri_prefix(key) for key in self.rig.advertised.get(peer, {})} <= blackholes
+
+
+def answer_probes(rig: Rig) -> None:
+    """One gateway is the PE that is asked for, the other one is not."""
+    rig.do(*(AdjacencyChanged(a, a.gateway == GATEWAY) for a in rig.kernel.adjacencies))
 
 
 def _with_targets(attributes: Attributes, rts: frozenset[RouteTarget]) -> Attributes:

@@ -48,7 +48,7 @@ class Side:
         self.outbox: list[Event] = []
         self.loopback, other = LOOPBACKS[number], LOOPBACKS[1 - number]
         self.other = PeerId("", other)
-        way = UnderlayPath(IPv4Address(f"10.0.0.{2 - number}"), "core0", ())
+        way = UnderlayPath(IPv4Address(f"10.0.0.{2 - number}"), "core0", (100,))
         self.do(IntentChanged(self.mine(intent)), UnderlayRouteChanged(host_prefix(other), (way,)))
         self.do(*(PortChanged(p.name, True, True) for v in intent.vrfs for p in v.ports))
         self.do(UnderlaySynced())

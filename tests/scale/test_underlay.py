@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from controlplane.model.events import UnderlayPath
 from controlplane.model.prefix import Prefix, parse_prefix
-from controlplane.vpn.next_hop_resolver import NextHopResolver
+from controlplane.vpn.next_hop_resolver import Core, NextHopResolver
 from pe.fib.main_table import MainTableMonitor
 from pe.model.state import Link
 from pe.netlink.main_routes import MainRoute, RawPath
@@ -50,10 +50,10 @@ def test_a_link_event_looks_at_the_routes_of_that_device() -> None:
 
 
 def igp_event(watched: int) -> Counter[str]:
-    resolver = NextHopResolver()
+    resolver = NextHopResolver(Core({"core0": frozenset()}))
     for n in range(watched):
         resolver.watch(ip_address(0x0A000001 + (n << 8)))
-    path = UnderlayPath(GATEWAY, "core0")
+    path = UnderlayPath(GATEWAY, "core0", (100,))
 
     def do() -> None:
         turns = resolver.change(prefix(7), (path,), 10)

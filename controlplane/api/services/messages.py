@@ -119,6 +119,7 @@ def route(row: view.RouteView) -> pb.Route:
         route_targets=row.route_targets,
         sites_of_origin=row.sites_of_origin,
         stale=row.stale,
+        inactive_reason=row.inactive_reason,
     )
 
 

@@ -64,7 +64,14 @@ class FakeNode:
         default_factory=lambda: [
             route("red", "10.2.0.0/16"),
             route("red", "10.1.1.0/30", source=v.RouteSource.CONNECTED, next_hop="", labels=()),
-            route("blue", "10.2.0.0/16", active=False, local_pref=200, med=0),
+            route(
+                "blue",
+                "10.2.0.0/16",
+                active=False,
+                inactive_reason="no route",
+                local_pref=200,
+                med=0,
+            ),
         ]
     )
     asked: list[v.RouteFilter] = field(default_factory=list)

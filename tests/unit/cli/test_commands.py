@@ -89,7 +89,7 @@ def test_routes(running: Serving) -> None:
         "C>*  10.1.1.0/30          is directly connected, 1d01h01m",
         "",
         "VRF blue:",
-        "V>   10.2.0.0/16          via 10.255.0.2 (unreachable), label 3001/16002, 1d01h01m",
+        "V>   10.2.0.0/16          via 10.255.0.2 (inactive: no route), label 3001/16002, 1d01h01m",
     ]
 
 

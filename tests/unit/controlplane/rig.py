@@ -30,6 +30,7 @@ from controlplane.model.instant import BootTime, Instant
 from controlplane.model.intent import (
     ACCEPT_ANY,
     CePortIntent,
+    CorePortIntent,
     NodeIntent,
     PeerIntent,
     StaticRouteIntent,
@@ -105,6 +106,7 @@ def vrf(name: str, number: int, **more: Any) -> VrfIntent:
 
 def node(*vrfs: VrfIntent, peers: Iterable[PeerIntent] | None = None, **more: Any) -> NodeIntent:
     more.setdefault("label_block", LabelBlock(16000, 16099))
+    more.setdefault("core_ports", tuple(CorePortIntent(name=f"core{i}") for i in range(10)))
     return NodeIntent(
         name="pe1", router_id=LOOPBACK, asn=OWN_AS, loopback=LOOPBACK, vrfs=vrfs,
         peers=(pe_peer(),) if peers is None else tuple(peers), **more,

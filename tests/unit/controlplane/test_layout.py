@@ -51,7 +51,7 @@ def test_a_difference_leads_from_one_to_the_other() -> None:
     more = msgspec.structs.replace(
         RED, ports=(port("b", "red", "198.51.100.1/30"),), conntrack_limit=10
     )
-    old, new = layout(INTENT), layout(node(more))
+    old, new = layout(INTENT), layout(node(more, core_ports=()))
     delta = difference(old, new)
     assert delta.node == new.node
     assert delta.vrfs == {"red": VrfDevice("red", 16000, 10, 0)}

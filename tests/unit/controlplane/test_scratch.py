@@ -105,7 +105,7 @@ def test_a_second_one_changes_nothing(rig: Rig) -> None:
 def test_a_changed_configuration_ends_it(rig: Rig) -> None:
     """Its labels may be another's by then."""
     rig.do(SelftestBegan(WISH))
-    rig.reload(node(CUSTOMER, vrf("green", 3)))
+    rig.reload(node(CUSTOMER, vrf("green", 3), core_ports=()))
     assert rig.router.scratch.labels is None
     assert set(rig.kernel.vrfs) == {"red", "green"}
     assert set(rig.kernel.core_ports) == set()

@@ -11,7 +11,7 @@ from controlplane.model.events import UnderlayPath, UnderlayRouteChanged
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Afi
 from controlplane.routing.decision_process import REWEIGH_SECONDS
-from controlplane.vpn.next_hop_resolver import NextHopResolver
+from controlplane.vpn.next_hop_resolver import Core, NextHopResolver
 from tests.unit.controlplane.rig import PE2, PE3, Rig, ce_peer, node, pe_peer, prefix, vrf
 
 CE = PeerId("red", ip_address("192.0.2.2"))
@@ -87,14 +87,14 @@ def test_equal_ways_are_all_used_with_their_weights() -> None:
     rig = two_pes()
     members = (
         UnderlayPath(ip_address("10.0.0.2"), "core0", (100,), 2),
-        UnderlayPath(ip_address("10.0.1.2"), "core1", (), 1),
+        UnderlayPath(ip_address("10.0.1.2"), "core1", (101,), 1),
         UnderlayPath(None, "core2"),
     )
     rig.vpn("10.1.0.0/24")
     rig.do(UnderlayRouteChanged(prefix("10.255.0.2/32"), members, 10))
     assert rig.kernel.next_hops[hop()].paths == (
         NextHopPath(ip_address("10.0.0.2"), "core0", (100, 300), 2),
-        NextHopPath(ip_address("10.0.1.2"), "core1", (300,), 1),
+        NextHopPath(ip_address("10.0.1.2"), "core1", (101, 300), 1),
         NextHopPath(A2, "core2", (300,), 1),
     )
 
@@ -168,8 +168,8 @@ def test_what_no_candidate_names_is_followed_no_longer() -> None:
 
 
 def test_looking_up_and_following_addresses() -> None:
-    underlay = NextHopResolver()
-    member = (UnderlayPath(ip_address("10.0.0.2"), "core0"),)
+    underlay = NextHopResolver(Core({"core0": frozenset()}))
+    member = (UnderlayPath(ip_address("10.0.0.2"), "core0", (100,)),)
     assert underlay.watch(A2) is None
     turns = underlay.change(prefix("10.255.0.2/32"), member, 5)
     assert list(turns) == [A2]

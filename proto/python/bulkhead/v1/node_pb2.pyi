@@ -193,7 +193,7 @@ class ShowRoutesResponse(_message.Message):
     def __init__(self, routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("vrf", "prefix", "source", "next_hop", "port", "labels", "best", "active", "age_seconds", "neighbor", "rd", "local_preference", "med", "origin", "as_path", "communities", "large_communities", "route_targets", "sites_of_origin", "stale")
+    __slots__ = ("vrf", "prefix", "source", "next_hop", "port", "labels", "best", "active", "age_seconds", "neighbor", "rd", "local_preference", "med", "origin", "as_path", "communities", "large_communities", "route_targets", "sites_of_origin", "stale", "inactive_reason")
     class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SOURCE_UNSPECIFIED: _ClassVar[Route.Source]
@@ -230,6 +230,7 @@ class Route(_message.Message):
     ROUTE_TARGETS_FIELD_NUMBER: _ClassVar[int]
     SITES_OF_ORIGIN_FIELD_NUMBER: _ClassVar[int]
     STALE_FIELD_NUMBER: _ClassVar[int]
+    INACTIVE_REASON_FIELD_NUMBER: _ClassVar[int]
     vrf: str
     prefix: str
     source: Route.Source
@@ -250,7 +251,8 @@ class Route(_message.Message):
     route_targets: _containers.RepeatedScalarFieldContainer[str]
     sites_of_origin: _containers.RepeatedScalarFieldContainer[str]
     stale: bool
-    def __init__(self, vrf: _Optional[str] = ..., prefix: _Optional[str] = ..., source: _Optional[_Union[Route.Source, str]] = ..., next_hop: _Optional[str] = ..., port: _Optional[str] = ..., labels: _Optional[_Iterable[int]] = ..., best: _Optional[bool] = ..., active: _Optional[bool] = ..., age_seconds: _Optional[int] = ..., neighbor: _Optional[str] = ..., rd: _Optional[str] = ..., local_preference: _Optional[int] = ..., med: _Optional[int] = ..., origin: _Optional[str] = ..., as_path: _Optional[str] = ..., communities: _Optional[_Iterable[str]] = ..., large_communities: _Optional[_Iterable[str]] = ..., route_targets: _Optional[_Iterable[str]] = ..., sites_of_origin: _Optional[_Iterable[str]] = ..., stale: _Optional[bool] = ...) -> None: ...
+    inactive_reason: str
+    def __init__(self, vrf: _Optional[str] = ..., prefix: _Optional[str] = ..., source: _Optional[_Union[Route.Source, str]] = ..., next_hop: _Optional[str] = ..., port: _Optional[str] = ..., labels: _Optional[_Iterable[int]] = ..., best: _Optional[bool] = ..., active: _Optional[bool] = ..., age_seconds: _Optional[int] = ..., neighbor: _Optional[str] = ..., rd: _Optional[str] = ..., local_preference: _Optional[int] = ..., med: _Optional[int] = ..., origin: _Optional[str] = ..., as_path: _Optional[str] = ..., communities: _Optional[_Iterable[str]] = ..., large_communities: _Optional[_Iterable[str]] = ..., route_targets: _Optional[_Iterable[str]] = ..., sites_of_origin: _Optional[_Iterable[str]] = ..., stale: _Optional[bool] = ..., inactive_reason: _Optional[str] = ...) -> None: ...
 
 class ShowLabelsRequest(_message.Message):
     __slots__ = ()
