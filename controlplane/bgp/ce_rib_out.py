@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controlplane.bgp.martians import is_unique
 from controlplane.bgp.outbound import ce_attributes, may_go_to_ce
 from controlplane.bgp.path import BestPathChange, Path
 from controlplane.bgp.sent_routes import SentRoutes, Unsaid, pack
 from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.effects import Announce, Effect, Withdraw
 from controlplane.model.intent import CePortIntent, PeerIntent
+from controlplane.model.martians import is_unique
 from controlplane.model.prefix import Afi, Family, IPAddress, Prefix, afi_of
 
 UNICAST = {afi: Family.of(afi, vpn=False) for afi in Afi}

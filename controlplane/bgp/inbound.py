@@ -10,10 +10,10 @@ from ipaddress import AddressValueError, IPv4Address
 
 import msgspec
 
-from controlplane.bgp.martians import MARTIANS, PrefixCover, is_unique
 from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.intent import CePortIntent, PeerIntent
 from controlplane.model.label import FIRST_UNRESERVED, LAST
+from controlplane.model.martians import MARTIANS, PrefixCover, is_unique
 from controlplane.model.prefix import IPAddress, Prefix
 from controlplane.model.rd import SiteOfOrigin
 

@@ -17,12 +17,12 @@ from controlplane.bgp.inbound import (
     refuse_vpn,
     sites_of_origin,
 )
-from controlplane.bgp.martians import PrefixCover
 from controlplane.bgp.path import Path
 from controlplane.bgp.peer_state import PeerState
 from controlplane.model.attributes import Nlri
 from controlplane.model.desired import NextHopKey
 from controlplane.model.events import RoutesReceived
+from controlplane.model.martians import PrefixCover
 from controlplane.model.prefix import Afi, Family, IPAddress, Prefix
 from controlplane.model.rd import RouteDistinguisher
 from controlplane.vpn.import_index import Importers, ImportIndex

@@ -7,12 +7,12 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
 from controlplane.bgp.adj_rib_out import ExportMark
-from controlplane.bgp.martians import is_unique
 from controlplane.bgp.path import Path, RouteProtocol, Source
 from controlplane.model.attributes import Attributes, Origin
 from controlplane.model.desired import NextHopKey
 from controlplane.model.intent import CePortIntent, StaticRouteIntent, VrfIntent
 from controlplane.model.label import Label
+from controlplane.model.martians import is_unique
 from controlplane.model.prefix import IPAddress, Prefix
 from controlplane.vpn.labels import zone_of
 from controlplane.vpn.vrf_table import VrfTable

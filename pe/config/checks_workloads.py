@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 
+from controlplane.policy.endpoints.placement import host_fault
 from controlplane.policy.language.selector import tag_fault
 from pe.config.errors import Complaint, KeyPath
 from pe.config.schema import NodeSection, VrfSection
@@ -19,8 +20,9 @@ def workload_faults(name: str, vrf: VrfSection) -> Iterator[Complaint]:
         for key, value in section.tags.items():
             if fault := tag_fault(key, value):
                 yield Complaint((*path, "tags", key), fault, "write it otherwise")
-        if any(prefix.is_default for prefix in section.addresses):
-            yield Complaint((*path, "addresses"), "a default route is no workload", "name hosts")
+        for prefix in section.addresses:
+            if fault := host_fault(prefix):
+                yield Complaint((*path, "addresses"), fault, "name hosts")
 
 
 def workload_names(node: NodeSection) -> Iterator[tuple[KeyPath, Hashable]]:

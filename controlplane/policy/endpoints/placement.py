@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from controlplane.model.intent import CePortIntent, NodeIntent, VrfIntent
+from controlplane.model.martians import MARTIANS
 from controlplane.model.prefix import Prefix, parse_prefix
 from controlplane.model.workload import Workload
 from controlplane.policy.endpoints.registry import EndpointRegistry, places
@@ -74,7 +75,16 @@ def _address_fault(text: str) -> str:
         prefix = parse_prefix(text)
     except ValueError as error:
         return str(error)
-    return "a default route is no workload" if prefix.is_default else ""
+    return host_fault(prefix)
+
+
+def host_fault(prefix: Prefix) -> str:
+    """Return why a prefix cannot be a workload's, "" if it can: it would be advertised."""
+    if prefix.is_default:
+        return "a default route is no workload"
+    if MARTIANS.covers(prefix):
+        return f"{prefix} is loopback, link-local, multicast or reserved (RFC 6890): no host has it"
+    return ""
 
 
 def refuse_misplaced(workload: Workload, intent: NodeIntent, population: EndpointRegistry) -> None:

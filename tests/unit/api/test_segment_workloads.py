@@ -64,6 +64,12 @@ def test_detach_of_what_is_not_there_is_ok(company: Desk) -> None:
         (("Web 1", "red", "p1", [WEB]), grpc.StatusCode.INVALID_ARGUMENT, "workload.name"),
         (("web", "red", "p1", []), grpc.StatusCode.INVALID_ARGUMENT, "workload.addresses"),
         (("web", "red", "p1", ["x"]), grpc.StatusCode.INVALID_ARGUMENT, "workload.addresses[0]"),
+        (("web", "red", "p1", ["127.0.0.1"]), grpc.StatusCode.INVALID_ARGUMENT,
+         "workload.addresses[0]"),
+        (("web", "red", "p1", ["224.0.0.9"]), grpc.StatusCode.INVALID_ARGUMENT,
+         "workload.addresses[0]"),
+        (("web", "red", "p1", ["ff02::1"]), grpc.StatusCode.INVALID_ARGUMENT,
+         "workload.addresses[0]"),
     ],
 )  # fmt: skip
 def test_refusals_name_the_field(company: Desk, place, code, field) -> None:  # type: ignore[no-untyped-def]

@@ -16,9 +16,9 @@ from controlplane.bgp.inbound import (
     refuse_prefix,
     refuse_vpn,
 )
-from controlplane.bgp.martians import PrefixCover
 from controlplane.model.attributes import AsSegment, Attributes, Nlri
 from controlplane.model.intent import DENY_ALL, Policy, PrefixRule
+from controlplane.model.martians import PrefixCover
 from controlplane.model.rd import parse_rd, parse_rt, parse_soo
 from tests.unit.controlplane.rig import ce_peer, path_of, pe_peer, port, prefix
 

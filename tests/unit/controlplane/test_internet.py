@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from controlplane.bgp.martians import is_unique
+from controlplane.model.martians import is_unique
 from controlplane.model.peer import PeerId
 from tests.unit.controlplane.rig import (
     V4,

@@ -1,4 +1,5 @@
-"""Prefixes that no customer may announce (RFC 6890): loopback, link-local, multicast and the like.
+"""Prefixes that no customer may announce, and no workload have (RFC 6890): loopback, link-local,
+multicast and the like.
 
 And prefixes that are not globally unique: private, shared and the like.
 """
