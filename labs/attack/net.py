@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 
+import grpc
 from bulkhead.client import Node as Client
 from bulkhead.client import connect
 
@@ -145,5 +146,10 @@ def ready(net: Net) -> None:
 
 
 def _speaks(client: Client) -> bool:
-    sessions = client.show_neighbors(core_only=True)
+    try:
+        sessions = client.show_neighbors(core_only=True)
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:  # started anew, on its former socket
+            return False
+        raise
     return any(n.state == n.SESSION_STATE_ESTABLISHED for n in sessions)

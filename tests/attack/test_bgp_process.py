@@ -108,9 +108,11 @@ def test_bgp_13_control_a_line_is_read(net: Net) -> None:
     line = b'{"t":"update","peer":"192.168.1.2","attributes":{"as_path":[[2,[65101]]]},'
     line += b'"announce":[["ipv4 unicast","192.168.1.2","GAplBw=="]]}'
     with to_pe() as session:
+        # The node has read by then that the session is up: before that it believes no route of it.
+        taken(net, session, "10.101.6.0/24")
         with mouth_of(workers(net)["red"]) as mouth:
             mouth.write(line + b"\n")  # type: ignore[attr-defined]
-        assert until(lambda: "10.101.7.0/24" in learned(net), SECONDS)
+        assert until(lambda: "10.101.7.0/24" in learned(net), SECONDS), net.lab.log("pe1", "pe")
         assert session.alive
 
 

@@ -61,7 +61,9 @@ def unexpected(frame: bytes, attacker: Attacker, owned: set[bytes]) -> str:
         return ""
     if source not in owned:
         return ""
-    near = {ipaddress.ip_address(a).packed for a in attacker.gateways}
+    # On a trunk the refusals come late, too, that the attacker of another VLAN waits for no more.
+    sharing = (each for each in attackers() if each.port == attacker.port)
+    near = {ipaddress.ip_address(a).packed for each in sharing for a in each.gateways}
     of_session = attacker.name in NEIGHBOURS and (
         is_stray_reset(frame) or is_of_another_session(frame)
     )
