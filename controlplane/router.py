@@ -183,7 +183,10 @@ class Router:
             case UnderlaySynced():
                 self._start.underlay_synced = True
             case PortChanged():
-                self._decisions.port_turned(event.name, up=event.present and event.up)
+                is_up = event.present and event.up
+                self._decisions.port_turned(event.name, up=is_up)
+                if not is_up:
+                    self._sessions.port_down(event.name)
             case IntentChanged():
                 self._intent_changed(event)
             case Requested():

@@ -31,6 +31,10 @@ class PeerReload:
         state.peers.clear()
         for name, wanted_peer in wanted.items():
             state.peers[name] = known.get(name) or PeerState(wanted_peer)
+        state.peers_at.clear()
+        for name, wanted_peer in wanted.items():
+            if wanted_peer.port:
+                state.peers_at.setdefault(wanted_peer.port, []).append(name)
         for name, wanted_peer in wanted.items():
             if not name.is_core:
                 self._change_ce_out(wanted_peer)

@@ -20,7 +20,11 @@ from controlplane.model.prefix import Family
 from controlplane.routing.limits import MAX_PREFIX_REACHED, TOO_MANY, PrefixLimits
 from controlplane.routing.state import RouterState
 
-ADMINISTRATIVE_RESET, OUT_OF_RESOURCES = 4, 8  # Cease subcodes, RFC 4486
+ADMINISTRATIVE_RESET, OTHER_CONFIGURATION_CHANGE, OUT_OF_RESOURCES = (
+    4,
+    6,
+    8,
+)  # Cease subcodes, RFC 4486
 
 # Seconds that a peer which is back has for its table, before what it did not repeat is dropped
 # (the timer that RFC 4724 section 4.2 recommends).
@@ -134,6 +138,22 @@ class Sessions:
         """Remove a session and all its routes."""
         self._close(peer, reason)
         self.forget(peer)
+
+    def port_down(self, name: str) -> None:
+        """End the sessions over a CE port that cannot carry packets any more.
+
+        Without that the routes of a CE were back in use as soon as the link was, before the CE
+        had advertised anything (other routers call it fast external failover).
+        """
+        for peer_id in self._state.peers_at.get(name, ()):
+            peer = self._state.peers[peer_id]
+            if peer.up:
+                peer.last_error = reason = f"port {name} is down"
+                self._state.notice("warning", "session_down", peer=str(peer_id), reason=reason)
+                self._state.act(ResetSession(peer_id, OTHER_CONFIGURATION_CHANGE, reason))
+                self._end(peer, reason)
+            elif peer.adj_in.has_stale:
+                self.forget(peer)
 
     def hold(self, peer: PeerState, seconds: float, reason: str) -> None:
         """End a session, drop its routes, and keep it down for a while."""

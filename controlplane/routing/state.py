@@ -50,6 +50,7 @@ class RouterState:
         self.intent: NodeIntent | None = None
         self.vrfs: dict[str, Vrf] = {}
         self.peers: dict[PeerId, PeerState] = {}
+        self.peers_at: dict[str, list[PeerId]] = {}  # by CE port
         self.ledger = ledger
         self.underlay = NextHopResolver()
         self.hops = NextHopTracker(self.underlay)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from labs.checks.node import show
 from labs.checks.reach import lan_address, reaches, said
 from labs.lab import RunningLab
 from labs.site import command as site
@@ -53,9 +54,7 @@ def a_label_switched_path_brings_it_to_life(lab: RunningLab) -> Iterator[Outcome
 
 
 def _route(lab: RunningLab) -> dict[str, object]:
-    done = lab.run("pe1", "pe", "show", "routes", "red", RED_3, "--json", check=False)
-    rows = json.loads(done.stdout) if done.returncode == 0 else []
-    found = rows.get("routes", []) if isinstance(rows, dict) else rows
+    found = show(lab, "pe1", "routes", "red", "--prefix", RED_3)
     return dict(found[0]) if found else {}
 
 

@@ -162,6 +162,8 @@ class RouterMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(worlds.PORTS), up=st.booleans(), later=st.booleans())
     def port_changes(self, name: str, up: bool, later: bool) -> None:
         (self.ports.add if up else self.ports.discard)(name)
+        if not up:  # the sessions over it end with their routes
+            self.said = {p: said for p, said in self.said.items() if f"{p.vrf}-ce" != name}
         self.happen([PortChanged(name, present=True, up=up)], later)
 
     # -- the machinery ------------------------------------------------------------------------
@@ -299,7 +301,7 @@ class RouterMachine(RuleBasedStateMachine):
         if self.intent is None:
             return
         for name in worlds.PORTS:
-            self.rig.port(name, up=False)
+            self.port_changes(name, up=False, later=False)
         for peer in list(self.said):
             for family, rd, found in list(self.said[peer]):
                 self.rig.do(RoutesWithdrawn(peer, family, [Nlri(found, rd)]))

@@ -13,7 +13,19 @@ from controlplane.model.events import PeerCleared, SessionDown, SessionUp, Speak
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
 from controlplane.routing.sessions import ADMINISTRATIVE_RESET, LONGEST_STALE
-from tests.unit.controlplane.rig import PE2, PE3, VPN4, VPN6, Rig, ce_peer, pe_peer, static, vrf
+from tests.unit.controlplane.rig import (
+    PE2,
+    PE3,
+    V4,
+    VPN4,
+    VPN6,
+    Rig,
+    ce_peer,
+    pe_peer,
+    port,
+    static,
+    vrf,
+)
 
 CE = PeerId("red", ip_address("192.0.2.2"))
 BOTH = frozenset({VPN4, VPN6})
@@ -340,3 +352,35 @@ def test_a_router_id_that_is_none_breaks_nothing(router_id: str) -> None:
     rig.up(PE2, router_id=router_id)
     rig.vpn("10.1.0.0/24")
     assert len(rig.table("red")) == 1
+
+
+@pytest.mark.parametrize("restart_time", [0, 120])
+def test_the_link_of_a_ce_takes_its_session_and_routes_along(restart_time: int) -> None:
+    """Back with the link, the routes would be used before the CE has advertised anything."""
+    ports = (port("a", "red", "192.0.2.1/30"), port("b", "red", "192.0.2.5/30"))
+    near, other = (ce_peer("red", "192.0.2.2", port="a"), ce_peer("red", "192.0.2.6", port="b"))
+    rig = Rig(vrf("red", 1, ports=ports, neighbors=(near, other))).ready().started()
+    for number, ce in enumerate((near.peer, other.peer)):
+        rig.up(ce, restart_time=restart_time, restart_families=frozenset({V4}))
+        rig.ce(ce, f"10.{number}.0.0/24")
+    assert set(rig.table("red")) == {"10.0.0.0/24", "10.1.0.0/24"}
+    rig.port("a", up=False)
+    assert [reset.peer for reset in rig.actions(ResetSession)] == [near.peer]
+    assert set(rig.table("red")) == {"10.1.0.0/24"}
+    rig.port("a")
+    assert set(rig.table("red")) == {"10.1.0.0/24"}, "used before the CE is back"
+    rig.up(near.peer)
+    rig.ce(near.peer, "10.0.0.0/24")
+    assert set(rig.table("red")) == {"10.0.0.0/24", "10.1.0.0/24"}
+
+
+def test_what_a_restarting_ce_left_goes_with_its_link() -> None:
+    neighbor = ce_peer("red", "192.0.2.2")
+    rig = Rig(vrf("red", 1, neighbors=(neighbor,))).ready().started()
+    rig.up(neighbor.peer, restart_time=120)
+    rig.ce(neighbor.peer, "10.0.0.0/24")
+    rig.down(neighbor.peer, graceful=True)
+    assert set(rig.table("red")) == {"10.0.0.0/24"}
+    rig.port("red-ce", up=False)
+    rig.port("red-ce")
+    assert rig.table("red") == {}
