@@ -85,8 +85,10 @@ class CoreRibOut:
     def mark(self, vrf: str, mark: ExportMark) -> None:
         """Set how a VRF's routes are announced; routes announced otherwise are announced again.
 
-        Another label or other targets replace what peers have, without a gap (RFC 4271 section
-        3.1); under another RD it is another route, and the old one is withdrawn.
+        Other targets replace what peers have, without a gap (RFC 4271 section 3.1); under another
+        RD it is another route, and the old one is withdrawn. So is the route of another label:
+        reflectors that suppress duplicate UPDATEs compare attributes, which a label is none of,
+        and would never pass it on (seen with FRR).
         """
         export = self._exports.get(vrf)
         if export is None:
@@ -97,16 +99,17 @@ class CoreRibOut:
             for prefix, path in export.sent.paths.items():
                 moved.sent.put(prefix, path)
         else:
-            said_otherwise = (export.mark.label, export.mark.targets) != (mark.label, mark.targets)
-            export.mark = mark
-            if said_otherwise:
+            before, export.mark = export.mark, mark
+            if before.label != mark.label:
+                self._orphans += _as_sent(export, before)
+            if (before.label, before.targets) != (mark.label, mark.targets):
                 export.sent.renew()
 
     def forget(self, vrf: str) -> None:
         """Withdraw all routes of a VRF, under the RD that they were announced with."""
         export = self._exports.pop(vrf, None)
         if export is not None:
-            self._orphans += [Nlri(prefix, export.mark.rd) for prefix in export.sent.known()]
+            self._orphans += _as_sent(export, export.mark)
 
     def renew(self) -> None:
         """Announce everything again, as after a change of the node's own address."""
@@ -143,12 +146,14 @@ class CoreRibOut:
             withdrawn, groups = export.sent.drain()
             gone += [Nlri(prefix, export.mark.rd) for prefix in withdrawn]
             news += export.messages(groups)
-        # Another VRF may have taken over the RD: its routes replace those that were sent.
-        sent = {export.mark.rd: export.sent.paths for export in self._exports.values()}
+        # Another VRF may have taken over the RD: under the same label its routes replace those
+        # that were sent.
+        sent: dict[tuple[RouteDistinguisher, tuple[int, ...]], dict[Prefix, Path]]
+        sent = {(e.mark.rd, (int(e.mark.label),)): e.sent.paths for e in self._exports.values()}
         by_family: Withdrawn = {}
         for nlri in gone:
-            if nlri.rd is None or nlri.prefix not in sent.get(nlri.rd, {}):
-                by_family.setdefault(VPN[nlri.prefix.afi], []).append(nlri)
+            if nlri.rd is None or nlri.prefix not in sent.get((nlri.rd, nlri.labels), {}):
+                by_family.setdefault(VPN[nlri.prefix.afi], []).append(Nlri(nlri.prefix, nlri.rd))
         return by_family, news
 
     def _everything(self) -> list[Message]:
@@ -159,6 +164,12 @@ class CoreRibOut:
         """Return how many routes of a family are announced."""
         prefixes = (prefix for export in self._exports.values() for prefix in export.sent.paths)
         return sum(VPN[prefix.afi] is family for prefix in prefixes)
+
+
+def _as_sent(export: VrfExport, mark: ExportMark) -> list[Nlri]:
+    """Return the routes that peers have of a VRF, with the label that it was marked with."""
+    labels = (int(mark.label),)
+    return [Nlri(prefix, mark.rd, labels) for prefix in export.sent.known()]
 
 
 def _announce(

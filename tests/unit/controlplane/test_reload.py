@@ -22,6 +22,7 @@ from tests.unit.controlplane.rig import (
     VPN6,
     Rig,
     ce_peer,
+    node,
     path_of,
     pe_peer,
     port,
@@ -165,22 +166,39 @@ def test_two_vrfs_that_swap_their_rds() -> None:
         "65000:2 10.5.0.0/16", "65000:2 10.9.0.0/16", "65000:1 10.9.0.0/16",
     }  # fmt: skip
     assert rig.said(PE2, "10.9.0.0/16", "65000:1").route_targets == targets("65000:2")
-    assert [n for w in rig.actions(Withdraw) for n in w.nlri] == [
-        Nlri(prefix("10.5.0.0/16"), parse_rd("65000:1"))
-    ]
+    # Those of both VRFs, for under each RD there is another label now.
+    assert {n for w in rig.actions(Withdraw) for n in w.nlri} == {
+        Nlri(prefix("10.5.0.0/16"), parse_rd("65000:1")),
+        Nlri(prefix("10.9.0.0/16"), parse_rd("65000:1")),
+        Nlri(prefix("10.9.0.0/16"), parse_rd("65000:2")),
+    }
 
 
-def test_another_label_block_moves_the_vrf_and_withdraws_nothing() -> None:
+def test_another_label_is_announced_after_a_withdrawal() -> None:
+    """A reflector that suppresses duplicate UPDATEs does not see that the label is another."""
     rig, intent = busy()
     rig.reload(msgspec.structs.replace(intent, label_block=LabelBlock(17000, 17099)))
     assert {int(label): b.vrf for label, b in rig.kernel.labels.items()} == {
         17000: "red", 17001: "blue", 17002: "hub",
     }  # fmt: skip
-    assert rig.actions(Withdraw) == []
+    gone = {(n.rd, n.prefix) for w in rig.actions(Withdraw) for n in w.nlri}
+    assert gone == {key for key in rig.advertised[PE2] if isinstance(key, tuple)}
+    sent = [type(a) for a in rig.last.actions if isinstance(a, Withdraw | Announce)]
+    assert sent == sorted(sent, key=lambda kind: kind is Announce), "announced before withdrawn"
     assert set(rig.kernel.routes) == {17000, 17001, 17002}
     key = (parse_rd("65000:1"), prefix("10.9.0.0/16"))
     assert rig.advertised[PE2][key][2] == (17000,)
     assert tables(rig)["red"] == {"10.1.0.0/24", "10.5.0.0/16", "10.9.0.0/16"}
+
+
+def test_a_vrf_that_changes_its_name_keeps_its_rd_and_changes_its_label() -> None:
+    routes = (static("10.5.0.0/16"),)
+    rig = Rig(vrf("red", 1, static_routes=routes)).ready()
+    key = (parse_rd("65000:1"), prefix("10.5.0.0/16"))
+    assert rig.advertised[PE2][key][2] == (16000,)
+    rig.reload(node(vrf("rot", 1, static_routes=routes)))
+    assert [n for w in rig.actions(Withdraw) for n in w.nlri] == [Nlri(key[1], key[0])]
+    assert rig.advertised[PE2][key][2] == (16001,)
 
 
 def test_a_static_route_that_comes_goes_or_moves_is_one_route() -> None:
