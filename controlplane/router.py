@@ -20,6 +20,7 @@ from controlplane.model.events import (
     FlowsEnded,
     FlowsRead,
     IntentChanged,
+    LabelsTaken,
     PeerCleared,
     PolicyMapsHeld,
     PolicyMapsRefused,
@@ -180,6 +181,8 @@ class Router:
             case AdjacencyChanged(adjacency, adjacent):
                 turns = self.state.underlay.adjacency_changed(adjacency, adjacent=adjacent)
                 self._decisions.ways_turned(turns)
+            case LabelsTaken():
+                self._labels_taken(event)
             case UnderlaySynced():
                 self._start.underlay_synced = True
             case PortChanged():
@@ -201,6 +204,17 @@ class Router:
                 pass
             case _:
                 assert_never(event)
+
+    def _labels_taken(self, event: LabelsTaken) -> None:
+        """Give a VRF another label where another program has its: packets under it are not ours."""
+        state = self.state
+        state.foreign_labels -= event.freed
+        state.foreign_labels |= event.taken
+        lost = [vrf for vrf in state.vrfs.values() if int(vrf.label) in event.taken]
+        for vrf in lost:
+            state.notice("warning", "label_taken", vrf=vrf.name, label=int(vrf.label))
+        if lost and state.intent is not None:
+            self._intent_changed(IntentChanged(state.intent))
 
     def _intent_changed(self, event: IntentChanged) -> None:
         try:

@@ -161,6 +161,14 @@ class AdjacencyChanged(msgspec.Struct, frozen=True):
     adjacent: bool
 
 
+class LabelsTaken(msgspec.Struct, frozen=True):
+    """Incoming labels that another program of this machine routes now, and those that it does no
+    longer. One that was ours and was replaced is not among them: it is taken back."""
+
+    taken: frozenset[int]
+    freed: frozenset[int] = frozenset()
+
+
 class UnderlaySynced(msgspec.Struct, frozen=True):
     """Every route that was in the main table at start has been reported."""
 
@@ -204,6 +212,7 @@ Event: TypeAlias = (
     | RefreshRequested
     | UnderlayRouteChanged
     | AdjacencyChanged
+    | LabelsTaken
     | UnderlaySynced
     | PortChanged
     | TimePassed

@@ -216,7 +216,7 @@ class NodeIntent(msgspec.Struct, frozen=True, kw_only=True):
     management_ports: tuple[str, ...] = ()
     peers: tuple[PeerIntent, ...] = ()
     vrfs: tuple[VrfIntent, ...] = ()
-    label_block: LabelBlock = LabelBlock(16000, 23999)
+    label_block: LabelBlock = LabelBlock(24000, 31999)
     label_hold_down: int = 600
     restart_time: int = 120
     sync_timeout: int = 60

@@ -35,7 +35,8 @@ class Reload:
 
         Raises IntentRefusedError.
         """
-        plan = plan_vrfs(intent, self._state.ledger, self._state.now.boot, self._state.tables)
+        state = self._state
+        plan = plan_vrfs(intent, state.ledger, state.now.boot, state.tables, state.foreign_labels)
         if plan.ledger == self._state.ledger:
             return plan, []
         return plan, [SaveLabels(dict(plan.ledger.held), dict(plan.ledger.held_down))]

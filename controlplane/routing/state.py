@@ -55,6 +55,7 @@ class RouterState:
         self.underlay = NextHopResolver()
         self.hops = NextHopTracker(self.underlay)
         self.route_import = RouteImport(self.vrfs)
+        self.foreign_labels: set[int] = set()  # that other programs of this machine route
         self.workloads = Workloads()
         self.core_out = CoreRibOut()
         self.ce_out: dict[str, dict[PeerId, CeRibOut]] = {}  # by VRF

@@ -27,7 +27,8 @@ def zone_of(label: int) -> int:
 class LabelAllocator:
     """Allocates the labels of ``block``; ``hold_down`` is in seconds. Writes into ``ledger``.
 
-    ``avoid`` are numbers already in use for something else, such as kernel tables.
+    ``avoid`` are numbers already in use for something else: kernel tables, and labels that
+    another program of the machine routes.
     """
 
     def __init__(
@@ -65,11 +66,11 @@ class LabelAllocator:
 
     def _obtain(self, vrf: str, now: BootTime) -> Label:
         held = self.ledger.held.get(vrf)
-        if held is not None and held in self.block:
+        if held is not None and held in self.block and held not in self._avoid:
             return Label(held)
         self.release(vrf, now)  # of a former block: it is held down all the same
         former = self._former.pop(vrf, None)
-        if former is None:
+        if former is None or former in self._avoid:
             label = self._fresh()
             self._zones[zone_of(label)] += 1
         else:
@@ -98,7 +99,8 @@ class LabelAllocator:
         numbers = iter(range(self.block.last, self.block.first - 1, -1))
         taken: set[int] = set()
         for vrf in vrfs:
-            number = self._former.get(vrf) or next(
+            former = self._former.get(vrf, 0)
+            number = (former if former not in self._avoid else 0) or next(
                 (n for n in numbers if self._is_free(n) and zone_of(n) not in taken), None
             )
             if number is None:

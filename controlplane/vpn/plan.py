@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 
 import msgspec
 
@@ -24,18 +24,20 @@ class VrfPlan(msgspec.Struct, frozen=True):
 
 
 def plan_vrfs(
-    intent: NodeIntent, ledger: LabelLedger, now: BootTime, in_use: Mapping[str, int]
-) -> VrfPlan:
+    intent: NodeIntent, ledger: LabelLedger, now: BootTime, in_use: Mapping[str, int],
+    foreign: Collection[int] = (),
+) -> VrfPlan:  # fmt: skip
     """Give out labels on a copy of the ledger; IntentRefusedError if that cannot be done.
 
-    ``in_use`` are the tables of the present VRFs. Two VRFs with one name, RD or kernel table would
-    be one VPN to their peers or to the kernel.
+    ``in_use`` are the tables of the present VRFs, ``foreign`` labels that another program has. Two
+    VRFs with one name, RD or kernel table would be one VPN to their peers or to the kernel.
     """
     _refuse_twins("VRF name", ((v.name, v.name) for v in intent.vrfs))
     _refuse_twins("route distinguisher", ((v.name, v.rd) for v in intent.vrfs))
     _refuse_twins("session", ((str(p.peer), p.peer) for p in intent.all_peers))
     tried, given = ledger.copy(), [v.table for v in intent.vrfs if v.table]
-    allocator = LabelAllocator(intent.label_block, intent.label_hold_down, tried, given)
+    avoid = {*given, *(label for label in foreign if label in intent.label_block)}
+    allocator = LabelAllocator(intent.label_block, intent.label_hold_down, tried, avoid)
     try:
         labels = allocator.assign((v.name for v in intent.vrfs), now)
     except LabelsExhaustedError as error:

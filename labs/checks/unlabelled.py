@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 
 from labs.checks.node import show
-from labs.checks.reach import lan_address, reaches, said
+from labs.checks.reach import lan_address, ping, reaches
 from labs.lab import RunningLab
-from labs.site import command as site
+from labs.peers.pe import API, command
 from labs.topology import Outcome
 from labs.waiting import until
 
@@ -24,19 +24,46 @@ def neighbours_reach_each_other(lab: RunningLab) -> Iterator[Outcome]:
 
 
 def nothing_crosses_to_another_vpn(lab: RunningLab) -> Iterator[Outcome]:
-    """Red's packets do not arrive at blue's site behind pe2, nor anywhere else."""
+    """Red's packets do not arrive at blue's site behind pe2."""
     until(lambda: "own link" in _reason(lab), PATIENCE, every=0.5)
     reason = _reason(lab)
     yield Outcome("no label" in reason, "pe1 says why the route is inactive", reason)
-    # blue's site 2 gets an address of red's site 3: it would answer in its place.
+    arrived = _arrived_at_blue(lab)
+    yield Outcome(arrived == 0, "no packet of red arrives at ce-blue-2", f"{arrived} arrived")
+
+
+def control_a_neighbour_that_is_none(lab: RunningLab) -> Iterator[Outcome]:
+    """Where the configuration of pe1 calls pe3 its neighbour, they do: the attack is a real one."""
+    file = lab.dir("pe1") / "pe.yaml"
+    before = file.read_text()
+    file.write_text(before.replace("to2: {}", "to2: {adjacent-pes: 10.255.0.3}"))
+    lab.run("pe1", command(), "reload", "--socket", API)
+    until(lambda: _route(lab).get("active"), PATIENCE, every=0.5)
+    arrived = _arrived_at_blue(lab)
+    file.write_text(before)
+    lab.run("pe1", command(), "reload", "--socket", API)
+    yield Outcome(arrived > 0, "red's packets arrive at ce-blue-2", f"{arrived} arrived")
+
+
+def _arrived_at_blue(lab: RunningLab) -> int:
+    """Ping red's site 3 from red's site 1, and count the requests that ce-blue-2 gets. It has that
+    address for as long, and blue a route to it."""
+    route = ("10.3.0.0/24", "via", "192.168.2.2", "vrf", "blue")
     lab.run("ce-blue-2", "ip", "addr", "add", "10.3.0.1/24", "dev", "lan0")
-    lab.run("pe2", "ip", "route", "replace", RED_3, "via", "192.168.2.2", "vrf", "blue")
-    ask = (*site(), "who", lan_address(3, v6=False), lan_address(1, v6=False))
-    done = lab.run("ce-red-1", *ask, check=False)
-    lab.run("pe2", "ip", "route", "del", RED_3, "vrf", "blue")
+    lab.run("pe2", "ip", "route", "replace", *route)
+    before = _echo_requests(lab)
+    ping(lab, "ce-red-1", lan_address(3, v6=False), lan_address(1, v6=False), count=5)
+    arrived = _echo_requests(lab) - before
+    lab.run("pe2", "ip", "route", "del", *route)
     lab.run("ce-blue-2", "ip", "addr", "del", "10.3.0.1/24", "dev", "lan0")
-    yield Outcome("ce-blue" not in done.stdout, "ce-red-1 does not reach ce-blue-2", said(done))
-    yield Outcome(done.returncode != 0, "ce-red-1 reaches no site at all", said(done))
+    return arrived
+
+
+def _echo_requests(lab: RunningLab) -> int:
+    """How many echo requests ce-blue-2 has received (IcmpInEchos of RFC 2011)."""
+    lines = lab.run("ce-blue-2", "cat", "/proc/net/snmp").stdout.splitlines()
+    names, values = (line.split() for line in lines if line.startswith("Icmp:"))
+    return int(values[names.index("InEchos")])
 
 
 def a_label_switched_path_brings_it_to_life(lab: RunningLab) -> Iterator[Outcome]:
@@ -65,5 +92,6 @@ def _reason(lab: RunningLab) -> str:
 CHECKS = (
     neighbours_reach_each_other,
     nothing_crosses_to_another_vpn,
+    control_a_neighbour_that_is_none,
     a_label_switched_path_brings_it_to_life,
 )

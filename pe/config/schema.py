@@ -246,7 +246,7 @@ class NodeSection(Section):
     management_ports: Annotated[list[v.PortName], v.OneOrMany] = Field(default_factory=list)
     peers: Annotated[dict[v.AddressKey, PeerSection], Empty] = Field(default_factory=dict)
     vrfs: Annotated[dict[v.VrfName, VrfSection], Empty] = Field(default_factory=dict)
-    label_block: v.Block = LabelBlock(16000, 23999)
+    label_block: v.Block = LabelBlock(24000, 31999)
     limits: NodeLimitsSection = NodeLimitsSection()
     resolve_via_default: v.Flag = False
     timers: TimersSection = TimersSection()

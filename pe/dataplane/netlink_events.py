@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from controlplane.model.events import Event, PortChanged
+from controlplane.model.events import Event, LabelsTaken, PortChanged
 from pe.devices.manager import DeviceManager, Log
 from pe.devices.port_states import port_state
 from pe.fib.main_table import MainTableMonitor
@@ -41,6 +41,7 @@ class NetlinkEventHandler:
         self._configured, self._failures, self._log = configured, failures, log
         self.underlay = MainTableMonitor()
         self.next_hop_pid = 0
+        self._foreign: set[int] = set()
         self.unverified_devices: set[int] = set()
         """Indexes of devices whose next hops may be gone from the kernel."""
         self.repairs = 0
@@ -159,8 +160,8 @@ class NetlinkEventHandler:
             self._drifted = 0
 
     def news(self, main_routes: Callable[[int], list[MainRoute]]) -> list[Event]:
-        """Return the events for the control plane: the underlay, then ports. ``main_routes`` reads
-        the main-table routes by one device, or (0) all."""
+        """Return the events for the control plane: the underlay, labels, then ports.
+        ``main_routes`` reads the main-table routes by one device, or (0) all."""
         structure, seen = self._structure, self._structure.seen
         for index in structure.links_changed:
             self.underlay.link_changed(index, gone=index not in seen.by_index)
@@ -171,8 +172,19 @@ class NetlinkEventHandler:
         for index in [*self.underlay.unverified]:
             self.underlay.load_device(index, main_routes(index))
         events: list[Event] = [*self.underlay.changes(seen.by_index)]
+        events += self._label_news()
         events += self._port_news()
         return events
+
+    def _label_news(self) -> Iterator[LabelsTaken]:
+        read, foreign = self._structure.labels_read, self._structure.seen.foreign_labels
+        if not read:
+            return
+        taken, freed = (read & foreign) - self._foreign, (read & self._foreign) - foreign
+        read.clear()
+        self._foreign = (self._foreign - freed) | taken
+        if taken or freed:
+            yield LabelsTaken(frozenset(taken), frozenset(freed))
 
     def _port_news(self) -> Iterator[PortChanged]:
         structure = self._structure

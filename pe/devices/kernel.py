@@ -28,6 +28,7 @@ from pe.netlink.ownership import (
     UNREACHABLE_METRIC,
     VRF_ALIAS,
 )
+from pe.netlink.rtnl import LabelOwner
 
 _IFA_F_NODAD = 0x02
 _SETTINGS_AT_ONCE = 1000
@@ -55,8 +56,8 @@ class DeviceKernel:
         found.rules = rtnl.rules(self._socket)
         found.last_resorts = rtnl.last_resorts(self._socket)
         await asyncio.sleep(0)
-        found.labels = rtnl.labels(self._socket, names)
-        self._labels_seen |= found.labels.keys()
+        for label, owner in rtnl.labels(self._socket, names).items():
+            self._see_label(found, label, owner)
         paths = iter(settings(links))
         while portion := list(islice(paths, _SETTINGS_AT_ONCE)):
             await asyncio.sleep(0)
@@ -79,13 +80,20 @@ class DeviceKernel:
         seen.last_resorts |= rtnl.last_resorts(self._socket, table)
 
     def read_label(self, seen: Structure, label: int) -> None:
-        """Read our route of one label."""
-        vrf = rtnl.label(self._socket, label, lambda index: _device_name(seen, index))
-        if vrf is None:
-            seen.labels.pop(label, None)
-        else:
-            seen.labels[label] = vrf
+        """Read the route of one label, whosever it is."""
+        owner = rtnl.label(self._socket, label, lambda index: _device_name(seen, index))
+        self._see_label(seen, label, owner)
+
+    def _see_label(self, seen: Structure, label: int, owner: LabelOwner | None) -> None:
+        seen.labels.pop(label, None)
+        seen.foreign_labels.discard(label)
+        if owner is None:
+            return
+        if owner.ours:
+            seen.labels[label] = owner.device
             self._labels_seen.add(label)
+        elif label not in self._labels_seen:  # one that was ours is taken back
+            seen.foreign_labels.add(label)
 
     def read_settings(self, seen: Structure, paths: Iterable[str]) -> None:
         """Read these settings."""

@@ -95,6 +95,8 @@ class DeviceManager:
         self.repairs = 0
         self.links_changed: set[int] = set()
         """Indexes of devices that were added, deleted, or set up or down since the last report."""
+        self.labels_read: set[int] = set()
+        """Labels whose owner may be another one since this was last emptied."""
         self.ports_changed: set[str] = set()
         """Configured ports whose state may have changed since the last report."""
         # Differences that follow from a change or from a new device: not drift.
@@ -220,6 +222,7 @@ class DeviceManager:
             await pacer.pause()
         for label in list(scope.labels):
             self._kernel.read_label(self.seen, label)
+            self.labels_read.add(label)
             await pacer.pause()
 
     async def _read_all(self) -> None:
@@ -228,6 +231,7 @@ class DeviceManager:
         # What notifications reported meanwhile is newer than this reading may be.
         for name in list(self.dirty.devices):
             self._kernel.read_device(self.seen, name)
+        self.labels_read |= before.foreign_labels ^ self.seen.foreign_labels
         pacer = Pacer()
         for name in [*before.links.keys() | self.seen.links.keys()]:
             old, new = before.links.get(name), self.seen.links.get(name)

@@ -279,6 +279,8 @@ class Planner:
     def _label(self, label: int) -> Iterator[Step]:
         binding = self.desired.labels.get(Label(label))
         in_place = binding is not None and self.seen.labels.get(label) == binding.vrf
+        if label in self.seen.foreign_labels:
+            return  # the router is told, and gives the VRF another one
         if binding and binding.vrf in self.desired.vrfs and not in_place:
             yield Step(Phase.LABEL, PutLabel(label, binding.vrf), _label_subject(label))
 

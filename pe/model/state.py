@@ -69,9 +69,10 @@ class Structure:
 
     ``addresses`` are by port. ``sysctls`` holds the values of those that were asked for (None: the
     file is missing), ``labels`` our label routes with the name of the VRF device that each leads
-    to. ``rules`` gives each rule as it is in the kernel, since rules compare without their maker.
-    ``by_index``, ``indexes`` and ``members`` (devices by their master) follow from ``links``:
-    change those through ``put_link`` and ``drop_link``.
+    to, ``foreign_labels`` the labels that another program routes. ``rules`` gives each rule as it
+    is in the kernel, since rules compare without their maker. ``by_index``, ``indexes`` and
+    ``members`` (devices by their master) follow from ``links``: change those through ``put_link``
+    and ``drop_link``.
     """
 
     links: dict[LinkName, Link] = field(default_factory=dict)
@@ -79,6 +80,7 @@ class Structure:
     rules: dict[Rule, Rule] = field(default_factory=dict)
     last_resorts: set[LastResort] = field(default_factory=set)
     labels: dict[int, str] = field(default_factory=dict)
+    foreign_labels: set[int] = field(default_factory=set)
     sysctls: dict[str, str | None] = field(default_factory=dict)
     by_index: dict[int, Link] = field(init=False, default_factory=dict, compare=False)
     indexes: dict[LinkName, int] = field(init=False, default_factory=dict, compare=False)

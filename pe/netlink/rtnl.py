@@ -7,6 +7,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_interface
 
 from controlplane.model.prefix import Afi
@@ -187,17 +188,27 @@ def parse_rule(body: memoryview) -> Rule | None:
     return Rule(afi, preference, 0 if l3mdev else table, l3mdev, protocol, mark)
 
 
-def labels(sock: nl.NetlinkSocket, names: dict[int, str]) -> dict[int, str]:
-    """Return our label routes: label -> name of the outgoing device."""
-    found: dict[int, str] = {}
+@dataclass(frozen=True, slots=True)
+class LabelOwner:
+    """Whose an incoming label is: ours with the name of the outgoing device, or another's."""
+
+    ours: bool
+    device: str = ""
+
+
+def labels(sock: nl.NetlinkSocket, names: dict[int, str]) -> dict[int, LabelOwner]:
+    """Return all label routes by label."""
+    found: dict[int, LabelOwner] = {}
     body = _ROUTE.pack(AF_MPLS, 0, 0, 0, 0, 0, 0, 0, 0)
     for message in sock.dump(nl.RTM_GETROUTE, body):
-        # A kernel without MPLS answers with the routes of every family.
-        if message.body[0] != AF_MPLS or message.body[5] != PROTOCOL:
-            continue
-        index = _label_device(message.body)
-        found[label_of(message.body)] = names.get(index, "")
+        if message.body[0] == AF_MPLS:  # a kernel without MPLS answers with every family's routes
+            found[label_of(message.body)] = _owner(message.body, lambda n: names.get(n, ""))
     return found
+
+
+def _owner(body: memoryview, name: Callable[[int], str]) -> LabelOwner:
+    ours = body[5] == PROTOCOL
+    return LabelOwner(ours, name(_label_device(body)) if ours else "")
 
 
 def label_of(body: memoryview) -> int:
@@ -210,14 +221,14 @@ def _label_device(body: memoryview) -> int:
     return nl.number(attributes[_RTA_OIF]) if _RTA_OIF in attributes else 0
 
 
-def label(sock: nl.NetlinkSocket, number: int, names: Callable[[int], str]) -> str | None:
-    """Return the outgoing device of our route of one label; None if there is no such route."""
+def label(sock: nl.NetlinkSocket, number: int, names: Callable[[int], str]) -> LabelOwner | None:
+    """Return whose a label is; None if there is no route of it."""
     body = _ROUTE.pack(AF_MPLS, 20, 0, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH)
     body += nl.attribute(_RTA_DST, (number << 12 | 0x100).to_bytes(4, "big"))
     answer = sock.get(nl.RTM_GETROUTE, body)
-    if answer is None or answer.body[5] != PROTOCOL or label_of(answer.body) != number:
+    if answer is None or label_of(answer.body) != number:
         return None
-    return _named(names, _label_device(answer.body))
+    return _owner(answer.body, lambda index: _named(names, index))
 
 
 def last_resorts(sock: nl.NetlinkSocket, table: int = 0) -> set[LastResort]:
