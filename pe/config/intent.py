@@ -87,6 +87,7 @@ def _peer(text: str, peer: PeerSection, node: NodeSection, keys: Keys) -> PeerIn
         ttl_security=peer.ttl_security or None,
         passive=peer.passive,
         prefix_limits=_limits(peer.max_prefix, families, 0),
+        allow_as_in=peer.allowas_in,
         connect_port=peer.tcp_port,
     )
 

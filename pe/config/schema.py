@@ -72,6 +72,9 @@ def _no_tcp_ao(_text: str) -> None:
     raise ValueError("TCP-AO (RFC 5925) is not spoken by ExaBGP 5.0, which speaks BGP for us")
 
 
+AllowAsIn = Annotated[int, v.number(0, 10, "times that our AS may be on the path")]
+
+
 class SessionSection(Section):
     """Define the keys that core peers and CE neighbours have in common."""
 
@@ -94,6 +97,7 @@ class PeerSection(SessionSection):
         v.VPN_FAMILIES.values()
     )
     ttl_security: v.Hops = 0
+    allowas_in: AllowAsIn = 0
 
 
 class NeighborSection(SessionSection):
@@ -106,7 +110,7 @@ class NeighborSection(SessionSection):
     export: PolicyText = Policy()
     ttl_security: v.Hops = 1
     as_override: v.Flag = False
-    allowas_in: Annotated[int, v.number(0, 10, "times that our AS may be on the path")] = 0
+    allowas_in: AllowAsIn = 0
     site_of_origin: v.Soo | None = None
     remove_private_as: v.Flag = False
 

@@ -285,3 +285,13 @@ def test_a_new_peer_gets_no_withdrawal_of_what_it_never_received() -> None:
     rig.do(gone, SessionUp(peer=PE2, families=frozenset({VPN4})))
     assert rig.actions(Withdraw) == []
     assert rig.received_by(PE2) == set()
+
+
+@pytest.mark.parametrize(("allowed", "taken"), [(0, set()), (1, {"10.1.0.0/24"})])
+def test_routes_that_a_hub_sent_back_over_bgp(allowed: int, taken: set[str]) -> None:
+    """Hub and spoke with BGP at the hub (RFC 4364 section 4.3.5): its CE sends the spokes' routes
+    back with our AS on the path, and the hub's PE exports them like that."""
+    rig = Rig(vrf("red", 1), peers=(pe_peer(PE2, allow_as_in=allowed),)).ready()
+    rig.vpn("10.1.0.0/24", asns=(65100, 65000, 65102))
+    assert set(rig.table("red")) == taken
+    assert rig.router.peers[PE2].refused["as-loop"] == 1 - allowed
