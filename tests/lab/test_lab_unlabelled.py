@@ -19,5 +19,5 @@ def lab() -> Iterator[RunningLab]:
 
 
 @pytest.mark.parametrize("check", LAB.checks, ids=lambda check: check.__name__)
-def test_claim(lab: RunningLab, check: Check) -> None:
+def test_iso_14_claim(lab: RunningLab, check: Check) -> None:
     hold(lab, check)
