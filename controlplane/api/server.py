@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import grpc
 from bulkhead.v1 import node_pb2, node_pb2_grpc
@@ -18,6 +18,7 @@ from controlplane.api.access.admission import Admission
 from controlplane.api.access.audit import AuditLog
 from controlplane.api.access.audit_chain import Anchor
 from controlplane.api.access.caller import Caller, UnixPeer, certified_caller, local_caller
+from controlplane.api.access.certificate_names import UnusableNamesError, names_of
 from controlplane.api.access.limits import (
     CHANNEL_OPTIONS,
     MAX_RPCS,
@@ -197,14 +198,19 @@ class ApiServer:
         auth = context.auth_context()
         if list(auth.get("transport_security_type", ())) != [b"ssl"]:
             return None
-        caller = certified_caller(auth, self._grants)
-        objection = revocation.objection(b"".join(auth.get("x509_pem_cert", ())))
-        if objection:
-            if self._rate.take(_NOTES):
-                self.journal.warning("api_certificate_refused", who=caller.identity,
-                                     reason=objection)  # fmt: skip
-            raise StatusError(grpc.StatusCode.UNAUTHENTICATED, objection)
+        pem = b"".join(auth.get("x509_pem_cert", ()))
+        try:
+            caller = certified_caller(names_of(pem), self._grants)
+        except UnusableNamesError as error:
+            self._refuse_certificate("no name", str(error))
+        if objection := revocation.objection(pem):
+            self._refuse_certificate(caller.identity, objection)
         return caller
+
+    def _refuse_certificate(self, who: str, reason: str) -> NoReturn:
+        if self._rate.take(_NOTES):
+            self.journal.warning("api_certificate_refused", who=who, reason=reason)
+        raise StatusError(grpc.StatusCode.UNAUTHENTICATED, reason)
 
     def _report_revocation(self, text: str) -> None:
         self.journal.warning("api_revocation", reason=text)

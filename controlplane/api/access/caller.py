@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from controlplane.api.access.certificate_names import CertificateName, kinds_of
 from controlplane.model.intent import ApiGrant, ApiRole
 
 
@@ -46,21 +47,15 @@ def local_caller(peer: UnixPeer) -> Caller:
     return Caller(f"uid:{peer.uid}", role, unpaced=mine)
 
 
-def certified_caller(auth: Mapping[str, Iterable[bytes]], grants: Iterable[ApiGrant]) -> Caller:
-    """Return the grant of a certificate: its alternative names first, the common name last.
+def certified_caller(names: Sequence[CertificateName], grants: Iterable[ApiGrant]) -> Caller:
+    """Return the grant of the first of a certificate's names that has one.
 
-    ``auth`` is gRPC's AuthContext, which only the TLS handshake writes. A certificate without a
-    grant is an identity without a role.
+    A name counts only for an identity of its own type: a DNS name that is written like a URI is
+    nobody's. A certificate without a grant is an identity without a role.
     """
-    names = [_text(name) for name in auth.get("x509_subject_alternative_name", ())]
-    common = [_text(name) for name in auth.get("x509_common_name", ())]
     granted = {grant.identity: grant for grant in grants}
-    # The common name is for certificates that have no other: RFC 6125 section 6.4.4.
-    for name in names or common:
-        if grant := granted.get(name):
-            return Caller(name, grant.role, frozenset(grant.vrfs))
-    return Caller((names or common or ["no name"])[0], None)
-
-
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "backslashreplace")
+    for kind, text in names:
+        grant = granted.get(text)
+        if grant is not None and kind in kinds_of(grant.identity):
+            return Caller(text, grant.role, frozenset(grant.vrfs))
+    return Caller(names[0][1] if names else "no name", None)

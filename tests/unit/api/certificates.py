@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -69,15 +70,18 @@ class Authority:
         *alternative: str,
         usage: x509.ObjectIdentifier = CLIENT,
         age: dt.timedelta = dt.timedelta(0),
+        types: str = "",
     ) -> Pair:
         """A certificate valid from yesterday to tomorrow, shifted into the past by ``age``.
 
-        ``alternative`` names are URIs where they hold "://", addresses or DNS names.
+        ``alternative`` names are URIs where they hold "://", addresses or DNS names; or all of
+        them are what ``types`` says (uri, dns, email).
         """
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder(_name(name), self._name, key.public_key(), age)
         if alternative:
-            names = x509.SubjectAlternativeName([_general(text) for text in alternative])
+            make = _TYPES.get(types, _general)
+            names = x509.SubjectAlternativeName([make(text) for text in alternative])
             builder = builder.add_extension(names, critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         return Pair(_pem(builder.sign(self._key, hashes.SHA256())), _key_pem(key))
@@ -118,6 +122,17 @@ def _general(text: str) -> x509.GeneralName:
         return x509.IPAddress(ip_address(text))
     except ValueError:
         return x509.DNSName(text)
+
+
+_TYPES: dict[str, Callable[[str], x509.GeneralName]] = {
+    "uri": x509.UniformResourceIdentifier,
+    "dns": x509.DNSName,
+    "email": x509.RFC822Name,
+}
+    "uri": x509.UniformResourceIdentifier,
+    "dns": x509.DNSName,
+    "email": x509.RFC822Name,
+}
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from controlplane.api import server as api_server
 from controlplane.api.access.audit_chain import first_break
 from controlplane.api.access.caller import Caller, UnixPeer, certified_caller, local_caller
+from controlplane.api.access.certificate_names import NameKind
 from controlplane.api.access.limits import AtOnce, RateLimit, TooManyRequests
 from controlplane.api.access.roles import RULES, AccessRule, allows
 from controlplane.model.intent import ApiGrant, ApiRole
@@ -221,20 +222,16 @@ def test_local_users() -> None:
     assert local_caller(UnixPeer(1, 54321, 0)) == Caller("uid:54321", ApiRole.VIEWER)
 
 
-def test_a_certificate_is_known_by_its_alternative_names_and_else_by_its_common_name() -> None:
+def test_a_certificate_is_known_by_the_first_name_with_a_grant() -> None:
     grants = (
         ApiGrant(identity="spiffe://x/noc", role=ApiRole.OPERATOR),
         ApiGrant(identity="noc", role=ApiRole.ADMIN),
     )
-    named = {
-        "x509_subject_alternative_name": [b"a", b"spiffe://x/noc"],
-        "x509_common_name": [b"noc"],
-    }
-    assert certified_caller(named, grants).role is ApiRole.OPERATOR
-    other = {"x509_subject_alternative_name": [b"a"], "x509_common_name": [b"noc"]}
-    assert certified_caller(other, grants) == Caller("a", None)
-    assert certified_caller({"x509_common_name": [b"noc"]}, grants).role is ApiRole.ADMIN
-    assert certified_caller({}, grants) == Caller("no name", None)
+    a, uri, common = (NameKind.DNS, "a"), (NameKind.URI, "spiffe://x/noc"), (NameKind.COMMON, "noc")
+    assert certified_caller([a, uri], grants).role is ApiRole.OPERATOR
+    assert certified_caller([a], grants) == Caller("a", None)
+    assert certified_caller([common], grants).role is ApiRole.ADMIN
+    assert certified_caller([], grants) == Caller("no name", None)
 
 
 def test_default_deny() -> None:
