@@ -129,10 +129,6 @@ _TYPES: dict[str, Callable[[str], x509.GeneralName]] = {
     "dns": x509.DNSName,
     "email": x509.RFC822Name,
 }
-    "uri": x509.UniformResourceIdentifier,
-    "dns": x509.DNSName,
-    "email": x509.RFC822Name,
-}
 
 
 def _pem(certificate: x509.Certificate) -> bytes:
