@@ -2,8 +2,9 @@
 
 gRPC for Python neither reads the credentials of a Unix peer nor binds a listener to a device.
 So it listens on a socket in a folder that only this user enters, behind a proxy. Each
-connection inwards comes from an abstract address of its own, which gRPC reports as the peer: by
-this name the proxy's note on the caller is found again.
+connection inwards comes from a socket of its own in that folder, which gRPC reports as the peer:
+by its path the proxy's note on the caller is found again. An abstract address would be free to
+every user of the machine, who could take the next one and keep root out (MGMT-11).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import secrets
+import os
 import socket
 import struct
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from controlplane.model.supervision import Part, Task
 
 _CREDENTIALS = struct.Struct("3i")
 _CHUNK = 256 << 10
-_PREFIX = "unix-abstract:"
+_PREFIX = "unix:"
 
 
 @dataclass(slots=True)
@@ -41,7 +42,6 @@ class AcceptProxy:
     _server: asyncio.Server | None = None
     _notes: dict[str, UnixPeer | str] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
-    _secret: str = field(default_factory=lambda: secrets.token_hex(8), repr=False)
     _open: AtOnce = field(default_factory=lambda: AtOnce(MAX_CONNECTIONS_PER_PEER, MAX_CONNECTIONS))
     _tasks: set[Task] = field(default_factory=set)
 
@@ -81,12 +81,12 @@ class AcceptProxy:
     async def _pass_on(
         self, note: UnixPeer | str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        name = f"bulkhead-{self._secret}-{next(self._numbers)}"
+        name = str(self.inner.with_suffix(f".{next(self._numbers)}"))
         inward = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         inward.setblocking(False)
         self._notes[name] = note
         try:
-            inward.bind(f"\0{name}")
+            inward.bind(name)
             await asyncio.get_running_loop().sock_connect(inward, str(self.inner))
             inner_reader, inner_writer = await asyncio.open_unix_connection(
                 sock=inward, limit=_CHUNK
@@ -94,6 +94,8 @@ class AcceptProxy:
             await _relay(reader, inner_writer, inner_reader, writer)
         finally:
             inward.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)  # noqa: PTH108 - at once, in the loop: a name in a folder of tmpfs
             del self._notes[name]
 
 

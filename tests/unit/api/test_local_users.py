@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
+from labs.waiting import until
 from tests.unit.api.serving import node_intent, serving
 
 # As root first, so that all is imported; then as another user, over a connection of its own.
@@ -54,3 +57,23 @@ def test_another_user_may_look_where_the_mode_lets_him_in(
         assert out.stdout.splitlines() == ["OK OK", answer]
         users = [entry["who"] for entry in running.audit if entry["phase"] != "asked"]
         assert users == ["uid:0", "uid:54321"][: 2 if mode == 0o666 else 1]
+
+
+def test_no_name_that_another_user_could_take_is_used(public: Path) -> None:
+    """Abstract names are free to all users: who took the next one kept root out (MGMT-11)."""
+    with serving(node_intent(public, socket_mode=0o666)) as running:
+        with grpc.insecure_channel(f"unix:{running.api.socket}") as channel:
+            ask = channel.unary_unary("/bulkhead.v1.Node/ShowVrfs", bytes, bytes)
+            ask(b"", timeout=10)
+            mine = {path for path in public.rglob("*") if path.is_socket()}
+            assert len(mine) == 3, "the socket, gRPC's own, and that of this connection"
+            assert not any("bulkhead" in line for line in abstract_names())
+            inner = running.api.socket.parent / "api-inner"
+            assert stat.S_IMODE(inner.stat().st_mode) == 0o700
+        assert until(lambda: len([p for p in public.rglob("*") if p.is_socket()]) == 2, 10)
+
+
+def abstract_names() -> list[str]:
+    """The abstract Unix addresses of this network namespace."""
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return [line for line in lines if " @" in line]
