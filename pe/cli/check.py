@@ -9,18 +9,21 @@ from pathlib import Path
 
 import click
 
+from pe.cli.check_live import missing
 from pe.cli.connection import FAILED, fail
 from pe.config import ConfigError, ConfigErrors, read_config
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), default=Path("pe.yaml"))
+@click.option("--live", is_flag=True, help="Compare with this machine's devices and addresses.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(file: Path, as_json: bool) -> None:
+def check(file: Path, live: bool, as_json: bool) -> None:
     """Check a configuration file.
 
     Exits 0 if the file is valid; else prints every error and exits 1. Reads only the file and
-    the key files that it names.
+    the key files that it names; with --live also the devices and addresses of this network
+    namespace, and warns of what is missing there.
     """
     try:
         configuration = read_config(file)
@@ -29,11 +32,17 @@ def check(file: Path, as_json: bool) -> None:
         if not as_json:
             fail(f"{file} has {_number(len(errors.errors), 'error')}")
         sys.exit(FAILED)
-    _report((), configuration.warnings, as_json)
+    missing_here = [_warning(file, text) for text in missing(configuration.intent)] if live else []
+    _report((), (*configuration.warnings, *missing_here), as_json)
     if not as_json:
         intent = configuration.intent
         sessions = _number(len(intent.all_peers), "BGP session")
         click.echo(f"{file} is good: {_number(len(intent.vrfs), 'VRF')}, {sessions}")
+
+
+def _warning(file: Path, text: str) -> ConfigError:
+    place, _, problem = text.partition(": ")
+    return ConfigError(str(file), 0, 0, place, problem, "")
 
 
 def _number(count: int, noun: str) -> str:

@@ -10,9 +10,10 @@ from pe.config.checks_api import api_faults
 from pe.config.checks_vrf import vrf_faults
 from pe.config.checks_workloads import workload_addresses, workload_faults, workload_names
 from pe.config.errors import Complaint, KeyPath, show_path
-from pe.config.schema import NodeSection, VrfSection
+from pe.config.schema import CePortSection, CorePortSection, NodeSection, VrfSection
 from pe.config.validation import Survey
 
+LEAST_IPV6_MTU = 1280
 _KERNEL_TABLES = {253: "default", 254: "main", 255: "local"}
 
 
@@ -31,11 +32,26 @@ def cross_check(survey: Survey) -> Iterator[Complaint]:
     yield from _twice(workload_names(node), "the workload {} is also at {}")
     yield from _twice(workload_addresses(node), "{} is also at {}")
     yield from _core_faults(node, survey)
+    yield from _mtu_faults(node)
     for name, vrf in node.vrfs.items():
         yield from vrf_faults(name, vrf, node, survey)
         if survey.intact(("vrfs", name, "ports")):
             yield from workload_faults(name, vrf)
     yield from api_faults(node)
+
+
+def _mtu_faults(node: NodeSection) -> Iterator[Complaint]:
+    """On a device whose MTU is below IPv6's least the kernel ends IPv6 (addrconf_notify)."""
+    ports: list[tuple[KeyPath, CePortSection | CorePortSection]] = [
+        (("core-ports", name), port) for name, port in node.core_ports.items()
+    ]
+    for vrf, section in node.vrfs.items():
+        ports += [(("vrfs", vrf, "ports", name), port) for name, port in section.ports.items()]
+    for path, port in ports:
+        has_ipv6 = any(address.version == 6 for address in port.addresses)
+        if has_ipv6 and port.mtu is not None and port.mtu < LEAST_IPV6_MTU:
+            problem = f"{port.mtu} octets are too few for the port's IPv6 address"
+            yield Complaint((*path, "mtu"), problem, "1280 at least (RFC 8200 section 5)")
 
 
 def _twice(found: Iterator[tuple[KeyPath, Hashable]], text: str) -> Iterator[Complaint]:

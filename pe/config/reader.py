@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.model.intent import DENY_ALL, NodeIntent
+from controlplane.model.intent import NodeIntent
 from pe.config.checks import cross_check
 from pe.config.document import Document, NotYamlError, parse_document
 from pe.config.errors import Complaint, ConfigError, ConfigErrors, show_path
@@ -15,6 +14,7 @@ from pe.config.intent import build_intent
 from pe.config.schema import NodeSection
 from pe.config.secrets import Keys, collect_keys
 from pe.config.validation import survey
+from pe.config.warnings import warnings as configuration_warnings
 
 _LARGEST_FILE = 16 << 20
 
@@ -53,7 +53,7 @@ def parse_config(text: str, file: str = "pe.yaml", folder: Path = Path()) -> Con
             (ConfigError(file, line, column, "", error.problem, error.cure),)
         ) from None
     node, keys = _checked(document, file, folder)
-    warnings = [*keys.warnings, *_warnings(node, keys)]
+    warnings = [*keys.warnings, *configuration_warnings(node, keys)]
     return Configuration(build_intent(node, keys), _placed(warnings, document, file))
 
 
@@ -98,18 +98,3 @@ def _placed(
         for (line, column), c in every
     }
     return tuple(sorted(errors, key=lambda e: (e.line, e.column, e.path, e.problem)))
-
-
-def _warnings(node: NodeSection, keys: Keys) -> Iterator[Complaint]:
-    for name, vrf in node.vrfs.items():
-        for address, neighbor in vrf.neighbors.items():
-            path = ("vrfs", name, "neighbors", address)
-            if path not in keys.by_session:
-                cure = "add 'md5' or 'md5-file' (RFC 4364 section 13.2)"
-                yield Complaint(path, "a customer session without MD5", cure)
-            if neighbor.import_ == DENY_ALL and neighbor.export == DENY_ALL:
-                cure = "add 'import' and 'export' (RFC 8212)"
-                yield Complaint(path, "without a policy nothing is taken or sent", cure)
-    for address in node.peers:
-        if ("peers", address) not in keys.by_session:
-            yield Complaint(("peers", address), "a core session without MD5", "add 'md5'")

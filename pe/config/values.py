@@ -154,8 +154,10 @@ def _name(pattern: str, taken: frozenset[str]) -> Callable[[str], str]:
 
 _WORKLOAD_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
 _SYSTEM_NAMES = frozenset({"lo", "all", "default", "bulkhead-void"})
-_PORT = _name(r"[a-zA-Z][a-zA-Z0-9_.-]{0,14}", _SYSTEM_NAMES)
-_VRF = _name(r"[a-z][a-z0-9-]{0,14}", _SYSTEM_NAMES | {"main", "local", "core"})
+# What Linux takes and no command line, nft or YAML reads as something else.
+_DEVICE = r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}"
+_PORT = _name(_DEVICE, _SYSTEM_NAMES)
+_VRF = _name(_DEVICE, _SYSTEM_NAMES | {"main", "local", "core"})
 
 
 def _workload_name(text: str) -> str:
@@ -244,8 +246,9 @@ CE_FAMILIES = {"ipv4": Family.IPV4_UNICAST, "ipv6": Family.IPV6_UNICAST}
 _ROLES = {role.value: role for role in ApiRole}
 _LEVELS = {level: level for level in ("debug", "info", "warning", "error")}
 _RT_CURE = "ASN:NUMBER or A.B.C.D:NUMBER, such as 65000:1"
-_PORT_CURE = "the name of a device: a letter, then up to 14 letters, digits, '-', '_' or '.'"
-_VRF_CURE = "a lower-case letter, then up to 14 lower-case letters, digits or '-'"
+_NAME_CURE = "a letter or digit, then up to 14 letters, digits, '-', '_' or '.'"
+_PORT_CURE = f"the name of a device: {_NAME_CURE}"
+_VRF_CURE = _NAME_CURE
 
 OneOrMany = BeforeValidator(_one_or_many)
 Asn = Annotated[int, scalar(_asn, "an AS number from 1 to 4294967294")]

@@ -46,11 +46,13 @@ CASES = [
      "vrfs.blue.workloads.w.addresses", "loopback", "name hosts"),
     ("rd: 65000:2", "rd: 65000:2\n    workloads: {w: {port: ce2, addresses: 224.0.0.9}}",
      "vrfs.blue.workloads.w.addresses", "multicast", "name hosts"),
+    ("      ce2:", "      ce2:\n        mtu: 1000\n        addresses: 2001:db8:9::1/64\n      ce3:",
+     "vrfs.blue.ports.ce2.mtu", "too few", "1280"),
     ("asn: 65000", "label-block: 200-300\nasn: 65000", "label-block", "253", "256"),
     ("asn: 65000", "label-block: 16000-16000\nasn: 65000", "label-block", "too few", "one a VRF"),
     ("asn: 65000", "limits: {routes: 1}\nasn: 65000", "limits.routes", "2 VRFs share", "more"),
     ("asn: 65000", "label-block: 9-1\nasn: 65000", "label-block", "outside", "24000-31999"),
-    ("  blue:", "  Blue:", "vrfs.Blue", "not a name", "lower-case"),
+    ("  blue:", "  -blue:", "vrfs.-blue", "not a name", "a letter or digit"),
     ("  blue:", "  sixteen-letters-x:", "vrfs.sixteen-letters-x", "not a name", "14"),
     ("  blue:", "  lo:", "vrfs.lo", "system's own", ""),
     ("  blue:", "  ce1:", "vrfs.red.ports.ce1", "also used at vrfs.ce1", ""),
@@ -253,3 +255,33 @@ def test_control_characters_of_the_file_are_escaped_in_its_errors(key: str) -> N
     assert text.isprintable()
     assert "xé" not in text
     assert "é" in text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "path", "problem"),
+    [
+        ("import: 10.1.0.0/16 le 24", "import: 240.0.0.0/4", "vrfs.red.neighbors.10.1.1.2.import",
+         "240.0.0.0/4 is never accepted: it is reserved (RFC 6890)"),
+        ("10.1.1.1/30", "10.255.0.9/24", "vrfs.blue.ports.ce2.addresses",
+         "10.255.0.0/24 holds 10.255.0.1, this PE's loopback"),
+        ("10.1.1.1/30", "10.255.0.9/24", "vrfs.blue.ports.ce2.addresses",
+         "10.255.0.0/24 holds 10.255.0.2, a core peer"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_a_warning(
+    before: str, after: str, path: str, problem: str
+) -> None:
+    text = GOOD.replace(
+        "      ce2:\n        addresses: " + before, f"      ce2:\n        addresses: {after}"
+    )
+    text = text.replace(before, after) if before.startswith("import") else text
+    text = text.replace("via: 10.1.1.2", "blackhole: true") if "10.255" in after else text
+    warnings = [(w.path, w.problem) for w in parse_config(text).warnings]
+    assert (path, problem) in warnings
+
+
+@pytest.mark.parametrize(("name", "port"), [("CUST_A", "25ge1"), ("a.b", "1")])
+def test_names_are_taken_as_linux_takes_them(name: str, port: str) -> None:
+    text = GOOD.replace("  blue:", f"  {name}:").replace("      ce2:", f"      {port!r}:")
+    vrf = next(v for v in parse_config(text).intent.vrfs if v.name == name)
+    assert [p.name for p in vrf.ports] == [port]

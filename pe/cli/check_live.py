@@ -1,0 +1,41 @@
+"""Compare a configuration with the machine that ``pe check --live`` runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from controlplane.model.intent import NodeIntent
+from pe.netlink import codec as nl
+from pe.netlink import rtnl
+
+
+def missing(intent: NodeIntent) -> Iterator[str]:
+    """Yield a sentence for each device or address that the file names and this network namespace
+    has not. Reads only. Raises OSError."""
+    sock = nl.NetlinkSocket()
+    try:
+        links = rtnl.links(sock)
+        addresses = rtnl.addresses(sock, {link.index: link.name for link in links.values()})
+    finally:
+        sock.close()
+    yield from _devices(intent, set(links))
+    here = {each.interface.ip for found in addresses.values() for each in found}
+    for address in (intent.loopback, intent.loopback6):
+        if address is not None and address not in here:
+            yield f"loopback {address}: no device has it; ip address add {address} dev lo"
+
+
+def _devices(intent: NodeIntent, present: set[str]) -> Iterator[str]:
+    for core in intent.core_ports:
+        if core.name not in present:
+            yield f"core-ports.{core.name}: there is no such device"
+    for name in intent.management_ports:
+        if name not in present:
+            yield f"management-ports: there is no device {name}"
+    for vrf in intent.vrfs:
+        for port in vrf.ports:
+            place = f"vrfs.{vrf.name}.ports.{port.name}"
+            if port.parent and port.parent not in present:
+                yield f"{place}.parent: there is no device {port.parent}"
+            elif not port.parent and port.name not in present:
+                yield f"{place}: there is no such device; the port opens when it comes"
