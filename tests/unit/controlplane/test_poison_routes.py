@@ -157,12 +157,15 @@ def test_a_choice_that_raised_is_made_again_with_the_same_path(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rig = sites()
+    way = f"{RED2.address}/32"
+    rig.underlay("10.0.0.3", to=way)
+    rig.vpn("10.67.0.0/16", next_hop=str(RED2.address))  # has the next hop watched
     raising(monkeypatch, NextHopTracker, "metric")
-    rig.ce(RED2, POISON, med=MED)
+    rig.vpn(POISON, next_hop=str(RED2.address))
     assert places(rig, POISON) == set()
     monkeypatch.undo()
-    rig.port("red-ce", up=False)
-    rig.port("red-ce")
+    rig.underlay(to=way)
+    rig.underlay("10.0.0.3", to=way)
     assert "red" in places(rig, POISON)
     assert list(rig.router.left_out) == []
 
