@@ -45,7 +45,7 @@ class Traffic:
 def send(site: Site, traffic: Traffic) -> float:
     """Send it all; packets a second, by the generator's own clock. Raises OSError."""
     with _prepared(site, traffic):
-        _tell("pgctrl", "start")
+        _write("pgctrl", "start")
         result = (ROOT / site.generator).read_text()
     found = re.search(r"(\d+)pps", result)
     if not found:
@@ -59,7 +59,7 @@ def bursts(site: Site, traffic: Traffic, seconds: float, every: float) -> tuple[
     sent, start = 0, monotonic()
     with _prepared(site, traffic):
         while (now := monotonic() - start) < seconds:
-            _tell("pgctrl", "start")
+            _write("pgctrl", "start")
             sent += traffic.count
             sleep(max(0.0, now + every - (monotonic() - start)))
         return sent, monotonic() - start
@@ -80,14 +80,14 @@ def answer(site: Site, traffic: Traffic) -> None:
 @contextlib.contextmanager
 def _prepared(site: Site, traffic: Traffic) -> Iterator[None]:
     with inside(GEN):
-        _tell("kpktgend_0", "rem_device_all")
-        _tell("kpktgend_0", f"add_device {site.generator}")
+        _write("kpktgend_0", "rem_device_all")
+        _write("kpktgend_0", f"add_device {site.generator}")
         for setting in traffic.settings(site):
-            _tell(site.generator, setting)
+            _write(site.generator, setting)
         yield
-        _tell("kpktgend_0", "rem_device_all")
+        _write("kpktgend_0", "rem_device_all")
 
 
-def _tell(file: str, words: str) -> None:
+def _write(file: str, words: str) -> None:
     with (ROOT / file).open("w") as out:
         out.write(words + "\n")

@@ -151,13 +151,13 @@ class RouteFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelView:
-    """One label of the block: in use, or in hold-down for ``rest`` more seconds."""
+    """One label of the block: in use, or in hold-down for ``hold_down`` more seconds."""
 
     label: int
     vrf: str
     table: int
     held_down: bool = False
-    rest: float = 0.0
+    hold_down: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

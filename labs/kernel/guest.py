@@ -139,14 +139,14 @@ class Guest:
         number = self._submit(job, argv, cwd or Path.cwd(), env)
         try:
             if hung_up is not None and not _first(job.ended, hung_up):
-                self._tell(f"kill {number} {int(signal.SIGTERM)}")
+                self._send_line(f"kill {number} {int(signal.SIGTERM)}")
                 timeout = HANG_UP_SECONDS
             if not job.ended.wait(timeout):
-                self._tell(f"kill {number} {int(signal.SIGKILL)}")
+                self._send_line(f"kill {number} {int(signal.SIGKILL)}")
                 job.ended.wait(5)
                 return TIMED_OUT
         except BaseException:
-            self._tell(f"kill {number} {int(signal.SIGTERM)}")
+            self._send_line(f"kill {number} {int(signal.SIGTERM)}")
             raise
         if job.status is None:
             raise GuestDiedError("the lab kernel stopped\n" + self._last_words())
@@ -155,7 +155,7 @@ class Guest:
     def close(self) -> None:
         """Power off, gently if it still listens, and leave nothing behind."""
         if hasattr(self, "_process"):
-            self._tell("off")
+            self._send_line("off")
             try:
                 self._process.wait(timeout=5)
             except subprocess.TimeoutExpired:
@@ -187,10 +187,10 @@ class Guest:
         (self._control / str(number)).write_text(json.dumps(command))
         if self._process.poll() is not None:
             self._abandon()
-        self._tell(f"run {number}")
+        self._send_line(f"run {number}")
         return number
 
-    def _tell(self, line: str) -> None:
+    def _send_line(self, line: str) -> None:
         with contextlib.suppress(OSError):
             self._channel.sendall(line.encode() + b"\n")
 

@@ -121,7 +121,7 @@ def labels(rows: Iterable[pb.Label]) -> Iterator[str]:
                 count(row.table),
                 "in use"
                 if row.state == pb.Label.STATE_IN_USE
-                else f"hold-down {duration(row.rest_seconds)}",
+                else f"hold-down {duration(row.hold_down_seconds)}",
             )
             for row in rows
         ],

@@ -107,14 +107,14 @@ class Selftest:
                 await self._take_back()
                 raise
             await self._take_back()
-        self._tell(found)
+        self._log_result(found)
         return found
 
     async def _take_back(self) -> None:
         self._emit([SelftestEnded()])
         await self._wait(self._is_closed, "the scratch VRFs did not close")
 
-    def _tell(self, found: list[TrialView]) -> None:
+    def _log_result(self, found: list[TrialView]) -> None:
         counts = {v.value.replace(" ", "_"): sum(t.verdict is v for t in found) for v in Verdict}
         bad = counts["not_held"] + counts["unproven"]
         self._log("warning" if bad else "info", "selftest_ended", {**counts})
@@ -143,7 +143,7 @@ class Selftest:
 
     async def _try_all(self, bench: SelftestBed, intent: NodeIntent) -> list[TrialView]:
         found, kit = [], Kit(bench, self._agent.packets, sysctl.read)
-        for trial in self._trials(Maker(bench, self._surroundings(intent)), intent):
+        for trial in self._trials(Maker(bench, self._bed_settings(intent)), intent):
             if self._router.scratch.labels is None:
                 raise SelftestUnavailableError("the configuration was changed meanwhile")
             found.append(await trial.judge(kit))
@@ -165,7 +165,7 @@ class Selftest:
         )
         yield from access.floods(make)
 
-    def _surroundings(self, intent: NodeIntent) -> SelftestBedSettings:
+    def _bed_settings(self, intent: NodeIntent) -> SelftestBedSettings:
         own = self._router.scratch.labels or {}
         red, blue = own.values()
         used = {*self._router.ledger.held.values(), *own.values()}

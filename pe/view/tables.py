@@ -37,7 +37,7 @@ def label_rows(router: Router, now: BootTime) -> Iterator[LabelView]:
     hold_down = router.intent.label_hold_down if router.intent else 0
     for label, (released, owner) in sorted(router.ledger.held_down.items()):
         left = max(0.0, hold_down - released.elapsed(now))
-        yield LabelView(label=label, vrf=owner, table=0, held_down=True, rest=left)
+        yield LabelView(label=label, vrf=owner, table=0, held_down=True, hold_down=left)
 
 
 def next_hop_rows(router: Router, ids: Mapping[NextHopKey, int]) -> Iterator[NextHopView]:

@@ -23,11 +23,11 @@ def net() -> Iterator[Net]:
         yield net
 
 
-POLICY_RESTS_AFTER = frozenset({"test_dos_routes.py", "test_mgmt.py", "test_mgmt_roles.py"})
-"""They attach workloads, whose addresses rest for five minutes when they are gone: until then their
-VRFs are under policy, so they are tracked, and datagrams are put together in them."""
+POLICY_REMAINS_AFTER = frozenset({"test_dos_routes.py", "test_mgmt.py", "test_mgmt_roles.py"})
+"""They attach workloads, whose addresses are in hold-down for five minutes afterwards: until then
+their VRFs are under policy, so they are tracked, and datagrams are reassembled in them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those come last: what a VRF without policy is promised is tried on one."""
-    items.sort(key=lambda item: item.path.name in POLICY_RESTS_AFTER)
+    items.sort(key=lambda item: item.path.name in POLICY_REMAINS_AFTER)

@@ -46,7 +46,7 @@ def test_iso_11_a_freed_label_is_held_down(net: Net) -> None:
         assert net.label("green") != old
         held(net, Attack(net.p, frames, PLUG, RED))
         held_down = [e for e in net.pe1.show_labels() if e.label == old]
-        assert [e.state for e in held_down] == [held_down[0].STATE_RESTING]
+        assert [e.state for e in held_down] == [held_down[0].STATE_HOLD_DOWN]
     assert until(lambda: not is_up("spare0"), 30.0)
 
 

@@ -65,14 +65,14 @@ def unexpected(frame: bytes, attacker: Attacker, owned: set[bytes]) -> str:
     sharing = (each for each in attackers() if each.port == attacker.port)
     near = {ipaddress.ip_address(a).packed for each in sharing for a in each.gateways}
     of_session = attacker.name in NEIGHBOURS and (
-        is_stray_reset(frame) or is_of_another_session(frame)
+        is_unrequested_reset(frame) or is_of_another_session(frame)
     )
     if source in near and (refusal or of_session):
         return ""
     return f"{ipaddress.ip_address(source)} sent protocol {kind[0]} type {kind[1]}"
 
 
-def is_stray_reset(frame: bytes) -> bool:
+def is_unrequested_reset(frame: bytes) -> bool:
     """Return a RST to port 179 from the port that the probes with source port 179 go to."""
     at = 34 if frame[12:14] == b"\x08\x00" else 54
     ports = struct.unpack_from("!HH", frame, at)

@@ -1,4 +1,4 @@
-"""Tables that are built in slices are those of a compilation at once, whatever comes between."""
+"""Tables built in slices are those of a compilation at once, with any changes in between."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class World:
             assert self.state._routes._sent[name] == groups
 
     def check(self) -> None:
-        """At every moment the kernel holds whole tables of whatever is in force."""
+        """At every moment the kernel holds whole tables of the revision in force."""
         state = self.state
         zones = frozenset(self.kernel.under_policy)
         assert zones == set(state.zones) or not state.tables.is_ordering

@@ -125,9 +125,13 @@ def route(row: view.RouteView) -> pb.Route:
 
 def label(row: view.LabelView) -> pb.Label:
     """Return one label."""
-    state = pb.Label.STATE_RESTING if row.held_down else pb.Label.STATE_IN_USE
+    state = pb.Label.STATE_HOLD_DOWN if row.held_down else pb.Label.STATE_IN_USE
     return pb.Label(
-        label=row.label, vrf=row.vrf, state=state, table=row.table, rest_seconds=int(row.rest)
+        label=row.label,
+        vrf=row.vrf,
+        state=state,
+        table=row.table,
+        hold_down_seconds=int(row.hold_down),
     )
 
 

@@ -104,7 +104,7 @@ class FakeNode:
     def labels(self) -> Iterable[v.LabelView]:
         return [
             v.LabelView(label=16000, vrf="red", table=16000),
-            v.LabelView(label=16001, vrf="blue", table=0, held_down=True, rest=12.5),
+            v.LabelView(label=16001, vrf="blue", table=0, held_down=True, hold_down=12.5),
         ]
 
     def next_hops(self) -> Iterable[v.NextHopView]:

@@ -48,7 +48,7 @@ def test_every_view_arrives(running: Serving) -> None:
             pb.Neighbor.SESSION_STATE_ACTIVE
         ]
         assert [n.never_up for n in node.show_neighbors()] == [False, False, True]
-        assert node.show_labels()[1].state == pb.Label.STATE_RESTING
+        assert node.show_labels()[1].state == pb.Label.STATE_HOLD_DOWN
         core, ce = node.show_next_hops()
         assert (core.vpn_label, list(core.paths[0].labels)) == (16002, [3001, 16002])
         assert not ce.HasField("vpn_label")

@@ -34,11 +34,11 @@ def test_levels() -> None:
     log.info("quiet")
     log.log(30, "loud")
     log.set_level("debug")
-    log.debug("now_heard")
+    log.debug("now_shown")
     log.close()
     assert [line.split("event=")[1] for line in stream.getvalue().splitlines()] == [
         "loud",
-        "now_heard",
+        "now_shown",
     ]
 
 

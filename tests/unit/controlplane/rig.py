@@ -133,7 +133,7 @@ class Rig:
         self.last = decide(self.router, self._laid(events), self.instant)
         self.kernel.apply(self.last.delta)
         for action in self.last.actions:
-            self._hear(action)
+            self._receive(action)
         return self.last
 
     @property
@@ -260,7 +260,7 @@ class Rig:
         """True if nothing at all came out of the last turn."""
         return self.last.delta == Delta() and not self.last.actions
 
-    def _hear(self, action: Effect) -> None:
+    def _receive(self, action: Effect) -> None:
         if not isinstance(action, Announce | Withdraw):
             return
         known = self.advertised.setdefault(action.peer, {})

@@ -185,7 +185,7 @@ def test_what_cannot_even_be_withdrawn_ends_the_process(monkeypatch: pytest.Monk
     rig.ce(RED2, POISON, med=1)
 
     def broken(*_: object) -> None:
-        raise KeyError("whatever it is")
+        raise KeyError("unexpected")
 
     monkeypatch.setattr(rig.router.state.core_out, "change", broken)
     with pytest.raises(KeyError):

@@ -265,26 +265,26 @@ class ShowLabelsResponse(_message.Message):
     def __init__(self, labels: _Optional[_Iterable[_Union[Label, _Mapping]]] = ...) -> None: ...
 
 class Label(_message.Message):
-    __slots__ = ("label", "vrf", "state", "table", "rest_seconds")
+    __slots__ = ("label", "vrf", "state", "table", "hold_down_seconds")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Label.State]
         STATE_IN_USE: _ClassVar[Label.State]
-        STATE_RESTING: _ClassVar[Label.State]
+        STATE_HOLD_DOWN: _ClassVar[Label.State]
     STATE_UNSPECIFIED: Label.State
     STATE_IN_USE: Label.State
-    STATE_RESTING: Label.State
+    STATE_HOLD_DOWN: Label.State
     LABEL_FIELD_NUMBER: _ClassVar[int]
     VRF_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
-    REST_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    HOLD_DOWN_SECONDS_FIELD_NUMBER: _ClassVar[int]
     label: int
     vrf: str
     state: Label.State
     table: int
-    rest_seconds: int
-    def __init__(self, label: _Optional[int] = ..., vrf: _Optional[str] = ..., state: _Optional[_Union[Label.State, str]] = ..., table: _Optional[int] = ..., rest_seconds: _Optional[int] = ...) -> None: ...
+    hold_down_seconds: int
+    def __init__(self, label: _Optional[int] = ..., vrf: _Optional[str] = ..., state: _Optional[_Union[Label.State, str]] = ..., table: _Optional[int] = ..., hold_down_seconds: _Optional[int] = ...) -> None: ...
 
 class ShowNextHopsRequest(_message.Message):
     __slots__ = ()
