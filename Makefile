@@ -47,6 +47,7 @@ lint: setup ## ruff, mypy, the layers between packages, the word list
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.words
 
 words: setup ## check prose and names against the word list (tests/words.toml)
 	$(BIN)/python -m tests.words

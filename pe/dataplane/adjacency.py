@@ -2,8 +2,8 @@
 
 The kernel's main table does not say so: a route without labels looks the same whether its next
 hop is the PE itself (penultimate hop popping, RFC 3031 section 3.16) or a router on the way whose
-label distribution has failed. An echo request (RFC 792, RFC 4443) with a TTL of 1 tells the two
-apart: only the router at the other end of the link can answer it for itself; any other one drops
+label distribution has failed. An echo request (RFC 792, RFC 4443) with a TTL of 1 distinguishes
+the two: only the router at the other end of the link can answer it for itself; any other one drops
 it, and mostly sends "time exceeded".
 """
 

@@ -280,7 +280,7 @@ class Planner:
         binding = self.desired.labels.get(Label(label))
         in_place = binding is not None and self.seen.labels.get(label) == binding.vrf
         if label in self.seen.foreign_labels:
-            return  # the router is told, and gives the VRF another one
+            return  # reported to the router, which allocates another one to the VRF
         if binding and binding.vrf in self.desired.vrfs and not in_place:
             yield Step(Phase.LABEL, PutLabel(label, binding.vrf), _label_subject(label))
 

@@ -50,8 +50,8 @@ def local_caller(peer: UnixPeer) -> Caller:
 def certified_caller(names: Sequence[CertificateName], grants: Iterable[ApiGrant]) -> Caller:
     """Return the grant of the first of a certificate's names that has one.
 
-    A name counts only for an identity of its own type: a DNS name that is written like a URI is
-    nobody's. A certificate without a grant is an identity without a role.
+    A name counts only for an identity of its own type: a DNS name that is written like a URI has
+    no grant. A certificate without a grant is an identity without a role.
     """
     granted = {grant.identity: grant for grant in grants}
     for kind, text in names:

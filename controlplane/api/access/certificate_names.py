@@ -1,7 +1,7 @@
 """The names in a client certificate, by type, read from the certificate itself.
 
 gRPC gives them as C strings without their type: a name ended at a NUL, and a DNS name could be
-written so that it equals somebody's URI.
+written so that it equals another client's URI.
 """
 
 from __future__ import annotations
