@@ -39,6 +39,7 @@ from controlplane.model.events import (
     TimePassed,
     UnderlayRouteChanged,
     UnderlaySynced,
+    VrfsHeld,
 )
 from controlplane.model.instant import Instant
 from controlplane.model.intent import NodeIntent
@@ -54,6 +55,7 @@ from controlplane.routing.held_routes import HeldRoutes
 from controlplane.routing.initial_sync import NEVER, InitialSync
 from controlplane.routing.left_out import Failures, LeftOutRoutes
 from controlplane.routing.limits import RouteLimits
+from controlplane.routing.pending_vrfs import SETTLE_SECONDS
 from controlplane.routing.reload import Reload
 from controlplane.routing.selftest_vrfs import SelftestVrfs
 from controlplane.routing.sessions import Sessions
@@ -62,6 +64,9 @@ from controlplane.vpn.next_hop_resolver import NextHopResolver
 from controlplane.vpn.next_hop_tracker import NextHopTracker
 from controlplane.vpn.plan import IntentRefusedError, VrfPlan
 from controlplane.vpn.vrf import Vrf
+
+SHOWN = 5
+"""VRFs that a line in the log names."""
 
 
 class Router:
@@ -110,6 +115,7 @@ class Router:
             except Exception as error:  # one peer's event must not end the sessions of all
                 self._containment.contain(event, error)
         self._sessions.expire()
+        self._expire()
         self._decisions.settle()
         self._limits.look()
         self._decisions.settle()  # what a VRF that has room again took from the others here
@@ -121,6 +127,18 @@ class Router:
             self.policy.begin()
         self._save()
         return state.effects
+
+    def _expire(self) -> None:
+        """Go on without what the data plane is late with: it tries on, and says which object it is;
+        to hold every session of the VRF back for it would make things worse."""
+        state = self.state
+        if late := state.pending.expire(state.now):
+            names = ", ".join(name or "core" for name in late[:SHOWN])
+            seconds = int(SETTLE_SECONDS)
+            state.notice(
+                "error", "kernel_not_settled", seconds=seconds, vrfs=len(late), first=names
+            )
+            state.configure_speakers()
 
     def _conclude(self, event: StoreWritten | StoreFailed) -> None:
         """Commit the change that was proposed, or refuse it."""
@@ -196,6 +214,9 @@ class Router:
                 self.policy.take(event)
             case PolicyMapsHeld() | PolicyMapsRefused() | FlowsRead() | FlowsEnded():
                 self.policy.acknowledge(event)
+            case VrfsHeld():
+                if self.state.pending.held(event.numbers):
+                    self.state.configure_speakers()
             case SelftestBegan():
                 self.scratch.open(event.scratch)
             case SelftestEnded():
@@ -235,12 +256,12 @@ class Router:
     ) -> None:
         state, first = self.state, self.state.intent is None
         self.scratch.close()  # a VRF may have its labels and tables now
-        self._reload.take_over(event.intent, plan)
+        changed = self._reload.take_over(event.intent, plan)
         if first:
             self._start.begin(event.intent.sync_timeout)
         zones = {vrf.name: vrf.zone for vrf in state.vrfs.values()}
         self.policy.configure(event.intent, zones, changes)
-        self._answer(event)
+        state.pending.then(changed, partial(self._answer, event))
 
     def _refuse_intent(self, event: IntentChanged, reason: str) -> None:
         self.state.notice("error", "intent_refused", reason=reason)
@@ -255,11 +276,14 @@ class Router:
         state = self.state
         if state.intent is None:
             return
+        pending = state.pending
         while True:
-            state.effects.actions += state.core_out.flush(state.listeners(), state.intent.loopback)
-            for outs in state.ce_out.values():
+            state.effects.actions += state.core_out.flush(
+                state.listeners(), state.intent.loopback, pending
+            )
+            for vrf, outs in state.ce_out.items():
                 for out in outs.values():
-                    state.effects.actions += out.flush()
+                    state.effects.actions += out.flush(hold=vrf in pending)
             if not self._leave_out_unsaid():
                 return
 
@@ -282,7 +306,10 @@ class Router:
     @property
     def next_deadline(self) -> float | None:
         """When ``TimePassed`` should come next, on the monotonic clock; None: nothing is due."""
-        rooms = (self._sessions, self._limits, self._start, self._decisions, self.policy)
+        rooms = (
+            self._sessions, self._limits, self._start, self._decisions, self.policy,
+            self.state.pending,
+        )  # fmt: skip
         now = self.state.now.monotonic
         due = (t for room in rooms for t in room.deadlines() if now < t < NEVER)
         return min(due, default=None)

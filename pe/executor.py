@@ -7,7 +7,6 @@ router as an event.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
@@ -60,8 +59,6 @@ from controlplane.model.supervision import Part
 from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
 from controlplane.store import Store, StoreError
 
-SETTLE_SECONDS = 10.0
-
 Log = Callable[[str, str, dict[str, str | int]], None]
 """Level, event in snake_case, fields: one line in the journal."""
 
@@ -69,14 +66,12 @@ Log = Callable[[str, str, dict[str, str | int]], None]
 class DataPlane(Protocol):
     """Program the data plane (``pe.dataplane.reconciler``)."""
 
-    def submit(self, delta: Delta) -> None:
-        """Take over a change of what is desired; never blocks."""
+    def submit(self, delta: Delta, number: int = 0) -> None:
+        """Take over a change of what is desired; never blocks. ``VrfsHeld`` reports its VRFs under
+        this number, 0: they are not reported."""
 
     def mark_in_sync(self) -> None:
         """Remove what is ours and not desired by now: a former run left it behind."""
-
-    async def settled(self) -> None:
-        """Return once the kernel is as desired, but for what fails and is retried."""
 
 
 class MapManager(Protocol):
@@ -151,10 +146,11 @@ class Executor:
         self._part = part
         maps.on_acknowledged(self._acknowledged)
 
-    async def perform(self, effects: Effects) -> StoreWritten | StoreFailed | None:
+    def perform(self, effects: Effects) -> StoreWritten | StoreFailed | None:
         """Carry out effects; return the outcome of what was to be saved, None if nothing was.
 
-        Nothing else in the same effects depends on what is to be saved.
+        Nothing else in the same effects depends on what is to be saved. It waits for nothing: what
+        depends on the kernel is an effect of the turn in which the kernel reports.
         """
         actions = effects.actions
         for action in actions:
@@ -163,8 +159,6 @@ class Executor:
         outcome = self._make_durable([a for a in actions if isinstance(a, Save)])
         self._take_back(actions)
         self._program(effects)
-        if needs_barrier(effects.delta):
-            await self._settle()
         self._give(actions)
         for action in actions:
             self._reply(action)
@@ -227,7 +221,7 @@ class Executor:
         if effects.maps:
             self._maps.mark(effects.maps)
         if effects.delta:
-            self._dataplane.submit(effects.delta)
+            self._dataplane.submit(effects.delta, effects.structure)
 
     def _change_maps(self, change: PolicyMaps) -> None:
         maps = self._maps
@@ -249,15 +243,6 @@ class Executor:
     def _acknowledged(self, number: int, reason: str) -> None:
         held = PolicyMapsRefused(number, reason) if reason else PolicyMapsHeld(number)
         self._emit([held])
-
-    async def _settle(self) -> None:
-        try:
-            async with asyncio.timeout(SETTLE_SECONDS):
-                await self._dataplane.settled()
-        except TimeoutError:
-            # The data plane goes on trying and says which object it is; holding every session
-            # back for it would punish the VPNs that are whole.
-            self._log("error", "kernel_not_settled", {"seconds": int(SETTLE_SECONDS)})
 
     # -- give ---------------------------------------------------------------------------------
 
@@ -300,9 +285,3 @@ class Executor:
             self._emit([FlowsEnded(vrf, 0, repr(error))])
         else:
             self._emit([FlowsEnded(vrf, ended)])
-
-
-def needs_barrier(delta: Delta) -> bool:
-    """Return true where something that protects changes: routes and next hops need no waiting."""
-    parts = (delta.node, delta.vrfs, delta.ce_ports, delta.core_ports, delta.sessions, delta.labels)
-    return any(parts)

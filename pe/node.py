@@ -51,30 +51,30 @@ class Node:
     async def run(self, intent: NodeIntent) -> None:
         """Run until cancelled; the kernel's state stays. StoreError: it cannot start."""
         await self.actor.start()
-        await self.turn([IntentChanged(intent)])
+        self.turn([IntentChanged(intent)])
         if self.router.intent is None:
             raise StoreError("the configuration was refused: see intent_refused in the log")
         while True:
             events = await self.queue.take(self._patience())
-            await self.turn(events or [TimePassed()])
+            self.turn(events or [TimePassed()])
             await asyncio.sleep(0)
 
-    async def turn(self, events: list[Event]) -> None:
+    def turn(self, events: list[Event]) -> None:
         """Decide on events and carry out the effects; a saved change counts once it is stored."""
         try:
-            outcome = await self._carry_out(events)
+            outcome = self._carry_out(events)
             while outcome is not None:
-                outcome = await self._carry_out([outcome])
+                outcome = self._carry_out([outcome])
         except Exception as error:
             error.add_note(f"{len(events)} events: {_kinds(events)}")
             raise
         self._part.completed()
 
-    async def _carry_out(self, events: list[Event]) -> Event | None:
+    def _carry_out(self, events: list[Event]) -> Event | None:
         effects = self.router.handle(events, clock.now())
         for failure in self.router.take_failures():
             self._part.contained(failure.error, failure.subject)
-        return await self.executor.perform(effects)
+        return self.executor.perform(effects)
 
     def _patience(self) -> float:
         """Return seconds until the next turn: the watchdog wants one of an idle router as well."""

@@ -167,7 +167,7 @@ class World:
             effects = self.router.handle(events or [TimePassed()], clock.now())
             durable = [StoreWritten()] if any(isinstance(a, Save) for a in effects.actions) else []
             if effects.delta:
-                self.dataplane.submit(effects.delta)
+                self.dataplane.submit(effects.delta, effects.structure)
             if effects.in_sync:
                 self.dataplane.mark_in_sync()
             await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controlplane.model.effects import Effects, Save
-from controlplane.model.events import Event, PolicyMapsHeld, StoreWritten
+from controlplane.model.events import Event, PolicyMapsHeld, StoreWritten, VrfsHeld
 from controlplane.model.instant import Instant
 from controlplane.router import Router
 
@@ -17,17 +17,20 @@ def saves_of(effects: Effects) -> list[Save]:
 
 def decide(router: Router, events: Sequence[Event], now: Instant) -> Effects:
     """One turn with all that it leads to, as one set of effects: the store writes what it is
-    given, and the kernel holds the policy maps at once."""
+    given, and the kernel holds the policy maps and the VRFs at once."""
     effects = latest = router.handle(events, now)
-    while outcome := _outcome(latest):
-        latest = router.handle([outcome], now)
+    while outcomes := _outcomes(latest, router):
+        latest = router.handle(outcomes, now)
         effects.delta.merge(latest.delta)
         effects.actions += latest.actions
         effects.in_sync = latest.in_sync
     return effects
 
 
-def _outcome(effects: Effects) -> StoreWritten | PolicyMapsHeld | None:
-    if saves_of(effects):
-        return StoreWritten()
-    return PolicyMapsHeld(effects.maps) if effects.maps else None
+def _outcomes(effects: Effects, router: Router) -> list[Event]:
+    held: list[Event] = [StoreWritten()] if saves_of(effects) else []
+    if effects.maps and not held:
+        held.append(PolicyMapsHeld(effects.maps))
+    if effects.structure:
+        held.append(VrfsHeld(router.state.pending.numbers))
+    return held

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -120,10 +120,16 @@ class CoreRibOut:
         """Take in changed best paths of a VRF."""
         self._exports[vrf].change(changes)
 
-    def flush(self, listeners: Sequence[UpdateGroupMember], loopback: IPAddress) -> list[Effect]:
-        """Return the updates for all peers that are up, withdrawals first."""
-        gone, news = self._drain()
-        everything = self._everything() if any(one.asked for one in listeners) else []
+    def flush(
+        self, listeners: Sequence[UpdateGroupMember], loopback: IPAddress,
+        held: Container[str] = (),
+    ) -> list[Effect]:  # fmt: skip
+        """Return the updates for all peers that are up, withdrawals first.
+
+        Of the VRFs in ``held`` only withdrawals leave; the rest leaves once they are not held.
+        """
+        gone, news = self._drain(held)
+        everything = self._everything(held) if any(one.asked for one in listeners) else []
         effects: list[Effect] = []
         for one in listeners:
             knows = frozenset() if one.is_new else one.families
@@ -139,13 +145,13 @@ class CoreRibOut:
             self._exports[name].unsaid = []
         return found
 
-    def _drain(self) -> tuple[Withdrawn, list[Message]]:
+    def _drain(self, held: Container[str]) -> tuple[Withdrawn, list[Message]]:
         gone, self._orphans = self._orphans, []
         news: list[Message] = []
-        for export in self._exports.values():
-            withdrawn, groups = export.sent.drain()
-            gone += [Nlri(prefix, export.mark.rd) for prefix in withdrawn]
-            news += export.messages(groups)
+        for vrf, export in self._exports.items():
+            gone += [Nlri(prefix, export.mark.rd) for prefix in export.sent.drain_withdrawn()]
+            if vrf not in held:
+                news += export.messages(export.sent.drain()[1])
         # Another VRF may have taken over the RD: under the same label its routes replace those
         # that were sent.
         sent: dict[tuple[RouteDistinguisher, tuple[int, ...]], dict[Prefix, Path]]
@@ -156,9 +162,14 @@ class CoreRibOut:
                 by_family.setdefault(VPN[nlri.prefix.afi], []).append(Nlri(nlri.prefix, nlri.rd))
         return by_family, news
 
-    def _everything(self) -> list[Message]:
-        exports = self._exports.values()
-        return [m for export in exports for m in export.messages(export.sent.everything())]
+    def _everything(self, held: Container[str]) -> list[Message]:
+        found: list[Message] = []
+        for vrf, export in self._exports.items():
+            if vrf in held:
+                export.sent.renew()  # the peer that asked gets them with the others, later
+            else:
+                found += export.messages(export.sent.everything())
+        return found
 
     def count(self, family: Family) -> int:
         """Return how many routes of a family are announced."""

@@ -77,9 +77,10 @@ class CeRibOut:
             allowed = new is not None and self._allowed(prefix, new)
             self.sent.put(prefix, new if allowed else None)
 
-    def flush(self) -> list[Effect]:
-        """Return the pending updates, withdrawals first."""
-        name, (gone, groups) = self.peer.peer, self.sent.drain()
+    def flush(self, *, hold: bool = False) -> list[Effect]:
+        """Return the pending updates, withdrawals first; with ``hold`` withdrawals alone."""
+        name, gone = self.peer.peer, self.sent.drain_withdrawn()
+        groups = {} if hold else self.sent.drain()[1]
         effects: list[Effect] = []
         for afi, family in UNICAST.items():
             nlri = [Nlri(prefix) for prefix in gone if prefix.afi is afi]

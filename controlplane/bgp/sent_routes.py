@@ -54,9 +54,16 @@ class SentRoutes:
     def drain(self) -> tuple[list[Prefix], dict[Path, list[Prefix]]]:
         """Return what to withdraw and what to announce, the latter by path; nothing is pending
         then."""
+        gone = self.drain_withdrawn()
         pending, self._pending = self._pending, {}
-        gone = [prefix for prefix, sent in pending.items() if sent and prefix not in self.paths]
-        return gone, self._by_path(p for p in pending if p in self.paths)
+        return gone, self._by_path(pending)
+
+    def drain_withdrawn(self) -> list[Prefix]:
+        """Return what to withdraw; announcements stay pending."""
+        gone = {p: sent for p, sent in self._pending.items() if p not in self.paths}
+        for prefix in gone:
+            del self._pending[prefix]
+        return [prefix for prefix, sent in gone.items() if sent]
 
     def everything(self) -> dict[Path, list[Prefix]]:
         """Return all that should be known, by path."""

@@ -6,6 +6,8 @@ The control plane emits deltas; ``pe`` keeps the sum and brings the kernel to it
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
@@ -181,6 +183,42 @@ class Delta(msgspec.Struct):
         self.adjacencies.update(later.adjacencies)
         for table, routes in later.routes.items():
             self.routes.setdefault(table, {}).update(routes)
+
+
+class VrfObjects(msgspec.Struct):
+    """The objects of one VRF that a change touches, by the names that they have in the kernel."""
+
+    devices: set[str] = msgspec.field(default_factory=set)
+    tables: set[int] = msgspec.field(default_factory=set)
+    labels: set[int] = msgspec.field(default_factory=set)
+
+
+def objects_by_vrf(
+    delta: Delta, vrfs: Mapping[str, VrfDevice], ports: Mapping[str, CePort],
+    labels: Mapping[Label, LabelBinding],
+) -> dict[str, VrfObjects]:  # fmt: skip
+    """Return what a change touches beside routes, by VRF, "" for the core.
+
+    ``vrfs``, ``ports`` and ``labels`` are those before the change. A VRF of which only a session
+    changes has no objects here: its filter alone changes.
+    """
+    found: defaultdict[str, VrfObjects] = defaultdict(VrfObjects)
+    for name, vrf in delta.vrfs.items():
+        found[name].devices.add(name)
+        found[name].tables |= {each.table for each in (vrfs.get(name), vrf) if each}
+    for name, port in delta.ce_ports.items():
+        for each in (ports.get(name), port):
+            if each:
+                found[each.vrf].devices |= {name, each.parent} - {""}
+    for number, binding in delta.labels.items():
+        for bound in (labels.get(number), binding):
+            if bound:
+                found[bound.vrf].labels.add(number)
+    for peer in delta.sessions:
+        found[peer.vrf]
+    if delta.node is not None or delta.core_ports:
+        found[""].devices |= delta.core_ports.keys()
+    return dict(found)
 
 
 def _merge(whole: dict[K, V], changes: dict[K, V | None]) -> None:

@@ -224,3 +224,6 @@ class Effects(msgspec.Struct):
     in_sync: bool = False
     maps: int = 0
     """The number under which the policy maps' part is acknowledged; 0: there is none."""
+    structure: int = 0
+    """The number under which the data plane reports the VRFs of ``delta`` that it holds (devices,
+    filters, labels); 0: nothing waits for them."""

@@ -52,6 +52,13 @@ class PolicyMapsRefused(msgspec.Struct, frozen=True):
     reason: str
 
 
+class VrfsHeld(msgspec.Struct, frozen=True):
+    """The kernel holds the devices, filters and labels of these VRFs ("" is the core), of each up
+    to the effects of this number; what it refuses is retried, and does not count."""
+
+    numbers: dict[str, int]
+
+
 class FlowsRead(msgspec.Struct, frozen=True):
     """The established flows of a VRF (``ReadFlows``); ``error``: why they could not be read."""
 
@@ -222,6 +229,7 @@ Event: TypeAlias = (
     | StoreFailed
     | PolicyMapsHeld
     | PolicyMapsRefused
+    | VrfsHeld
     | FlowsRead
     | FlowsEnded
     | SelftestBegan

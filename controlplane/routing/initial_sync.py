@@ -51,9 +51,12 @@ class InitialSync:
         return (peer for peer in self._state.peers.values() if not peer.disabled)
 
     def _end_ribs(self, *, to_core: bool) -> None:
+        pending = self._state.pending
         for name, peer in self._state.peers.items():
             if not (self._state.in_sync or (to_core and name.is_core)):
                 continue
+            if name.vrf in pending or (name.is_core and pending):
+                continue  # announcements that belong before it are held
             for family in sorted(peer.eor_owed, key=lambda f: f.value):
                 self._state.act(SendEndOfRib(name, family))
             peer.eor_owed = set()

@@ -6,6 +6,9 @@ new choice is made, so that only true differences leave the router.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from controlplane.model.desired import objects_by_vrf
 from controlplane.model.effects import Save, SaveLabels
 from controlplane.model.intent import NodeIntent, VrfIntent
 from controlplane.model.label import Label
@@ -41,8 +44,8 @@ class Reload:
             return plan, []
         return plan, [SaveLabels(dict(plan.ledger.held), dict(plan.ledger.held_down))]
 
-    def take_over(self, intent: NodeIntent, plan: VrfPlan) -> None:
-        """Make an intent ours whose labels are saved."""
+    def take_over(self, intent: NodeIntent, plan: VrfPlan) -> Collection[str]:
+        """Make an intent ours whose labels are saved; return the VRFs that change in the kernel."""
         state = self._state
         old, state.intent = state.intent, intent
         state.ledger = plan.ledger
@@ -53,8 +56,9 @@ class Reload:
         self._refill(stale)
         self._change_targets(old, intent)
         self._change_core(old, intent)
-        self._lay_out(intent)
+        changed = self._lay_out(intent)
         state.configure_speakers()
+        return changed
 
     # -- VRFs ---------------------------------------------------------------------------------
 
@@ -132,10 +136,16 @@ class Reload:
         if old is not None and old.loopback != new.loopback:
             self._state.core_out.renew()
 
-    def _lay_out(self, intent: NodeIntent) -> None:
-        layout = Layout(intent, self._state.vrfs)
-        self._state.effects.delta.merge(difference(self._layout, layout))
-        self._layout = layout
+    def _lay_out(self, intent: NodeIntent) -> Collection[str]:
+        state, old, new = self._state, self._layout, Layout(intent, self._state.vrfs)
+        delta = difference(old, new)
+        state.effects.delta.merge(delta)
+        self._layout = new
+        before = (old.vrfs, old.ce_ports, old.labels) if old else ({}, {}, {})
+        changed = objects_by_vrf(delta, *before).keys()
+        if changed:  # of two reloads in one turn the second may change nothing
+            state.effects.structure = state.pending.change(changed, state.now)
+        return changed
 
 
 def _needs_refill(old: VrfIntent | None, new: VrfIntent, reexported: set[RouteTarget]) -> bool:

@@ -28,6 +28,7 @@ from controlplane.model.workload import (
     WorkloadAttached,
     WorkloadDetached,
 )
+from controlplane.routing.pending_vrfs import PendingVrfs
 from controlplane.routing.route_import import RouteImport
 from controlplane.vpn.next_hop_resolver import NextHopResolver
 from controlplane.vpn.next_hop_tracker import NextHopTracker
@@ -61,6 +62,7 @@ class RouterState:
         self.ce_out: dict[str, dict[PeerId, CeRibOut]] = {}  # by VRF
         self.to_replay: dict[PeerId, frozenset[Family]] = {}  # core peers that get everything
         self.new_sessions: set[PeerId] = set()  # in this turn
+        self.pending = PendingVrfs()
         self.in_sync = False
         self.now = Instant(float("-inf"), 0.0, BootTime("", 0.0))
         self.effects = Effects()
@@ -143,9 +145,15 @@ class RouterState:
             self.act(RequestRefresh(name, family))
 
     def configure_speakers(self) -> None:
-        """Say which sessions should exist, if that is news."""
-        peers = tuple(p.intent for p in self.peers.values() if not p.disabled)
-        wanted = ConfigureSpeakers(peers, self.intent.restart_time if self.intent else 0)
+        """Say which sessions should exist, if that is news.
+
+        A session of a VRF that the kernel does not hold yet stays as it was: its guard comes first.
+        """
+        before = {p.peer: p for p in self._configured.peers} if self._configured else {}
+        wanting = (p.intent for p in self.peers.values() if not p.disabled)
+        peers = (before.get(p.peer) if p.peer.vrf in self.pending else p for p in wanting)
+        ready = tuple(peer for peer in peers if peer is not None)
+        wanted = ConfigureSpeakers(ready, self.intent.restart_time if self.intent else 0)
         if wanted != self._configured:
             self._configured = wanted
             self.act(wanted)

@@ -11,11 +11,12 @@ import contextlib
 from collections.abc import Callable
 
 from controlplane.model.desired import Delta, Desired, NextHopKey
-from controlplane.model.events import Event, UnderlaySynced
+from controlplane.model.events import Event, UnderlaySynced, VrfsHeld
 from controlplane.model.supervision import Part, Task
 from controlplane.model.view import CounterView, GuardView
 from pe.dataplane.adjacency import AdjacencyProber
 from pe.dataplane.netlink_events import NetlinkEventHandler
+from pe.dataplane.vrf_reports import VrfReports
 from pe.devices import sysctl
 from pe.devices.drift import DriftCheck
 from pe.devices.kernel import DeviceKernel
@@ -69,6 +70,7 @@ class DataplaneReconciler:
         self.rulesets = RulesetOwner()
         """Shared with the policy manager, which changes rulesets as well."""
         self._desired, self._failures = Desired(), Failures()
+        self._reports = VrfReports(self._desired)
         self._in_sync = False
         self._resync = False
         self._gone_tables: set[int] = set()
@@ -122,9 +124,13 @@ class DataplaneReconciler:
         self._forwarding.load(objects, self._routes.dump())
         self._handler.underlay.stale = True
 
-    def submit(self, delta: Delta) -> None:
-        """Take over a change of the desired state. Cheap; the last change of a key wins."""
+    def submit(self, delta: Delta, number: int = 0) -> None:
+        """Take over a change of the desired state. Cheap; the last change of a key wins.
+
+        ``VrfsHeld`` reports its VRFs under the number, one by one; 0: they are not reported.
+        """
         tables = {self._desired.vrfs[n].table for n in delta.vrfs if n in self._desired.vrfs}
+        self._reports.note(delta, number)
         self._structure.changing(delta)
         self._gone_tables |= tables
         self._desired.apply(delta)
@@ -252,8 +258,15 @@ class DataplaneReconciler:
                 self._wake.set()
                 continue
             self._part.completed()
+            self._report_vrfs()
             if not self._wake.is_set() and not self._structure.dirty:
                 self._idle.set()
+
+    def _report_vrfs(self) -> None:
+        if self._resync or self._desired.node is None:
+            return
+        if held := self._reports.take(self._structure.waits):
+            self._emit([VrfsHeld(held)])
 
     def _timeout(self) -> float:
         now = asyncio.get_running_loop().time()

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from controlplane.model.desired import Delta, Desired
+from controlplane.model.desired import Delta, Desired, VrfObjects
 from controlplane.model.prefix import Afi, IPAddress
 from pe.devices.ops import AddRule, DropRule, Op, Phase, SetMaster, SetUp, Step
 from pe.devices.pacing import Pacer
@@ -488,6 +488,19 @@ class DeviceManager:
             self.ports_changed |= set(self._desired.ce_ports) if everything else self._loading.ports
         finally:
             self._loading = FilterChanges()
+
+    def waits(self, vrf: str, objects: VrfObjects) -> bool:
+        """Return True while these objects of a VRF ("" is the core) are to be brought to what is
+        desired; what fails is retried, and is not waited for."""
+        devices = objects.devices | self._index.ports_of.get(vrf, set())
+        labels = objects.labels | self._index.labels_of.get(vrf, set())
+        scope = Scope(
+            node=bool(objects.tables) or not vrf, devices=devices, labels=labels,
+            tables=objects.tables,
+        )  # fmt: skip
+        if self.dirty.meets(scope) or self._leftovers.meets(scope):
+            return True
+        return not self._failures.count("ruleset") and self._changes.concern(vrf, devices)
 
     # -- answers ------------------------------------------------------------------------------
 

@@ -39,6 +39,19 @@ class Scope:
         self.labels |= more.labels
         self.tables |= more.tables
 
+    def meets(self, other: Scope) -> bool:
+        """Return True if an object is in both."""
+        if not (self and other):
+            return False
+        return (
+            self.everything
+            or other.everything
+            or (self.node and other.node)
+            or not self.devices.isdisjoint(other.devices)
+            or not self.labels.isdisjoint(other.labels)
+            or not self.tables.isdisjoint(other.tables)
+        )
+
     def add_items(self, items: Iterable[Item]) -> None:
         """Take in single objects."""
         for item in items:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from controlplane.model.peer import PeerId
@@ -28,6 +29,13 @@ class FilterChanges:
     def __bool__(self) -> bool:
         named = self.ports or self.rebound or self.vrfs or self.sessions
         return self.everything or self.node or bool(named)
+
+    def concern(self, vrf: str, devices: Collection[str]) -> bool:
+        """Return True if the filters of a VRF ("" is the core) with these devices change."""
+        if self.everything or self.node or vrf in self.vrfs:
+            return True
+        of_vrf = any(peer.vrf == vrf for peer in self.sessions)
+        return of_vrf or not self.ports.isdisjoint(devices)
 
     def add(self, more: FilterChanges) -> None:
         """Take in further changes, such as those of a load that failed."""

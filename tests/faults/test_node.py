@@ -75,7 +75,7 @@ async def everything(pe: PolicyNode) -> None:
     moved = RemoteEndpointsChanged("red", {WEB: RemoteEndpoint(frozenset(), "10.255.0.2", 1)})
     pe.router.state.begin(clock.now())
     pe.policy.remote_endpoints_changed(moved)
-    await pe.executor.perform(pe.router.state.effects)
+    pe.executor.perform(pe.router.state.effects)
     await pe.do()
 
 

@@ -30,7 +30,7 @@ class RouterServed(Served):
         while wanted:
             effects = self.router.handle(wanted, clock.now())
             if effects.delta:
-                self.agent.submit(effects.delta)
+                self.agent.submit(effects.delta, effects.structure)
             # There is no store here: what is to be saved counts as saved at once.
             wanted = [StoreWritten()] if any(isinstance(a, Save) for a in effects.actions) else []
 

@@ -125,7 +125,7 @@ class Desk:
             state = self.pe.router.state
             state.begin(clock.now())
             self.policy.remote_endpoints_changed(change)
-            await self.pe.executor.perform(state.effects)
+            self.pe.executor.perform(state.effects)
 
         self.running.call(identify())
 

@@ -28,7 +28,7 @@ def test_the_staying_sessions_keep_their_restart_time(tmp_path: Path) -> None:
 
         speakers.configure = configure  # type: ignore[method-assign]
         for peers in ((RED, BLUE), (BLUE,)):
-            await node.executor.perform(Effects(actions=[ConfigureSpeakers(peers, 120)]))
+            node.executor.perform(Effects(actions=[ConfigureSpeakers(peers, 120)]))
         node.store.close()
 
     asyncio.run(run())

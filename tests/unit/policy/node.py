@@ -9,9 +9,16 @@ from pathlib import Path
 
 from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.api.tickets import Tickets
-from controlplane.model.desired import Delta, Desired
+from controlplane.model.desired import Delta, Desired, objects_by_vrf
 from controlplane.model.effects import Effect
-from controlplane.model.events import EndOfRib, Event, IntentChanged, SessionUp, UnderlaySynced
+from controlplane.model.events import (
+    EndOfRib,
+    Event,
+    IntentChanged,
+    SessionUp,
+    UnderlaySynced,
+    VrfsHeld,
+)
 from controlplane.model.intent import NodeIntent, PeerIntent
 from controlplane.model.prefix import Family
 from controlplane.model.workload import WorkloadAttached, WorkloadDetached
@@ -31,24 +38,37 @@ Lines = list[tuple[str, str, dict[str, str | int]]]
 
 @dataclass
 class FakeDataPlane:
-    """The kernel's routes and devices as they should be; settled at once."""
+    """The kernel's routes and devices as they should be; held at once, but those of the VRFs that
+    are ``stuck``."""
 
     desired: Desired = field(default_factory=Desired)
     deltas: list[Delta] = field(default_factory=list)
     in_sync: bool = False
+    stuck: set[str] = field(default_factory=set)
+    emit: Callable[[list[Event]], None] = lambda _events: None
+    _waiting: dict[str, int] = field(default_factory=dict)
 
     async def start(self) -> None:
         """Nothing to read."""
 
-    def submit(self, delta: Delta) -> None:
+    def submit(self, delta: Delta, number: int = 0) -> None:
         self.deltas.append(delta)
-        self.desired.apply(delta)
+        desired = self.desired
+        vrfs = objects_by_vrf(delta, desired.vrfs, desired.ce_ports, desired.labels)
+        desired.apply(delta)
+        if number:
+            self._waiting |= dict.fromkeys(vrfs, number)
+            self.report()
+
+    def report(self) -> None:
+        """Report the VRFs that are not stuck."""
+        held = {v: number for v, number in self._waiting.items() if v not in self.stuck}
+        self._waiting = {v: n for v, n in self._waiting.items() if v in self.stuck}
+        if held:
+            self.emit([VrfsHeld(held)])
 
     def mark_in_sync(self) -> None:
         self.in_sync = True
-
-    async def settled(self) -> None:
-        """Always."""
 
     async def stop(self) -> None:
         """Nothing to end."""
@@ -104,6 +124,7 @@ class PolicyNode:
         )  # fmt: skip
         self.lines: Lines = []
         self.queue = EventQueue()
+        self.dataplane.emit = self.queue.put
         self.router = Router(self.store.load_labels(), self.store.load_policy(), clock.now())
         self.workloads = RecordedWorkloads()
         self.router.state.workloads = self.workloads

@@ -147,7 +147,7 @@ def test_a_move_to_another_pe_is_noted_once_there_is_room(
         moved = RemoteEndpointsChanged("red", {WEB: RemoteEndpoint(frozenset(), "10.255.0.2", 1)})
         pe.router.state.begin(clock.now())
         pe.policy.remote_endpoints_changed(moved)
-        await pe.executor.perform(pe.router.state.effects)
+        pe.executor.perform(pe.router.state.effects)
         await pe.until(lambda: bool(pe.logged("store_failed")))
         assert pe.policy.history.of("web")[-1].change == "moved"
         assert _changes(store) == ["attached"]

@@ -67,7 +67,7 @@ async def claim(pe: PolicyNode, change: RemoteEndpointsChanged) -> None:
     """A route of another PE carries groups."""
     pe.router.state.begin(clock.now())
     pe.policy.remote_endpoints_changed(change)
-    await pe.executor.perform(pe.router.state.effects)
+    pe.executor.perform(pe.router.state.effects)
     await pe.until(lambda: not pe.policy.maps.is_waiting)
 
 

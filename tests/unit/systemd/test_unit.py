@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from controlplane.model.intent import NodeIntent
-from pe.executor import SETTLE_SECONDS
+from pe.node import HEARTBEAT
 from pe.process.privileges import NEEDED
 from tests.attack.confined import Unit
 
 FILE = Path(__file__).resolve().parents[3] / "packaging/systemd/bulkhead.service"
 MOST_EXPOSED = 35
 """Tenths: a root with CAP_NET_ADMIN that must see the host's network does not get far below 3."""
-LONGEST_TURN = SETTLE_SECONDS
-"""What a router's turn may wait for at most."""
+LONGEST_TURN = HEARTBEAT
+"""Seconds between two turns of the router: it waits for nothing within one."""
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="no systemd-analyze here"
 )

@@ -1,0 +1,193 @@
+"""What waits for the data plane waits for its own VRF: other tenants' sessions and routes go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from controlplane.model.effects import Announce, Answer, ConfigureSpeakers, Effects, SendEndOfRib
+from controlplane.model.events import Event, IntentChanged, StoreWritten, TimePassed, VrfsHeld
+from controlplane.model.intent import NodeIntent, VrfIntent
+from controlplane.model.peer import PeerId
+from controlplane.routing.pending_vrfs import SETTLE_SECONDS, PendingVrfs
+from tests.turns import saves_of
+from tests.unit.controlplane.rig import PE2, PE3, Rig, ce_peer, node, pe_peer, port, vrf
+
+RED_CE, BLUE_CE = ce_peer("red", "192.0.2.2"), ce_peer("blue", "192.0.2.2")
+RED, BLUE = RED_CE.peer, BLUE_CE.peer
+WIDER = (port("red-ce", "red", "192.0.2.1/30"), port("red-2", "red", "198.51.100.1/30"))
+
+
+class SlowRig(Rig):
+    """A data plane that reports nothing by itself."""
+
+    def __init__(self, *vrfs: VrfIntent, **more: object) -> None:
+        self.slow = False
+        super().__init__(*vrfs, **more)  # type: ignore[arg-type]
+        self.ready()
+        for peer in (RED, BLUE):
+            self.up(peer)
+        self.started()
+        self.slow = True
+
+    def do(self, *events: object) -> Effects:
+        if not self.slow:
+            return super().do(*events)  # type: ignore[arg-type]
+        taken: Sequence[Event] = self._laid(events)  # type: ignore[arg-type]
+        whole = latest = self.router.handle(taken, self.instant)
+        while saves_of(latest):
+            latest = self.router.handle([StoreWritten()], self.instant)
+            whole.actions += latest.actions
+            whole.structure = latest.structure
+        self.last = whole
+        for action in whole.actions:
+            self._hear(action)
+        return whole
+
+    def held(self, *vrfs: str) -> Effects:
+        """Report VRFs as the data plane does."""
+        numbers = self.router.state.pending.numbers
+        return self.do(VrfsHeld({vrf: numbers[vrf] for vrf in vrfs}))
+
+    def sessions(self) -> set[PeerId]:
+        """The sessions that this turn ordered."""
+        (configured,) = self.actions(ConfigureSpeakers)
+        return {peer.peer for peer in configured.peers}
+
+
+def tenants(*, wider: bool = False, ce: bool = True, **more: object) -> NodeIntent:
+    ports = {"ports": WIDER} if wider else {}
+    red = vrf("red", 1, neighbors=(RED_CE,) if ce else (), **ports, **more)
+    return node(red, vrf("blue", 2, neighbors=(BLUE_CE,)), peers=(pe_peer(), pe_peer(PE3)))
+
+
+def slow_rig() -> SlowRig:
+    intent = tenants()
+    return SlowRig(*intent.vrfs, peers=intent.peers)
+
+
+def told(rig: Rig, peer: PeerId) -> set[str]:
+    """The prefixes announced to a peer in the last turn."""
+    said = [a for a in rig.actions(Announce) if a.peer == peer]
+    return {str(nlri.prefix) for action in said for nlri in action.nlri}
+
+
+def test_the_routes_of_a_stuck_tenant_wait_and_those_of_another_do_not() -> None:
+    rig = slow_rig()
+    rig.reload(tenants(wider=True))
+    rig.ce(RED, "10.1.0.0/16")
+    assert told(rig, PE2) == set()
+    rig.ce(BLUE, "10.2.0.0/16")
+    assert told(rig, PE2) == {"10.2.0.0/16"}
+    rig.held("red")
+    assert told(rig, PE2) == {"10.1.0.0/16"}
+    rig.ce(RED, "10.3.0.0/16")  # the control: nothing waits any more
+    assert told(rig, PE2) == {"10.3.0.0/16"}
+
+
+def test_a_withdrawal_does_not_wait_and_ends_the_announcement_that_does() -> None:
+    rig = slow_rig()
+    rig.ce(RED, "10.1.0.0/16", "10.2.0.0/16")
+    rig.reload(tenants(wider=True))
+    rig.ce(RED, "10.4.0.0/16")
+    rig.withdraw(RED, "10.1.0.0/16", "10.4.0.0/16")
+    assert rig.received_by(PE2) == {"65000:1 10.2.0.0/16"}
+    rig.held("red")
+    assert rig.received_by(PE2) == {"65000:1 10.2.0.0/16"}
+
+
+def test_a_ce_receives_the_routes_of_its_vrf_once_that_is_held() -> None:
+    rig = slow_rig()
+    rig.reload(tenants(wider=True))
+    rig.vpn("10.9.0.0/16", rt="65000:1")
+    rig.vpn("10.8.0.0/16", rt="65000:2", rd="65001:2")
+    assert (rig.received_by(RED), rig.received_by(BLUE)) == (set(), {"10.8.0.0/16"})
+    rig.held("red")
+    assert rig.received_by(RED) == {"10.9.0.0/16"}
+
+
+def test_a_core_session_that_comes_up_meanwhile_misses_nothing() -> None:
+    rig = slow_rig()
+    rig.ce(RED, "10.1.0.0/16")
+    rig.ce(BLUE, "10.2.0.0/16")
+    rig.reload(tenants(wider=True))
+    rig.up(PE3)
+    assert rig.received_by(PE3) == {"65000:2 10.2.0.0/16"}
+    assert rig.actions(SendEndOfRib) == [], "what belongs before it waits"
+    rig.held("red")
+    assert rig.received_by(PE3) == {"65000:1 10.1.0.0/16", "65000:2 10.2.0.0/16"}
+    kinds = [a for a in rig.last.actions if isinstance(a, Announce | SendEndOfRib)]
+    assert isinstance(kinds[-1], SendEndOfRib)
+    assert PE3 in {a.peer for a in rig.actions(SendEndOfRib)}
+
+
+def test_a_session_opens_behind_its_own_guard_and_ends_at_once() -> None:
+    rig = slow_rig()
+    rig.reload(tenants(ce=False))
+    assert rig.sessions() == {PE2, PE3, BLUE}, "ended before its guard goes"
+    rig.held("red")
+    rig.reload(tenants(ce=True))
+    assert rig.actions(ConfigureSpeakers) == []
+    rig.held("red")
+    assert rig.sessions() == {PE2, PE3, RED, BLUE}
+
+
+def test_the_answer_to_a_reload_waits_for_what_it_changes() -> None:
+    rig = slow_rig()
+    rig.do(IntentChanged(tenants(wider=True), 7))
+    assert rig.actions(Answer) == []
+    rig.do(IntentChanged(tenants(wider=True), 8))
+    assert rig.actions(Answer) == [Answer(8)], "it changes nothing"
+    rig.held("red")
+    assert rig.actions(Answer) == [Answer(7)]
+
+
+def test_what_is_late_is_logged_and_goes_on() -> None:
+    rig = slow_rig()
+    rig.do(IntentChanged(tenants(wider=True), 7))
+    rig.ce(RED, "10.1.0.0/16")
+    number = rig.router.state.pending.number
+    assert rig.router.next_deadline is not None
+    assert rig.router.next_deadline <= rig.now + SETTLE_SECONDS
+    rig.wait(SETTLE_SECONDS - 1)
+    assert (rig.notices(), told(rig, PE2)) == ([], set())
+    rig.wait(1)
+    assert rig.notices() == ["kernel_not_settled"]
+    assert told(rig, PE2) == {"10.1.0.0/16"}
+    assert rig.actions(Answer) == [Answer(7)]
+    rig.do(VrfsHeld({"red": number}), TimePassed())
+    assert rig.is_silent
+
+
+def test_a_report_of_an_earlier_change_releases_nothing() -> None:
+    rig = slow_rig()
+    first = rig.reload(tenants(wider=True)).structure
+    rig.reload(tenants())
+    rig.ce(RED, "10.1.0.0/16")
+    rig.do(VrfsHeld({"red": first}))
+    assert told(rig, PE2) == set()
+    rig.held("red")
+    assert told(rig, PE2) == {"10.1.0.0/16"}
+
+
+def test_two_that_wait_for_one_vrf_are_called_each_by_its_own_number() -> None:
+    pending, called = PendingVrfs(), list[str]()
+    now = Rig().instant
+    first = pending.change({"red", "blue"}, now)
+    pending.then({"red", "blue"}, lambda: called.append("first"))
+    second = pending.change({"red"}, now)
+    pending.then({"red"}, lambda: called.append("second"))
+    pending.held({"red": first})
+    assert called == []
+    pending.held({"blue": first})
+    assert called == ["first"]
+    pending.held({"red": second})
+    assert called == ["first", "second"]
+
+
+def test_of_two_reloads_in_one_turn_the_second_may_change_nothing() -> None:
+    rig = slow_rig()
+    rig.do(IntentChanged(tenants(wider=True), 7), IntentChanged(tenants(wider=True), 8))
+    assert rig.last.structure == rig.router.state.pending.number
+    assert rig.actions(Answer) == [Answer(8)], "it changes nothing"
+    rig.held("red")
+    assert rig.actions(Answer) == [Answer(7)]
