@@ -143,6 +143,9 @@ class FlowRevocation:
         """Take in how many flows were ended, or why not."""
         current = self._passes[event.vrf]
         current.ended += event.ended
+        if (queued := self._queued.get(event.vrf)) is not None:
+            # Compared with the tables as they are now: the queued pass will not find them again.
+            self._count(queued.tokens, event.vrf, event.ended, is_over=False)
         if event.error:
             self._retry(event.vrf, event.error)
             return

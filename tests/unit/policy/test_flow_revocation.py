@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from controlplane.model.flow import LiveFlow
-from controlplane.model.prefix import parse_prefix
+from controlplane.model.prefix import IPAddress, parse_prefix
 from controlplane.model.revision import Signature
 from controlplane.model.workload import Workload
 from controlplane.policy import flow_revocation
@@ -78,6 +78,28 @@ def test_a_tag_s_flows_are_kept_over_a_failure(
         await pe.access.tag("web", {"t": "x"}, (), 0, "ada")
         await pe.until(lambda: pe.kernel.ended == [flow(4000)])
         assert pe.kernel.asked == [frozenset({"10.0.0.1"})] * 3, "the same ends each time"
+
+    run(tmp_path, story)
+
+
+def test_a_promotion_counts_what_a_pass_that_was_under_way_ends(tmp_path: Path) -> None:
+    """It was answered "0 flows ended" where a tag's pass ended them by the new tables."""
+
+    async def story(pe: PolicyNode) -> None:
+        live, held = pe.kernel.live, asyncio.Event()
+
+        async def later(vrf: str, ends: Collection[IPAddress] = ()) -> Sequence[LiveFlow]:
+            await held.wait()
+            return await live(vrf, ends)
+
+        pe.kernel.live = later  # type: ignore[method-assign]
+        pe.policy.revocation.soon("red", [parse_prefix("10.0.0.1")])
+        await pe.until(lambda: bool(pe.policy.revocation._passes))
+        promoting = asyncio.get_running_loop().create_task(pe.access.promote("", SIGNED))
+        await pe.until(lambda: bool(pe.policy.revocation._tokens))
+        held.set()
+        assert (await promoting).ended == 1
+        assert pe.kernel.ended == [flow(4000)]
 
     run(tmp_path, story)
 
