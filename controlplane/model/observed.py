@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from controlplane.model.prefix import IPAddress
 from controlplane.model.workload import Packet
@@ -41,8 +42,17 @@ class Baseline:
     flows: tuple[Flow, ...] = ()
 
 
-def prune(baselines: dict[str, Baseline]) -> None:
-    """Remove the baselines beyond their bound."""
+class Recorded(NamedTuple):
+    """The answer to recording a baseline, and the names of those that were pruned for it."""
+
+    baseline: Baseline
+    pruned: tuple[str, ...] = ()
+
+
+def prune(baselines: dict[str, Baseline]) -> tuple[str, ...]:
+    """Remove the baselines beyond their bound; return their names."""
     by_end = sorted(baselines.values(), key=lambda each: (each.until, each.name))
-    for baseline in by_end[: max(0, len(by_end) - MOST_BASELINES)]:
-        del baselines[baseline.name]
+    gone = tuple(each.name for each in by_end[: max(0, len(by_end) - MOST_BASELINES)])
+    for name in gone:
+        del baselines[name]
+    return gone

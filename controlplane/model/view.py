@@ -31,6 +31,8 @@ class StatusView:
     label_block: str = ""
     left_out: int = 0
     left_out_routes: tuple[str, ...] = ()
+    flow_log_problem: str = ""
+    """Why there are no flow records at present, "" while they are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

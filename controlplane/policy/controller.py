@@ -23,7 +23,7 @@ from controlplane.model.flow import FlowRecord
 from controlplane.model.history import History
 from controlplane.model.instant import BootTime
 from controlplane.model.intent import NodeIntent
-from controlplane.model.observed import Baseline, prune
+from controlplane.model.observed import MOST_BASELINES, Baseline, Recorded, prune
 from controlplane.model.records import PolicyRecords
 from controlplane.model.verdict import DEFAULT_IDS
 from controlplane.model.verdict_tables import Slot
@@ -113,13 +113,17 @@ class PolicyController:
     def _record(self, ticket: int, baseline: Baseline) -> None:
         known = self.baselines.get(baseline.name)
         if known is not None:
-            self._turn.act(Answer(ticket, known))
+            self._turn.act(Answer(ticket, Recorded(known)))
             return
 
         def commit() -> None:
             self.baselines[baseline.name] = baseline
-            prune(self.baselines)
-            self._turn.act(Answer(ticket, baseline))
+            pruned = prune(self.baselines)
+            for name in pruned:
+                self._turn.notice(
+                    "warning", "baseline_pruned", name=name, by=baseline.name, kept=MOST_BASELINES
+                )
+            self._turn.act(Answer(ticket, Recorded(baseline, pruned)))
 
         def refuse(reason: str) -> None:
             self._turn.act(Answer(ticket, error=StoreRefusedError(reason)))

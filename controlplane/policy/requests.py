@@ -63,7 +63,7 @@ class RollBackRequested(Requested, frozen=True):
 
 
 class BaselineRequested(Requested, frozen=True):
-    """Record a baseline under a new name. Answer: Baseline."""
+    """Record a baseline under a new name. Answer: Recorded."""
 
     baseline: Baseline
 

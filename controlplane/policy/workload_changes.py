@@ -93,14 +93,20 @@ class WorkloadChanges:
         if known is not None and known.configured:
             raise _configured(workload.name)
         if known is not None and known.workload == workload:
-            return known, not self._maps.is_waiting
+            return known, self._is_enforced and not self._maps.is_waiting
         self._refuse_tags(workload)
         attachment = self._attachment(workload, known)
 
         def answer(why: str) -> None:
-            self._turn.act(Answer(event.ticket, (attachment, self._state.begun and not why)))
+            self._turn.act(Answer(event.ticket, (attachment, self._is_enforced and not why)))
 
         return self._put(attachment, known, "changed" if known else "attached", event.who, answer)
+
+    @property
+    def _is_enforced(self) -> bool:
+        """True if orders go to the kernel: not before the initial sync, nor while the enforced
+        revision is unreadable."""
+        return self._state.begun and not self._state.is_frozen
 
     def _tag(self, event: TagRequested) -> WorkloadChange | Attachment:
         known = self._known(event.name)

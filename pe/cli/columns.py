@@ -25,6 +25,7 @@ def status(node: pb.GetStatusResponse) -> Iterator[str]:
         "Loopbacks": ", ".join(node.loopbacks),
         "Up": duration(node.uptime_seconds),
         "Kernel": "in sync" if node.in_sync else "being brought in sync",
+        "Flow records": f"none: {node.flow_log_problem}" if node.flow_log_problem else "read",
         "Labels": node.label_block,
         "Configuration": node.config_file,
     }

@@ -118,7 +118,10 @@ def record(name: str, socket_path: str, as_json: bool) -> None:
     """Record all flows seen so far as known good, under NAME."""
     with node_at(socket_path) as node:
         made = node.segment.record_baseline(name)
-    click.echo(as_object(made) if as_json else f"{name}: {made.flows} flows, {made.lost} lost")
+    one = made.baseline
+    pruned = f"; pruned for it: {', '.join(made.pruned)}" if made.pruned else ""
+    line = f"{name}: {one.flows} flows, {one.lost} lost{pruned}"
+    click.echo(as_object(made) if as_json else line)
 
 
 @baseline.command("list")

@@ -100,6 +100,7 @@ class LiveView:
             label_block=str(intent.label_block),
             left_out=len(self._router.left_out),
             left_out_routes=tuple(map(str, islice(self._router.left_out, LEFT_OUT_SHOWN))),
+            flow_log_problem=self._maps.flow_log.problem,
         )
 
     def vrfs(self) -> Iterable[VrfView]:

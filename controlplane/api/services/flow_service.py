@@ -74,20 +74,20 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
         now = controller.now()
         since = messages.seconds_of(request.since) if request.HasField("since") else 0.0
         until = messages.seconds_of(request.until) if request.HasField("until") else now
-        known = controller.baselines.get(request.name)
+        known, pruned = controller.baselines.get(request.name), tuple[str, ...]()
         if known is None:
             since = max(since, controller.started)
             flows = await _observed(list(controller.book.seen(since, until)))
             who = CALLER.get().identity
             recorded = Baseline(request.name, since, until, who, controller.book.lost, flows)
-            known = await controller.record_baseline(recorded)
+            known, pruned = await controller.record_baseline(recorded)
             if known is recorded:
                 CHANGE.get().after = f"{len(flows)} flows"
         # Another caller may have recorded one of that name meanwhile.
         if not _same_span(request, known):
             text = f"the baseline {request.name!r} covers another span of time"
             raise StatusError(grpc.StatusCode.ALREADY_EXISTS, text)
-        return pb.RecordBaselineResponse(baseline=_baseline(known))
+        return pb.RecordBaselineResponse(baseline=_baseline(known), pruned=pruned)
 
     async def ListBaselines(
         self, request: pb.ListBaselinesRequest, context: Context

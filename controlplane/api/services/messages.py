@@ -38,6 +38,7 @@ def status(row: view.StatusView) -> pb.GetStatusResponse:
         label_block=row.label_block,
         left_out=row.left_out,
         left_out_routes=row.left_out_routes,
+        flow_log_problem=row.flow_log_problem,
     )
 
 

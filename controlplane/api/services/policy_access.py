@@ -13,7 +13,7 @@ from controlplane.model.attachment import Attachment
 from controlplane.model.events import Event
 from controlplane.model.history import History
 from controlplane.model.intent import NodeIntent
-from controlplane.model.observed import Baseline
+from controlplane.model.observed import Baseline, Recorded
 from controlplane.model.revision import Signature
 from controlplane.model.workload import Workload
 from controlplane.policy.controller import PolicyController
@@ -127,9 +127,9 @@ class PolicyAccess:
         """Enforce a superseded revision again. Raises as ``promote``."""
         return await self._move(lambda ticket: RollBackRequested(ticket, revision, signed))
 
-    async def record_baseline(self, baseline: Baseline) -> Baseline:
-        """Record a baseline; returns the one of that name."""
-        found: Baseline = await self._ask(lambda ticket: BaselineRequested(ticket, baseline))
+    async def record_baseline(self, baseline: Baseline) -> Recorded:
+        """Record a baseline; returns the one of that name, and what was pruned for it."""
+        found: Recorded = await self._ask(lambda ticket: BaselineRequested(ticket, baseline))
         return found
 
     async def _move(self, request: Callable[[int], Event]) -> Moved:

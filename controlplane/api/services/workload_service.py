@@ -13,7 +13,7 @@ from bulkhead.v1 import workloads_pb2_grpc
 from controlplane.api.access.audit import CHANGE
 from controlplane.api.access.caller import CALLER
 from controlplane.api.access.details import refusal
-from controlplane.api.access.status import denied, exhausted, not_found
+from controlplane.api.access.status import StatusError, denied, exhausted, not_found
 from controlplane.api.answers import policy_messages as messages
 from controlplane.api.answers.selectors import read_selector
 from controlplane.api.services.policy_access import PolicyAccess
@@ -58,7 +58,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         _refuse_other_vrf(wanted.vrf)
         known = self._known(wanted.name)
         if known is not None:
-            _refuse_other_owner(known)
+            _refuse_taken_name(known)
             CHANGE.get().before = summary(known.workload)
         try:
             workload = _read(wanted)
@@ -73,9 +73,9 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
     ) -> pb.DetachWorkloadResponse:
         """Forget a workload."""
         known = self._known(request.name)
-        if known is not None:
-            _refuse_other_owner(known)
-            CHANGE.get().before = summary(known.workload)
+        if known is None or not CALLER.get().may_see(known.workload.vrf):
+            return pb.DetachWorkloadResponse()  # there is no such workload for this caller
+        CHANGE.get().before = summary(known.workload)
         try:
             await self._controller.detach(request.name, CALLER.get().identity)
         except RefusedError as error:
@@ -221,7 +221,9 @@ def _refuse_other_vrf(vrf: str) -> None:
         raise denied(f"VRF {vrf} is not yours")
 
 
-def _refuse_other_owner(known: Attachment) -> None:
-    """Refuse a name that another tenant has: names are unique on the node, owners are not shown."""
+def _refuse_taken_name(known: Attachment) -> None:
+    """Refuse a name that a workload of another VRF has: names are unique on the node, and more than
+    that it cannot be had is not said."""
     if not CALLER.get().may_see(known.workload.vrf):
-        raise denied(f"workload {known.workload.name} is not yours")
+        text = f"the name {known.workload.name!r} is not available on this node: choose another"
+        raise StatusError(grpc.StatusCode.ALREADY_EXISTS, text)

@@ -57,7 +57,7 @@ def _seen(lab: RunningLab) -> Iterator[Outcome]:
         yield Outcome(loss == 0, "what telemetry lost is counted", f"{loss} flows lost")
     for node in PES:
         with segment(lab, node) as pe:
-            baseline = pe.record_baseline("first-day")
+            baseline = pe.record_baseline("first-day").baseline
             title = f"the baseline is recorded at {node}"
             yield Outcome(baseline.flows > 5, title, f"{baseline.flows} flows")
 

@@ -201,11 +201,11 @@ class Segment:
         answer = self.flows.GetMap(flows.GetMapRequest(filter=filter), timeout=self.timeout)
         return cast(flows.GetMapResponse, answer)
 
-    def record_baseline(self, name: str) -> flows.Baseline:
-        """Declare all that was seen so far to be good."""
+    def record_baseline(self, name: str) -> flows.RecordBaselineResponse:
+        """Declare all that was seen so far to be good; the answer names what was pruned for it."""
         request = flows.RecordBaselineRequest(name=name)
         answer = self.flows.RecordBaseline(request, timeout=self.timeout)
-        return cast(flows.Baseline, answer.baseline)
+        return cast(flows.RecordBaselineResponse, answer)
 
     def baselines(self) -> list[flows.Baseline]:
         """Baselines by name."""

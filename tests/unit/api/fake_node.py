@@ -79,12 +79,14 @@ class FakeNode:
     reloads: int = 0
     health: dict[str, bool] = field(default_factory=lambda: {"": True, "dataplane": True})
     refusal: tuple[str, ...] = ()
+    flow_log_problem: str = ""
 
     def status(self) -> v.StatusView:
         return v.StatusView(
             name="pe1", version="0.1.0", router_id="10.255.0.1", asn=65000,
             loopbacks=("10.255.0.1",), uptime=3661.5, in_sync=True, label_block="16000-23999",
             left_out=1, left_out_routes=("10.66.0.0/16 in VRF red, from 192.0.2.3: KeyError: 'x'",),
+            flow_log_problem=self.flow_log_problem,
         )  # fmt: skip
 
     def vrfs(self) -> Iterable[v.VrfView]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import threading
 
 import grpc
+import pytest
 from bulkhead.v1 import flows_pb2
+from click.testing import CliRunner
 
+from controlplane.model import observed
+from pe.cli.main import main
 from tests.unit.api.segment_serving import (
     PARTNER,
     PAY,
@@ -68,8 +72,8 @@ def test_the_map_has_a_box_for_every_group_and_arrows_by_verdict(company: Desk) 
 
 def test_a_baseline_is_kept_and_suggests_rules(company: Desk) -> None:
     company.flow(WEB, PAY, 443, count=4)
-    baseline = company.segment.record_baseline("may")
-    assert (baseline.flows, company.segment.record_baseline("may").flows) == (1, 1)
+    made = [company.segment.record_baseline("may") for _ in range(2)]
+    assert [(one.baseline.flows, list(one.pruned)) for one in made] == [(1, []), (1, [])]
     company.flow(WEB, PAY, 444)
     assert [b.flows for b in company.segment.baselines()] == [1]
     enforce(company, POLICY.replace("modes: {groups: {payroll: full}}", "").replace(
@@ -84,6 +88,20 @@ def test_a_baseline_is_kept_and_suggests_rules(company: Desk) -> None:
     span.until.FromSeconds(5)
     with refused(grpc.StatusCode.ALREADY_EXISTS):
         company.segment.flows.RecordBaseline(span)
+
+
+def test_what_a_baseline_prunes_is_answered_and_logged(
+    company: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observed, "MOST_BASELINES", 2)
+    for name in ("one", "two"):
+        assert list(company.segment.record_baseline(name).pruned) == []
+    socket = str(company.running.api.socket)
+    shown = CliRunner().invoke(main, ["baseline", "record", "three", "--socket", socket])
+    assert shown.output == "three: 0 flows, 0 lost; pruned for it: one\n"
+    assert list(company.segment.record_baseline("four").pruned) == ["two"]
+    said = [(line["name"], line["by"]) for line in company.pe.logged("baseline_pruned")]
+    assert said == [("one", "three"), ("two", "four")]
 
 
 def test_evidence_of_a_scope(company: Desk) -> None:

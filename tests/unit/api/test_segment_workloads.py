@@ -148,8 +148,6 @@ def test_one_customer_sees_and_changes_nothing_of_another(
     assert desk.segment.tag("b-web", {"env": "prod"}).generation == 2
     for call in (
         lambda: desk.segment.attach("new", "red", "p1", ["10.0.0.7"]),
-        lambda: desk.segment.attach("web", "blue", "q1", ["10.0.0.7"]),
-        lambda: desk.segment.detach("web"),
         lambda: desk.segment.stage(POLICY),
         desk.segment.promote,
         lambda: desk.segment.get_evidence("tier=web"),
@@ -159,6 +157,25 @@ def test_one_customer_sees_and_changes_nothing_of_another(
             call()
     with refused(grpc.StatusCode.NOT_FOUND):
         desk.segment.tag("web", {"env": "dev"})
+
+
+def test_a_name_of_another_customer_is_answered_like_one_that_is_not_there(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.attach("web", WEB, tier="web")
+    blue = Caller("blue.example.net", ApiRole.POLICY_EDITOR, frozenset({"blue"}))
+    monkeypatch.setattr(server, "local_caller", lambda _: blue)
+    desk.segment.detach("nothing")
+    desk.segment.detach("web")
+    assert "web" in desk.policy.state.population.attachments, "it is not theirs to detach"
+    # Names are unique on the node: that a name cannot be had is all that the answer says.
+    with refused(grpc.StatusCode.ALREADY_EXISTS) as caught:
+        desk.segment.attach("web", "blue", "q1", ["10.0.0.7"])
+    said = str(caught.value.details())
+    assert said == "the name 'web' is not available on this node: choose another"
+    assert desk.segment.attach("b-web", "blue", "q1", ["10.0.0.7"]).vrf == "blue"
+    lines = [line for line in desk.running.audit if line.get("before")]
+    assert all("red" not in str(line["before"]) for line in lines)
 
 
 @pytest.mark.parametrize("role", [ApiRole.VIEWER, ApiRole.OPERATOR])

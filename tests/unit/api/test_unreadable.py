@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 from bulkhead.v1 import policy_pb2 as pb
+from bulkhead.v1.workloads_pb2 import AttachWorkloadRequest, Workload
 from click.testing import CliRunner
 
 from controlplane.model.revision import KeptRevision, State
@@ -16,7 +17,14 @@ from controlplane.policy.language.canonical import digest_of
 from controlplane.policy.language.revision import Ledger
 from controlplane.store import open_store
 from pe.cli.main import main
-from tests.unit.api.segment_serving import POLICY, enforce, refused, segment_desk, segment_intent
+from tests.unit.api.segment_serving import (
+    POLICY,
+    Desk,
+    enforce,
+    refused,
+    segment_desk,
+    segment_intent,
+)
 
 OLD = '{"name":"old","rules":[{"action":"allow","from":["any"],"services":[],"to":["any"]}]}'
 OLDER = OLD.replace("old", "older")
@@ -30,6 +38,13 @@ def keep(folder: Path, *revisions: tuple[State, str]) -> None:
     store.close()
 
 
+def enforced(desk: Desk) -> bool:
+    """Attach a workload: whether the kernel is said to hold it."""
+    wish = Workload(name="db", vrf="red", port="p1", addresses=["10.0.0.9"])
+    request = AttachWorkloadRequest(workload=wish)
+    return bool(desk.segment.workloads.AttachWorkload(request).enforced)
+
+
 def test_the_node_serves_and_a_readable_revision_repairs_it(tmp_path: Path) -> None:
     keep(tmp_path, (State.ENFORCED, OLD), (State.DRAFT, OLDER))
     with segment_desk(tmp_path) as desk:
@@ -40,6 +55,8 @@ def test_the_node_serves_and_a_readable_revision_repairs_it(tmp_path: Path) -> N
         assert desk.segment.revision(rows["old"].digest).document == OLD
         assert desk.kernel.held == {}, "the kernel keeps what it has"
         assert desk.pe.logged("policy_unreadable")[0]["name"] == "old"
+        assert not enforced(desk), "no order goes to the kernel"
+        assert not enforced(desk), "the same call again"
         with refused(grpc.StatusCode.FAILED_PRECONDITION) as caught:
             desk.segment.stage(revision=rows["older"].digest)
         assert "unreadable" in str(caught.value.details())
@@ -50,6 +67,7 @@ def test_the_node_serves_and_a_readable_revision_repairs_it(tmp_path: Path) -> N
         enforce(desk, POLICY)
         assert desk.kernel.held[Slot.ENFORCED] is not None
         assert not desk.pe.policy.state.is_frozen
+        assert enforced(desk), "the control"
         after = {row.name: row for row in desk.segment.revisions()}
         assert after["old"].state == pb.Revision.STATE_SUPERSEDED
         with refused(grpc.StatusCode.FAILED_PRECONDITION):

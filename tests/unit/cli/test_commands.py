@@ -125,6 +125,13 @@ def test_labels_nexthops_ports_counters_guards_status(running: Serving) -> None:
     assert "Kernel:        in sync" in status
     assert "Left out:      1 routes, by a defect: see route_left_out" in status
     assert any("10.66.0.0/16 in VRF red" in line for line in status)
+    assert "Flow records:  read" in status
+
+
+def test_status_says_why_there_are_no_flow_records(running: Serving) -> None:
+    running.node.flow_log_problem = "Operation not permitted"
+    shown = lines(pe("show", "status", at=running))
+    assert "Flow records:  none: Operation not permitted" in shown
 
 
 @pytest.mark.parametrize(

@@ -209,10 +209,12 @@ class RecordBaselineRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RecordBaselineResponse(_message.Message):
-    __slots__ = ("baseline",)
+    __slots__ = ("baseline", "pruned")
     BASELINE_FIELD_NUMBER: _ClassVar[int]
+    PRUNED_FIELD_NUMBER: _ClassVar[int]
     baseline: Baseline
-    def __init__(self, baseline: _Optional[_Union[Baseline, _Mapping]] = ...) -> None: ...
+    pruned: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, baseline: _Optional[_Union[Baseline, _Mapping]] = ..., pruned: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListBaselinesRequest(_message.Message):
     __slots__ = ()

@@ -71,8 +71,9 @@ class WorkloadsServicer:
 
     def AttachWorkload(self, request, context):
         """Makes a workload known, or changes it to what is given. NOT_FOUND: no such VRF or port.
-        ALREADY_EXISTS: another workload of the VRF has one of the addresses. FAILED_PRECONDITION: an
-        address lies outside the port's source prefixes, so no packet of it would be let in.
+        ALREADY_EXISTS: another workload of the VRF has one of the addresses, or the name is not
+        available on this node. FAILED_PRECONDITION: an address lies outside the port's source
+        prefixes, so no packet of it would be let in.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
