@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from controlplane.model.desired import Delta, Desired, NextHopKey
+from controlplane.model.desired import Delta, Desired, NextHopKey, VrfObjects
 from controlplane.model.events import Event, UnderlaySynced, VrfsHeld
 from controlplane.model.supervision import Part, Task
 from controlplane.model.view import CounterView, GuardView
 from pe.dataplane.adjacency import AdjacencyProber
 from pe.dataplane.netlink_events import NetlinkEventHandler
+from pe.dataplane.released_zones import ReleasedZones
 from pe.dataplane.vrf_reports import VrfReports
 from pe.devices import sysctl
 from pe.devices.drift import DriftCheck
@@ -71,6 +72,7 @@ class DataplaneReconciler:
         """Shared with the policy manager, which changes rulesets as well."""
         self._desired, self._failures = Desired(), Failures()
         self._reports = VrfReports(self._desired)
+        self._zones = ReleasedZones(self._failures, log)
         self._in_sync = False
         self._resync = False
         self._gone_tables: set[int] = set()
@@ -131,6 +133,7 @@ class DataplaneReconciler:
         """
         tables = {self._desired.vrfs[n].table for n in delta.vrfs if n in self._desired.vrfs}
         self._reports.note(delta, number)
+        self._zones.changing(delta, self._desired.ce_ports)
         self._structure.changing(delta)
         self._gone_tables |= tables
         self._desired.apply(delta)
@@ -297,6 +300,11 @@ class DataplaneReconciler:
             await self._structure.down(now)
             self._report()
             self._notify()
+        if self._in_sync:  # before that, ports that are not desired stay
+            await self._zones.flush(self._are_leaving, now)
+
+    def _are_leaving(self, ports: set[str]) -> bool:
+        return self._structure.waits("", VrfObjects(devices=ports))
 
     async def _look_for_drift(self, now: float) -> None:
         """Compare what changes without a notification (settings, rulesets) and, as a safety net,

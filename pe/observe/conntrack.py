@@ -57,7 +57,7 @@ def count() -> Mapping[int, int]:
         for message in nl.messages(data):
             if message.type == nl.NLMSG_DONE:
                 return True
-            found[_zone(message.body)] += 1
+            found[zone_of(message.body)] += 1
         return False
 
     opened = nl.NetlinkSocket(NETLINK_NETFILTER)
@@ -68,8 +68,8 @@ def count() -> Mapping[int, int]:
     return found
 
 
-def _zone(body: memoryview) -> int:
-    """Only the one attribute is looked for: there may be a great many entries."""
+def zone_of(body: memoryview) -> int:
+    """Return the zone of an entry; only this attribute is looked for: there may be very many."""
     at, end = 4, len(body)
     while at + 4 <= end:
         length, kind = _ATTRIBUTE.unpack_from(body, at)

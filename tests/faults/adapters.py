@@ -19,10 +19,11 @@ from pe.fib.route_batch import RouteWriter
 from pe.netlink.events import EventSocket
 from pe.nft.reader import RulesetReader
 from pe.nft.socket import RulesetWriter
+from pe.observe import zone_flush
 
 ADAPTERS: tuple[type | ModuleType, ...] = (
     NextHopWriter, RouteWriter, DeviceKernel, EventSocket, RulesetReader, RulesetWriter,
-    sysctl,
+    sysctl, zone_flush,
 )  # fmt: skip
 CANNOT_FAIL = {
     "close", "forget", "fileno",  # no request to the kernel
@@ -52,6 +53,7 @@ ERRORS: dict[str, tuple[int, ...]] = {
     "RulesetReader.present": _MEMORY,
     "RulesetReader.elements": _MEMORY,
     "RulesetWriter.apply": (*_MEMORY, errno.EINVAL, errno.ENOENT, errno.EPERM, errno.EBUSY),
+    "zone_flush.flush": (*_MEMORY, errno.EAGAIN, errno.EPERM),
     "sysctl.read": (errno.EIO,),
     "sysctl.write": (errno.EACCES, errno.EROFS, errno.EINVAL),
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 from typing import Any
@@ -35,6 +36,7 @@ from pe.netlink.main_routes import MainRoute
 from pe.nft import owner
 from pe.nft.diff import AddElements, DeleteElements, Operation, Simple
 from pe.nft.model import NamedSet, Table, TableId
+from pe.observe import zone_flush
 from tests.parts import LonePart
 from tests.pe_fakes import FakeNextHops, FakeRoutes, FakeStructure, FakeStructureKernel
 
@@ -92,6 +94,18 @@ class FakeNft:
 
 def _of_elements(operation: Operation) -> bool:
     return isinstance(operation, AddElements | DeleteElements)
+
+
+class FakeConntrack:
+    """Connections by zone; ``flushed`` are the zones that were released, in order."""
+
+    def __init__(self) -> None:
+        self.connections: Counter[int] = Counter()
+        self.flushed: list[int] = []
+
+    def flush(self, zones: Collection[int]) -> int:
+        self.flushed += sorted(zones)
+        return sum(self.connections.pop(zone, 0) for zone in zones)
 
 
 class FakeEvents:
@@ -156,6 +170,8 @@ class World:
         self.next_hops, self.routes = FakeNextHops(), FakeRoutes()
         self.next_hops.routes, self.routes.next_hops = self.routes, self.next_hops
         self.nft, self.events = FakeNft(), FakeEvents()
+        self.conntrack = FakeConntrack()
+        self.conntrack.connections.update({zone: 7 for zone, _ in enumerate(VRFS, 1)})
         self.part = LonePart()
         self.logged: list[str] = []
         self.desired = Desired()
@@ -165,7 +181,7 @@ class World:
         return {
             "NextHopWriter": self.next_hops, "RouteWriter": self.routes,
             "DeviceKernel": self.devices, "EventSocket": self.events, "RulesetReader": self.nft,
-            "RulesetWriter": self.nft,
+            "RulesetWriter": self.nft, "zone_flush": self.conntrack,
         }[adapter]  # fmt: skip
 
     def _log(self, _level: str, event: str, _fields: dict[str, str | int]) -> None:
@@ -180,7 +196,11 @@ class World:
         monkeypatch.setattr(reconciler, "EventSocket", self._event_socket)
         monkeypatch.setattr(owner, "RulesetReader", lambda: self.nft)
         monkeypatch.setattr(owner, "RulesetWriter", lambda: self.nft)
+        monkeypatch.setattr(zone_flush, "flush", self._flush)
         monkeypatch.setattr(sysctl, "write", lambda *_: None)
+
+    def _flush(self, zones: Collection[int]) -> int:
+        return self.conntrack.flush(zones)  # looked up at each call: a fault may stand in its place
 
     def _event_socket(
         self, _pid: int, handle: Callable[[nl.Message], None], lost: Callable[[], None]
@@ -211,6 +231,9 @@ class World:
         objects = len(self.next_hops.objects.keys() - BLACKHOLE_IDS.keys())
         if objects > 2 * len(self.desired.next_hops):
             found.append("next hops left over")
+        zones = {port.zone for port in self.desired.ce_ports.values()}
+        if self.desired.ce_ports and self.conntrack.connections.keys() - zones:
+            found.append("connections of a released zone")
         if self.plane.failures():
             found.append(self.plane.failures())
         if not self.plane.is_settled:

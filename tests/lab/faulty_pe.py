@@ -17,7 +17,7 @@ from pe.dataplane.reconciler import DataplaneReconciler
 from pe.netlink.events import EventSocket
 
 FAULTS = {
-    "turn": (DataplaneReconciler, "_turn"),
+    "turn": (DataplaneReconciler, "_iterate"),
     "events": (EventSocket, "read"),
     "decision": (Router, "handle"),
 }
