@@ -15,11 +15,11 @@ def saves_of(effects: Effects) -> list[Save]:
     return [action for action in effects.actions if isinstance(action, Save)]
 
 
-def decide(router: Router, events: Sequence[Event], now: Instant) -> Effects:
+def decide(router: Router, events: Sequence[Event], now: Instant, *, slow: bool = False) -> Effects:
     """One turn with all that it leads to, as one set of effects: the store writes what it is
-    given, and the kernel holds the policy maps and the VRFs at once."""
+    given, and the kernel holds the policy maps and, unless it is ``slow``, the VRFs at once."""
     effects = latest = router.handle(events, now)
-    while outcomes := _outcomes(latest, router):
+    while outcomes := _outcomes(latest, router, slow=slow):
         latest = router.handle(outcomes, now)
         effects.delta.merge(latest.delta)
         effects.actions += latest.actions
@@ -27,10 +27,10 @@ def decide(router: Router, events: Sequence[Event], now: Instant) -> Effects:
     return effects
 
 
-def _outcomes(effects: Effects, router: Router) -> list[Event]:
+def _outcomes(effects: Effects, router: Router, *, slow: bool) -> list[Event]:
     held: list[Event] = [StoreWritten()] if saves_of(effects) else []
     if effects.maps and not held:
         held.append(PolicyMapsHeld(effects.maps))
-    if effects.structure:
+    if effects.structure and not slow:
         held.append(VrfsHeld(router.state.pending.numbers))
     return held

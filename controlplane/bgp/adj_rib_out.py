@@ -154,11 +154,12 @@ class CoreRibOut:
                 news += export.messages(export.sent.drain()[1])
         # Another VRF may have taken over the RD: under the same label its routes replace those
         # that were sent.
-        sent: dict[tuple[RouteDistinguisher, tuple[int, ...]], dict[Prefix, Path]]
-        sent = {(e.mark.rd, (int(e.mark.label),)): e.sent.paths for e in self._exports.values()}
+        sent: dict[tuple[RouteDistinguisher | None, tuple[int, ...]], SentRoutes]
+        sent = {(e.mark.rd, (int(e.mark.label),)): e.sent for e in self._exports.values()}
         by_family: Withdrawn = {}
         for nlri in gone:
-            if nlri.rd is None or nlri.prefix not in sent.get((nlri.rd, nlri.labels), {}):
+            taker = sent.get((nlri.rd, nlri.labels))
+            if taker is None or not taker.replaces(nlri.prefix):
                 by_family.setdefault(VPN[nlri.prefix.afi], []).append(Nlri(nlri.prefix, nlri.rd))
         return by_family, news
 

@@ -41,6 +41,13 @@ class SentRoutes:
             if prefix.afi in afis:
                 self._pending.setdefault(prefix, True)
 
+    def replaces(self, prefix: Prefix) -> bool:
+        """Return True if the prefix is advertised in place of another VRF's route that the peer
+        has; if it goes before it was sent, that one is withdrawn."""
+        if prefix in self._pending:
+            self._pending[prefix] = True
+        return prefix in self.paths
+
     def clear(self) -> None:
         """Forget what was advertised and what is pending."""
         self.paths, self._pending = {}, {}

@@ -80,6 +80,20 @@ class RouterMachine(RuleBasedStateMachine):
         assert self.intent is not None
         self.take_over(data.draw(worlds.changed(self.intent)), later)
 
+    @rule()
+    def slow_down(self) -> None:
+        """The kernel is slow: VRFs that change from now on are not reported."""
+        self.happen([], later=False)
+        self.rig.slow = True
+
+    @precondition(lambda self: self.rig.slow)
+    @rule()
+    def catch_up(self) -> None:
+        self.happen([], later=False)
+        self.rig.slow = False
+        self.rig.held()
+        self.answer()
+
     @rule(seconds=st.sampled_from([1, 60, 200]))
     def wait(self, seconds: int) -> None:
         self.happen([], later=False)
@@ -257,6 +271,8 @@ class RouterMachine(RuleBasedStateMachine):
         assert msgspec.structs.replace(kernel, adjacencies={}) == msgspec.structs.replace(
             fresh.kernel, adjacencies={}
         )
+        if self.rig.router.state.pending:
+            return  # announcements are held
         for peer in self.said:
             assert advertised(self.rig, peer) == advertised(fresh, peer)
             assert held(self.rig, peer) == held(fresh, peer)
@@ -298,6 +314,8 @@ class RouterMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """When every source is gone, so is everything that was said of it."""
         self.happen([], later=False)
+        self.rig.slow = False
+        self.rig.held()
         if self.intent is None:
             return
         for name in worlds.PORTS:

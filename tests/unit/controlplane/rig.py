@@ -25,6 +25,7 @@ from controlplane.model.events import (
     UnderlayPath,
     UnderlayRouteChanged,
     UnderlaySynced,
+    VrfsHeld,
 )
 from controlplane.model.instant import BootTime, Instant
 from controlplane.model.intent import (
@@ -124,13 +125,14 @@ class Rig:
         self.kernel = Desired()
         self.advertised: dict[PeerId, Told] = {}
         self.last = Effects()
+        self.slow = False  # while it is, the kernel reports no VRF
         if vrfs or more:
             self.reload(node(*vrfs, **more))
 
     # -- events -------------------------------------------------------------------------------
 
     def do(self, *events: Event | WorkloadAttached | WorkloadDetached) -> Effects:
-        self.last = decide(self.router, self._laid(events), self.instant)
+        self.last = decide(self.router, self._laid(events), self.instant, slow=self.slow)
         self.kernel.apply(self.last.delta)
         for action in self.last.actions:
             self._receive(action)
@@ -152,6 +154,11 @@ class Rig:
         self.wall += seconds
         self.boot = BootTime(self.boot.boot, self.boot.seconds + seconds)
         return self.do(TimePassed())
+
+    def held(self, *vrfs: str) -> Effects:
+        """Report these VRFs, or all that wait, as the data plane does."""
+        numbers = self.router.state.pending.numbers
+        return self.do(VrfsHeld({vrf: numbers[vrf] for vrf in vrfs or numbers}))
 
     def reload(self, intent: NodeIntent) -> Effects:
         return self.do(IntentChanged(intent))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from controlplane.model.effects import Announce, Answer, ConfigureSpeakers, Effects, SendEndOfRib
-from controlplane.model.events import Event, IntentChanged, StoreWritten, TimePassed, VrfsHeld
-from controlplane.model.intent import NodeIntent, VrfIntent
+from controlplane.model.effects import Announce, Answer, ConfigureSpeakers, SendEndOfRib
+from controlplane.model.events import IntentChanged, TimePassed, VrfsHeld
+from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
+from controlplane.model.rd import parse_rd
 from controlplane.routing.pending_vrfs import SETTLE_SECONDS, PendingVrfs
-from tests.turns import saves_of
 from tests.unit.controlplane.rig import PE2, PE3, Rig, ce_peer, node, pe_peer, port, vrf
 
 RED_CE, BLUE_CE = ce_peer("red", "192.0.2.2"), ce_peer("blue", "192.0.2.2")
@@ -17,41 +15,10 @@ RED, BLUE = RED_CE.peer, BLUE_CE.peer
 WIDER = (port("red-ce", "red", "192.0.2.1/30"), port("red-2", "red", "198.51.100.1/30"))
 
 
-class SlowRig(Rig):
-    """A data plane that reports nothing by itself."""
-
-    def __init__(self, *vrfs: VrfIntent, **more: object) -> None:
-        self.slow = False
-        super().__init__(*vrfs, **more)  # type: ignore[arg-type]
-        self.ready()
-        for peer in (RED, BLUE):
-            self.up(peer)
-        self.started()
-        self.slow = True
-
-    def do(self, *events: object) -> Effects:
-        if not self.slow:
-            return super().do(*events)  # type: ignore[arg-type]
-        taken: Sequence[Event] = self._laid(events)  # type: ignore[arg-type]
-        whole = latest = self.router.handle(taken, self.instant)
-        while saves_of(latest):
-            latest = self.router.handle([StoreWritten()], self.instant)
-            whole.actions += latest.actions
-            whole.structure = latest.structure
-        self.last = whole
-        for action in whole.actions:
-            self._hear(action)
-        return whole
-
-    def held(self, *vrfs: str) -> Effects:
-        """Report VRFs as the data plane does."""
-        numbers = self.router.state.pending.numbers
-        return self.do(VrfsHeld({vrf: numbers[vrf] for vrf in vrfs}))
-
-    def sessions(self) -> set[PeerId]:
-        """The sessions that this turn ordered."""
-        (configured,) = self.actions(ConfigureSpeakers)
-        return {peer.peer for peer in configured.peers}
+def sessions(rig: Rig) -> set[PeerId]:
+    """The sessions that the last turn ordered."""
+    (configured,) = rig.actions(ConfigureSpeakers)
+    return {peer.peer for peer in configured.peers}
 
 
 def tenants(*, wider: bool = False, ce: bool = True, **more: object) -> NodeIntent:
@@ -60,9 +27,14 @@ def tenants(*, wider: bool = False, ce: bool = True, **more: object) -> NodeInte
     return node(red, vrf("blue", 2, neighbors=(BLUE_CE,)), peers=(pe_peer(), pe_peer(PE3)))
 
 
-def slow_rig() -> SlowRig:
+def slow_rig() -> Rig:
+    """All that is configured works; what is changed from now on is reported by ``held`` alone."""
     intent = tenants()
-    return SlowRig(*intent.vrfs, peers=intent.peers)
+    rig = Rig(*intent.vrfs, peers=intent.peers).ready()
+    for peer in (RED, BLUE):
+        rig.up(peer)
+    rig.started().slow = True
+    return rig
 
 
 def told(rig: Rig, peer: PeerId) -> set[str]:
@@ -123,12 +95,12 @@ def test_a_core_session_that_comes_up_meanwhile_misses_nothing() -> None:
 def test_a_session_opens_behind_its_own_guard_and_ends_at_once() -> None:
     rig = slow_rig()
     rig.reload(tenants(ce=False))
-    assert rig.sessions() == {PE2, PE3, BLUE}, "ended before its guard goes"
+    assert sessions(rig) == {PE2, PE3, BLUE}, "ended before its guard goes"
     rig.held("red")
     rig.reload(tenants(ce=True))
     assert rig.actions(ConfigureSpeakers) == []
     rig.held("red")
-    assert rig.sessions() == {PE2, PE3, RED, BLUE}
+    assert sessions(rig) == {PE2, PE3, RED, BLUE}
 
 
 def test_the_answer_to_a_reload_waits_for_what_it_changes() -> None:
@@ -182,6 +154,17 @@ def test_two_that_wait_for_one_vrf_are_called_each_by_its_own_number() -> None:
     assert called == ["first"]
     pending.held({"red": second})
     assert called == ["first", "second"]
+
+
+def test_a_route_that_was_to_be_replaced_is_withdrawn_if_it_goes_first() -> None:
+    """Another RD and back in one turn: the peer has the route, and what replaces it is held."""
+    rig = slow_rig()
+    rig.ce(RED, "10.1.0.0/16")
+    elsewhere = tenants(rd=parse_rd("65000:9"))
+    rig.do(IntentChanged(elsewhere), IntentChanged(tenants(wider=True)))
+    assert rig.received_by(PE2) == {"65000:1 10.1.0.0/16"}, "to be replaced without a gap"
+    rig.withdraw(RED, "10.1.0.0/16")
+    assert rig.received_by(PE2) == set()
 
 
 def test_of_two_reloads_in_one_turn_the_second_may_change_nothing() -> None:
