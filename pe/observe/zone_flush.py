@@ -11,7 +11,7 @@ import errno
 from collections.abc import Collection, Sequence
 
 from pe.netlink import codec as nl
-from pe.nft.text_loader import NETLINK_NETFILTER
+from pe.nft.socket import NETLINK_NETFILTER
 from pe.observe.conntrack import table_use, zone_of
 
 _GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2

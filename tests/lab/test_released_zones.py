@@ -15,7 +15,7 @@ pytestmark = pytest.mark.lab
 STORY = """
 import json, socket, struct, time
 from pe.netlink import codec as nl
-from pe.nft.text_loader import NETLINK_NETFILTER
+from pe.nft.socket import NETLINK_NETFILTER
 from pe.observe.conntrack import count
 from pe.observe.zone_flush import flush
 
