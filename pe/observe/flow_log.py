@@ -66,7 +66,7 @@ class FlowLog:
         self._vrf_of, self._log, self._part, self._room = vrf_of, log, part, room
         self._socket: nl.NetlinkSocket | None = None
         self._retry: asyncio.TimerHandle | None = None
-        self._tell: OnFlows | None = None
+        self._on_flows: OnFlows | None = None
         self._expected: int | None = None
         self._lost = 0
         self._halves: dict[bytes, deque[tuple[float, FlowRecord | int]]] = {}
@@ -81,7 +81,7 @@ class FlowLog:
 
     def watch(self, on_flows: OnFlows) -> None:
         """Hand flows to ``on_flows`` from now on, in the running loop."""
-        self._tell = on_flows
+        self._on_flows = on_flows
         if self._socket is None and self._retry is None:
             self._open()
 
@@ -246,8 +246,8 @@ class FlowLog:
 
     def _deliver(self, found: list[FlowRecord]) -> None:
         lost, self._lost = self._lost, 0
-        if self._tell and (found or lost):
-            self._tell(found, lost)
+        if self._on_flows and (found or lost):
+            self._on_flows(found, lost)
 
 
 def _key(entry: LogEntry) -> bytes:

@@ -257,16 +257,16 @@ class PolicyMapManager:
         """Work everything out, and have the kernel hold it. VRFs are tracked before they are
         judged, and the guards look for verdicts only while there are any."""
         vrfs = self._wanted.vrfs
-        await self._tell_guards(vrfs | self._required[0], self._required[1] & vrfs)
+        await self._require_guards(vrfs | self._required[0], self._required[1] & vrfs)
         parts = self._wanted.take_parts()
         try:
             await self._holder.bring(await asyncio.to_thread(parts.ruleset))
         except BaseException:
             self._wanted.whole = True
             raise
-        await self._tell_guards(vrfs, vrfs)
+        await self._require_guards(vrfs, vrfs)
 
-    async def _tell_guards(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
+    async def _require_guards(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
         if (tracked, judged) != self._required:
             await self._require(tracked, judged)
             self._required = (tracked, judged)
@@ -282,7 +282,7 @@ class PolicyMapManager:
         try:
             done = await self._holder.change(elements_change(TABLE, held.sets, pending))
         except BatchRefusedError as error:
-            self._log("warning", "segment_rebuilt", {"reason": str(error)})
+            self._log("warning", "policy_maps_repaired", {"reason": str(error)})
             done = False
         if done:
             merge(held.elements, pending)

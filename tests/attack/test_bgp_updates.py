@@ -98,10 +98,10 @@ def test_bgp_07_a_malformed_update(
         assert until(lambda: not any(has(net, "red", p) for p in both), SECONDS)
     assert blue.alive
     if case.outcome is not Outcome.TAKEN and case.name != "reserved-label":
-        assert until(lambda: is_told(net, case), SECONDS), "the whole message is in the journal"
+        assert until(lambda: is_logged(net, case), SECONDS), "the whole message is in the journal"
 
 
-def is_told(net: Net, case: Case) -> bool:
+def is_logged(net: Net, case: Case) -> bool:
     """True if the journal has the message and what was done about it (RFC 7606 section 6)."""
     told = [line for line in net.lab.log("pe1", "pe").splitlines() if "update_malformed" in line]
     return any(case.message.hex() in line and case.outcome.value in line for line in told)

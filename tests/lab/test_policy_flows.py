@@ -155,15 +155,15 @@ def test_an_enforced_slot_without_tables_denies(world: World, process: NodeProce
     assert sender.passes(ALLOWED)
 
 
-def test_every_new_flow_is_told_or_counted_as_lost(world: World) -> None:
+def test_every_new_flow_is_logged_or_counted_as_lost(world: World) -> None:
     process = started(tables(RULES), flow_room=1 << 18)
     try:
-        _tell_too_much(world, process)
+        _log_too_much(world, process)
     finally:
         process.stop()
 
 
-def _tell_too_much(world: World, process: NodeProcess) -> None:
+def _log_too_much(world: World, process: NodeProcess) -> None:
     sender, total = Sender(world), 30_000
     frames = [sender.frame(DENIED) for _ in range(total)]
     time.sleep(1.5)

@@ -252,7 +252,7 @@ def test_real_packets_meet_the_verdict_of_the_reference(
     assert min(seen[f"protocol {number}"] for number in (1, 6, 17, 58, 132, 136)) > 20
 
 
-def test_after_every_change_of_somebody_real_packets_meet_the_new_verdict(
+def test_after_every_change_of_a_workload_real_packets_meet_the_new_verdict(
     world: World, process: NodeProcess
 ) -> None:
     """Workloads and routes come, change and go, as differences: never as whole tables."""

@@ -47,12 +47,12 @@ def move(lab: RunningLab) -> Iterator[Outcome]:
 
 def _impostor(lab: RunningLab) -> Iterator[Outcome]:
     """A host at the port that payroll left; the port still lists its prefixes."""
-    questions, before = ["redis:{db.v4}:6379", "redis:{db.v6}:6379"], _displaced(lab, "pe1")
+    questions, before = ["redis:{db.v4}:6379", "redis:{db.v6}:6379"], _spoofed(lab, "pe1")
     ways = [*by_old_cable(host("pay"), host("db"))]
     for way in ways:
         lab.run("pay", "ip", *way)
     answered = ask(lab, "pay", questions)
-    dropped = _displaced(lab, "pe1") - before
+    dropped = _spoofed(lab, "pe1") - before
     for way in ways:
         lab.run("pay", "ip", *(word if word != "add" else "del" for word in way))
     title = "from the port that it left, packets with its address are dropped"
@@ -62,7 +62,7 @@ def _impostor(lab: RunningLab) -> Iterator[Outcome]:
     yield Outcome(all(answered.values()), "from where it is now, it does", str(answered))
 
 
-def _displaced(lab: RunningLab, node: str) -> int:
+def _spoofed(lab: RunningLab, node: str) -> int:
     """Packets whose source address is bound to another port."""
     counters = show(lab, node, "counters")
     return sum(int(c["value"]) for c in counters if c["name"] == "segment_packets_spoofed")

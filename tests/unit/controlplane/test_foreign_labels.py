@@ -58,7 +58,7 @@ def test_a_label_that_is_free_again_is_given_out() -> None:
     assert list(rig.kernel.labels) == [16000]
 
 
-def test_where_no_label_is_left_the_operator_is_told() -> None:
+def test_where_no_label_is_left_an_event_is_logged() -> None:
     block = LabelBlock(16000, 16001)
     rig = Rig(red(), label_block=block).ready()
     rig.do(taken(16000))

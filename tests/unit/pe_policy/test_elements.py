@@ -120,7 +120,7 @@ def test_a_port_that_comes_changes_its_gates_alone() -> None:
     assert [*change["ports_out"][1].values()] == [b"goto untracked_out_10"]
 
 
-def test_homes_are_numbers_of_ports_and_a_port_keeps_its_number() -> None:
+def test_bindings_are_numbers_of_ports_and_a_port_keeps_its_number() -> None:
     wanted, place = _taken(), ("red", b"\x0a\x00\x00\x01")
     key, away = host32(10) + place[1], ("red", bytes(4))
     wanted.change_bindings({"bindings4": MapDelta(frozenset(), {place: "pe-b", away: ELSEWHERE})})

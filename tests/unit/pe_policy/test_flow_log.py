@@ -69,7 +69,7 @@ class Told:
             lambda _level, event, fields: self.lines.append((event, fields)),
             LonePart(),
         )
-        self.log._tell = self._take  # without a socket there is nothing to watch
+        self.log._on_flows = self._take  # without a socket there is nothing to watch
 
     def _take(self, records: Sequence[FlowRecord], lost: int) -> None:
         self.records += records
@@ -125,7 +125,7 @@ def test_a_flow_of_a_vrf_that_is_gone_is_lost() -> None:
     assert (told.records, told.lost) == ([], 1)
 
 
-def test_without_its_staged_half_a_record_is_told_late(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_staged_half_a_record_is_reported_late(monkeypatch: pytest.MonkeyPatch) -> None:
     told, packet = Told(), _four(6, PORTS)
     told.feed(_entry(0, 64, packet, prefix="10" + AWAITED))
     told.log.flush()
