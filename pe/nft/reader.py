@@ -199,22 +199,41 @@ def _same(wanted: NamedSet | None, found: Found) -> NamedSet:
 
 _IN_SETS = (3, 4, 5, 6, 7, 9, 11)
 """Flags, types and lengths of key and value, description, timeout."""
+_DESCRIPTION = 9
+_NUMBER = 8
+"""The length of an attribute that is a number of 32 bits."""
 
 
 def _value(found: Found, kind: int) -> bytes:
     data = bytes(found.get(kind, b""))
+    if kind == _DESCRIPTION:
+        # The kernel does not say which of its attributes are nested, which is in their types.
+        return b"".join(_flat(memoryview(data)))
     return b"" if data == bytes(len(data)) else data
 
 
+def _flat(data: memoryview) -> Iterator[bytes]:
+    """Numbers of nested attributes, the size and a list of lengths."""
+    for length, payload in _cut(data):
+        yield from ([bytes(payload)] if length == _NUMBER else _flat(payload))
+
+
 def _pairs(kind: NamedSet, listed: memoryview) -> Iterator[tuple[bytes, bytes]]:
-    size, at, end = kind.key_length, 0, len(listed)
-    while at + 4 <= end:
-        length = int.from_bytes(listed[at : at + 2], sys.byteorder)
-        found = nl.attributes(listed[at + 4 : at + length])
+    size = kind.key_length
+    for _, element in _cut(listed):
+        found = nl.attributes(element)
         key = bytes(nl.attributes(found[1])[1])[:size]
         if kind.interval:
             key += bytes(nl.attributes(found[10])[1])[:size]
         yield key, _data(nl.attributes(found[2])) if 2 in found else b""
+
+
+def _cut(listed: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Each attribute of a list, in which all may be of one type: length and payload."""
+    at, end = 0, len(listed)
+    while at + 4 <= end:
+        length = int.from_bytes(listed[at : at + 2], sys.byteorder)
+        yield length, listed[at + 4 : at + length]
         at += length + 3 & ~3
 
 

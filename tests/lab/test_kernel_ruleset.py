@@ -220,6 +220,33 @@ def test_what_is_read_is_what_was_loaded(node: str) -> None:
         reader.close()
 
 
+@pytest.mark.parametrize("lead", [0, 1, 2, 3])
+def test_made_anew_from_names_it_has_the_same_shape(node: str, lead: int) -> None:
+    """As after drift; and another program's table before ours, of any length, changes nothing."""
+    table = program(Layout(frozenset({10, 20}), staged=True))
+    elements = {name: dict[bytes, bytes]() for name in table.sets}
+    elements["e_pairs"] = {bytes(8): bytes(4)}
+    wanted = {TABLE: Table(table.chains, table.sets, table.counters, elements)}
+    by_messages(node, wanted)
+    with inside(node):
+        reader, writer = RulesetReader(), RulesetWriter()
+    try:
+        before, shape = reader.elements(TABLE, table.sets), reader.shape(TABLE)
+        run_in(node, "nft", "add", "table", "inet", "a" + "b" * lead)
+        run_in(node, "nft", "add", "chain", "inet", "a" + "b" * lead, "c")
+        held = reader.present(TABLE, wanted[TABLE])
+        assert held is not None
+        assert held.sets == table.sets
+        writer.apply(transaction({TABLE: held}, wanted))
+        assert reader.elements(TABLE, table.sets) == before
+        assert reader.shape(TABLE) == shape
+        run_in(node, "nft", "flush", "chain", "inet", TABLE.name, "e_nowhere")
+        assert reader.shape(TABLE) != shape, "control: a rule that is gone is seen"
+    finally:
+        reader.close()
+        writer.close()
+
+
 def test_a_refusal_names_the_operation_and_nothing_is_done(node: str) -> None:
     rules: tuple[Rule, ...] = ((compare(IP_TTL, "<", 5), DROP), (goto("nowhere"),))
     wanted = {TableId("inet", "t"): Table({"c": Chain(rules, Hook("input", 0))})}
