@@ -28,7 +28,7 @@ class Phase(enum.IntEnum):
     ADDRESS = 6
     LABEL = 7
     PERMIT = 8
-    """Ports up. Next hops and routes follow: a next hop needs its port to be up."""
+    """Forwarding on, ports up. Next hops and routes follow: a next hop needs its port to be up."""
     UNLABEL = 9
     DETACH = 10
     """Ports down, out of their VRFs."""

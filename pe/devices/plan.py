@@ -184,7 +184,8 @@ class Planner:
     def _written(self, wanted: Iterable[Setting], phase: Phase) -> Iterator[Step]:
         for setting in wanted:
             if not setting.holds(self.seen.sysctls.get(setting.path)):
-                yield Step(phase, WriteSetting(setting), ("setting", setting.path))
+                when = Phase.PERMIT if setting.opens else phase
+                yield Step(when, WriteSetting(setting), ("setting", setting.path))
 
     def _vrf(self, vrf: VrfDevice) -> Iterator[Step]:
         subject = ("vrf", vrf.name)

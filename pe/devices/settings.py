@@ -18,13 +18,15 @@ from pe.model.guards import Guard
 class Setting:
     """A sysctl and the value it must have; ``at_least`` where more is as good.
 
-    ``optional`` ones exist in some kernels or in the initial namespace only.
+    ``optional`` ones exist in some kernels or in the initial namespace only. ``opens`` ones let
+    packets through: they are written after everything that guards them (FAIL-7).
     """
 
     path: str
     value: str
     at_least: bool = False
     optional: bool = False
+    opens: bool = False
 
     def holds(self, seen: str | None) -> bool:
         """True if the value seen (None: there is no such file) needs no change."""
@@ -59,6 +61,8 @@ _NODE: tuple[tuple[str, str, Guard | None, str], ...] = (
     ("ipv6/conf/all/accept_ra", "0", None, "a router learns no default from a CE (HIDE-9)"),
     ("ipv6/conf/default/accept_ra", "0", None, "nor on ports to come"),
 )
+
+_FORWARDING = frozenset({"ipv4/ip_forward", "ipv6/conf/all/forwarding"})
 
 _CE_PORT: tuple[tuple[str, str, str], ...] = (
     ("ipv4/conf/{}/arp_ignore", "1", "answer for this port's own address only (T13, HIDE-5)"),
@@ -133,7 +137,7 @@ def node_settings(desired: Desired, disabled: frozenset[Guard]) -> Iterator[Sett
     # First of all: a device that appears between here and the rest inherits these.
     for path, value, guard, _ in _NODE:
         if guard not in disabled:
-            yield Setting(path, value)
+            yield Setting(path, value, opens=path in _FORWARDING)
     for path, value in _NEIGHBOURS:
         yield Setting(path, value, at_least=True, optional=True)
     if desired.node:

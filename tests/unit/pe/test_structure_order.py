@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from controlplane.model.desired import CePort, Desired, VrfDevice
-from pe.devices.ops import Phase, SetUp
+from ipaddress import ip_address
+
+from controlplane.model.desired import CePort, CorePort, Desired, Node, VrfDevice
+from pe.devices.ops import Phase, SetDown, SetUp, WriteSetting
 from pe.devices.plan import plan
 from pe.model.state import Link, Structure
 from pe.netlink.ownership import PORT_ALIAS, VRF_ALIAS
+
+ALL_FORWARDING = "ipv6/conf/all/forwarding"
 
 
 def test_the_trunk_comes_up_before_its_vlan_port() -> None:
@@ -23,3 +27,26 @@ def test_the_trunk_comes_up_before_its_vlan_port() -> None:
     steps = plan(desired, Structure(links={link.name: link for link in links}))
     opened = [s.op.name for s in steps if isinstance(s.op, SetUp) and s.phase is Phase.PERMIT]
     assert opened == ["trunk", "v10"]
+
+
+def test_forwarding_is_switched_on_behind_everything_that_guards() -> None:
+    """At boot ports are up and in no VRF yet: what came in there left unlabelled by the core."""
+    desired = Desired(
+        node=Node("pe1", (ip_address("10.255.0.1"),), 24000),
+        vrfs={"red": VrfDevice("red", 16000)},
+        ce_ports={"ce": CePort("ce", "red", 1, (), None)},
+        core_ports={"core0": CorePort("core0")},
+    )
+    links = (Link(1, "ce", up=True), Link(2, "core0", up=True))
+    steps = plan(desired, Structure(links={link.name: link for link in links}))
+    on = {
+        step.op.setting.path: step.phase
+        for step in steps
+        if (isinstance(step.op, WriteSetting) and step.op.setting.path.endswith("forward"))
+        or (isinstance(step.op, WriteSetting) and step.op.setting.path == ALL_FORWARDING)
+    }
+    assert on == {"ipv4/ip_forward": Phase.PERMIT, ALL_FORWARDING: Phase.PERMIT}
+    down = next(s.phase for s in steps if isinstance(s.op, SetDown) and s.op.name == "ce")
+    assert down < Phase.FILTER < Phase.PERMIT
+    others = [s for s in steps if isinstance(s.op, WriteSetting) and s.phase is Phase.DENY]
+    assert others, "settings that close are written first"
