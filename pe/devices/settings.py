@@ -58,10 +58,21 @@ _NODE: tuple[tuple[str, str, Guard | None, str], ...] = (
     ),
     ("ipv4/conf/default/send_redirects", "0", Guard.PORT_SYSCTLS, "nor on ports to come"),
     ("ipv4/icmp_echo_ignore_broadcasts", "1", None, "no smurf amplification"),
+    # A port does each of these if it or `all` says so (IN_DEV_ORCONF); `default` is for new ones.
+    ("ipv4/conf/all/proxy_arp", "0", Guard.PORT_SYSCTLS, "HIDE-5"),
+    ("ipv4/conf/default/proxy_arp", "0", Guard.PORT_SYSCTLS, "HIDE-5"),
+    ("ipv4/conf/all/route_localnet", "0", Guard.PORT_SYSCTLS, "127/8 is no address of a link"),
+    ("ipv4/conf/default/route_localnet", "0", Guard.PORT_SYSCTLS, "nor on ports to come"),
+    ("ipv4/conf/all/bc_forwarding", "0", Guard.PORT_SYSCTLS, "no directed broadcast (RFC 2644)"),
+    ("ipv4/conf/default/bc_forwarding", "0", Guard.PORT_SYSCTLS, "nor on ports to come"),
+    ("ipv6/conf/all/proxy_ndp", "0", Guard.PORT_SYSCTLS, "HIDE-5"),
+    ("ipv6/conf/default/proxy_ndp", "0", Guard.PORT_SYSCTLS, "HIDE-5"),
+    ("ipv6/conf/default/seg6_enabled", "0", Guard.PORT_SYSCTLS, "a CE routes by no segment list"),
     ("ipv6/conf/all/accept_ra", "0", None, "a router learns no default from a CE (HIDE-9)"),
     ("ipv6/conf/default/accept_ra", "0", None, "nor on ports to come"),
 )
 
+_OF_SOME_KERNELS = ("/seg6_enabled", "/bc_forwarding")
 _FORWARDING = frozenset({"ipv4/ip_forward", "ipv6/conf/all/forwarding"})
 
 _CE_PORT: tuple[tuple[str, str, str], ...] = (
@@ -69,6 +80,9 @@ _CE_PORT: tuple[tuple[str, str, str], ...] = (
     ("ipv4/conf/{}/arp_announce", "2", "ask with this port's own address (HIDE-5)"),
     ("ipv4/conf/{}/proxy_arp", "0", "HIDE-9"),
     ("ipv4/conf/{}/proxy_arp_pvlan", "0", "HIDE-9"),
+    ("ipv4/conf/{}/route_localnet", "0", "127/8 is no address of a link (FAIL-9)"),
+    ("ipv4/conf/{}/bc_forwarding", "0", "no directed broadcast (SPF-5, RFC 2644)"),
+    ("ipv6/conf/{}/seg6_enabled", "0", "a CE routes by no segment list (FAIL-9)"),
     ("ipv4/conf/{}/send_redirects", "0", "HIDE-9"),
     ("ipv4/conf/{}/accept_redirects", "0", "HIDE-9"),
     ("ipv4/conf/{}/secure_redirects", "0", "HIDE-9"),
@@ -129,7 +143,10 @@ def _device(name: str, is_ce: bool, is_core: bool, labels_anywhere: bool) -> tup
     is_open = is_core or labels_anywhere
     label_input = Setting(f"mpls/conf/{name}/input", str(int(is_open)), optional=not is_core)
     rows = _CE_PORT if is_ce else _CORE_PORT if is_core else ()
-    return label_input, *(Setting(path.format(name), value) for path, value, _ in rows)
+    return label_input, *(
+        Setting(path.format(name), value, optional=path.endswith(_OF_SOME_KERNELS))
+        for path, value, _ in rows
+    )
 
 
 def node_settings(desired: Desired, disabled: frozenset[Guard]) -> Iterator[Setting]:
@@ -137,7 +154,8 @@ def node_settings(desired: Desired, disabled: frozenset[Guard]) -> Iterator[Sett
     # First of all: a device that appears between here and the rest inherits these.
     for path, value, guard, _ in _NODE:
         if guard not in disabled:
-            yield Setting(path, value, opens=path in _FORWARDING)
+            optional = path.endswith(_OF_SOME_KERNELS)
+            yield Setting(path, value, optional=optional, opens=path in _FORWARDING)
     for path, value in _NEIGHBOURS:
         yield Setting(path, value, at_least=True, optional=True)
     if desired.node:

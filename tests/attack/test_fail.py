@@ -381,6 +381,12 @@ DRIFT: dict[str, tuple[Callable[[], object], Callable[[], bool]]] = {
     "l3mdev-accept": setting("ipv4/tcp_l3mdev_accept", "1"),
     "redirects": setting("ipv4/conf/all/send_redirects", "1"),
     "proxy-arp": setting("ipv4/conf/ce-red-1/proxy_arp", "1"),
+    "proxy-arp-all": setting("ipv4/conf/all/proxy_arp", "1"),
+    "route-localnet-all": setting("ipv4/conf/all/route_localnet", "1"),
+    "directed-broadcast-all": setting("ipv4/conf/all/bc_forwarding", "1"),
+    "directed-broadcast": setting("ipv4/conf/ce-red-1/bc_forwarding", "1"),
+    "proxy-nd-all": setting("ipv6/conf/all/proxy_ndp", "1"),
+    "segment-routing": setting("ipv6/conf/ce-red-1/seg6_enabled", "1"),
     "out-of-its-vrf": (
         does("ip link set ce-red-3 nomaster"),
         lambda: "master red" not in run_in("pe1", "ip", "-o", "link", "show", "ce-red-3"),
