@@ -24,7 +24,7 @@ def refuse_ce(
     peer: PeerIntent, port: CePortIntent | None, attributes: Attributes, next_hop: IPAddress
 ) -> str | None:
     """Return why no route of this UPDATE from a CE is taken; None if the UPDATE is in order."""
-    if peer.is_ebgp and attributes.neighbor_as != peer.asn:
+    if peer.is_ebgp and peer.enforce_first_as and attributes.neighbor_as != peer.asn:
         return "first-as"
     loop = refuse_path(attributes, peer.local_as, peer.allow_as_in)
     if loop:
@@ -135,9 +135,16 @@ def _is_router_id(text: str) -> bool:
 
 
 def _next_hop_is_the_ces(peer: PeerIntent, port: CePortIntent | None, next_hop: IPAddress) -> bool:
-    """RFC 7454 section 10: the CE's own address; for the other family, one on the same link."""
-    if next_hop.version == peer.peer.address.version:
-        return next_hop == peer.peer.address
+    """RFC 7454 section 10: the CE's own address; for the other family, one on the same link. A
+    link-local address is on no other link than the session's (RFC 2545 section 3). With
+    ``third_party_next_hop`` any address on the link counts, such as a route server member's.
+    """
+    if next_hop.is_link_local:
+        return next_hop.version == 6 and port is not None
+    if next_hop == peer.peer.address:
+        return True
+    if next_hop.version == peer.peer.address.version and not peer.third_party_next_hop:
+        return False
     return port is not None and any(
         next_hop in interface.network and next_hop != interface.ip
         for interface in port.addresses

@@ -85,6 +85,8 @@ class PeerIntent(msgspec.Struct, frozen=True, kw_only=True):
     export_policy: Policy = DENY_ALL
     as_override: bool = False
     allow_as_in: int = 0
+    enforce_first_as: bool = True
+    third_party_next_hop: bool = False
     site_of_origin: SiteOfOrigin | None = None
     remove_private_as: bool = False
     internet: bool = False

@@ -182,6 +182,8 @@ def _neighbor(
         export_policy=section.export,
         as_override=section.as_override,
         allow_as_in=section.allowas_in,
+        enforce_first_as=section.enforce_first_as,
+        third_party_next_hop=section.third_party_next_hop,
         site_of_origin=section.site_of_origin,
         remove_private_as=section.remove_private_as,
         internet=vrf.internet,

@@ -111,6 +111,8 @@ class NeighborSection(SessionSection):
     ttl_security: v.Hops = 1
     as_override: v.Flag = False
     allowas_in: AllowAsIn = 0
+    enforce_first_as: v.Flag = True
+    third_party_next_hop: v.Flag = False
     site_of_origin: v.Soo | None = None
     remove_private_as: v.Flag = False
 

@@ -165,7 +165,8 @@ def _sorted(
 
 
 def _next_hop(parts: UpdateParts, data: bytes, safi: int) -> str:
-    """Return the global next hop; a link-local one behind it (RFC 2545 section 3) is not needed.
+    """Return the global next hop, or the link-local one behind it where there is none (RFC 2545
+    section 3): some peers fill the global one's place with zeros.
 
     Notify for a length that no next hop has: the routes are behind it (RFC 7606 section 7.11).
     """
@@ -175,6 +176,8 @@ def _next_hop(parts: UpdateParts, data: bytes, safi: int) -> str:
     if any(data[:rd]):
         parts.fault = "the next hop's route distinguisher is not zero (RFC 4364 section 4.3.2)"
     address = data[rd : rd + 16]
+    if len(data) == 2 * (rd + 16) and not any(address):
+        address = data[rd + 16 + rd :]
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 

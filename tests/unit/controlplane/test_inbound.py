@@ -50,6 +50,42 @@ def test_an_update_from_a_ce(attributes: Any, next_hop: str, refusal: str | None
     assert refuse_ce(CE, LINK, Attributes(**attributes), ip_address(next_hop)) == refusal
 
 
+@pytest.mark.parametrize(
+    ("next_hop", "refusal"),
+    [("fe80::2", None), ("169.254.0.2", "next-hop"), ("2001:db8::3", None)],
+)
+def test_next_hops_of_ipv6(next_hop: str, refusal: str | None) -> None:
+    """A link-local one is on the session's link (RFC 2545); IPv4 has none that routers use."""
+    said = Attributes(as_path=path_of(65101))
+    assert refuse_ce(CE, LINK, said, ip_address(next_hop)) == refusal
+
+
+@pytest.mark.parametrize(
+    ("next_hop", "refusal"),
+    [
+        ("192.0.2.2", None),
+        ("192.0.2.3", None),
+        ("192.0.2.1", "next-hop"),
+        ("192.0.2.9", "next-hop"),
+    ],
+)
+def test_next_hops_of_others_on_the_link(next_hop: str, refusal: str | None) -> None:
+    """A VRRP pair, or the members behind a route server: by key only, and on this link only."""
+    lan = port("red-ce", "red", "192.0.2.1/29")
+    peer = ce_peer("red", "192.0.2.2", third_party_next_hop=True)
+    said = Attributes(as_path=path_of(65101))
+    assert refuse_ce(peer, lan, said, ip_address(next_hop)) == refusal
+    if next_hop == "192.0.2.3":
+        assert refuse_ce(CE, lan, said, ip_address(next_hop)) == "next-hop"
+
+
+def test_a_route_server_does_not_put_its_as_on_the_path() -> None:
+    peer = ce_peer("red", "192.0.2.2", enforce_first_as=False)
+    said = Attributes(as_path=path_of(65102))
+    assert refuse_ce(peer, LINK, said, ip_address("192.0.2.2")) is None
+    assert refuse_ce(CE, LINK, said, ip_address("192.0.2.2")) == "first-as"
+
+
 @pytest.mark.parametrize(("allowed", "refusal"), [(0, "as-loop"), (1, "as-loop"), (2, None)])
 def test_own_as_on_the_path_as_often_as_allowed(allowed: int, refusal: str | None) -> None:
     peer = ce_peer("red", "192.0.2.2", allow_as_in=allowed)

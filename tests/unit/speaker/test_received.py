@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.speaker.wire import PathAttributes
-from controlplane.speaker.worker import as_path, received
+from controlplane.speaker.worker import as_path, received, updates
 from controlplane.speaker.worker.codes import Code
+from controlplane.speaker.worker.update_parts import UpdateParts
 
 SET, SEQUENCE, CONFED = as_path.SET, as_path.SEQUENCE, as_path.CONFED_SEQUENCE
 TRANS = received.AS_TRANS
@@ -171,3 +173,21 @@ def test_communities_are_compared_in_proportion_to_their_number(count: int) -> N
     finally:
         sys.settrace(before)
     assert steps < 300, "no step of Python for each community"
+
+
+GLOBAL, LINK_LOCAL, NONE = (ip_address(a).packed for a in ("2001:db8::2", "fe80::2", "::"))
+
+
+@pytest.mark.parametrize(
+    ("data", "hop"),
+    [
+        (GLOBAL, "2001:db8::2"),
+        (GLOBAL + LINK_LOCAL, "2001:db8::2"),
+        (LINK_LOCAL, "fe80::2"),
+        (LINK_LOCAL + LINK_LOCAL, "fe80::2"),
+        (NONE + LINK_LOCAL, "fe80::2"),
+    ],
+)
+def test_the_next_hop_of_an_ipv6_route(data: bytes, hop: str) -> None:
+    """RFC 2545 section 3, and what peers without a global address on the link make of it."""
+    assert updates._next_hop(UpdateParts(b"", b""), data, 1) == hop
