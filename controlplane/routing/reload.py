@@ -91,6 +91,8 @@ class Reload:
             if wanted.get(vrf.name) != (vrf.label, vrf.number):
                 self._decisions.close(vrf)
                 del self._state.vrfs[vrf.name]
+                if vrf.name in wanted:
+                    self._state.remade.add(vrf.name)
 
     def _change_exports(self, new: NodeIntent) -> set[RouteTarget]:
         """Advertise the new marks to the core; return the targets of all that changed.

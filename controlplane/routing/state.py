@@ -63,6 +63,7 @@ class RouterState:
         self.to_replay: dict[PeerId, frozenset[Family]] = {}  # core peers that get everything
         self.new_sessions: set[PeerId] = set()  # in this turn
         self.pending = PendingVrfs()
+        self.remade: set[str] = set()  # pending VRFs whose device is made anew
         self.in_sync = False
         self.now = Instant(float("-inf"), 0.0, BootTime("", 0.0))
         self.effects = Effects()
@@ -148,8 +149,12 @@ class RouterState:
         """Say which sessions should exist, if that is news.
 
         A session of a VRF that the kernel does not hold yet stays as it was: its guard comes first.
+        Where the VRF's device is made anew it ends: a socket stays bound to the former device, and
+        a session over it was "established" until its hold time ran out.
         """
-        before = {p.peer: p for p in self._configured.peers} if self._configured else {}
+        self.remade = {vrf for vrf in self.remade if vrf in self.pending}
+        configured = self._configured.peers if self._configured else ()
+        before = {p.peer: p for p in configured if p.peer.vrf not in self.remade}
         wanting = (p.intent for p in self.peers.values() if not p.disabled)
         peers = (before.get(p.peer) if p.peer.vrf in self.pending else p for p in wanting)
         ready = tuple(peer for peer in peers if peer is not None)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
+
 from controlplane.model.effects import Announce, Answer, ConfigureSpeakers, SendEndOfRib
 from controlplane.model.events import IntentChanged, TimePassed, VrfsHeld
 from controlplane.model.intent import NodeIntent
+from controlplane.model.label import LabelBlock
 from controlplane.model.peer import PeerId
 from controlplane.model.rd import parse_rd
 from controlplane.routing.pending_vrfs import SETTLE_SECONDS, PendingVrfs
@@ -174,3 +178,25 @@ def test_of_two_reloads_in_one_turn_the_second_may_change_nothing() -> None:
     assert rig.actions(Answer) == [Answer(8)], "it changes nothing"
     rig.held("red")
     assert rig.actions(Answer) == [Answer(7)]
+
+
+@pytest.mark.parametrize(
+    "other", [{"label_block": LabelBlock(17000, 17099)}, {}], ids=["label", "table"]
+)
+def test_the_sessions_of_a_vrf_that_is_made_anew_end_and_open_on_the_new_device(
+    other: dict[str, LabelBlock],
+) -> None:
+    """A socket stays bound to the device that was deleted, whatever has its name now."""
+    rig = slow_rig()
+    intent = tenants() if other else tenants(table=2001)
+    rig.reload(msgspec.structs.replace(intent, **other))
+    gone = {RED, BLUE} if other else {RED}
+    assert sessions(rig) == {PE2, PE3, RED, BLUE} - gone
+    rig.held()
+    assert sessions(rig) == {PE2, PE3, RED, BLUE}
+
+
+def test_the_sessions_of_a_vrf_that_only_changes_stay() -> None:
+    rig = slow_rig()
+    rig.reload(tenants(wider=True))
+    assert not rig.actions(ConfigureSpeakers)
