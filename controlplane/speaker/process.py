@@ -327,7 +327,9 @@ class SpeakerProcess:
         except BlockingIOError:
             return
         except BrokenPipeError:
-            # The end of the other pipe says the same; what is left of its lines is read first.
+            # What is left of its lines is read first; their end starts another worker. One that
+            # closed this pipe alone would never have what is dropped here.
+            self._worker.process.kill()
             self._pending, self._queue = b"", CommandQueue(self._around.queue_limit)
         if not self._pending and not self._queue:
             asyncio.get_running_loop().remove_writer(self._worker.commands)

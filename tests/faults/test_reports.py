@@ -1,4 +1,4 @@
-"""The data plane reports each VRF when the kernel holds it, whatever another VRF's state is."""
+"""The data plane reports each VRF when the kernel holds it, in any state of the other VRFs."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from controlplane.model.prefix import Family
 from controlplane.speaker import launch
 from labs.attack import bgp
 from labs.attack.cases import VPN4, stacked
-from tests.unit.speaker.test_worker_process import OWN, Bench
+from tests.unit.speaker.worker_bench import OWN, Bench
 
 PEER = "127.0.8.8"
 ODD = b"\x49\x04\x20pe\xff" + b"\x4b\x00" + b"\x45\x03\0\1\1"
