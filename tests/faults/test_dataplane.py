@@ -1,6 +1,6 @@
 """Every call to the kernel fails once: afterwards the kernel is as desired, and the log says so.
 
-On a kernel of fakes, in a data plane with two VRFs; ``test_dataplane_lab`` does it on a real one.
+On a kernel of fakes, in a data plane with two VRFs; on a real kernel: ``tests/lab/test_faults.py``.
 """
 
 from __future__ import annotations
