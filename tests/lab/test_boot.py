@@ -1,6 +1,6 @@
 """FAIL-7: a machine that boots with its ports up lets no CE's packet into the core unlabelled.
 
-P counts the packets of the red CE that arrive as plain IP, whatever the order in which the node
+P counts the packets of the red CE that arrive as plain IP, in any order in which the node
 takes ports, tables, guards and forwarding in hand.
 """
 

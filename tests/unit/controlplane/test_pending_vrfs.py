@@ -186,7 +186,7 @@ def test_of_two_reloads_in_one_turn_the_second_may_change_nothing() -> None:
 def test_the_sessions_of_a_vrf_that_is_made_anew_end_and_open_on_the_new_device(
     other: dict[str, LabelBlock],
 ) -> None:
-    """A socket stays bound to the device that was deleted, whatever has its name now."""
+    """A socket stays bound to the device that was deleted, not to another of its name."""
     rig = slow_rig()
     intent = tenants() if other else tenants(table=2001)
     rig.reload(msgspec.structs.replace(intent, **other))
