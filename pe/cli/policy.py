@@ -49,7 +49,8 @@ def _problems(problems: Iterable[pb.PolicyProblem], kind: str) -> None:
     for each in problems:
         line = f"line {each.line}: " if each.line else ""
         cure = f" ({each.cure})" if each.cure else ""
-        click.echo(f"{kind}: {line}{each.path}: {each.problem}{cure}", err=True)
+        path = f"{each.path}: " if each.path else ""
+        click.echo(f"{kind}: {line}{path}{each.problem}{cure}", err=True)
 
 
 def _what(text: str) -> dict[str, str]:
@@ -118,11 +119,12 @@ def end_text(end: Any) -> str:
 @policy.command()
 @click.argument("what", metavar="DOCUMENT|REVISION")
 @REASON
+@click.option("--allow-empty", is_flag=True, help="Stage a document that says nothing.")
 @node_options
-def stage(what: str, reason: str, socket_path: str, as_json: bool) -> None:
+def stage(what: str, reason: str, allow_empty: bool, socket_path: str, as_json: bool) -> None:
     """Stage a revision: evaluate it in shadow mode without enforcing it."""
     with node_at(socket_path) as node:
-        answer = node.segment.stage(**_what(what), reason=reason)
+        answer = node.segment.stage(**_what(what), reason=reason, allow_empty=allow_empty)
     if as_json:
         click.echo(as_object(answer))
         return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from bulkhead.v1 import policy_pb2 as pb
 
@@ -13,38 +15,47 @@ from controlplane.policy.insight.lint import warnings
 from controlplane.policy.insight.lockout import lockouts
 from controlplane.policy.insight.replica import Replica
 from controlplane.policy.insight.view import View
-from controlplane.policy.language.document import parse_policy
-from controlplane.policy.language.policy import Policy
+from controlplane.policy.language.document import Document, parse_document
 from controlplane.policy.language.problem import Problem
 
 LONGEST = 1 << 20
 """Bytes. As much as ten thousand rules with their comments."""
 _MOST_KEPT = 4
-_read: OrderedDict[bytes, Policy] = OrderedDict()
+_read: OrderedDict[bytes, Document] = OrderedDict()
 """A document is checked, compared and staged one after the other: read once."""
 
 
-def read_document(text: str) -> Policy:
-    """Return the policy of a document. Raises PolicyError, and StatusError where it is too long."""
+def read_document(text: str) -> Document:
+    """Return a document, read. Raises PolicyError, and StatusError where it is too long."""
     raw = text.encode()
     if len(raw) > LONGEST:
         raise exhausted(f"a document has at most {LONGEST >> 10} KiB")
     name = hashlib.sha256(raw).digest()
-    policy = _read.get(name)
-    if policy is None:
-        policy = _read[name] = parse_policy(text)
+    document = _read.get(name)
+    if document is None:
+        document = _read[name] = parse_document(text)
         if len(_read) > _MOST_KEPT:
             _read.popitem(last=False)
-    return policy
+    return document
 
 
-def warnings_of(view: View, policy: Policy) -> list[pb.PolicyProblem]:
+def warnings_of(view: View, document: Document) -> list[pb.PolicyProblem]:
     """Return what a policy says validly but hardly on purpose; for callers that see the whole
     node."""
-    compiled = view.queries.compiled(policy)
-    return [problem_message(problem) for problem in warnings(compiled, view.inventory)]
+    if document.is_empty:
+        empty = Problem("", "is empty and allows everything", "staging it needs --allow-empty", 1)
+        return [problem_message(empty)]
+    found = warnings(view.queries.compiled(document.policy), view.inventory)
+    return [problem_message(problem) for problem in _placed(found, document)]
 
 
-def lockouts_of(replica: Replica, view: View, policy: Policy) -> list[Problem]:
+def lockouts_of(replica: Replica, view: View, document: Document) -> list[Problem]:
     """Return the routing sessions in the view's VRFs that a policy denies."""
-    return list(lockouts(policy, view.inventory, replica.sessions))
+    found = lockouts(document.policy, view.inventory, replica.sessions)
+    return list(_placed(found, document))
+
+
+def _placed(problems: Iterable[Problem], document: Document) -> Iterator[Problem]:
+    """Give problems their lines; a revision of the store has none."""
+    for problem in problems:
+        yield replace(problem, line=document.lines.get(problem.path, 0))

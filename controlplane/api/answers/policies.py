@@ -11,7 +11,7 @@ from bulkhead.v1 import policy_pb2 as pb
 
 from controlplane.api.access.caller import CALLER
 from controlplane.api.access.details import policy_refusal, problem_message
-from controlplane.api.access.status import invalid
+from controlplane.api.access.status import StatusError, invalid
 from controlplane.api.answers import policy_messages as messages
 from controlplane.api.answers.documents import lockouts_of, read_document, warnings_of
 from controlplane.api.answers.flows import observed_flows
@@ -22,7 +22,7 @@ from controlplane.policy.insight.view import View
 from controlplane.policy.insight.whatif import PairChange, what_if
 from controlplane.policy.language.canonical import digest, to_document
 from controlplane.policy.language.difference import Line, difference
-from controlplane.policy.language.policy import Policy
+from controlplane.policy.language.document import Document
 from controlplane.policy.language.problem import PolicyError
 from controlplane.policy.language.revision import UnreadableError
 
@@ -33,8 +33,8 @@ def check_policy(replica: Replica, request: bytes) -> Iterator[bytes]:
     """Yield what is wrong with a document, and what is hardly meant."""
     view = _view(replica)
     try:
-        policy = read_document(pb.CheckPolicyRequest.FromString(request).document)
-        problems = lockouts_of(replica, view, policy)
+        document = read_document(pb.CheckPolicyRequest.FromString(request).document)
+        problems = lockouts_of(replica, view, document)
     except PolicyError as error:
         problems = list(error.problems)
     if problems:
@@ -42,17 +42,18 @@ def check_policy(replica: Replica, request: bytes) -> Iterator[bytes]:
         yield pb.CheckPolicyResponse(problems=shown).SerializeToString()
         return
     # Warnings count over the whole node, so they are for callers that see all of it.
-    found = warnings_of(view, policy) if view.whole else []
-    yield pb.CheckPolicyResponse(warnings=found, revision=digest(policy)).SerializeToString()
+    found = warnings_of(view, document) if view.whole else []
+    name = digest(document.policy)
+    yield pb.CheckPolicyResponse(warnings=found, revision=name).SerializeToString()
 
 
 def what_if_enforced(replica: Replica, request: bytes, revision: str) -> Iterator[bytes]:
     """Yield what would change if a document or a revision were enforced."""
     query, view = pb.WhatIfRequest.FromString(request), _view(replica)
-    policy = _wanted(replica, query, revision)
+    document = _wanted(replica, query, revision)
     answer = what_if(
         view.queries.compiled(view.queries.policy),
-        view.queries.compiled(policy),
+        view.queries.compiled(document.policy),
         observed_flows(replica, view, query.baseline),
         MOST_PAIRS,
     )
@@ -68,26 +69,33 @@ def what_if_enforced(replica: Replica, request: bytes, revision: str) -> Iterato
         pairs=map(_pair, answer.pairs),
         narrows=answer.narrows,
         broken_flows=len(answer.broken),
-        warnings=warnings_of(view, policy),
+        warnings=warnings_of(view, document),
     ).SerializeToString()
 
 
 def stage_policy(replica: Replica, request: bytes, revision: str) -> Iterator[bytes]:
     """Yield the warnings on a policy to stage, then the policy itself if it came as a document.
 
-    Refuses a document that is wrong, and a policy that denies routing sessions.
+    Refuses a document that is wrong or empty, and a policy that denies routing sessions.
     """
-    policy = _wanted(replica, pb.StagePolicyRequest.FromString(request), revision)
-    _refuse_lockouts(replica, policy)
-    warned = warnings_of(_view(replica), policy)
+    query = pb.StagePolicyRequest.FromString(request)
+    document = _wanted(replica, query, revision)
+    if document.is_empty and not query.allow_empty:
+        text = (
+            "the document is empty and would allow everything:"
+            " say allow_empty (pe policy stage --allow-empty) if that is meant"
+        )
+        raise StatusError(grpc.StatusCode.FAILED_PRECONDITION, text)
+    _refuse_lockouts(replica, document)
+    warned = warnings_of(_view(replica), document)
     yield pb.StagePolicyResponse(warnings=warned).SerializeToString()
     if not revision:
-        yield pickle.dumps(policy, protocol=5)
+        yield pickle.dumps(document.policy, protocol=5)
 
 
 def refuse_lockouts(replica: Replica, revision: str) -> Iterator[bytes]:
     """Refuse a revision that denies routing sessions: neighbours may be new since it was staged."""
-    _refuse_lockouts(replica, replica.policy(revision))
+    _refuse_lockouts(replica, _kept(replica, revision))
     return iter(())
 
 
@@ -112,22 +120,27 @@ def _view(replica: Replica) -> View:
     return replica.view(CALLER.get().vrfs)
 
 
+def _kept(replica: Replica, revision: str) -> Document:
+    """Return a revision as a document without lines. Staging it first took the consent."""
+    return Document(replica.policy(revision), {}, is_empty=False)
+
+
 def _wanted(
     replica: Replica, request: pb.WhatIfRequest | pb.StagePolicyRequest, revision: str
-) -> Policy:
+) -> Document:
     what = request.WhichOneof("what")
     if what is None:
         raise invalid("document or revision: one of them is needed")
     if what == "revision":
-        return replica.policy(revision)
+        return _kept(replica, revision)
     try:
         return read_document(request.document)
     except PolicyError as error:
         raise policy_refusal(error.problems) from None
 
 
-def _refuse_lockouts(replica: Replica, policy: Policy) -> None:
-    if refused := lockouts_of(replica, _view(replica), policy):
+def _refuse_lockouts(replica: Replica, document: Document) -> None:
+    if refused := lockouts_of(replica, _view(replica), document):
         raise policy_refusal(refused, grpc.StatusCode.FAILED_PRECONDITION)
 
 

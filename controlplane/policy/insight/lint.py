@@ -9,18 +9,30 @@ from controlplane.model.workload import Inventory
 from controlplane.policy.compile.directory import Directory
 from controlplane.policy.compile.full import Compiled, prefixes_of
 from controlplane.policy.compile.identity import relevant_groups
-from controlplane.policy.language.problem import Problem
+from controlplane.policy.language.policy import Policy
+from controlplane.policy.language.problem import Problem, nearest
 from controlplane.policy.language.rule import Action
 
 
 def warnings(compiled: Compiled, inventory: Inventory) -> tuple[Problem, ...]:
-    """Return rules without effect, groups without members, network sets that hide behind
-    workloads."""
+    """Return VRFs that are not here, rules without effect, groups without members, network sets
+    that hide behind workloads."""
     return (
+        *_unknown_vrfs(compiled.policy, inventory.zones),
         *_idle_rules(compiled),
         *_empty_groups(compiled, inventory),
         *_covered_workloads(compiled, inventory),
     )
+
+
+def _unknown_vrfs(policy: Policy, here: frozenset[str]) -> Iterator[Problem]:
+    """Yield a warning for each place that names a VRF which this node has not."""
+    places = [(f"modes.vrfs.{vrf}", vrf) for vrf in policy.modes.vrfs]
+    places += [(f"rules.{rule.id}", vrf) for rule in policy.rules for vrf in sorted(rule.vrfs)]
+    for path, vrf in places:
+        if vrf not in here:
+            cure = nearest(vrf, here, otherwise="right if other nodes have it")
+            yield Problem(path, f"means nothing here: this node has no VRF {vrf!r}", cure)
 
 
 def _idle_rules(compiled: Compiled) -> Iterator[Problem]:

@@ -6,7 +6,9 @@ every service.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 from controlplane.model.prefix import Prefix, parse_prefix
@@ -25,39 +27,72 @@ from controlplane.policy.language.positions import Located, Value, child, load
 from controlplane.policy.language.problem import MalformedError, PolicyError
 from controlplane.policy.language.rulebook import RuleReader
 from controlplane.policy.language.selector import parse_selector
-from controlplane.policy.language.service import Service, parse_service, sorted_services
+from controlplane.policy.language.service import (
+    Service,
+    is_reserved,
+    parse_service,
+    sorted_services,
+)
 from controlplane.policy.language.syntax import is_name
 
 _T = TypeVar("_T")
 
+_MAPPED = parse_prefix("::ffff:0:0/96")
+"""IPv4-mapped addresses (RFC 4291, 2.5.5.2): they live in programs, not in packets."""
+_LEADING_ZERO = re.compile(r"/0[0-9]")
+
 _TOP = ("name", "groups", "networks", "services", "modes", "rules")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text that was read. `lines` are those of groups, network sets, modes and rules by their
+    path, a rule's being `rules.` with its id. `is_empty`: it says nothing, not even a mode."""
+
+    policy: Policy
+    lines: Mapping[str, int]
+    is_empty: bool
 
 
 def parse_policy(text: str) -> Policy:
     """Read a YAML or JSON document; raises PolicyError with every problem and its line."""
-    return _read(load(text))
+    return parse_document(text).policy
+
+
+def parse_document(text: str) -> Document:
+    """As parse_policy, with what only the text knows."""
+    located = load(text)
+    reader = _Reader(Fields(located))
+    policy = reader.read(located.value)
+    places = {f"rules.{rule}": located.lines[path] for rule, path in reader.rules.items()}
+    sections = located.value if isinstance(located.value, dict) else {}
+    is_empty = policy.is_empty and not sections.get("modes")
+    return Document(policy, located.lines | places, is_empty)
 
 
 def policy_from_value(value: Value) -> Policy:
-    """Read a document that is already maps, lists and text (from an API); else parse_policy."""
-    return _read(Located(value))
+    """Read a document that is already maps, lists and text (from the store)."""
+    return _Reader(Fields(Located(value))).read(value)
 
 
-def _read(located: Located) -> Policy:
-    fields = Fields(located)
-    policy = _Document(fields).read(located.value)
-    if fields.problems:
-        raise PolicyError(sorted(fields.problems, key=lambda problem: (problem.line, problem.path)))
-    return policy
+class _Reader:
+    """Reads the sections in the order in which they refer to each other.
 
-
-class _Document:
-    """Reads the sections in the order in which they refer to each other."""
+    `rules` are the paths of the rules in the document by their ids.
+    """
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
+        self.rules: Mapping[str, str] = {}
 
     def read(self, value: Value) -> Policy:
+        """Return the policy; raises PolicyError with every problem."""
+        policy = self._policy(value)
+        if problems := self._fields.problems:
+            raise PolicyError(sorted(problems, key=lambda problem: (problem.line, problem.path)))
+        return policy
+
+    def _policy(self, value: Value) -> Policy:
         top = self._fields.mapping(value, "", _TOP)
         groups = self._named(top.get("groups"), "groups", self._group)
         networks = self._named(top.get("networks"), "networks", self._network)
@@ -65,6 +100,7 @@ class _Document:
         self._shared_names(groups, networks)
         reader = RuleReader(self._fields, groups, networks, services)
         rules = reader.read(top.get("rules"))
+        self.rules = reader.places
         self._ids_differ({**groups, **reader.implicit})
         modes = self._modes(top.get("modes"), groups, services)
         name = self._fields.text(top.get("name", ""), "name")
@@ -99,23 +135,29 @@ class _Document:
         try:
             return Group(name, number, parse_selector(text))
         except MalformedError as error:
-            self._fields.fault(place, str(error))
+            self._fields.malformed(place, error)
             return None
 
     def _network(self, name: str, value: Value, path: str) -> NetworkSet:
         prefixes: set[Prefix] = set()
-        for place, text in self._fields.texts(value, path):
+        before = len(self._fields.problems)
+        for place, text in self._fields.words(value, path):
             try:
-                prefixes.add(parse_prefix(text))
+                prefixes.add(_on_the_wire(text))
             except ValueError as error:
                 self._fields.fault(place, str(error), "write 192.0.2.0/24 or 2001:db8::/32")
+        if not prefixes and len(self._fields.problems) == before:
+            self._fields.fault(path, "names no prefix", "add one, such as 192.0.2.0/24")
         return NetworkSet(name, tuple(sorted(prefixes)))
 
     def _services(self, value: Value) -> dict[str, tuple[Service, ...]]:
         found: dict[str, tuple[Service, ...]] = {}
 
-        def read(_name: str, item: Value, path: str) -> tuple[Service, ...]:
+        def read(name: str, item: Value, path: str) -> tuple[Service, ...]:
             before = len(self._fields.problems)
+            if is_reserved(name):
+                what = f"{name!r} is a protocol or an ICMP type already"
+                self._fields.fault(path, what, f"call it my-{name}")
             services = self._service_list(item, path, {})
             if not services and len(self._fields.problems) == before:
                 # A rule on it would have no services, which does not read back as a rule.
@@ -129,11 +171,11 @@ class _Document:
         self, value: Value, path: str, named: Mapping[str, tuple[Service, ...]]
     ) -> tuple[Service, ...]:
         found: list[Service] = []
-        for place, text in self._fields.texts(value, path):
+        for place, text in self._fields.words(value, path):
             try:
                 found.extend(parse_service(text, named))
             except MalformedError as error:
-                self._fields.fault(place, str(error))
+                self._fields.malformed(place, error)
         return sorted_services(found)
 
     def _shared_names(
@@ -171,7 +213,10 @@ class _Document:
         by_group = settings("groups")
         for name in by_group.keys() - groups.keys():
             self._fields.unknown(child("modes.groups", name), "group", name, groups)
-        return Modes(default, settings("vrfs"), by_group)
+        by_vrf = settings("vrfs")
+        for name in by_vrf:
+            self._fields.vrf_name(child("modes.vrfs", name), name)
+        return Modes(default, by_vrf, by_group)
 
     def _mode(
         self, value: Value, path: str, services: Mapping[str, tuple[Service, ...]]
@@ -189,3 +234,16 @@ class _Document:
         if mode is not Mode.SELECTIVE and "services" in entry:
             self._fields.fault(place, f"{mode} takes no services", "use mode: selective")
         return ModeSetting(mode, found)
+
+
+def _on_the_wire(text: str) -> Prefix:
+    """Return a prefix that packets can match. Raises ValueError."""
+    if _LEADING_ZERO.search(text):
+        raise ValueError(f"{text!r} has a prefix length with leading zeros")
+    prefix = parse_prefix(text)
+    if _MAPPED.contains(prefix):
+        plain = Prefix(prefix.packed[12:], prefix.length - 96)
+        raise ValueError(
+            f"{text!r} is IPv4 inside IPv6, which no packet carries; did you mean {plain}?"
+        )
+    return prefix

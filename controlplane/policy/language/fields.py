@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from controlplane.policy.language.positions import Located, Value, child
-from controlplane.policy.language.problem import Problem, nearest
+from controlplane.policy.language.problem import MalformedError, Problem, nearest
+from controlplane.policy.language.syntax import is_vrf_name
 
 _E = TypeVar("_E", bound=enum.StrEnum)
 
@@ -19,14 +20,24 @@ class Fields:
         self._lines = located.lines
         self.problems = list(located.problems)
 
-    def fault(self, path: str, message: str, cure: str = "") -> None:
+    def fault(self, path: str, message: str, cure: str) -> None:
         """Note a fault at `path`, or at the nearest enclosing field that has a line."""
         self.problems.append(Problem(path, message, cure, self._line(path)))
+
+    def malformed(self, path: str, error: MalformedError) -> None:
+        """Note that a selector, service or sentence cannot be read."""
+        self.fault(path, error.said, error.cure)
 
     def unknown(self, path: str, what: str, name: str, known: Iterable[str]) -> None:
         """Note that `name` is declared nowhere."""
         cure = nearest(name, known, otherwise="declare it first")
         self.fault(path, f"unknown {what} {name!r}", cure)
+
+    def vrf_name(self, path: str, name: str) -> None:
+        """Note a fault where no VRF of any node can have that name."""
+        if not is_vrf_name(name):
+            cure = "a name of a VRF as in pe.yaml; without `in vrf` a rule holds in all of them"
+            self.fault(path, f"{name!r} cannot be a VRF", cure)
 
     def has(self, path: str) -> bool:
         """Return whether the document itself has that field (a sentence alone has no `.rule`)."""
@@ -44,7 +55,7 @@ class Fields:
         if value is None:
             return {}
         if not isinstance(value, dict):
-            self.fault(path, f"expected a map, found {_kind(value)}")
+            self.fault(path, f"expected a map, found {_kind(value)}", "write KEY: VALUE in it")
             return {}
         for key in value:
             if allowed is not None and key not in allowed:
@@ -57,7 +68,7 @@ class Fields:
         if value is None:
             return
         if not isinstance(value, list):
-            self.fault(path, f"expected a list, found {_kind(value)}")
+            self.fault(path, f"expected a list, found {_kind(value)}", "write - VALUE on lines")
             return
         for index, item in enumerate(value):
             yield child(path, index), item
@@ -65,27 +76,42 @@ class Fields:
     def texts(self, value: Value, path: str) -> Iterator[tuple[str, str]]:
         """Yield path and text of each element of a list of texts; one text alone is a list of
         one."""
-        if isinstance(value, str):
-            yield path, value
-            return
-        for place, item in self.items(value, path):
+        if not isinstance(value, list | None):
+            value, places = [value], iter((path,))
+        else:
+            places = (child(path, index) for index in range(len(value or ())))
+        for place, item in zip(places, value or (), strict=True):
             if isinstance(item, str):
                 yield place, item
             else:
-                self.fault(place, f"expected text, found {_kind(item)}")
+                self._no_text(place, item)
+
+    def words(self, value: Value, path: str) -> Iterator[tuple[str, str]]:
+        """Yield path and word of each element, as `texts`; a text is cut at its commas."""
+        for place, text in self.texts(value, path):
+            for word in text.split(","):
+                if word.strip():
+                    yield place, word.strip()
+                else:
+                    self.fault(place, f"a name is missing in {text!r}", "a comma between two names")
 
     def text(self, value: Value, path: str) -> str:
         """Return a text; "" after a fault."""
         if isinstance(value, str):
             return value
-        self.fault(path, f"expected text, found {_kind(value)}")
+        self._no_text(path, value)
         return ""
+
+    def _no_text(self, path: str, value: Value) -> None:
+        cure = 'put it in "quotes"' if isinstance(value, int) else "write a text, or leave it out"
+        self.fault(path, f"expected text, found {_kind(value)}", cure)
 
     def integer(self, value: Value, path: str, low: int, high: int) -> int:
         """Return an integer within bounds; `low` after a fault."""
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
-        self.fault(path, f"expected a number from {low} to {high}, found {value!r}")
+        cure = "write it with 0-9, without leading zeros"
+        self.fault(path, f"expected a number from {low} to {high}, found {value!r}", cure)
         return low
 
     def choice(self, value: Value, path: str, kind: type[_E]) -> _E | None:

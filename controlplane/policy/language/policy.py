@@ -73,6 +73,11 @@ class Policy:
     rules: tuple[Rule, ...] = ()
     name: str = ""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing, as an empty file does: all is allowed, and no group known."""
+        return not (self.groups or self.networks or self.rules) and self.modes == Modes()
+
 
 def derived_group_id(text: str) -> int:
     """Return an id for a group that was given none, from its name or selector: 2^31 .. 2^32-1.

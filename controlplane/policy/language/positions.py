@@ -17,7 +17,13 @@ from controlplane.policy.language.problem import Problem
 Value = dict[str, "Value"] | list["Value"] | str | int | bool | None
 
 MAX_DEPTH = 20
-_INTEGER = re.compile(r"[+-]?\d{1,18}")
+# Not `010`, which is eight to YAML 1.1 and ten to people, and no digits but ours.
+_INTEGER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,17})")
+_PLAIN_TAGS = re.compile(
+    r"tag:yaml\.org,2002:(?:str|int|float|bool|null|timestamp|merge|value|map|seq)"
+)
+_UNPRINTABLE = re.compile("[^\t\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What the reader of YAML 1.1 refuses (section 5.1)."""
 _WORDS: dict[str, Value] = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
@@ -29,7 +35,7 @@ class Located:
     lines: dict[str, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def fault(self, path: str, line: int, message: str, cure: str = "") -> None:
+    def fault(self, path: str, line: int, message: str, cure: str) -> None:
         """Record a problem."""
         self.problems.append(Problem(path, message, cure, line))
 
@@ -48,25 +54,44 @@ def load(text: str) -> Located:
         # libyaml: twenty times as fast as PyYAML's own scanner, whose time is quadratic in the
         # depth of `[[[[...`, so that a caller who may check policies could keep it busy a minute.
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
-    except UnicodeEncodeError:
-        located.fault("", 0, "not UTF-8")
+    except UnicodeEncodeError as error:
+        located.fault("", _line_at(text, error.start), "not UTF-8", "save the document as UTF-8")
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        line = min(line, text.count("\n") + 1)  # the end of the text is not on a line after it
-        located.fault("", line, f"not YAML or JSON: {error.problem}", "check indent and quotes")
-    except yaml.YAMLError as error:
-        located.fault("", 0, f"not YAML or JSON: {str(error).splitlines()[0]}")
+        located.problems.append(_syntax_fault(text, error))
+    except yaml.reader.ReaderError as error:
+        line = next((n for n, row in enumerate(text.split("\n"), 1) if _UNPRINTABLE.search(row)), 1)
+        what = f"not YAML or JSON: {error.reason}"
+        located.fault("", line, what, "remove the character, or write it as \\xNN in quotes")
     else:
         located.value = _value(node, "", located, set()) if node is not None else {}
     return located
+
+
+def _line_at(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
+
+
+def _syntax_fault(text: str, error: yaml.MarkedYAMLError) -> Problem:
+    """Return what libyaml says, with a tab called a tab: it starts no indentation in YAML."""
+    rows = text.split("\n")
+    number = error.problem_mark.line if error.problem_mark else 0
+    number = min(number, len(rows) - 1)  # the end of the text is not on a line after it
+    indent = rows[number][: len(rows[number]) - len(rows[number].lstrip())]
+    if "\t" in indent:
+        what, cure = "a tab in the indentation", "indent with spaces"
+    else:
+        what, cure = f"not YAML or JSON: {error.problem}", "check indent and quotes"
+    return Problem("", what, cure, number + 1)
 
 
 def _value(node: yaml.Node, path: str, out: Located, seen: set[int], depth: int = 1) -> Value:
     line = node.start_mark.line + 1
     out.lines.setdefault(path, line)
     if depth > MAX_DEPTH:
-        out.fault(path, line, "too deeply nested")
+        out.fault(path, line, "too deeply nested", f"at most {MAX_DEPTH} levels")
         return None
+    if not _PLAIN_TAGS.fullmatch(node.tag):
+        out.fault(path, line, f"the tag {node.tag} is not supported", "write the value without it")
     if id(node) in seen:
         out.fault(path, line, "anchors and aliases are not supported", "write the value out")
         return None
@@ -88,7 +113,7 @@ def _mapping(
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, yaml.ScalarNode):
-            out.fault(path, line, "a key must be a word")
+            out.fault(path, line, "a key must be a word", "write KEY: VALUE")
             continue
         key = str(key_node.value)
         place = child(path, key)

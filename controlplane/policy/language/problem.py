@@ -12,7 +12,7 @@ class Problem:
     """One fault of a document.
 
     `path` is the field (`rules.application[2].services[0]`), `line` the 1-based line when the
-    document came as text, `cure` what would make it right ("" when the message says it).
+    document came as text, `cure` what would make it right.
     """
 
     path: str
@@ -37,13 +37,13 @@ class PolicyError(ValueError):
 class MalformedError(ValueError):
     """A selector, service or sentence cannot be read; `position` is a 0-based column."""
 
-    def __init__(self, text: str, position: int, message: str, cure: str = "") -> None:
+    def __init__(self, text: str, position: int, message: str, cure: str) -> None:
         self.text = text
         self.position = position
         self.message = message
         self.cure = cure
-        tail = f" ({cure})" if cure else ""
-        super().__init__(f"{message} at column {position + 1} of {text!r}{tail}")
+        self.said = f"{message} at column {position + 1} of {text!r}"
+        super().__init__(f"{self.said} ({cure})" if cure else self.said)
 
 
 def nearest(word: str, known: Iterable[str], *, otherwise: str = "") -> str:

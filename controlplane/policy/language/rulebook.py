@@ -36,7 +36,8 @@ _FIELDS = ("name", "tier", "order", "comment", "rule", *_PARTS)
 class RuleReader:
     """Reads rules against the declared groups, network sets and services.
 
-    `implicit` collects the groups that selectors inside rules make.
+    `implicit` collects the groups that selectors inside rules make, `places` the paths of the
+    rules in the document by their ids.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class RuleReader:
         self._services = services
         self._by_selector = {text_of(group.selector): name for name, group in groups.items()}
         self.implicit: dict[str, Group] = {}
+        self.places: dict[str, str] = {}
 
     def read(self, value: Value) -> tuple[Rule, ...]:
         """Return all rules in the order of evaluation; faults go to the Fields."""
@@ -68,6 +70,7 @@ class RuleReader:
                 if rule is not None:
                     placed.append((place, rule))
         self._refuse_equals(placed)
+        self.places = {rule.id: place for place, rule in placed}
         return tuple(sorted((rule for _, rule in placed), key=lambda rule: rule.rank))
 
     def _lists(self, value: Value) -> Iterable[tuple[str, Value, Tier | None]]:
@@ -106,7 +109,7 @@ class RuleReader:
             self._endpoints(said.sources, _place(entry, path, "from")),
             self._endpoints(said.destinations, _place(entry, path, "to")),
             self._service_list(said.services, _place(entry, path, "services")),
-            frozenset(said.vrfs),
+            self._vrfs(said.vrfs, _place(entry, path, "vrfs")),
             comment,
         )
 
@@ -138,7 +141,7 @@ class RuleReader:
         try:
             return parse_sentence(text)
         except MalformedError as error:
-            self._fields.fault(place, str(error))
+            self._fields.malformed(place, error)
             return None
 
     def _structured(self, entry: dict[str, Value], path: str) -> Sentence | None:
@@ -164,7 +167,7 @@ class RuleReader:
             try:
                 found.extend(parse_terms(text))
             except MalformedError as error:
-                self._fields.fault(where, str(error))
+                self._fields.malformed(where, error)
         if not found and len(self._fields.problems) == before:
             self._fields.fault(place, "names no endpoint", "name a group, or any")
         return tuple(found)
@@ -176,7 +179,7 @@ class RuleReader:
             return default
         place = child(path, key)
         before = len(self._fields.problems)
-        found = tuple(text for _, text in self._fields.texts(entry[key], place))
+        found = tuple(text for _, text in self._fields.words(entry[key], place))
         if not found and len(self._fields.problems) == before:
             # An empty list must not quietly become "everything".
             self._fields.fault(place, "is empty", "leave the field out to mean all")
@@ -205,13 +208,18 @@ class RuleReader:
             self._fields.unknown(path, "group or network", term, known)
         return RuleEndpoint(RuleEndpointKind.GROUP, term)
 
+    def _vrfs(self, names: tuple[str, ...], path: str) -> frozenset[str]:
+        for name in names:
+            self._fields.vrf_name(path, name)
+        return frozenset(names)
+
     def _service_list(self, texts: tuple[str, ...], path: str) -> tuple[Service, ...]:
         found: list[Service] = []
         for text in texts:
             try:
                 found.extend(parse_service(text, self._services))
             except MalformedError as error:
-                self._fields.fault(path, str(error))
+                self._fields.malformed(path, error)
         return sorted_services(found)
 
 

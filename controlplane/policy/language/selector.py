@@ -229,8 +229,9 @@ def _values(cursor: Cursor) -> frozenset[str]:
 
 
 def _value(cursor: Cursor) -> str:
-    fault = cursor.fault("expected a value", "1 to 63 letters, digits and _ . : / -")
-    token = cursor.word("a value")
+    cure = "1 to 63 letters, digits and _ . : / -"
+    fault = cursor.fault("expected a value", cure)
+    token = cursor.word("a value", cure)
     if not _VALUE.fullmatch(token.text):
         raise fault
     return token.text

@@ -93,4 +93,4 @@ def _vrfs(cursor: Cursor) -> tuple[str, ...]:
     if not cursor.accept("in"):
         return ()
     cursor.expect("vrf", "write: in vrf NAME")
-    return _several(cursor, lambda c: c.word("the name of a VRF").text)
+    return _several(cursor, lambda c: c.word("the name of a VRF", "write: in vrf NAME").text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ PROTOCOLS: Mapping[str, int] = {
     "sctp": 132,
     "udplite": 136,
 }
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,4}")
 _PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 
 _ICMP_TYPES: Mapping[int, Mapping[str, int]] = {
@@ -101,6 +103,11 @@ def whole_protocol(protocol: int) -> Service:
     return Service(protocol, 0, highest_point(protocol))
 
 
+def is_reserved(name: str) -> bool:
+    """Return whether a service of that name could be taken for a protocol or an ICMP type."""
+    return name in PROTOCOLS or name == "proto" or any(name in t for t in _ICMP_TYPES.values())
+
+
 def sorted_services(services: Iterable[Service]) -> tuple[Service, ...]:
     """Return services of a rule in canonical order, each once."""
     return tuple(sorted(set(services), key=lambda service: service.sort_key))
@@ -150,7 +157,7 @@ def _icmp(text: str, protocol: int, tail: str) -> Service:
     types = _ICMP_TYPES[protocol]
     if tail in types:
         return Service(protocol, types[tail], types[tail])
-    if tail.isdecimal():
+    if tail[:1].isdecimal():
         number = _number(text, tail, "type", 255)
         return Service(protocol, number, number)
     cure = nearest(tail, types, otherwise="use a number or one of " + ", ".join(sorted(types)))
@@ -158,7 +165,8 @@ def _icmp(text: str, protocol: int, tail: str) -> Service:
 
 
 def _number(text: str, digits: str, what: str, limit: int) -> int:
-    if digits.isascii() and digits.isdecimal() and len(digits) <= 5 and int(digits) <= limit:
+    if _NUMBER.fullmatch(digits) and int(digits) <= limit:
         return int(digits)
     position = text.index("/") + 1
-    raise MalformedError(text, position, f"{digits!r} is no {what}", f"0 to {limit}")
+    cure = f"0 to {limit}, without leading zeros"
+    raise MalformedError(text, position, f"{digits!r} is no {what}", cure)

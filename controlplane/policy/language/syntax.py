@@ -17,6 +17,8 @@ _TOKEN = re.compile(
     r"(?P<word>[A-Za-z0-9_][A-Za-z0-9_.:/-]*)|(?P<mark>!=|==|=|\(|\)|,)|(?P<gap>\s+)"
 )
 _NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
+_VRF = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}")
+_NO_VRFS = frozenset({"lo", "all", "default", "bulkhead-void", "main", "local", "core"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,11 @@ class Token:
 def is_name(text: str) -> bool:
     """Return whether `text` may name a group, network set, service, rule or tag key."""
     return bool(_NAME.fullmatch(text)) and text not in KEYWORDS and text not in ENDPOINT_WORDS
+
+
+def is_vrf_name(text: str) -> bool:
+    """Return whether a VRF of any node can be called so: it names a Linux device there."""
+    return bool(_VRF.fullmatch(text)) and text not in _NO_VRFS
 
 
 def tokens(text: str) -> list[Token]:
@@ -78,23 +85,23 @@ class Cursor:
         self._next += 1
         return True
 
-    def expect(self, text: str, cure: str = "") -> None:
+    def expect(self, text: str, cure: str) -> None:
         """Consume `text`, or raise MalformedError."""
         if not self.accept(text):
             raise self.fault(f"expected {text!r}", cure)
 
-    def word(self, what: str, cure: str = "") -> Token:
+    def word(self, what: str, cure: str) -> Token:
         """Consume any word, or raise MalformedError naming `what` was wanted."""
         if not self.peek().is_word:
             raise self.fault(f"expected {what}", cure)
         return self.take()
 
-    def finish(self, cure: str = "") -> None:
+    def finish(self, cure: str) -> None:
         """Raise MalformedError unless everything was read."""
         if self.peek().text:
             raise self.fault("expected the end", cure)
 
-    def fault(self, message: str, cure: str = "") -> MalformedError:
+    def fault(self, message: str, cure: str) -> MalformedError:
         """Return a MalformedError at the next token, to be raised."""
         token = self.peek()
         found = f"found {token.text!r}" if token.text else "the text ends here"

@@ -118,16 +118,20 @@ class Segment:
         self, document: str = "", revision: str = "", baseline: str = ""
     ) -> policy.WhatIfResponse:
         """What would change if this were enforced."""
-        what = {"document": document} if document else {"revision": revision}
-        request = policy.WhatIfRequest(baseline=baseline, **what)
+        request = policy.WhatIfRequest(baseline=baseline, **_what(document, revision))
         return cast(policy.WhatIfResponse, self.policy.WhatIf(request, timeout=self.timeout))
 
     def stage(
-        self, document: str = "", revision: str = "", reason: str = ""
+        self,
+        document: str = "",
+        revision: str = "",
+        reason: str = "",
+        allow_empty: bool = False,
     ) -> policy.StagePolicyResponse:
         """Evaluate a document or revision beside the enforced one."""
-        what = {"document": document} if document else {"revision": revision}
-        request = policy.StagePolicyRequest(reason=reason, **what)
+        request = policy.StagePolicyRequest(
+            reason=reason, allow_empty=allow_empty, **_what(document, revision)
+        )
         answer = self.policy.StagePolicy(request, timeout=self.timeout)
         return cast(policy.StagePolicyResponse, answer)
 
@@ -229,6 +233,10 @@ class Segment:
             request.until.FromDatetime(until)
         answer = self.evidence.GetEvidence(request, timeout=self.timeout)
         return cast(evidence.GetEvidenceResponse, answer)
+
+
+def _what(document: str, revision: str) -> dict[str, str]:
+    return {"revision": revision} if revision and not document else {"document": document}
 
 
 def faults(error: grpc.RpcError) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 
 import grpc
 import msgspec
+import pytest
 from bulkhead.segment import faults
 from bulkhead.v1 import policy_pb2
 
@@ -34,6 +35,26 @@ def test_a_document_is_checked_with_every_fault_and_its_line(company: Desk) -> N
         company.segment.stage(bad)
     assert len(faults(caught.value)) == 3
     assert company.segment.revisions() == []
+
+
+@pytest.mark.parametrize("empty", ["", "{}", "# nothing\n", "name: payroll", "rules: []\ngroups:"])
+def test_an_empty_document_needs_a_word_of_consent(company: Desk, empty: str) -> None:
+    enforced_before = enforce(company)
+    assert "--allow-empty" in company.segment.check(empty).warnings[0].cure
+    with refused(grpc.StatusCode.FAILED_PRECONDITION) as caught:
+        company.segment.stage(empty)
+    assert "allow_empty" in str(caught.value.details())
+    assert [r.digest for r in company.segment.revisions()] == [enforced_before]
+    digest = company.segment.stage(empty, allow_empty=True).revision.digest
+    company.segment.unstage()
+    assert company.segment.stage(revision=digest).revision.digest == digest
+
+
+@pytest.mark.parametrize(
+    "text", ["modes: {default: visibility}", "groups: {a: b=c}", "rules: [log any to any]"]
+)
+def test_a_document_that_says_something_needs_none(company: Desk, text: str) -> None:
+    assert company.segment.stage(text).revision.digest
 
 
 def test_a_policy_against_the_nodes_own_sessions_is_refused(company: Desk) -> None:

@@ -51,6 +51,12 @@ def enforced(pe: Shell) -> Shell:
     return pe
 
 
+def test_staging_an_empty_document_asks_for_the_flag(pe: Shell) -> None:
+    pe.file.write_text("")
+    assert "--allow-empty" in pe("policy", "stage", str(pe.file), status=1)
+    assert "is staged" in pe("policy", "stage", str(pe.file), "--allow-empty")
+
+
 def test_workloads_in_a_table(pe: Shell) -> None:
     lines = pe("workload", "list").splitlines()
     assert lines[0].split() == ["Workload", "VRF", "Port", "Addresses", "Tags", "Groups"]

@@ -94,14 +94,16 @@ class PairChange(_message.Message):
     def __init__(self, vrf: _Optional[str] = ..., source_groups: _Optional[_Iterable[str]] = ..., destination_groups: _Optional[_Iterable[str]] = ..., opened: _Optional[_Iterable[str]] = ..., closed: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StagePolicyRequest(_message.Message):
-    __slots__ = ("document", "revision", "reason")
+    __slots__ = ("document", "revision", "reason", "allow_empty")
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_EMPTY_FIELD_NUMBER: _ClassVar[int]
     document: str
     revision: str
     reason: str
-    def __init__(self, document: _Optional[str] = ..., revision: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    allow_empty: bool
+    def __init__(self, document: _Optional[str] = ..., revision: _Optional[str] = ..., reason: _Optional[str] = ..., allow_empty: _Optional[bool] = ...) -> None: ...
 
 class StagePolicyResponse(_message.Message):
     __slots__ = ("revision", "warnings")
