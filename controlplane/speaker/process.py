@@ -32,6 +32,9 @@ LAST_WORDS = 2000
 FLUSH_TURNS, FLUSH_SECONDS = 10, 0.2
 CEASE_OUT_OF_RESOURCES = 8
 PAUSE_SECONDS = 0.02
+ASK_SECONDS = 60.0
+"""A worker that in this time neither reports nor takes anything, though asked to, hangs. No limit
+holds before its first word: a thousand workers start at once."""
 CURE = "install the ExaBGP release that this version of Bulkhead is made for, then pe reload"
 
 
@@ -71,6 +74,8 @@ class SpeakerProcess:
         self._started = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
+        self._asking: asyncio.TimerHandle | None = None
+        self._moved = False
         self._last_words = ""
         self.restarts = 0
 
@@ -189,11 +194,30 @@ class SpeakerProcess:
             session.running = True
         self._applied = self._rendered()
         self._queue.put_line(self._applied)
+        self._queue.put_line(wire.Ask())
         loop = asyncio.get_running_loop()
         loop.add_reader(worker.reports, self._guard(self._readable))
         loop.add_reader(worker.errors, self._guard(self._complained))
         self._want_to_write()
         self._log("info", "speaker_started", {"pid": worker.process.pid})
+
+    def _ask(self) -> None:
+        """Ask for a word, or give a worker up that had none: its peers end its sessions, and the
+        node would keep their routes for ever."""
+        self._asking = None
+        if self._worker is None:
+            return
+        if not self._moved and self._pause is None:  # paused, its words are not read
+            self._died(f"no answer for {ASK_SECONDS:g} s")
+            return
+        self._moved = False
+        self._queue.put_line(wire.Ask())
+        self._want_to_write()
+        self._ask_later()
+
+    def _ask_later(self) -> None:
+        asking = self._guard(self._ask)
+        self._asking = asyncio.get_running_loop().call_later(ASK_SECONDS, asking)
 
     def _start_later(self) -> None:
         delay, self._delay = self._delay, min(self._delay * 2, LONGEST_DELAY)
@@ -258,9 +282,10 @@ class SpeakerProcess:
 
     def _leave_loop(self, worker: Launched) -> None:
         loop = asyncio.get_running_loop()
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        for timer in (self._pause, self._asking):
+            if timer is not None:
+                timer.cancel()
+        self._pause = self._asking = None
         loop.remove_reader(worker.reports)
         loop.remove_reader(worker.errors)
         if self._writing:
@@ -285,6 +310,9 @@ class SpeakerProcess:
         if not data:
             self._died()
             return
+        self._moved = True
+        if self._asking is None:
+            self._ask_later()
         events = self._reader.read(self._splitter.feed(data))
         if events:
             self._around.emit(events)
@@ -324,6 +352,8 @@ class SpeakerProcess:
                 self._pending = self._queue.take(WRITE_SIZE)
                 self._report_problems()
             self._pending = self._pending[os.write(self._worker.commands, self._pending) :]
+            if self._pending or self._queue:  # the pipe was full, and the worker empties it
+                self._moved = True
         except BlockingIOError:
             return
         except BrokenPipeError:

@@ -75,6 +75,8 @@ class ReportReader:
         if isinstance(report, wire.Unusable):
             self.unusable = report.reason
             return
+        if isinstance(report, wire.Alive):
+            return  # that something was read is what counts
         session = self._sessions.get(report.peer)
         if isinstance(report, wire.CommandRefused):
             self.refused += 1

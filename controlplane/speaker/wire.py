@@ -138,6 +138,10 @@ class Unusable(msgspec.Struct, tag_field="t", tag="unusable"):
     reason: str
 
 
+class Alive(msgspec.Struct, tag_field="t", tag="alive"):
+    """The answer to ``Ask``."""
+
+
 Report = (
     Update
     | EndOfRibReport
@@ -150,6 +154,7 @@ Report = (
     | CapabilityIgnored
     | LogLine
     | Unusable
+    | Alive
 )
 
 
@@ -208,4 +213,8 @@ class Configure(msgspec.Struct, tag_field="t", tag="configure"):
     md5: dict[str, str] = {}
 
 
-Command = SendRoutes | SendWithdraw | SendMarker | SendRefresh | Teardown | Configure
+class Ask(msgspec.Struct, tag_field="t", tag="ask"):
+    """Report ``Alive``, once everything before is carried out."""
+
+
+Command = SendRoutes | SendWithdraw | SendMarker | SendRefresh | Teardown | Configure | Ask

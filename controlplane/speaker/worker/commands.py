@@ -44,6 +44,9 @@ class Commands:
         if isinstance(command, wire.Configure):
             reactor.configure(command)
             return
+        if isinstance(command, wire.Ask):
+            reactor.processes.report(wire.Alive())
+            return
         peer = self._peer(command)
         if peer is None:
             return
