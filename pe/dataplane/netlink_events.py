@@ -193,7 +193,7 @@ class NetlinkEventHandler:
             if name not in desired.ce_ports and name not in desired.core_ports:
                 self._ports.pop(name, None)
                 continue
-            state = port_state(name, desired, structure.seen, structure.is_guarded)
+            state = port_state(name, desired, structure.seen, structure.filters.is_guarded)
             changed = PortChanged(name, state.present, state.up)
             if self._ports.get(name) != changed:
                 self._ports[name] = changed

@@ -152,16 +152,16 @@ class DataplaneReconciler:
         """Have the guards track connections in some VRFs for a policy's sake, and let only judged
         packets cross those in ``judged``; returns once they do, or will from the beginning.
         Raises TimeoutError if the guards cannot be loaded."""
-        self._structure.require_verdicts(tracked, judged)
+        self._structure.filters.require_verdicts(tracked, judged)
         self._notify()
         if self._desired.node is not None:
             async with asyncio.timeout(GUARDS_SECONDS):
-                await self._structure.requirements_met.wait()
+                await self._structure.filters.requirements_met.wait()
 
     def expect_verdicts(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
         """As ``require_verdicts``, without waiting: VRFs that are new open guarded, and stay
         closed until there are verdicts."""
-        self._structure.require_verdicts(tracked, judged)
+        self._structure.filters.require_verdicts(tracked, judged)
         self._notify()
 
     def mark_in_sync(self) -> None:
@@ -314,7 +314,7 @@ class DataplaneReconciler:
             self._forwarding.audit()
             self._structure.check_node()
             if await self._guards.drifted():
-                self._structure.filters_drifted()
+                self._structure.filters.drifted()
                 self._structure.repairs += 1
                 self._log("warning", "drift_repaired", {"kind": "ruleset", "step": "load"})
         self._structure.check_devices(self._drift.take(now), whole=self._drift.is_whole)
@@ -352,7 +352,9 @@ class DataplaneReconciler:
 
     def ports(self) -> dict[str, PortState]:
         """Return the state of every configured port."""
-        states = port_states(self._desired, self._structure.seen, self._structure.is_guarded)
+        states = port_states(
+            self._desired, self._structure.seen, self._structure.filters.is_guarded
+        )
         return {state.name: state for state in states}
 
     def failures(self) -> tuple[Failure, ...]:

@@ -3,30 +3,24 @@ phase; the packet filters are loaded between isolating VRFs and attaching ports.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-import msgspec
-
 from controlplane.model.desired import Delta, Desired, VrfObjects
-from controlplane.model.prefix import Afi, IPAddress
+from controlplane.model.prefix import Afi
+from pe.devices.filter_load import FilterLoad
 from pe.devices.ops import AddRule, DropRule, Op, Phase, SetMaster, SetUp, Step
 from pe.devices.pacing import Pacer
 from pe.devices.plan import Planner
 from pe.devices.scope import NODE, DesiredIndex, Item, Scope
 from pe.devices.settings import device_settings, node_settings, settings
-from pe.filters.context import RenderContext
 from pe.filters.manager import FilterManager
-from pe.filters.ruleset import ruleset
-from pe.model.changes import FilterChanges
 from pe.model.guards import Guard
 from pe.model.state import Failures, LastResort, Link, Structure
 from pe.netlink.ownership import BLACKHOLE, PROTOCOL, VRF_ALIAS
-from pe.nft.names import name as nft_name
 
 Log = Callable[[str, str, dict[str, str | int]], None]
 MAX_REPEATS = 4
@@ -86,9 +80,8 @@ class DeviceManager:
         neighbours: int,
     ) -> None:
         self.desired = self._desired = desired
-        self._kernel, self._guards = kernel, guards
+        self._kernel, self._disabled = kernel, disabled
         self._failures, self._log = failures, log
-        self._disabled, self._spare, self._neighbours = disabled, spare_ports, neighbours
         self._index = DesiredIndex(desired)
         self.seen = Structure()
         self.dirty = Scope(everything=True)
@@ -107,13 +100,10 @@ class DeviceManager:
         self._repeats: dict[Item, Counter[Step]] = {}
         self._unguarded: set[Item] = set()
         self._ready: dict[int, bool] = {}
-        self._changes = FilterChanges(everything=True)
-        self._loading = FilterChanges()
-        self._kept = False
-        self._tracked: frozenset[str] = frozenset()
-        self._judged: frozenset[str] = frozenset()
-        self._met: tuple[frozenset[str], frozenset[str]] | None = None
-        self.requirements_met = asyncio.Event()
+        self.filters = FilterLoad(
+            desired, guards, failures, self._fail,
+            disabled=disabled, spare_ports=spare_ports, neighbours=neighbours,
+        )  # fmt: skip
 
     # -- what may have changed ----------------------------------------------------------------
 
@@ -123,7 +113,7 @@ class DeviceManager:
             self.resync()
             self._all_expected = True
         before = self._index.touched(delta)
-        self._note_filters(delta)
+        self.filters.note(delta)
         self._index.follow(delta)
         touched = self._index.touched(delta)
         touched.add(before)
@@ -138,20 +128,6 @@ class DeviceManager:
         # Until it is seen to be isolated.
         self._ready |= {vrf.table: False for vrf in delta.vrfs.values() if vrf}
 
-    def _note_filters(self, delta: Delta) -> None:
-        changes = self._changes
-        changes.node |= delta.node is not None or bool(delta.core_ports)
-        changes.vrfs |= delta.vrfs.keys()
-        changes.sessions |= delta.sessions.keys()
-        changes.ports |= delta.core_ports.keys()
-        for name, port in delta.ce_ports.items():
-            changes.ports.add(name)
-            for each in (self._desired.ce_ports.get(name), port):
-                if each:
-                    changes.vrfs.add(each.vrf)
-                    if each.parent:
-                        changes.ports.add(each.parent)
-
     def resync(self) -> None:
         """Read and compare everything: notifications were lost, or a write failed."""
         self.dirty.everything = True
@@ -160,10 +136,6 @@ class DeviceManager:
         """Delete from now on what is ours and not desired."""
         self.resync()
         self._all_expected = True
-
-    def filters_drifted(self) -> None:
-        """Have the whole ruleset loaded again: the kernel's differs from what was loaded."""
-        self._changes.everything = True
 
     def touch(self, device: str) -> None:
         """Mark a device for reading: it or its addresses changed."""
@@ -192,16 +164,6 @@ class DeviceManager:
         before = self.seen.links.get(name)
         self.seen.drop_link(name)
         self._note_link(name, before, None)
-
-    def require_verdicts(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
-        """Have connections of VRFs tracked, and only judged packets cross some of them."""
-        self._changes.vrfs |= (tracked ^ self._tracked) | (judged ^ self._judged)
-        self._tracked, self._judged = tracked, judged
-        if self._met == (tracked, judged) and not self._changes.vrfs:
-            self.requirements_met.set()
-        else:
-            self._changes.node = True
-            self.requirements_met.clear()
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -253,7 +215,8 @@ class DeviceManager:
             self._note_link(name, before, after)
         if addresses != self.seen.addresses.get(name, frozenset()):
             self._note_port(name)
-            self._changes.node |= name in self._desired.core_ports
+            if name in self._desired.core_ports:
+                self.filters.core_addresses_changed()
         if name in self._desired.vrfs:
             self._ready[self._desired.vrfs[name].table] = self._is_isolated(name)
 
@@ -273,9 +236,7 @@ class DeviceManager:
         # The kernel adds the rule for all VRFs with the first one, and never again.
         self.dirty.node |= after is not None and after.kind == "vrf"
         if self._is_filtered(name):
-            self._changes.ports.add(name)
-            if before is not None:
-                self._changes.rebound.add(name)  # the kernel has unbound its chains
+            self.filters.device_changed(name, rebound=before is not None)
 
     def _note_port(self, name: str) -> None:
         if name in self._desired.ce_ports or name in self._desired.core_ports:
@@ -292,7 +253,7 @@ class DeviceManager:
         """True if something may differ, or is to be tried again."""
         if self.dirty or any(self._due_again(now)):
             return True
-        return bool(self._changes) and not self._failures.waiting("ruleset", "", now)
+        return self.filters.is_due(now)
 
     def _due_again(self, now: float) -> Iterable[Item]:
         return (
@@ -305,7 +266,7 @@ class DeviceManager:
         """Create what is missing, and note what ``down`` has to remove."""
         self.dirty.add_items([*self._due_again(now)])
         scope, self.dirty = self.dirty, Scope()
-        if self._changes and not self._failures.waiting("ruleset", "", now):
+        if self.filters.is_due(now):
             scope.add_items(self._unguarded)
             self._unguarded.clear()
         await self.read(scope)
@@ -313,7 +274,8 @@ class DeviceManager:
         self._classify(planned, whole=scope.everything)
         touched = await self._perform(planned, lambda phase: phase < Phase.FILTER, now)
         # The guards of ports that are about to go stay until these are down.
-        await self._filter(now, keep=not sweep or bool(self._leftovers))
+        keep = not sweep or bool(self._leftovers)
+        self.ports_changed |= await self.filters.load(self.seen, now, keep=keep)
         later = await self._perform(planned, lambda p: Phase.FILTER < p <= Phase.PERMIT, now)
         # What failed or waits asks for another iteration when it is due, not for one at once.
         changed = Scope()
@@ -341,7 +303,7 @@ class DeviceManager:
         planned = await self._plan(scope, sweep=True)
         await self._perform(planned, lambda p: Phase.PERMIT < p <= Phase.DETACH, now)
         await self.read(scope)
-        await self._filter(now, keep=False)
+        self.ports_changed |= await self.filters.load(self.seen, now, keep=False)
         await self._perform(planned, lambda phase: phase > Phase.UNFILTER, now)
         self.dirty.add(scope)
 
@@ -429,65 +391,9 @@ class DeviceManager:
         """A CE port gets into its VRF, and up, only behind its guard (FAIL-1, FAIL-4)."""
         if not isinstance(step.op, SetMaster | SetUp) or step.phase > Phase.PERMIT:
             return True
-        return step.op.name not in self._desired.ce_ports or self.is_guarded(step.op.name)
+        return step.op.name not in self._desired.ce_ports or self.filters.is_guarded(step.op.name)
 
-    def is_guarded(self, port: str) -> bool:
-        """True if a CE port's edge guard is in force: not while its chains are unbound."""
-        if Guard.EDGE in self._disabled:
-            return True
-        if port in self._changes.rebound or port in self._loading.rebound:
-            return False
-        return self._guards.has_chain("netdev", f"ce_{nft_name(port)}")
-
-    # -- packet filters -----------------------------------------------------------------------
-
-    def _core_addresses(self) -> frozenset[IPAddress]:
-        """Return the addresses of core ports, without link-local ones, which every link has."""
-        ports = self._desired.core_ports
-        found = (a.interface.ip for name in ports for a in self.seen.addresses.get(name, ()))
-        return frozenset(address for address in found if not address.is_link_local)
-
-    def _render_context(self) -> RenderContext:
-        """Return a copy of what the filters are rendered from: a change may arrive meanwhile."""
-        desired = self._desired
-        copied = msgspec.structs.replace(
-            desired, vrfs=dict(desired.vrfs), ce_ports=dict(desired.ce_ports),
-            core_ports=dict(desired.core_ports), sessions=dict(desired.sessions),
-        )  # fmt: skip
-        return RenderContext(
-            copied, frozenset(self.seen.links), self._disabled, self._spare, self._neighbours,
-            self._core_addresses(), self._tracked, self._judged,
-        )  # fmt: skip
-
-    async def _filter(self, now: float, *, keep: bool) -> None:
-        if not self._changes and not (self._kept and not keep):
-            return
-        if self._failures.waiting("ruleset", "", now):
-            return
-        context = self._render_context()
-        self._loading, self._changes = self._changes, FilterChanges()
-        try:
-            if self._loading.rebound:
-                self._guards.doubt()
-            # In a thread: with 1,000 ports rendering takes the best part of a second.
-            wanted = await asyncio.to_thread(ruleset, context)
-            await self._guards.bring(wanted, keep=keep)
-        except BaseException as error:
-            self._changes.add(self._loading)  # also if cancelled: they are still to be loaded
-            if not isinstance(error, OSError | ValueError):
-                raise
-            refused = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
-            self._fail("ruleset", "", refused, now)
-        else:
-            self._kept = keep
-            self._failures.cleared("ruleset", "")
-            self._met = (context.tracked, context.judged)
-            if self._met == (self._tracked, self._judged):
-                self.requirements_met.set()
-            everything = self._loading.everything
-            self.ports_changed |= set(self._desired.ce_ports) if everything else self._loading.ports
-        finally:
-            self._loading = FilterChanges()
+    # -- answers ------------------------------------------------------------------------------
 
     def waits(self, vrf: str, objects: VrfObjects) -> bool:
         """Return True while these objects of a VRF ("" is the core) are to be brought to what is
@@ -500,9 +406,7 @@ class DeviceManager:
         )  # fmt: skip
         if self.dirty.meets(scope) or self._leftovers.meets(scope):
             return True
-        return not self._failures.count("ruleset") and self._changes.concern(vrf, devices)
-
-    # -- answers ------------------------------------------------------------------------------
+        return self.filters.concern(vrf, devices)
 
     def ready_tables(self) -> dict[int, bool]:
         """Return the tables of VRFs; True where routes may be installed."""

@@ -145,7 +145,7 @@ def test_a_port_that_waits_for_its_guard_asks_for_no_turn() -> None:
     assert ("port", "ce0") in world.failing()
     world.kernel.refused, world.guards.broken = None, True
     world.guards.doubt()
-    world.devices.filters_drifted()
+    world.devices.filters.drifted()
     world.turns(2)
     assert not world.devices.is_due(world.now), "an iteration every 50 ms"
     assert ("ruleset", "") in world.failing()
