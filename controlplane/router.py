@@ -12,6 +12,7 @@ from functools import partial
 from typing import assert_never
 
 from controlplane.bgp.peer_state import PeerState
+from controlplane.bgp.sent_routes import Unsaid
 from controlplane.model.effects import Answer, Effects
 from controlplane.model.events import (
     AdjacencyChanged,
@@ -281,18 +282,19 @@ class Router:
             state.effects.actions += state.core_out.flush(
                 state.listeners(), state.intent.loopback, pending
             )
-            for vrf, outs in state.ce_out.items():
-                for out in outs.values():
-                    state.effects.actions += out.flush(hold=vrf in pending)
-            if not self._leave_out_unsaid():
+            unsaid = state.core_out.take_unsaid()
+            outs = list(state.ce_pending.values())
+            state.ce_pending.clear()
+            for out in outs:
+                vrf = out.peer.peer.vrf
+                state.effects.actions += out.flush(hold=vrf in pending)
+                unsaid.append((vrf, out.take_unsaid()))
+            if not self._leave_out(unsaid):
                 return
 
-    def _leave_out_unsaid(self) -> bool:
+    def _leave_out(self, unsaid: list[tuple[str, Unsaid]]) -> bool:
         """Leave out what could not be announced; return whether there was anything."""
         state, failures = self.state, dict[str, Failures]()
-        unsaid = state.core_out.take_unsaid()
-        for vrf, outs in state.ce_out.items():
-            unsaid += [(vrf, out.take_unsaid()) for out in outs.values()]
         for vrf, pieces in unsaid:
             for prefixes, error in pieces:
                 failures.setdefault(vrf, {}).update(dict.fromkeys(prefixes, error))

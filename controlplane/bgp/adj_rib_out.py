@@ -80,6 +80,9 @@ class CoreRibOut:
 
     def __init__(self) -> None:
         self._exports: dict[str, VrfExport] = {}
+        self._owners: dict[tuple[RouteDistinguisher | None, tuple[int, ...]], VrfExport] = {}
+        self._changed: dict[str, None] = {}
+        self._unsaid: dict[str, None] = {}
         self._orphans: list[Nlri] = []
 
     def mark(self, vrf: str, mark: ExportMark) -> None:
@@ -90,7 +93,7 @@ class CoreRibOut:
         reflectors that suppress duplicate UPDATEs compare attributes, which a label is none of,
         and would never pass it on (seen with FRR).
         """
-        export = self._exports.get(vrf)
+        export, self._changed[vrf] = self._exports.get(vrf), None
         if export is None:
             self._exports[vrf] = VrfExport(mark)
         elif export.mark.rd != mark.rd:
@@ -100,24 +103,35 @@ class CoreRibOut:
                 moved.sent.put(prefix, path)
         else:
             before, export.mark = export.mark, mark
+            self._disown(before, export)
             if before.label != mark.label:
                 self._orphans += _as_sent(export, before)
             if (before.label, before.targets) != (mark.label, mark.targets):
                 export.sent.renew()
+        # Another VRF may take over an RD: under the same label its routes replace those sent.
+        self._owners[mark.rd, (int(mark.label),)] = self._exports[vrf]
+
+    def _disown(self, mark: ExportMark, export: VrfExport) -> None:
+        key = (mark.rd, (int(mark.label),))
+        if self._owners.get(key) is export:
+            del self._owners[key]
 
     def forget(self, vrf: str) -> None:
         """Withdraw all routes of a VRF, under the RD that they were announced with."""
         export = self._exports.pop(vrf, None)
         if export is not None:
+            self._disown(export.mark, export)
             self._orphans += _as_sent(export, export.mark)
 
     def renew(self) -> None:
         """Announce everything again, as after a change of the node's own address."""
         for export in self._exports.values():
             export.sent.renew()
+        self._changed.update(dict.fromkeys(self._exports))
 
     def change(self, vrf: str, changes: Iterable[BestPathChange]) -> None:
         """Take in changed best paths of a VRF."""
+        self._changed[vrf] = None
         self._exports[vrf].change(changes)
 
     def flush(
@@ -140,36 +154,48 @@ class CoreRibOut:
 
     def take_unsaid(self) -> list[tuple[str, Unsaid]]:
         """Return the prefixes of each VRF that could not be announced since the last call."""
-        found = [(name, export.unsaid) for name, export in self._exports.items() if export.unsaid]
+        found = [(name, self._exports[name].unsaid) for name in self._unsaid]
         for name, _ in found:
             self._exports[name].unsaid = []
+        self._unsaid.clear()
         return found
 
     def _drain(self, held: Container[str]) -> tuple[Withdrawn, list[Message]]:
         gone, self._orphans = self._orphans, []
+        changed, self._changed = self._changed, {}
         news: list[Message] = []
-        for vrf, export in self._exports.items():
+        for vrf in changed:
+            export = self._exports.get(vrf)
+            if export is None:
+                continue
             gone += [Nlri(prefix, export.mark.rd) for prefix in export.sent.drain_withdrawn()]
             if vrf not in held:
-                news += export.messages(export.sent.drain()[1])
-        # Another VRF may have taken over the RD: under the same label its routes replace those
-        # that were sent.
-        sent: dict[tuple[RouteDistinguisher | None, tuple[int, ...]], SentRoutes]
-        sent = {(e.mark.rd, (int(e.mark.label),)): e.sent for e in self._exports.values()}
+                news += self._messages(vrf, export, export.sent.drain()[1])
+            elif export.sent.is_pending:
+                self._changed[vrf] = None
         by_family: Withdrawn = {}
         for nlri in gone:
-            taker = sent.get((nlri.rd, nlri.labels))
-            if taker is None or not taker.replaces(nlri.prefix):
+            taker = self._owners.get((nlri.rd, nlri.labels))
+            if taker is None or not taker.sent.replaces(nlri.prefix):
                 by_family.setdefault(VPN[nlri.prefix.afi], []).append(Nlri(nlri.prefix, nlri.rd))
         return by_family, news
+
+    def _messages(
+        self, vrf: str, export: VrfExport, groups: dict[Path, list[Prefix]]
+    ) -> list[Message]:
+        found = export.messages(groups)
+        if export.unsaid:
+            self._unsaid[vrf] = None
+        return found
 
     def _everything(self, held: Container[str]) -> list[Message]:
         found: list[Message] = []
         for vrf, export in self._exports.items():
             if vrf in held:
                 export.sent.renew()  # the peer that asked gets them with the others, later
+                self._changed[vrf] = None
             else:
-                found += export.messages(export.sent.everything())
+                found += self._messages(vrf, export, export.sent.everything())
         return found
 
     def count(self, family: Family) -> int:

@@ -11,6 +11,7 @@ from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.effects import Announce, Effect, Withdraw
 from controlplane.model.intent import CePortIntent, PeerIntent
 from controlplane.model.martians import is_unique
+from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Afi, Family, IPAddress, Prefix, afi_of
 
 UNICAST = {afi: Family.of(afi, vpn=False) for afi in Afi}
@@ -19,8 +20,12 @@ UNICAST = {afi: Family.of(afi, vpn=False) for afi in Afi}
 class CeRibOut:
     """Adj-RIB-Out of a CE session; empty while the session is down."""
 
-    def __init__(self, peer: PeerIntent, port: CePortIntent | None, *, connected: bool) -> None:
+    def __init__(
+        self, peer: PeerIntent, port: CePortIntent | None, *, connected: bool,
+        pending: dict[PeerId, CeRibOut] | None = None,
+    ) -> None:  # fmt: skip
         self.peer = peer
+        self._pending_outs = {} if pending is None else pending
         self._port = port
         self._connected = connected
         self._next_hops = _next_hops(peer, port)
@@ -54,6 +59,7 @@ class CeRibOut:
     def renew(self, families: frozenset[Family]) -> None:
         """Announce everything of these families again (RFC 2918)."""
         self.sent.renew({family.afi for family in families})
+        self._note()
 
     def reconfigure(
         self, peer: PeerIntent, port: CePortIntent | None, *, connected: bool,
@@ -76,11 +82,17 @@ class CeRibOut:
         for prefix, _, new in changes:
             allowed = new is not None and self._allowed(prefix, new)
             self.sent.put(prefix, new if allowed else None)
+        self._note()
+
+    def _note(self) -> None:
+        if self.sent.is_pending:
+            self._pending_outs[self.peer.peer] = self
 
     def flush(self, *, hold: bool = False) -> list[Effect]:
         """Return the pending updates, withdrawals first; with ``hold`` withdrawals alone."""
         name, gone = self.peer.peer, self.sent.drain_withdrawn()
         groups = {} if hold else self.sent.drain()[1]
+        self._note()
         effects: list[Effect] = []
         for afi, family in UNICAST.items():
             nlri = [Nlri(prefix) for prefix in gone if prefix.afi is afi]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from ipaddress import AddressValueError, IPv4Address
+from typing import TypeAlias
 
 from controlplane.bgp.adj_rib_in import AdjRibIn
 from controlplane.bgp.path import RouteProtocol, Source
 from controlplane.model.events import SessionUp
 from controlplane.model.intent import PeerIntent
+from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
 
 # A peer that does not offer graceful restart sends no End-of-RIB; it is taken to have sent all
@@ -16,11 +18,19 @@ from controlplane.model.prefix import Family
 QUIET = 10.0
 
 
+Attention: TypeAlias = "dict[PeerId, PeerState]"
+"""The peers that something is due for: End-of-RIB, stale routes, the end of a pause."""
+
+
 class PeerState:
     """Runtime of a session. Times are seconds on the monotonic clock."""
 
-    def __init__(self, intent: PeerIntent) -> None:
+    def __init__(self, intent: PeerIntent, attention: Attention | None = None) -> None:
         self.intent = intent
+        self._attention: Attention = {} if attention is None else attention
+        self._eor_owed: set[Family] = set()
+        self._stale_until: float | None = None
+        self._held_until: float | None = None
         self.adj_in = AdjRibIn()
         self.up = False
         self.since = 0.0
@@ -33,12 +43,9 @@ class PeerState:
         self.route_refresh = True
         self.source = self._source("")
         self.eor_received: set[Family] = set()
-        self.eor_owed: set[Family] = set()
         self.own_restart = False  # it was our speaker that died, not the peer
         self.stale_since: float | None = None
-        self.stale_until: float | None = None
         self.held_since = 0.0
-        self.held_until: float | None = None
         self.refused: Counter[str] = Counter()
         self.warned: set[Family] = set()
         self.flaps = 0
@@ -63,6 +70,43 @@ class PeerState:
         self.flaps += self.up
         self.up, self.since, self.last_error = False, now, reason
         self.eor_owed = set()
+
+    @property
+    def eor_owed(self) -> set[Family]:
+        """The families whose End-of-RIB the peer has not been sent."""
+        return self._eor_owed
+
+    @eor_owed.setter
+    def eor_owed(self, families: set[Family]) -> None:
+        self._eor_owed = families
+        self._attend()
+
+    @property
+    def stale_until(self) -> float | None:
+        """When its stale routes are dropped, None where it has none."""
+        return self._stale_until
+
+    @stale_until.setter
+    def stale_until(self, moment: float | None) -> None:
+        self._stale_until = moment
+        self._attend()
+
+    @property
+    def held_until(self) -> float | None:
+        """When its pause is over, None while it has none."""
+        return self._held_until
+
+    @held_until.setter
+    def held_until(self, moment: float | None) -> None:
+        self._held_until = moment
+        self._attend()
+
+    def _attend(self) -> None:
+        moments = (self._stale_until, self._held_until)
+        if self._eor_owed or moments != (None, None):
+            self._attention[self.intent.peer] = self
+        else:
+            self._attention.pop(self.intent.peer, None)
 
     @property
     def disabled(self) -> bool:

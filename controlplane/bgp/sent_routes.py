@@ -24,6 +24,11 @@ class SentRoutes:
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def is_pending(self) -> bool:
+        """True while ``drain`` has something to return."""
+        return bool(self._pending)
+
     def put(self, prefix: Prefix, path: Path | None) -> None:
         """Set the path to advertise for the prefix, None to withdraw it."""
         before = self.paths.get(prefix)

@@ -72,18 +72,19 @@ class DecisionProcess:
                 seen[hop] = hop.device in ports if hop.device else hop.address in turned
             return seen[hop]
 
-        for vrf in self._state.vrfs.values():
-            vrf.table.touch(is_turned)
+        index, ways = self._state.index, (*turned, *ports)
+        for name in dict.fromkeys(name for way in ways for name in index.through(way)):
+            self._state.vrfs[name].table.touch(is_turned)
 
     # -- deciding -----------------------------------------------------------------------------
 
     def settle(self) -> None:
         """Choose best paths until nothing is left to choose: a leak dirties another VRF once."""
         self._touch()
-        vrfs = self._state.vrfs
-        while waiting := [vrf for vrf in vrfs.values() if vrf.table.dirty]:
-            for vrf in waiting:
-                self._decide(vrf)
+        vrfs, dirty = self._state.vrfs, self._state.index.dirty
+        while dirty:
+            for name in list(dirty):
+                self._decide(vrfs[name])
         if len(self._state.underlay.watched) > self._watched_most:
             self._watch_less()
 

@@ -33,15 +33,17 @@ class InitialSync:
         state = self._state
         if state.intent is not None and self.underlay_synced:
             late = state.now.monotonic >= self._deadline
-            sites = late or self._received_all(core=False)
+            sites = state.in_sync or late or self._received_all(core=False)
             # Routes over a link that is still being probed are not in the kernel yet, and those
             # of a former run that are there must not be swept before.
-            whole = late or (self._received_all(core=True) and not state.underlay.awaits_probes)
-            if not state.in_sync and sites and whole:
+            if not state.in_sync and sites and (late or self._is_whole()):
                 state.in_sync = True
                 state.notice("info", "in_sync", by="timeout" if late else "end-of-rib")
             self._end_ribs(to_core=sites)
         state.effects.in_sync = state.in_sync
+
+    def _is_whole(self) -> bool:
+        return self._received_all(core=True) and not self._state.underlay.awaits_probes
 
     def _received_all(self, *, core: bool) -> bool:
         now = self._state.now.monotonic
@@ -52,7 +54,7 @@ class InitialSync:
 
     def _end_ribs(self, *, to_core: bool) -> None:
         pending = self._state.pending
-        for name, peer in self._state.peers.items():
+        for name, peer in list(self._state.attention.items()):
             if not (self._state.in_sync or (to_core and name.is_core)):
                 continue
             if name.vrf in pending or (name.is_core and pending):

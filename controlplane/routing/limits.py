@@ -75,7 +75,7 @@ class PrefixLimits:
 
     def release_due(self) -> None:
         """Let peers try again whose pause is over."""
-        for peer in self._state.peers.values():
+        for peer in list(self._state.attention.values()):
             if peer.held_until is not None and self._state.now.monotonic >= peer.held_until:
                 self.release(peer)
 
@@ -90,7 +90,7 @@ class PrefixLimits:
 
     def deadlines(self) -> Iterator[float]:
         """Return when something will be due."""
-        return (p.held_until for p in self._state.peers.values() if p.held_until is not None)
+        return (p.held_until for p in self._state.attention.values() if p.held_until is not None)
 
 
 def maxima(limits: Limits) -> dict[Family, int]:
@@ -113,9 +113,7 @@ class RouteLimits:
 
     def look(self) -> None:
         """Say which VRFs are full; ask again for the routes of those that no longer are."""
-        for vrf in self._state.vrfs.values():
-            if not vrf.overflowed:
-                continue
+        for vrf in [self._state.vrfs[name] for name in self._state.index.overflowed]:
             if vrf.name not in self._full:
                 self._full.add(vrf.name)
                 limit = vrf.intent.route_limit
@@ -125,7 +123,8 @@ class RouteLimits:
 
     def _fill_up(self, vrf: Vrf) -> None:
         state = self._state
-        vrf.overflowed, vrf.asked_at = False, state.now.monotonic
+        del state.index.overflowed[vrf.name]
+        vrf.asked_at = state.now.monotonic
         self._full.discard(vrf.name)
         state.notice("info", "vrf_limit_cleared", vrf=vrf.name, routes=len(vrf.table))
         state.route_import.restore((vrf,), state.peers.values())
@@ -136,5 +135,5 @@ class RouteLimits:
 
     def deadlines(self) -> Iterator[float]:
         """Return when something will be due."""
-        vrfs = self._state.vrfs.values()
-        return (vrf.asked_at + ASK_EVERY for vrf in vrfs if vrf.overflowed and vrf.has_room)
+        vrfs = (self._state.vrfs[name] for name in self._state.index.overflowed)
+        return (vrf.asked_at + ASK_EVERY for vrf in vrfs if vrf.has_room)

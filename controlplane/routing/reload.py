@@ -72,7 +72,9 @@ class Reload:
         known = dict(state.vrfs)
         state.vrfs.clear()
         for intent in new.vrfs:
-            state.vrfs[intent.name] = known.get(intent.name) or Vrf(intent, labels[intent.name])
+            state.vrfs[intent.name] = known.get(intent.name) or Vrf(
+                intent, labels[intent.name], state.index
+            )
         reexported = self._change_exports(new)
         own = {new.loopback, *(peer.local_address for peer in new.peers)}
         state.route_import = RouteImport(state.vrfs, str(new.router_id), own)
@@ -91,6 +93,7 @@ class Reload:
             if wanted.get(vrf.name) != (vrf.label, vrf.number):
                 self._decisions.close(vrf)
                 del self._state.vrfs[vrf.name]
+                self._state.index.forget(vrf.name)
                 if vrf.name in wanted:
                     self._state.remade.add(vrf.name)
 

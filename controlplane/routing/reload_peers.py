@@ -30,7 +30,8 @@ class PeerReload:
         known = dict(state.peers)
         state.peers.clear()
         for name, wanted_peer in wanted.items():
-            state.peers[name] = known.get(name) or PeerState(wanted_peer)
+            state.peers[name] = known.get(name) or PeerState(wanted_peer, state.attention)
+        state.core = tuple(p for name, p in state.peers.items() if name.is_core)
         state.peers_at.clear()
         for name, wanted_peer in wanted.items():
             if wanted_peer.port:
@@ -44,6 +45,8 @@ class PeerReload:
         peer = self._state.peers.pop(name)
         self._sessions.forget(peer)
         self._state.to_replay.pop(name, None)
+        self._state.attention.pop(name, None)
+        self._state.ce_pending.pop(name, None)
         outs = self._state.ce_out.get(name.vrf, {})
         outs.pop(name, None)
         if not outs:
@@ -67,7 +70,9 @@ class PeerReload:
         port, connected = vrf.port(intent.port), vrf.intent.advertise_connected
         out = outs.get(intent.peer)
         if out is None:
-            outs[intent.peer] = CeRibOut(intent, port, connected=connected)
+            outs[intent.peer] = CeRibOut(
+                intent, port, connected=connected, pending=self._state.ce_pending
+            )
         else:
             out.reconfigure(intent, port, connected=connected, best=vrf.table.best)
 

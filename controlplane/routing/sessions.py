@@ -242,7 +242,7 @@ class Sessions:
     def expire(self) -> None:
         """Do what is due by now."""
         self.limits.release_due()
-        for peer in self._state.peers.values():
+        for peer in list(self._state.attention.values()):
             if peer.stale_until is not None and self._state.now.monotonic >= peer.stale_until:
                 self._stale_expired(peer)
 
@@ -256,4 +256,5 @@ class Sessions:
     def deadlines(self) -> Iterator[float]:
         """Yield when something will be due."""
         yield from self.limits.deadlines()
-        yield from (p.stale_until for p in self._state.peers.values() if p.stale_until is not None)
+        due = (peer.stale_until for peer in self._state.attention.values())
+        yield from (moment for moment in due if moment is not None)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from controlplane.bgp.adj_rib_out import CoreRibOut, UpdateGroupMember
 from controlplane.bgp.ce_rib_out import CeRibOut
-from controlplane.bgp.peer_state import PeerState
+from controlplane.bgp.peer_state import Attention, PeerState
 from controlplane.model.effects import (
     ConfigureSpeakers,
     Effect,
@@ -32,6 +32,7 @@ from controlplane.routing.pending_vrfs import PendingVrfs
 from controlplane.routing.route_import import RouteImport
 from controlplane.vpn.next_hop_resolver import NextHopResolver
 from controlplane.vpn.next_hop_tracker import NextHopTracker
+from controlplane.vpn.table_index import TableIndex
 from controlplane.vpn.vrf import Vrf
 from controlplane.vpn.workloads import Workloads
 
@@ -50,8 +51,12 @@ class RouterState:
     def __init__(self, ledger: LabelLedger) -> None:
         self.intent: NodeIntent | None = None
         self.vrfs: dict[str, Vrf] = {}
+        self.index = TableIndex()
         self.peers: dict[PeerId, PeerState] = {}
         self.peers_at: dict[str, list[PeerId]] = {}  # by CE port
+        self.core: tuple[PeerState, ...] = ()  # those of them that are PEs and reflectors
+        self.attention: Attention = {}
+        self.ce_pending: dict[PeerId, CeRibOut] = {}
         self.ledger = ledger
         self.underlay = NextHopResolver()
         self.hops = NextHopTracker(self.underlay)
@@ -116,7 +121,7 @@ class RouterState:
 
     def core_peers(self) -> Iterator[PeerState]:
         """Return the sessions with PEs and reflectors that are up."""
-        return (p for p in self.peers.values() if p.up and p.intent.peer.is_core)
+        return (p for p in self.core if p.up)
 
     def listeners(self) -> list[UpdateGroupMember]:
         """Return the core peers that receive our sites' routes, each with what it is owed."""

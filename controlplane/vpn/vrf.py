@@ -15,6 +15,7 @@ from controlplane.model.label import Label
 from controlplane.model.martians import is_unique
 from controlplane.model.prefix import IPAddress, Prefix
 from controlplane.vpn.labels import zone_of
+from controlplane.vpn.table_index import TableIndex
 from controlplane.vpn.vrf_table import VrfTable
 
 LOCAL = Attributes(origin=Origin.INCOMPLETE)  # not from a routing protocol (RFC 4271 s. 5.1.1)
@@ -25,14 +26,14 @@ LocalRoutes: TypeAlias = dict[tuple[Prefix, Source], Path]
 class Vrf:
     """Runtime of a VRF. ``number`` is the kernel's table, ``zone`` that of its connections."""
 
-    def __init__(self, intent: VrfIntent, label: Label) -> None:
+    def __init__(self, intent: VrfIntent, label: Label, index: TableIndex | None = None) -> None:
+        self._index = index or TableIndex()
         self.intent = intent
         self.label = label
         self.number = intent.table or int(label)
         self.zone = zone_of(label)
-        self.table = VrfTable()
+        self.table = VrfTable(intent.name, self._index)
         self.refused = 0  # routes that found the table full, or are none for the Internet
-        self.overflowed = False  # some of them are still not here
         self.asked_at = float("-inf")  # when they were last asked for again
         self._local: LocalRoutes = {}
         self._workloads: dict[str, dict[Prefix, Path]] = {}
@@ -79,7 +80,7 @@ class Vrf:
     def _offer_one(self, prefix: Prefix, path: Path, limit: int) -> bool:
         if len(self.table) >= limit and prefix not in self.table:
             self.refused += 1
-            self.overflowed = True
+            self._index.overflowed[self.name] = None
             return False
         self.table.put((prefix,), path)
         return True
@@ -89,6 +90,11 @@ class Vrf:
         unique = [prefix for prefix in prefixes if is_unique(prefix)]
         self.refused += len(prefixes) - len(unique)
         return unique
+
+    @property
+    def overflowed(self) -> bool:
+        """True while some of the routes that it had no room for are not here."""
+        return self.name in self._index.overflowed
 
     @property
     def has_room(self) -> bool:

@@ -10,6 +10,7 @@ from controlplane.bgp.path import BestPathChange, Path, Source
 from controlplane.model.desired import NextHopKey
 from controlplane.model.prefix import Prefix
 from controlplane.model.rd import RouteDistinguisher
+from controlplane.vpn.table_index import TableIndex
 
 Slot: TypeAlias = tuple[Source, RouteDistinguisher | None]
 Candidates: TypeAlias = Path | tuple[Path, ...]
@@ -18,7 +19,9 @@ Candidates: TypeAlias = Path | tuple[Path, ...]
 class VrfTable:
     """Prefix -> candidates. A lone candidate is stored bare: nearly all are alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, vrf: str = "", index: TableIndex | None = None) -> None:
+        self._vrf, self._index = vrf, index or TableIndex()
+        self._led: Path | None = None  # the latest one that the index knows of
         self._candidates: dict[Prefix, Candidates] = {}
         self.best: dict[Prefix, Path] = {}
         self.dirty: dict[Prefix, None] = {}  # a set that keeps its order, so that replays agree
@@ -35,6 +38,14 @@ class VrfTable:
             old = self._candidates.setdefault(prefix, path)
             if old is path or self._replace(prefix, old, path):
                 self.dirty[prefix] = None
+        if path is not self._led:
+            self._led = path
+            self._index.lead_through(path.hop, self._vrf)
+        self._note()
+
+    def _note(self) -> None:
+        if self.dirty:
+            self._index.dirty[self._vrf] = None
 
     def _replace(self, prefix: Prefix, old: Candidates, path: Path) -> bool:
         others = _as_tuple(old)
@@ -55,6 +66,7 @@ class VrfTable:
         else:
             self._candidates[prefix] = rest[0] if len(rest) == 1 else rest
         self.dirty[prefix] = None
+        self._note()
 
     def candidates(self, prefix: Prefix) -> tuple[Path, ...]:
         """Return all candidates of a prefix, in no order that means anything."""
@@ -77,12 +89,14 @@ class VrfTable:
         for prefix, found in self._candidates.items():
             if found in touched if isinstance(found, Path) else not touched.isdisjoint(found):
                 self.dirty[prefix] = None
+        self._note()
 
     def clear(self) -> None:
         """Forget every candidate but keep what was chosen, so that only differences come out."""
         self.dirty.update(dict.fromkeys(self._candidates))
         self.dirty.update(dict.fromkeys(self.best))
         self._candidates.clear()
+        self._note()
 
     def decide(
         self, metric: Metric, failures: dict[Prefix, Exception] | None = None
@@ -111,6 +125,7 @@ class VrfTable:
                 best[prefix] = new
             changes.append((prefix, old, new))
         self.dirty.clear()
+        self._index.dirty.pop(self._vrf, None)
         return changes
 
     def leave_out(self, prefixes: Iterable[Prefix]) -> list[BestPathChange]:

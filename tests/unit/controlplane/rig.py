@@ -3,7 +3,7 @@ would have by now. Pure; shared by the unit and the property tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, ip_address, ip_interface
 from typing import Any, TypeVar
 
@@ -234,6 +234,16 @@ class Rig:
 
     def eor(self, peer: PeerId = PE2, *families: Family) -> Effects:
         return self.do(*(EndOfRib(peer, family) for family in families or (VPN4, VPN6)))
+
+    def events_of(self, do: Callable[[], object]) -> list[Event]:
+        """The events that a call would have handled."""
+        found: list[Event] = []
+        self.do = lambda *events: found.extend(events)  # type: ignore[method-assign,assignment]
+        try:
+            do()
+        finally:
+            del self.do
+        return found
 
     # -- what came of it ----------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 
@@ -12,7 +11,6 @@ from controlplane.bgp import adj_rib_out, ce_rib_out
 from controlplane.bgp.path import Path
 from controlplane.model.desired import NextHopKey
 from controlplane.model.effects import LogEvent
-from controlplane.model.events import Event
 from controlplane.model.peer import PeerId
 from controlplane.routing.left_out import MOST_LINES
 from controlplane.vpn import inter_vrf_import, vrf_table
@@ -72,15 +70,6 @@ STAGES: dict[str, tuple[Any, str]] = {
 }
 
 
-def events(rig: Rig, do: Callable[[], object]) -> list[Event]:
-    """The events that a call would have the router handle."""
-    found: list[Event] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rig, "do", lambda *given: found.extend(given))
-        do()
-    return found
-
-
 def places(rig: Rig, text: str) -> set[str]:
     """Where a prefix is: in the kernel's tables and at the peers."""
     found = {name for name in ("red", "blue") if text in rig.table(name)}
@@ -106,9 +95,9 @@ def test_a_poisoned_route_is_left_out_and_all_others_go_on(
     raising(monkeypatch, *STAGES[stage])
 
     turn = [
-        *events(rig, lambda: rig.ce(RED, "10.2.0.0/16")),
-        *events(rig, lambda: rig.ce(RED2, POISON, med=MED)),
-        *events(rig, lambda: rig.ce(RED, "10.3.0.0/16")),
+        *rig.events_of(lambda: rig.ce(RED, "10.2.0.0/16")),
+        *rig.events_of(lambda: rig.ce(RED2, POISON, med=MED)),
+        *rig.events_of(lambda: rig.ce(RED, "10.3.0.0/16")),
     ]
     rig.do(*turn)
 

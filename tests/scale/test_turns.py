@@ -1,0 +1,93 @@
+"""A turn of the router costs what its events change, with 10 and with 300 VRFs and sites."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from ipaddress import ip_address
+
+import pytest
+
+from controlplane.model.attributes import Nlri
+from controlplane.model.events import (
+    Event,
+    PortChanged,
+    RoutesReceived,
+    RoutesWithdrawn,
+    SessionDown,
+    SessionUp,
+    TimePassed,
+)
+from controlplane.model.label import LabelBlock
+from controlplane.model.peer import PeerId
+from controlplane.model.prefix import Family
+from controlplane.model.rd import parse_rd
+from tests.scale.work import assert_flat, by_function
+from tests.unit.controlplane.rig import PE2, Rig, ce_peer, port, prefix, vpn_attributes, vrf
+
+SMALL, LARGE = 10, 300
+SITE = PeerId("v0", ip_address("192.0.2.2"))
+
+
+def rig(vrfs: int) -> Rig:
+    """So many VRFs, each with a CE that is up and ten routes from another PE."""
+    names = [f"v{n}" for n in range(vrfs)]
+    made = Rig(*(
+        vrf(name, n + 1, ports=(port(f"{name}-ce", name, "192.0.2.1/30"),),
+            neighbors=(ce_peer(name, "192.0.2.2"),))
+        for n, name in enumerate(names)
+    ), label_block=LabelBlock(16000, 17999)).started().ready()  # fmt: skip
+    assert len(made.router.vrfs) == vrfs
+    for n, name in enumerate(names):
+        made.up(PeerId(name, SITE.address))
+        made.vpn(*(f"10.{i}.0.0/16" for i in range(10)), rd=f"65001:{n + 1}", rt=f"65000:{n + 1}")
+    return made
+
+
+def received(made: Rig) -> list[Event]:
+    del made
+    nlri = [Nlri(prefix("10.99.0.0/16"), parse_rd("65001:1"), (300,))]
+    attributes = vpn_attributes("65000:1")
+    return [RoutesReceived(PE2, Family.IPV4_VPN, PE2.address, attributes, nlri)]
+
+
+EVENTS: dict[str, Callable[[Rig], list[Event]]] = {
+    "nothing": lambda _: [TimePassed()],
+    "a route": received,
+    "a withdrawal": lambda _: [
+        RoutesWithdrawn(PE2, Family.IPV4_VPN, [Nlri(prefix("10.1.0.0/16"), parse_rd("65001:1"))])
+    ],
+    "a site's route": lambda made: made.events_of(lambda: made.ce(SITE, "10.77.0.0/16")),
+    "a site's session that ends": lambda _: [SessionDown(peer=SITE, reason="test")],
+    "a site's session that comes": lambda _: [
+        SessionDown(peer=SITE, reason="test"),
+        SessionUp(peer=SITE, families=frozenset({Family.IPV4_UNICAST})),
+    ],
+    "a port's carrier": lambda _: [PortChanged("v0-ce", present=True, up=False)],
+}
+
+
+def work(what: str, vrfs: int) -> Counter[str]:
+    made = rig(vrfs)
+    events = EVENTS[what](made)
+    before = made.router.handle([TimePassed()], made.instant)
+    assert not before.actions
+
+    def turn() -> None:
+        made.router.handle(events, made.instant)
+        assert made.router.next_deadline is None or made.router.next_deadline > 0
+
+    return by_function(turn)
+
+
+@pytest.mark.parametrize("what", EVENTS)
+def test_a_turn_costs_what_its_events_change(what: str) -> None:
+    assert_flat(work(what, SMALL), work(what, LARGE))
+
+
+def test_control_more_events_cost_more() -> None:
+    made = rig(SMALL)
+    prefixes = [f"10.7.{n}.0/24" for n in range(20)]
+    many = made.events_of(lambda: [made.ce(SITE, text) for text in prefixes])
+    more = by_function(lambda: made.router.handle(many, made.instant)).total()
+    assert more > 3 * work("a site's route", SMALL).total()
