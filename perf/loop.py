@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import selectors
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter, thread_time
+from time import perf_counter
 
 import msgspec
 
@@ -27,51 +26,14 @@ from controlplane.model.prefix import Family
 from controlplane.model.rd import parse_rd
 from pe.process.gc_tuning import freeze_heap
 from pe.supervisor import Supervisor
-from perf.loop_results import FILE, Lag, LoopRun
+from perf import loop_queries
+from perf.loop_results import FILE, Lag, LoopRun, Recorder
 from perf.loop_world import Plan, World, route
 from tests.unit.controlplane.rig import PE2, ce_peer
 
 IDLE_SECONDS = 9.0
 REPEATS = 20
 PAUSE_SECONDS = 0.2
-
-
-class Recorder(selectors.DefaultSelector):
-    """A selector that notes how long each iteration of the loop took, and its CPU time: on a
-    machine with other work the two differ, and the second one is ours."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clear()
-
-    def clear(self) -> None:
-        """Begin anew."""
-        self._seconds: list[float] = []
-        self._cpu: list[float] = []
-        self._since = perf_counter(), thread_time()
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait as ever."""
-        wall, cpu = self._since
-        self._seconds.append(perf_counter() - wall)
-        self._cpu.append(thread_time() - cpu)
-        found = super().select(timeout)
-        self._since = perf_counter(), thread_time()
-        return found
-
-    def taken(self, what: str) -> Lag:
-        """The figures since the last time."""
-        found, cpu = sorted(self._seconds), sorted(self._cpu)
-        self.clear()
-        return Lag(
-            what=what,
-            iterations=len(found),
-            p50=found[len(found) // 2],
-            p99=found[len(found) * 99 // 100],
-            longest=found[-1],
-            cpu_p99=cpu[len(cpu) * 99 // 100],
-            cpu_longest=cpu[-1],
-        )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -126,6 +88,8 @@ async def measured(plan: Plan, recorder: Recorder) -> LoopRun:
                 lags.append(recorder.taken(what))
         turns.cancel()
         await world.dataplane.stop()
+    del world
+    lags += await loop_queries.lags(plan, recorder)
     return LoopRun(
         ports=plan.vrfs, vrfs=plan.vrfs, routes=plan.routes, rules=plan.rules,
         workloads=plan.workloads, flows=plan.flows, start=start, lags=tuple(lags),

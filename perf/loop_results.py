@@ -1,14 +1,18 @@
-"""What the bench of the event loop found, and its part of the report."""
+"""What the bench of the event loop records, and its part of the report."""
 
 from __future__ import annotations
 
+import selectors
 from collections.abc import Iterator
+from time import perf_counter, thread_time
 
 import msgspec
 
 BUDGET_SECONDS = 0.05
 FILE = "loop.json"
 """Where ``perf.loop`` leaves what it found."""
+FLOOR = "floor: idle, beside a busy process"
+WHAT_IFS = "what-ifs without a pause"
 
 
 class Lag(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +26,44 @@ class Lag(msgspec.Struct, frozen=True, kw_only=True):
     longest: float
     cpu_p99: float = 0.0
     cpu_longest: float = 0.0
+
+
+class Recorder(selectors.DefaultSelector):
+    """A selector that notes how long each iteration of the loop took, and its CPU time: on a
+    machine with other work the two differ, and the second one is ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._seconds: list[float] = []
+        self._cpu: list[float] = []
+        self._since = perf_counter(), thread_time()
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait as ever."""
+        wall, cpu = self._since
+        self._seconds.append(perf_counter() - wall)
+        self._cpu.append(thread_time() - cpu)
+        found = super().select(timeout)
+        self._since = perf_counter(), thread_time()
+        return found
+
+    def taken(self, what: str) -> Lag:
+        """The figures since the last time."""
+        found, cpu = sorted(self._seconds), sorted(self._cpu)
+        self.clear()
+        return Lag(
+            what=what,
+            iterations=len(found),
+            p50=found[len(found) // 2],
+            p99=found[len(found) * 99 // 100],
+            longest=found[-1],
+            cpu_p99=cpu[len(cpu) * 99 // 100],
+            cpu_longest=cpu[-1],
+        )
 
 
 class LoopRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +99,20 @@ def section(run: LoopRun | None) -> Iterator[str]:
         for lag in run.lags
     ]
     yield "".join(rows)
+    yield from _what_ifs({lag.what: lag for lag in run.lags})
     if run.failure:
         yield f"## Failed: loop\n\n```\n{run.failure}\n```\n"
+
+
+def _what_ifs(lags: dict[str, Lag]) -> Iterator[str]:
+    floor, busy = lags.get(FLOOR), lags.get(WHAT_IFS)
+    if floor and busy:
+        yield (
+            f"While a caller asks what-ifs without a pause, the longest iteration took "
+            f"{_ms(busy.longest)} (budget {_ms(BUDGET_SECONDS)}), of that "
+            f"{_ms(busy.cpu_longest)} of CPU time; an idle loop beside a busy process had "
+            f"one of {_ms(floor.longest)} in the same run.\n"
+        )
 
 
 def _ms(seconds: float) -> str:

@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 from bulkhead.v1 import flows_pb2, groups_pb2, policy_pb2, workloads_pb2
 
-from controlplane.api.compute.frames import Done
+from controlplane.api.compute.frames import Done, encode
+from controlplane.policy.insight.replica_feed import ReplicaFeed
 from tests.scale.work import assert_flat, by_function
 from tests.scale.worlds_of_queries import EVERYTHING, QueryNode, ask, fed, vrf_of
 
@@ -66,6 +67,30 @@ def snapshot_work(vrfs: int, *, changed: bool) -> Counter[str]:
             replica.apply(change)
 
     return by_function(bring_up_to_date)
+
+
+def sent(vrfs: int, *, changed: bool) -> tuple[int, int]:
+    """Frames and bytes that a worker is sent before a query."""
+    node = QueryNode(vrfs)
+    _, feed = fed(node)
+    if changed:
+        node.attach(0, 999)
+        node.flow(0, 999)
+    frames = [encode(change) for change in feed.changes(EVERYTHING)]
+    return len(frames), sum(map(len, frames))
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_worker_is_sent_what_changed_and_not_the_world(changed: bool) -> None:
+    assert sent(2, changed=changed) == sent(60, changed=changed)
+
+
+def test_control_a_new_worker_is_sent_the_world() -> None:
+    def all_of(vrfs: int) -> int:
+        feed = ReplicaFeed(QueryNode(vrfs), "pe1")
+        return sum(len(encode(change)) for change in feed.changes(EVERYTHING))
+
+    assert all_of(60) > 10 * all_of(2)
 
 
 @pytest.mark.parametrize("changed", [False, True])

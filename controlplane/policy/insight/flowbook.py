@@ -6,7 +6,7 @@ allowed flows of every day.
 
 from __future__ import annotations
 
-import itertools
+import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -76,7 +76,8 @@ class Seen:
         return Flow(*ends, self.count, self.first, self.last, self.enforced.allowed)
 
 
-_Key = tuple[str, IPAddress, IPAddress, int, int]
+_Key = bytes
+_REST = struct.Struct("!Bi")
 OnFlow = Callable[[Seen], None]
 
 
@@ -88,7 +89,8 @@ class FlowBook:
         self._allowed: OrderedDict[_Key, Seen] = OrderedDict()
         self._denied: OrderedDict[_Key, Seen] = OrderedDict()
         self._watchers: list[OnFlow] = []
-        self._numbers = itertools.count(1)
+        self.latest = 0
+        """The number of the latest record."""
         self.lost = 0
         self.last_lost = 0.0
 
@@ -113,15 +115,14 @@ class FlowBook:
                 if each.last >= since and each.first <= until:
                     yield each
 
-    def touched_since(self, number: int) -> list[Seen]:
-        """Return flows that changed after record `number`, those that changed first first.
+    def touched_since(self, number: int, *, allowed: bool) -> list[Seen]:
+        """Return flows of a kind that changed after record `number`, those that changed first
+        first.
 
         Looks at these alone: each kind is in the order of its last change.
         """
-        found: list[Seen] = []
-        for held in (self._allowed, self._denied):
-            found += _touched_since(held, number) if number else held.values()
-        return found
+        held = self._allowed if allowed else self._denied
+        return _touched_since(held, number) if number else list(held.values())
 
     def watch(self, on_flow: OnFlow) -> None:
         """Call `on_flow` for each record from now on, until `leave`."""
@@ -136,17 +137,19 @@ class FlowBook:
         staged = None if record.staged is None else _ruling(record.staged, name_staged)
         held = self._allowed if enforced.allowed else self._denied
         point = _point(record)
-        key = (record.vrf, record.source, record.destination, record.protocol, point)
+        what = (record.vrf, record.source, record.destination, record.protocol, point)
+        key = _key(*what)
         known = held.get(key)
         if known is None:
-            held[key] = known = Seen(*key, 0, record.at, record.at, 0, enforced, staged)
+            held[key] = known = Seen(*what, 0, record.at, record.at, 0, enforced, staged)
         held.move_to_end(key)
         known.count += 1
         known.first, known.last = min(known.first, record.at), max(known.last, record.at)
         known.sport, known.enforced, known.staged = record.sport, enforced, staged
-        known.touched = next(self._numbers)
+        self.latest += 1
+        known.touched = self.latest
         for on_flow in self._watchers:
-            on_flow(Seen(*key, 1, record.at, record.at, record.sport, enforced, staged))
+            on_flow(Seen(*what, 1, record.at, record.at, record.sport, enforced, staged))
 
     def _lose(self, count: int, now: float) -> None:
         if count:
@@ -162,6 +165,13 @@ def _touched_since(held: OrderedDict[_Key, Seen], number: int) -> list[Seen]:
         found.append(seen)
     found.reverse()
     return found
+
+
+def _key(vrf: str, source: IPAddress, destination: IPAddress, protocol: int, point: int) -> _Key:
+    """Return the key of a kind of flow. Bytes keep their hash: an ordered dictionary of 100,000
+    computes all of them again whenever it is walked through, and addresses are slow to hash."""
+    ends = source.packed + destination.packed
+    return b"\0".join((vrf.encode(), ends + _REST.pack(protocol, point)))
 
 
 def _point(record: FlowRecord) -> int:

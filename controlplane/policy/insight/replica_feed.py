@@ -134,7 +134,7 @@ class ReplicaFeed:
     _settings: tuple[object, ...] = ()
     _revisions: set[str] = field(default_factory=set)
     _baselines: set[str] = field(default_factory=set)
-    _touched: int = 0
+    _touched: dict[bool, int] = field(default_factory=lambda: {True: 0, False: 0})
     _history: int = 0
 
     def changes(self, needs: Needs) -> Iterator[ReplicaChange]:
@@ -210,11 +210,17 @@ class ReplicaFeed:
 
     def _flows(self) -> Iterator[ReplicaChange]:
         book = self.source.book
-        changed = book.touched_since(self._touched)
-        self._touched = max((seen.touched for seen in changed), default=self._touched)
-        for first in range(0, max(1, len(changed)), ENCODED):
-            rows = tuple(map(_row, changed[first : first + ENCODED]))
-            yield FlowsChanged(rows, book.lost, book.last_lost, self.source.now())
+        for allowed, since in self._touched.items():
+            changed = book.touched_since(since, allowed=allowed)
+            self._touched[allowed] = book.latest
+            for first in range(0, len(changed), ENCODED):
+                yield self._flow_rows(changed[first : first + ENCODED])
+        yield self._flow_rows([])  # what was lost, and the time
+
+    def _flow_rows(self, changed: list[Seen]) -> FlowsChanged:
+        book = self.source.book
+        rows = tuple(map(_row, changed))
+        return FlowsChanged(rows, book.lost, book.last_lost, self.source.now())
 
 
 def _follow(rows: dict[_K, _V]) -> Follower[_K, _V]:
