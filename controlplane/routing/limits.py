@@ -128,7 +128,7 @@ class RouteLimits:
         self._full.discard(vrf.name)
         state.notice("info", "vrf_limit_cleared", vrf=vrf.name, routes=len(vrf.table))
         state.route_import.restore((vrf,), state.peers.values())
-        self._leaks.fill(vrf, state.vrfs.values())
+        self._leaks.fill(vrf)
         for peer in state.peers.values():
             if peer.intent.peer.vrf in ("", vrf.name):
                 state.ask_again(peer)

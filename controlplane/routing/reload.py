@@ -6,7 +6,7 @@ new choice is made, so that only true differences leave the router.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 
 from controlplane.model.desired import objects_by_vrf
 from controlplane.model.effects import Save, SaveLabels
@@ -51,22 +51,23 @@ class Reload:
         state.ledger = plan.ledger
         state.workloads.mark_with(intent.asn, intent.segment_function)
         links = {vrf.name: vrf.links for vrf in state.vrfs.values()}
-        stale = self._change_vrfs(old, intent, plan.labels)
-        self._peers.change(intent, links)
-        self._refill(stale)
+        changed, stale = self._change_vrfs(old, intent, plan.labels)
+        self._peers.change(intent, links, changed)
+        self._refill(changed, stale)
         self._change_targets(old, intent)
         self._change_core(old, intent)
-        changed = self._lay_out(intent)
+        programmed = self._lay_out(intent)
         state.configure_speakers()
-        return changed
+        return programmed
 
     # -- VRFs ---------------------------------------------------------------------------------
 
     def _change_vrfs(
         self, old: NodeIntent | None, new: NodeIntent, labels: dict[str, Label]
-    ) -> list[Vrf]:
-        """Bring the VRFs to the new intent; return those whose tables must be filled anew."""
-        state = self._state
+    ) -> tuple[frozenset[str], list[Vrf]]:
+        """Bring the VRFs to the new intent; return the names of those that are new or have another
+        intent, and the VRFs whose tables must be filled anew."""
+        state, former = self._state, dict(self._state.vrfs)
         self._close_vrfs(new, labels)
         before = {vrf.name: vrf.intent for vrf in state.vrfs.values()}
         known = dict(state.vrfs)
@@ -75,16 +76,23 @@ class Reload:
             state.vrfs[intent.name] = known.get(intent.name) or Vrf(
                 intent, labels[intent.name], state.index
             )
-        reexported = self._change_exports(new)
-        own = {new.loopback, *(peer.local_address for peer in new.peers)}
-        state.route_import = RouteImport(state.vrfs, str(new.router_id), own)
-        self._decisions.leaks.connect(list(state.vrfs.values()), int(new.router_id))
+        # An intent that is the same object says the same: the reader of the file keeps those.
+        changed = [v for v in new.vrfs if before.get(v.name) is not v or v.name not in known]
+        reexported = self._change_exports(changed)
+        if former != state.vrfs or _concerns_imports(old, new, before, changed):
+            own = {new.loopback, *(peer.local_address for peer in new.peers)}
+            state.route_import = RouteImport(state.vrfs, str(new.router_id), own)
+            self._decisions.leaks.connect(list(state.vrfs.values()), int(new.router_id))
         moved = old is not None and old.router_id != new.router_id
-        return [
+        names = frozenset(intent.name for intent in changed)
+        stale = [
             vrf
             for vrf in state.vrfs.values()
-            if moved or _needs_refill(before.get(vrf.name), vrf.intent, reexported)
-        ]
+            if moved
+            or ((vrf.name in names or reexported)
+                and _needs_refill(before.get(vrf.name), vrf.intent, reexported))
+        ]  # fmt: skip
+        return names, stale
 
     def _close_vrfs(self, new: NodeIntent, labels: dict[str, Label]) -> None:
         """Delete the VRFs whose label or table changed: to the kernel they are new ones."""
@@ -97,13 +105,13 @@ class Reload:
                 if vrf.name in wanted:
                     self._state.remade.add(vrf.name)
 
-    def _change_exports(self, new: NodeIntent) -> set[RouteTarget]:
+    def _change_exports(self, changed: Iterable[VrfIntent]) -> set[RouteTarget]:
         """Advertise the new marks to the core; return the targets of all that changed.
 
         ``change`` compares with what is advertised, so only a link's own prefixes change by it.
         """
         touched: set[RouteTarget] = set()
-        for intent in new.vrfs:
+        for intent in changed:
             vrf = self._state.vrfs[intent.name]
             before = vrf.mark
             vrf.reconfigure(intent)
@@ -114,16 +122,16 @@ class Reload:
                 self._state.core_out.change(vrf.name, [(prefix, p, p) for prefix, p in best])
         return touched
 
-    def _refill(self, vrfs: list[Vrf]) -> None:
+    def _refill(self, changed: frozenset[str], stale: list[Vrf]) -> None:
         state = self._state
-        for vrf in vrfs:
+        for vrf in stale:
             vrf.table.clear()
-        for vrf in state.vrfs.values():
-            vrf.lay_local()
-            state.workloads.lay(vrf)
-        state.route_import.restore(vrfs, state.peers.values())
-        for vrf in vrfs:
-            self._decisions.leaks.fill(vrf, state.vrfs.values())
+        for name in dict.fromkeys((*changed, *(vrf.name for vrf in stale))):
+            state.vrfs[name].lay_local()
+            state.workloads.lay(state.vrfs[name])
+        state.route_import.restore(stale, state.peers.values())
+        for vrf in stale:
+            self._decisions.leaks.fill(vrf)
 
     def _change_targets(self, old: NodeIntent | None, new: NodeIntent) -> None:
         """Drop what no VRF imports any more, ask peers for what is new (RFC 4364 section 4.3.2)."""
@@ -151,6 +159,22 @@ class Reload:
         if changed:  # of two reloads in one turn the second may change nothing
             state.effects.structure = state.pending.change(changed, state.now)
         return changed
+
+
+def _concerns_imports(
+    old: NodeIntent | None, new: NodeIntent, before: Mapping[str, VrfIntent],
+    changed: Iterable[VrfIntent],
+) -> bool:  # fmt: skip
+    """Return whether other routes are imported, or by other VRFs, than before."""
+    if old is None or (old.router_id, old.loopback, old.peers) != (
+        new.router_id, new.loopback, new.peers,
+    ):  # fmt: skip
+        return True
+    return any(
+        (before[v.name].import_targets, before[v.name].export_targets)
+        != (v.import_targets, v.export_targets)
+        for v in changed
+    )
 
 
 def _needs_refill(old: VrfIntent | None, new: VrfIntent, reexported: set[RouteTarget]) -> bool:

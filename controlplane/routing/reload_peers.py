@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from controlplane.bgp.ce_rib_out import CeRibOut
 from controlplane.bgp.peer_state import PeerState
@@ -22,8 +22,9 @@ class PeerReload:
         self._state = state
         self._sessions = sessions
 
-    def change(self, intent: NodeIntent, old_links: Links) -> None:
-        """``old_links`` are the VRFs' links as they were."""
+    def change(self, intent: NodeIntent, old_links: Links, changed: Collection[str]) -> None:
+        """``old_links`` are the VRFs' links as they were, ``changed`` the VRFs with another intent;
+        in another VRF no session has another one."""
         state, wanted = self._state, {peer.peer: peer for peer in intent.all_peers}
         for name in [name for name in state.peers if name not in wanted]:
             self._remove(name)
@@ -38,6 +39,8 @@ class PeerReload:
                 state.peers_at.setdefault(wanted_peer.port, []).append(name)
         for name, wanted_peer in wanted.items():
             if not name.is_core:
+                if name.vrf not in changed:
+                    continue
                 self._change_ce_out(wanted_peer)
             self._change_peer(state.peers[name], wanted_peer, old_links)
 

@@ -22,7 +22,6 @@ from controlplane.bgp.peer_state import PeerState
 from controlplane.model.attributes import Nlri
 from controlplane.model.desired import NextHopKey
 from controlplane.model.events import RoutesReceived
-from controlplane.model.martians import PrefixCover
 from controlplane.model.prefix import Afi, Family, IPAddress, Prefix
 from controlplane.model.rd import RouteDistinguisher
 from controlplane.vpn.import_index import Importers, ImportIndex
@@ -41,7 +40,6 @@ class RouteImport:
         self._router_id = router_id
         self._own = frozenset(own)
         self._index = ImportIndex(vrfs.values())
-        self._links = {name: PrefixCover(vrf.links) for name, vrf in vrfs.items()}
         self._hops: dict[tuple[IPAddress, Family], dict[int, NextHopKey] | None] = {}
         self._last: Path | None = None
 
@@ -107,7 +105,7 @@ class RouteImport:
 
     def _receive_ce(self, peer: PeerState, event: RoutesReceived, now: float) -> None:
         vrf = self._vrfs[peer.intent.peer.vrf]
-        port, links = vrf.port(peer.intent.port), self._links[vrf.name]
+        port, links = vrf.port(peer.intent.port), vrf.cover
         refusal = refuse_ce(peer.intent, port, event.attributes, event.next_hop)
         if refusal:
             self._refuse(peer, event.family, event.nlri, refusal)
@@ -208,7 +206,7 @@ class RouteImport:
         if refuse_path(path.attributes, intent.local_as, intent.allow_as_in):
             return True
         vrf = intent.peer.vrf
-        return bool(vrf) and refuse_prefix(intent, self._links[vrf], prefix) is not None
+        return bool(vrf) and refuse_prefix(intent, self._vrfs[vrf].cover, prefix) is not None
 
     def _mark_site(self, peer: PeerState, family: Family, prefix: Prefix, path: Path) -> None:
         sites = sites_of_origin(peer.intent)

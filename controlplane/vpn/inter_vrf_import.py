@@ -20,11 +20,13 @@ class InterVrfImport:
 
     def __init__(self) -> None:
         self._into: dict[str, list[Vrf]] = {}
+        self._from: dict[str, list[Vrf]] = {}
         self._router_id = 0
 
     def connect(self, vrfs: Sequence[Vrf], router_id: int) -> None:
         """Take in changed VRFs and route targets."""
         self._router_id = router_id
+        self._from = {vrf.name: [] for vrf in vrfs}
         by_target: dict[RouteTarget, list[Vrf]] = {}
         for vrf in vrfs:
             for target in vrf.intent.import_targets:
@@ -33,6 +35,8 @@ class InterVrfImport:
             found = {o.name: o for t in sorted(vrf.mark.targets) for o in by_target.get(t, ())}
             found.pop(vrf.name, None)
             self._into[vrf.name] = list(found.values())
+            for other in found.values():
+                self._from[other.name].append(vrf)
 
     def into(self, vrf: Vrf) -> list[Vrf]:
         """Return the VRFs that import what this one exports."""
@@ -44,12 +48,11 @@ class InterVrfImport:
         if others:
             self._carry(vrf, others, changes)
 
-    def fill(self, vrf: Vrf, others: Iterable[Vrf]) -> None:
+    def fill(self, vrf: Vrf) -> None:
         """Offer a VRF all that it imports from others."""
-        for other in others:
-            if vrf in self.into(other):
-                best = other.table.best.items()
-                self._carry(other, [vrf], ((prefix, None, path) for prefix, path in best))
+        for other in self._from.get(vrf.name, ()):
+            best = other.table.best.items()
+            self._carry(other, [vrf], ((prefix, None, path) for prefix, path in best))
 
     def _carry(self, vrf: Vrf, others: list[Vrf], changes: Iterable[BestPathChange]) -> None:
         source, mark = Source(RouteProtocol.BGP, router_id=self._router_id, via=vrf.name), vrf.mark

@@ -12,7 +12,7 @@ from controlplane.model.attributes import Attributes, Origin
 from controlplane.model.desired import NextHopKey
 from controlplane.model.intent import CePortIntent, StaticRouteIntent, VrfIntent
 from controlplane.model.label import Label
-from controlplane.model.martians import is_unique
+from controlplane.model.martians import PrefixCover, is_unique
 from controlplane.model.prefix import IPAddress, Prefix
 from controlplane.vpn.labels import zone_of
 from controlplane.vpn.table_index import TableIndex
@@ -28,7 +28,7 @@ class Vrf:
 
     def __init__(self, intent: VrfIntent, label: Label, index: TableIndex | None = None) -> None:
         self._index = index or TableIndex()
-        self.intent = intent
+        self._take(intent)
         self.label = label
         self.number = intent.table or int(label)
         self.zone = zone_of(label)
@@ -42,7 +42,13 @@ class Vrf:
         """Take another intent."""
         if intent.route_limit != self.intent.route_limit:
             self.asked_at = float("-inf")
+        self._take(intent)
+
+    def _take(self, intent: VrfIntent) -> None:
         self.intent = intent
+        self.links = tuple(_network(a.network) for port in intent.ports for a in port.addresses)
+        """The prefixes of the VRF's own links."""
+        self.cover = PrefixCover(self.links)
 
     @property
     def name(self) -> str:
@@ -58,11 +64,6 @@ class Vrf:
     def port(self, name: str) -> CePortIntent | None:
         """Return the CE port of that name."""
         return next((port for port in self.intent.ports if port.name == name), None)
-
-    @property
-    def links(self) -> tuple[Prefix, ...]:
-        """The prefixes of the VRF's own links."""
-        return tuple(_network(a.network) for port in self.intent.ports for a in port.addresses)
 
     def offer(self, prefixes: list[Prefix], path: Path) -> list[Prefix]:
         """Make a path a candidate; gives the prefixes that a full VRF had no room for.

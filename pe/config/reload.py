@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from controlplane.model.intent import NodeIntent
 from controlplane.model.view import ReloadIncompleteError, ReloadRefusedError, ReloadReport
 from controlplane.vpn.plan import IntentRefusedError
 from pe.config.errors import ConfigErrors
-from pe.config.reader import read_config
+from pe.config.reader import Configuration, read_config
 from pe.process.journal import Journal
 from pe.process.service_manager import ServiceManager
 from pe.supervisor import SupervisedPart
@@ -103,11 +104,11 @@ class Reloader:
     async def _reload(self) -> ReloadReport:
         try:
             # In a thread: a file with 1,000 ports takes longer than the loop may stand still.
-            found = await asyncio.to_thread(read_config, self.path)
+            found, changes = await asyncio.to_thread(self._read)
         except ConfigErrors as errors:
             raise ReloadRefusedError(tuple(str(error) for error in errors.errors)) from None
         self._refuse_identity_change(found.intent)
-        digest, changes = _digest(self.path), describe(self.intent, found.intent)
+        digest = _digest(self.path)
         if changes:
             try:
                 await self._submit(lambda ticket: IntentChanged(found.intent, ticket))
@@ -120,6 +121,12 @@ class Reloader:
         if failed:
             raise ReloadIncompleteError(tuple(failed))
         return ReloadReport(changes=changes, warnings=(*map(str, found.warnings), *warnings))
+
+    def _read(self) -> tuple[Configuration, tuple[str, ...]]:
+        """Return the configuration, with what did not change as it is, and the changes."""
+        found = read_config(self.path)
+        kept = replace(found, intent=keep_unchanged(self.intent, found.intent))
+        return kept, describe(self.intent, kept.intent)
 
     async def _apply(self, intent: NodeIntent) -> tuple[list[str], list[str]]:
         """Have the followers take over: what failed, and who is still at it, a line each.
@@ -174,6 +181,14 @@ def _digest(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def keep_unchanged(old: NodeIntent, new: NodeIntent) -> NodeIntent:
+    """Return the new intent with the VRFs of the old one that are the same: the router looks at
+    the others alone."""
+    known = {vrf.name: vrf for vrf in old.vrfs}
+    vrfs = (known[v.name] if known.get(v.name) == v else v for v in new.vrfs)
+    return msgspec.structs.replace(new, vrfs=tuple(vrfs))
 
 
 def describe(old: NodeIntent, new: NodeIntent) -> tuple[str, ...]:
