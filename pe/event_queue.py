@@ -12,6 +12,7 @@ from collections import deque
 from controlplane.model.events import (
     EndOfRib,
     Event,
+    PortChanged,
     RefreshRequested,
     RoutesReceived,
     RoutesWithdrawn,
@@ -31,6 +32,9 @@ QUANTUM = 100
 
 FULL = 5000
 """High-water mark: above this many queued routes a source is not read."""
+
+PORT = 10
+"""Routes that are decided anew for a port, about."""
 
 NODE = "node"
 """The source of all other events: intent, kernel, clock, API."""
@@ -121,4 +125,5 @@ def weight(event: Event) -> int:
     """Return the approximate work of an event, in routes."""
     if isinstance(event, RoutesReceived | RoutesWithdrawn):
         return max(1, len(event.nlri))
-    return 1
+    # All routes over a port are decided anew; a start reports a thousand ports at once.
+    return PORT if isinstance(event, PortChanged) else 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, ip_address
 from typing import Any, cast
 
@@ -60,6 +60,8 @@ from tests.pe_fakes import (
 from tests.unit.controlplane.rig import PE2, ce_peer, node, port, vpn_attributes, vrf
 
 TIERS = 50
+AT_ONCE = 500
+"""Settings that are read before the loop goes on: the node reads all of them in a thread."""
 PROBED = b"/proc/sys/net/ipv4/conf/lo/rp_filter"
 
 
@@ -75,6 +77,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 class Kernel(FakeStructureKernel):
     """The stand-in, with the time that reading real files takes."""
+
+    async def read_all(self, settings: Callable[[Iterable[str]], Iterable[str]]) -> Structure:
+        """As the stand-in of the tests, but for a deep copy, which takes a fifth of a second."""
+        state = self.world.state
+        seen = Structure(
+            dict(state.links), dict(state.addresses), dict(state.rules), set(state.last_resorts),
+            dict(state.labels), set(state.foreign_labels), dict(state.sysctls),
+        )  # fmt: skip
+        paths = list(settings(seen.links))
+        for first in range(0, len(paths), AT_ONCE):
+            self.read_settings(seen, paths[first : first + AT_ONCE])
+            await asyncio.sleep(0)
+        return seen
 
     def read_settings(self, seen: Structure, paths: Iterable[str]) -> None:
         """Open and read a file for each."""

@@ -123,7 +123,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     ) -> pb.RollBackPolicyResponse:
         """Enforce an earlier revision again."""
         signed, revision = self._sign(request.reason), request.revision
-        returning = self._returning(signed, revision)
+        returning = await asyncio.to_thread(self._returning, signed, revision)
         await self._refuse_lockouts(returning)
         if returning is not None:
             revision = returning.digest  # the one that was checked

@@ -172,7 +172,7 @@ class Pairing:
         number = self._memo.get((mask, default))
         if number is None:
             chosen = self._chosen(mask)
-            self._work += 25 + 5 * len(chosen) ** 2
+            self._work += 25 + 10 * len(chosen)
             contract = flatten(chosen, default)
             number = self._book.get(contract)
             if number is None or number not in self._contracts:
