@@ -1,4 +1,4 @@
-"""The chains that judge packets, rule by rule. ``python -m tests.golden.test_segment_program``
+"""The chains that judge packets, rule by rule. ``python -m tests.golden.test_policy_program``
 writes the file anew; read the difference before you keep it."""
 
 from __future__ import annotations
