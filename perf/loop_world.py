@@ -193,18 +193,18 @@ class World:
 
     def learn(self, prefixes: Iterable[Prefix], number: int) -> None:
         """The remote PE advertises these in a VRF."""
-        nlri = [Nlri(prefix, parse_rd(f"65000:{number + 1}"), (300,)) for prefix in prefixes]
-        attributes = vpn_attributes(f"65000:{number + 1}")
-        self.emit(RoutesReceived(PE2, Family.IPV4_VPN, PE2.address, attributes, nlri))
+        self.emit(_learned(prefixes, number))
 
-    def fill(self) -> None:
-        """The sessions and routes of the node, and its flows."""
+    def filling(self) -> list[Event]:
+        """The sessions and routes of the node."""
         path = UnderlayPath(ip_address("10.0.1.2"), "core0", (18,))
-        self.emit(UnderlayRouteChanged(parse_prefix("10.255.0.2/32"), (path,), 10))
-        self.emit(SessionUp(peer=PE2, families=frozenset({Family.IPV4_VPN})))
+        found: list[Event] = [
+            UnderlayRouteChanged(parse_prefix("10.255.0.2/32"), (path,), 10),
+            SessionUp(peer=PE2, families=frozenset({Family.IPV4_VPN})),
+        ]
         each = self.plan.routes // self.plan.vrfs
-        for n in range(self.plan.vrfs):
-            self.learn((route(m) for m in range(each)), n)
+        prefixes = [route(m) for m in range(each)]
+        return found + [_learned(prefixes, n) for n in range(self.plan.vrfs)]
 
     def flows(self, first: int, count: int) -> list[FlowRecord]:
         """New flows, as one read of the log finds them."""
@@ -219,6 +219,12 @@ class World:
     def workload(self, number: int, tier: int) -> Workload:
         """A workload with another tag."""
         return segment_world.workload(number, tier % TIERS)
+
+
+def _learned(prefixes: Iterable[Prefix], number: int) -> Event:
+    nlri = [Nlri(prefix, parse_rd(f"65000:{number + 1}"), (300,)) for prefix in prefixes]
+    attributes = vpn_attributes(f"65000:{number + 1}")
+    return RoutesReceived(PE2, Family.IPV4_VPN, PE2.address, attributes, nlri)
 
 
 def route(number: int) -> Prefix:

@@ -28,7 +28,7 @@ class CeRibOut:
         self._pending_outs = {} if pending is None else pending
         self._port = port
         self._connected = connected
-        self._next_hops = _next_hops(peer, port)
+        self._hops: dict[Afi, IPAddress] | None = None
         self._families: frozenset[Family] = frozenset()
         self.sent = SentRoutes()
         self.unsaid: Unsaid = []
@@ -39,6 +39,13 @@ class CeRibOut:
     def count(self, family: Family) -> int:
         """Return the number of routes of a family that were sent."""
         return sum(UNICAST[prefix.afi] is family for prefix in self.sent.paths)
+
+    @property
+    def _next_hops(self) -> dict[Afi, IPAddress]:
+        """Our addresses on the session's link, which a start needs of no session yet."""
+        if self._hops is None:
+            self._hops = _next_hops(self.peer, self._port)
+        return self._hops
 
     @property
     def is_open(self) -> bool:
@@ -70,7 +77,7 @@ class CeRibOut:
             return
         before = (_manner(self.peer), self._next_hops)
         self.peer, self._port, self._connected = peer, port, connected
-        self._next_hops = _next_hops(peer, port)
+        self._hops = None
         if before != (_manner(peer), self._next_hops):
             self.sent.renew()
         self.change((prefix, None, path) for prefix, path in best.items())
