@@ -65,7 +65,8 @@ def kernel(bench: Bench) -> Counter[str]:
     text = bench.lab.run("pe1", "sh", "-c", KERNEL_STATE).stdout
     text = re.sub(r"elements = \{[^}]*\}", "", text)  # identities and what rules have counted
     text = re.sub(r"nhid \d+ |@if\d+", "", text)
-    return Counter(line.strip() for line in text.splitlines())
+    lines = (line.strip() for line in text.splitlines())
+    return Counter(line for line in lines if line)  # of a set without elements nothing is left
 
 
 @pytest.fixture(scope="module")
