@@ -22,7 +22,7 @@ OPERATIONS: list[Operation] = [
 
 
 class Socket:
-    """Answers each batch as it is told."""
+    """Answers each batch as the test says."""
 
     def __init__(self) -> None:
         self.answers: Sequence[tuple[int, int]] | OSError = ()
@@ -77,7 +77,7 @@ def test_a_refusal_names_its_operation(kernel: Socket) -> None:
     assert refused.value.errno == errno.ENOSPC
 
 
-def test_another_change_meanwhile_is_told_from_a_refusal(kernel: Socket) -> None:
+def test_another_change_meanwhile_is_not_a_refusal(kernel: Socket) -> None:
     kernel.answers = [(0, errno.ERESTART)]
     with pytest.raises(nft.GenerationMovedError):
         nft.RulesetWriter().apply(OPERATIONS, 7)
