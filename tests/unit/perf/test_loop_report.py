@@ -21,6 +21,9 @@ def test_the_page_has_a_line_for_each_change() -> None:
 def test_the_budget_is_met_only_if_no_iteration_was_longer() -> None:
     assert [verdict.met for verdict in looped(run(0.02))] == [True]
     assert [verdict.met for verdict in looped(run(0.051))] == [False]
+    floor = Lag(what=FLOOR, iterations=1, p50=0.1, p99=0.1, longest=0.1)
+    beside = LoopRun(lags=(*run(0.02).lags, floor))
+    assert [verdict.met for verdict in looped(beside)] == [True]
 
 
 def test_what_ifs_stand_beside_their_budget_and_the_floor_of_the_run() -> None:
