@@ -129,7 +129,9 @@ def stage(what: str, reason: str, allow_empty: bool, socket_path: str, as_json: 
         click.echo(as_object(answer))
         return
     _problems(answer.warnings, "warning")
-    click.echo(f"revision {answer.revision.digest[:12]} is staged")
+    enforced = answer.revision.state == answer.revision.STATE_ENFORCED
+    state = "enforced already: nothing is changed" if enforced else "staged"
+    click.echo(f"revision {answer.revision.digest[:12]} is {state}")
 
 
 @policy.command()

@@ -128,11 +128,15 @@ def guards(
 ) -> None:
     """Show packets dropped by the guards, by security requirement."""
     with node_at(socket_path) as node:
-        rows = [
+        every = node.show_guards(vrf)
+        found = [
             row
-            for row in node.show_guards(vrf)
-            if (row.packets or not hits)
-            and port in ("", row.port)
+            for row in every
+            if port in ("", row.port)
             and requirement.upper() in ("", row.requirement, row.requirement.partition("-")[0])
         ]
+        if every and not found:
+            wanted = " ".join(filter(None, (requirement, port and f"at port {port}")))
+            fail(f"there is no guard {wanted}")
+        rows = [row for row in found if row.packets or not hits]
     print_json(rows) if as_json else print_lines(columns.guards(rows))

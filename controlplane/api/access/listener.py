@@ -18,7 +18,8 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from controlplane.api.access.caller import UnixPeer
+from controlplane.api.access.caller import UnixPeer, local_caller
+from controlplane.api.access.last_words import refuse
 from controlplane.api.access.limits import (
     MAX_CONNECTIONS,
     MAX_CONNECTIONS_PER_PEER,
@@ -31,6 +32,7 @@ from controlplane.model.supervision import Part, Task
 _CREDENTIALS = struct.Struct("3i")
 _CHUNK = 256 << 10
 _PREFIX = "unix:"
+MOST_REFUSED_IN_WORDS = 16
 
 
 @dataclass(slots=True)
@@ -43,6 +45,10 @@ class AcceptProxy:
     _notes: dict[str, UnixPeer | str] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _open: AtOnce = field(default_factory=lambda: AtOnce(MAX_CONNECTIONS_PER_PEER, MAX_CONNECTIONS))
+    _of_root: AtOnce = field(default_factory=lambda: AtOnce(MAX_CONNECTIONS, MAX_CONNECTIONS))
+    _refused: AtOnce = field(
+        default_factory=lambda: AtOnce(MOST_REFUSED_IN_WORDS, MOST_REFUSED_IN_WORDS)
+    )
     _tasks: set[Task] = field(default_factory=set)
 
     async def listen(self, listener: socket.socket) -> None:
@@ -70,13 +76,27 @@ class AcceptProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         note = _note(writer.get_extra_info("socket"))
+        # Apart from the others, so that they cannot keep root out.
+        room = self._of_root if _is_root(note) else self._open
         try:
-            with self._open.hold(_key(note)):
+            with room.hold(_key(note)):
                 await self._pass_on(note, reader, writer)
-        except (TooManyRequests, OSError, asyncio.CancelledError):
+        except TooManyRequests:
+            await self._refuse(note, reader, writer)
+        except (OSError, asyncio.CancelledError):
             pass  # the peer sees its connection end
         finally:
             writer.transport.abort()
+
+    async def _refuse(
+        self, note: UnixPeer | str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Say why a connection ends; one that begins with TLS ends without words."""
+        if isinstance(note, UnixPeer):
+            most = MAX_CONNECTIONS if _is_root(note) else MAX_CONNECTIONS_PER_PEER
+            text = f"uid {note.uid} has too many connections: {most} at most"
+            with contextlib.suppress(TooManyRequests), self._refused.hold(_key(note)):
+                await refuse(reader, writer, f"{text}, {MAX_CONNECTIONS} of all users")
 
     async def _pass_on(
         self, note: UnixPeer | str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -131,6 +151,10 @@ def _note(connection: socket.socket) -> UnixPeer | str:
     with contextlib.suppress(OSError):
         return str(connection.getpeername()[0])
     return "gone"
+
+
+def _is_root(note: UnixPeer | str) -> bool:
+    return isinstance(note, UnixPeer) and local_caller(note).unpaced
 
 
 def _key(note: UnixPeer | str) -> str:

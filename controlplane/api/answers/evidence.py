@@ -9,6 +9,7 @@ from bulkhead.v1 import evidence_pb2 as pb
 from controlplane.api.access.caller import CALLER
 from controlplane.api.access.status import invalid
 from controlplane.api.answers import policy_messages as messages
+from controlplane.api.answers.asked import span_of
 from controlplane.api.answers.flows import loss
 from controlplane.api.answers.groups import member
 from controlplane.api.answers.selectors import read_selector
@@ -31,8 +32,7 @@ def get_evidence(replica: Replica, request: bytes) -> Iterator[bytes]:
     selector = read_selector(query.selector)
     if selector is None:
         raise invalid("selector: say which workloads, such as scope=pci")
-    since = messages.seconds_of(query.since) if query.HasField("since") else 0.0
-    until = messages.seconds_of(query.until) if query.HasField("until") else now
+    since, until = span_of(query, "", now)
     evidence = _Evidence(replica.view(CALLER.get().vrfs), selector)
     flows = evidence.flows(replica.flows.seen(evidence.view.vrfs, since, until))
     history = [line for line in replica.history if since <= line.when <= until]

@@ -7,11 +7,12 @@ from bulkhead.v1 import flows_pb2 as pb
 
 from controlplane.api.access.caller import CALLER
 from controlplane.api.access.details import field_refusal
-from controlplane.api.access.status import denied
-from controlplane.api.answers.policy_messages import seconds_of
+from controlplane.api.answers.asked import refuse_vrf, span_of
+from controlplane.model.prefix import parse_address
 from controlplane.policy.compile.directory import Who
 from controlplane.policy.insight.flowbook import Seen
 from controlplane.policy.insight.queries import PolicyQueries
+from controlplane.policy.insight.view import View
 from controlplane.policy.language.problem import MalformedError
 from controlplane.policy.language.service import Service, parse_service
 
@@ -20,14 +21,12 @@ class Filter:
     """A `FlowFilter`, read. Raises StatusError where it cannot be read or is not the caller's."""
 
     def __init__(self, query: pb.FlowFilter, answers: PolicyQueries) -> None:
-        if query.vrf and not CALLER.get().may_see(query.vrf):
-            raise denied(f"VRF {query.vrf} is not yours")
         self._wish = query
         self._caller = CALLER.get()
         self._answers = answers
         self._services = _services(query.service)
-        self.since = seconds_of(query.since) if query.HasField("since") else 0.0
-        self.until = seconds_of(query.until) if query.HasField("until") else float("inf")
+        self.since, self.until = span_of(query, "filter.", float("inf"))
+        self._source, self._destination = _normal(query.source), _normal(query.destination)
 
     def passes(self, seen: Seen) -> bool:
         """Return whether one flow passes."""
@@ -41,9 +40,35 @@ class Filter:
         if self._services and not any(s.covers(seen.protocol, seen.point) for s in self._services):
             return False
         who = self._answers.who
-        return (not query.source or _is(who(seen.vrf, seen.source), query.source)) and (
-            not query.destination or _is(who(seen.vrf, seen.destination), query.destination)
+        return (not self._source or _is(who(seen.vrf, seen.source), self._source)) and (
+            not self._destination or _is(who(seen.vrf, seen.destination), self._destination)
         )
+
+
+def refuse_unknown(query: pb.FlowFilter, view: View) -> None:
+    """Refuse a filter that names what is not there; not while a watch goes on, for then it may
+    have gone."""
+    refuse_vrf(query.vrf, view.vrfs)
+    policy = view.queries.policy
+    for field in ("source", "destination"):
+        name = getattr(query, field)
+        known = (policy.groups, policy.networks, view.population.attachments)
+        if name and not _is_address(name) and not any(name in each for each in known):
+            text = f"{name!r} is no workload, group or network set here, and no address"
+            raise field_refusal(grpc.StatusCode.NOT_FOUND, [(f"filter.{field}", text)])
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parse_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _normal(text: str) -> str:
+    """Return an address as it is shown; names as they are."""
+    return str(parse_address(text)) if _is_address(text) else text
 
 
 def differs(seen: Seen) -> bool:

@@ -8,7 +8,8 @@ from bulkhead.v1 import flows_pb2 as pb
 
 from controlplane.api.access.caller import CALLER
 from controlplane.api.answers import policy_messages as messages
-from controlplane.api.answers.flow_filter import Filter
+from controlplane.api.answers.asked import refuse_vrf
+from controlplane.api.answers.flow_filter import Filter, refuse_unknown
 from controlplane.api.answers.flow_map import draw
 from controlplane.model.observed import Flow
 from controlplane.policy.insight.flowbook import Seen
@@ -23,6 +24,7 @@ MOST_UNPLACED = 1_000
 def query_flows(replica: Replica, request: bytes) -> Iterator[bytes]:
     """Yield flows, those seen last first; at least one message, with the losses."""
     query, view = pb.QueryFlowsRequest.FromString(request), _view(replica)
+    refuse_unknown(query.filter, view)
     rows = sorted(_chosen(replica, view, query.filter), key=lambda seen: -seen.last)
     rows = rows[: query.limit] if query.limit else rows
     for start in range(0, max(1, len(rows)), FLOWS_PER_MESSAGE):
@@ -34,9 +36,12 @@ def query_flows(replica: Replica, request: bytes) -> Iterator[bytes]:
 def watched_flows(
     replica: Replica, request: bytes, seen: tuple[Seen, ...], lost: int, last_lost: float
 ) -> Iterator[bytes]:
-    """Yield a message for each of these records that the watcher wants."""
-    view = _view(replica)
-    wanted = Filter(pb.WatchFlowsRequest.FromString(request).filter, view.queries)
+    """Yield a message for each of these records that the watcher wants; with none of them, as
+    the watch begins, refuse a filter that names what is not there."""
+    view, query = _view(replica), pb.WatchFlowsRequest.FromString(request).filter
+    wanted = Filter(query, view.queries)
+    if not seen:
+        refuse_unknown(query, view)
     for each in seen:
         if wanted.passes(each):
             yield pb.WatchFlowsResponse(
@@ -47,6 +52,7 @@ def watched_flows(
 def get_map(replica: Replica, request: bytes) -> Iterator[bytes]:
     """Yield groups as boxes, what they send to each other as arrows."""
     query, view = pb.GetMapRequest.FromString(request), _view(replica)
+    refuse_unknown(query.filter, view)
     vrfs = view.vrfs & {query.filter.vrf} if query.filter.vrf else view.vrfs
     response = draw(_chosen(replica, view, query.filter), view.queries, vrfs)
     response.loss.CopyFrom(loss(replica))
@@ -56,6 +62,7 @@ def get_map(replica: Replica, request: bytes) -> Iterator[bytes]:
 def recommend_rules(replica: Replica, request: bytes) -> Iterator[bytes]:
     """Yield rules for the allowed flows that no rule allows yet."""
     query, view = pb.RecommendRequest.FromString(request), _view(replica)
+    refuse_vrf(query.vrf, view.vrfs)
     flows = observed_flows(replica, view, query.baseline)
     chosen = [flow for flow in flows if query.vrf in ("", flow.zone)]
     compiled = view.queries.compiled(view.queries.policy)

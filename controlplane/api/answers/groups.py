@@ -9,6 +9,7 @@ from bulkhead.v1 import groups_pb2 as pb
 from controlplane.api.access.caller import CALLER
 from controlplane.api.access.status import invalid, not_found
 from controlplane.api.answers import policy_messages as messages
+from controlplane.api.answers.asked import refuse_vrf
 from controlplane.api.answers.selectors import read_selector
 from controlplane.model.workload import Endpoint, Workload
 from controlplane.policy.insight.replica import Replica
@@ -43,6 +44,7 @@ def try_selector(replica: Replica, request: bytes) -> Iterator[bytes]:
     """Yield the workloads that a selector chooses."""
     query, view = pb.TrySelectorRequest.FromString(request), _view(replica)
     selector = read_selector(query.selector)
+    refuse_vrf(query.vrf, view.vrfs)
     if selector is None:
         raise invalid("selector: write one, such as env=prod")
     chosen = (

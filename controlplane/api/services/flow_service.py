@@ -15,6 +15,7 @@ from controlplane.api.access.caller import CALLER
 from controlplane.api.access.details import field_refusal
 from controlplane.api.access.status import StatusError
 from controlplane.api.answers import policy_messages as messages
+from controlplane.api.answers.asked import span_of
 from controlplane.api.services.flow_watcher import FlowWatcher
 from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.api.services.queries import Encoded, Queries
@@ -72,8 +73,7 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
             what = f"{request.name!r} is no name: a-z first, then a-z 0-9 _ . -"
             raise field_refusal(grpc.StatusCode.INVALID_ARGUMENT, [("name", what)])
         now = controller.now()
-        since = messages.seconds_of(request.since) if request.HasField("since") else 0.0
-        until = messages.seconds_of(request.until) if request.HasField("until") else now
+        since, until = span_of(request, "", now)
         known, pruned = controller.baselines.get(request.name), tuple[str, ...]()
         if known is None:
             since = max(since, controller.started)

@@ -77,6 +77,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """Yield the caller's routes, some hundred at a time; other work goes on in between."""
         self._check_vrf(request.vrf)
         _check_addresses(request)
+        self._check_neighbor(request)
         rows = chain.from_iterable(map(self._view.routes, _filters(request)))
         for piece in _pieces(rows, ROUTES_PER_MESSAGE):
             yield pb.ShowRoutesResponse(routes=map(messages.route, piece))
@@ -157,6 +158,18 @@ class NodeService(node_pb2_grpc.NodeServicer):
             await self._view.clear_neighbor(peer)
         CHANGE.get().after = "reset"
         return pb.ClearNeighborResponse()
+
+    def _check_neighbor(self, request: pb.ShowRoutesRequest) -> None:
+        if not request.neighbor:
+            return
+        address = str(parse_address(request.neighbor))
+        # A VRF has routes of its own neighbours and of those of the core.
+        if not any(
+            row.address == address and row.vrf in ("", request.vrf or row.vrf)
+            for row in self._neighbors("")
+        ):
+            place = f" of VRF {request.vrf}" if request.vrf else ""
+            raise not_found(f"there is no neighbour {address}{place}")
 
     def _check_vrf(self, vrf: str, *, core: bool = False) -> None:
         """Refuse a VRF that the caller may not see before saying whether it exists."""

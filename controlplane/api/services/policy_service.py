@@ -123,6 +123,8 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
     ) -> pb.RollBackPolicyResponse:
         """Enforce an earlier revision again."""
         signed, revision = self._sign(request.reason), request.revision
+        if revision:
+            revision = self._queries.revision(revision).digest
         returning = await asyncio.to_thread(self._returning, signed, revision)
         await self._refuse_lockouts(returning)
         if returning is not None:

@@ -15,6 +15,7 @@ from controlplane.api.access.caller import CALLER
 from controlplane.api.access.details import refusal
 from controlplane.api.access.status import StatusError, denied, exhausted, not_found
 from controlplane.api.answers import policy_messages as messages
+from controlplane.api.answers.asked import refuse_vrf
 from controlplane.api.answers.selectors import read_selector
 from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.api.services.queries import Encoded, Queries
@@ -121,6 +122,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         self, request: pb.WatchWorkloadsRequest, context: Context
     ) -> AsyncIterator[pb.WatchWorkloadsResponse]:
         """Yield what is there, then what changes."""
+        refuse_vrf(request.vrf, {vrf.name for vrf in self._controller.intent.vrfs})
         selector, queue = read_selector(request.selector), _Queue()
         self._controller.on_change.append(queue.put)
         try:

@@ -6,6 +6,9 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_AROUND = 100
+"""Characters of a long text that are shown before and after a fault."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
@@ -42,11 +45,21 @@ class MalformedError(ValueError):
         self.position = position
         self.message = message
         self.cure = cure
-        self.said = f"{message} at column {position + 1} of {text!r}"
+        self.said = f"{message} at column {position + 1} of {_excerpt(text, position)!r}"
         super().__init__(f"{self.said} ({cure})" if cure else self.said)
+
+
+def _excerpt(text: str, position: int) -> str:
+    """Return a text, or of a long one what is around a column."""
+    if len(text) <= 2 * _AROUND:
+        return text
+    start = max(0, position - _AROUND)
+    return f"...{text[start : position + _AROUND]}..."
 
 
 def nearest(word: str, known: Iterable[str], *, otherwise: str = "") -> str:
     """Return a cure that names the known word closest to `word`, or `otherwise`."""
+    if len(word) > _AROUND:
+        return otherwise
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else otherwise

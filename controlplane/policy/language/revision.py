@@ -152,10 +152,13 @@ class Ledger:
         return replace(self, revisions=revisions).pruned(), revision
 
     def stage(self, name: str, signed: Signature) -> Ledger:
-        """Evaluate a revision beside the enforced one; what was staged is a draft again."""
+        """Evaluate a revision beside the enforced one; what was staged is a draft again.
+
+        The enforced one itself is left as it is: there is nothing to compare it with.
+        """
         revision = _readable(self.find(name))
         if revision.state is State.ENFORCED:
-            raise MoveError(f"{revision.digest[:12]} is enforced already: stage a different one")
+            return self
         before = self.in_state(State.STAGED)
         if before == revision:
             return self

@@ -15,6 +15,8 @@ from controlplane.policy.language.syntax import ENDPOINT_WORDS, KEYWORDS, Cursor
 
 MAX_DEPTH = 40
 """Nesting beyond which a selector is refused: it bounds the recursion of everything below."""
+MOST_TERMS = 256
+"""Comparisons in one selector: each is looked at for each workload. `in (...)` is one."""
 
 _VALUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,62}")
 
@@ -140,7 +142,11 @@ def parse_selector(text: str) -> Selector:
 
 def read_selector(cursor: Cursor) -> Selector:
     """Read the longest selector that starts at the cursor (a sentence goes on after it)."""
+    end = cursor.terms + MOST_TERMS
     selector = _disjunction(cursor, 0)
+    if cursor.terms > end:
+        cure = f"{MOST_TERMS} at most; write key in (a, b), or name parts as groups"
+        raise cursor.fault("too many terms", cure)
     # The canonical text has parentheses that the written one may leave out (`a and b or c`), and
     # it has to be read again.
     if _levels(selector) > MAX_DEPTH:
@@ -198,11 +204,10 @@ def _term(cursor: Cursor, depth: int) -> Selector:
 
 
 def _key(cursor: Cursor) -> str:
-    fault = cursor.fault("expected a tag", "a tag key starts with a-z and holds a-z 0-9 _ . -")
-    token = cursor.word("a tag", "write a term such as env=prod")
-    if not is_name(token.text):
-        raise fault
-    return token.text
+    cursor.terms += 1
+    if cursor.peek().is_word and not is_name(cursor.peek().text):
+        raise cursor.fault("expected a tag", "a tag key starts with a-z and holds a-z 0-9 _ . -")
+    return cursor.word("a tag", "write a term such as env=prod").text
 
 
 def _compare(key: str, cursor: Cursor) -> Selector:
@@ -230,11 +235,9 @@ def _values(cursor: Cursor) -> frozenset[str]:
 
 def _value(cursor: Cursor) -> str:
     cure = "1 to 63 letters, digits and _ . : / -"
-    fault = cursor.fault("expected a value", cure)
-    token = cursor.word("a value", cure)
-    if not _VALUE.fullmatch(token.text):
-        raise fault
-    return token.text
+    if not _VALUE.fullmatch(cursor.peek().text):
+        raise cursor.fault("expected a value", cure)
+    return cursor.word("a value", cure).text
 
 
 def tag_fault(key: str, value: str) -> str:

@@ -78,11 +78,11 @@ def _term(cursor: Cursor) -> Term:
 
 
 def _endpoint_word(cursor: Cursor) -> str:
-    fault = cursor.fault("expected a group, a network set or a selector", f"a rule reads: {SHAPE}")
-    word = cursor.word("a group, a network set or a selector", f"a rule reads: {SHAPE}").text
+    word = cursor.peek().text
     if word not in ("any", "workloads", "outside") and not is_name(word):
-        raise fault
-    return word
+        cure = f"a rule reads: {SHAPE}"
+        raise cursor.fault("expected a group, a network set or a selector", cure)
+    return cursor.take().text
 
 
 def _service(cursor: Cursor) -> str:

@@ -61,10 +61,11 @@ def tokens(text: str) -> list[Token]:
 
 
 class Cursor:
-    """Reads the tokens of one text from left to right."""
+    """Reads the tokens of one text from left to right; `terms` counts comparisons on the way."""
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.terms = 0
         self._tokens = tokens(text)
         self._next = 0
 

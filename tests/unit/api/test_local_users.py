@@ -59,6 +59,55 @@ def test_another_user_may_look_where_the_mode_lets_him_in(
         assert users == ["uid:0", "uid:54321"][: 2 if mode == 0o666 else 1]
 
 
+# As root, more connections than one peer gets; then as another user: the last one is refused.
+MANY = """
+import os, sys, grpc
+options = [("grpc.use_local_subchannel_pool", 1)]
+def open_all(count):
+    channels, answers = [], []
+    for number in range(count):
+        channels.append(grpc.insecure_channel("unix:" + sys.argv[1], options=options))
+        call = channels[-1].unary_unary("/bulkhead.v1.Node/ShowVrfs", bytes, bytes)
+        try:
+            call(b"", timeout=5)
+            answers.append("OK")
+        except grpc.RpcError as error:
+            answers.append(f"{error.code().name} {error.details()}")
+    return channels, answers
+held, answers = open_all(int(sys.argv[2]))
+print(answers.count("OK"), len(answers))
+os.setgid(54321)
+os.setuid(54321)
+others, answers = open_all(int(sys.argv[3]))
+print(answers.count("OK"), len(answers))
+print(answers[-1])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_the_limit_of_one_peer_is_not_for_root_and_others_are_refused_in_words(
+    public: Path,
+) -> None:
+    with serving(node_intent(public, socket_mode=0o666)) as running:
+        command = [sys.executable, "-c", MANY, str(running.api.socket), "20", "17"]
+        out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        root, other, words = out.stdout.splitlines()
+        assert root == "20 20"
+        assert other == "16 17"
+        assert "uid 54321 has too many connections: 16 at most" in words
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_other_users_cannot_keep_root_out_nor_root_take_everything(
+    public: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controlplane.api.access.listener.MAX_CONNECTIONS", 4)
+    with serving(node_intent(public, socket_mode=0o666)) as running:
+        command = [sys.executable, "-c", MANY, str(running.api.socket), "5", "5"]
+        out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert out.stdout.splitlines()[:2] == ["4 5", "4 5"]
+
+
 def test_no_name_that_another_user_could_take_is_used(public: Path) -> None:
     """Abstract names are free to all users: who took the next one kept root out (MGMT-11)."""
     with serving(node_intent(public, socket_mode=0o666)) as running:

@@ -50,6 +50,15 @@ def test_an_empty_document_needs_a_word_of_consent(company: Desk, empty: str) ->
     assert company.segment.stage(revision=digest).revision.digest == digest
 
 
+def test_staging_what_is_enforced_is_ok_and_changes_nothing(company: Desk) -> None:
+    digest = enforce(company)
+    for _ in range(2):
+        staged = company.segment.stage(POLICY).revision
+        assert (staged.digest, staged.state) == (digest, staged.STATE_ENFORCED)
+        assert company.segment.promote(digest).enforced.digest == digest
+    assert [change.move for change in company.segment.changes(0)] == ["promote", "stage"]
+
+
 @pytest.mark.parametrize(
     "text", ["modes: {default: visibility}", "groups: {a: b=c}", "rules: [log any to any]"]
 )

@@ -57,6 +57,19 @@ def test_staging_an_empty_document_asks_for_the_flag(pe: Shell) -> None:
     assert "is staged" in pe("policy", "stage", str(pe.file), "--allow-empty")
 
 
+def test_staging_again_says_that_it_is_enforced(pe: Shell) -> None:
+    assert "enforced already" in enforced(pe)("policy", "stage", str(pe.file))
+
+
+def test_what_does_not_exist_is_a_failure(pe: Shell) -> None:
+    for command in (("flows", "--vrf"), ("flows", "--from"), ("map", "--to"), ("show", "routes"),
+                    ("show", "routes", "--neighbor"), ("workload", "list", "--vrf"),
+                    ("policy", "recommend", "--vrf"), ("show", "guards", "--port")):  # fmt: skip
+        assert "there is no" in pe(
+            *command, "192.0.2.77" if "--neighbor" in command else "nosuch", status=1
+        ) or "is no workload" in pe(*command, "nosuch", status=1)
+
+
 def test_workloads_in_a_table(pe: Shell) -> None:
     lines = pe("workload", "list").splitlines()
     assert lines[0].split() == ["Workload", "VRF", "Port", "Addresses", "Tags", "Groups"]

@@ -65,6 +65,14 @@ def test_staging_twice_leaves_one_line_in_the_trail() -> None:
     assert ledger.stage(revision.digest, SIGNED) == ledger
 
 
+def test_staging_what_is_enforced_changes_nothing() -> None:
+    ledger, (first, second) = _with("allow any to any", "deny any to any")
+    enforced = ledger.stage(first.digest, SIGNED).promote(SIGNED)
+    assert enforced.stage(first.digest, SIGNED) == enforced
+    both = enforced.stage(second.digest, SIGNED)
+    assert both.stage(first.digest, SIGNED) == both, "what is staged stays staged"
+
+
 def test_moves_that_make_no_sense_are_refused() -> None:
     ledger, (first, second) = _with("allow any to any", "deny any to any")
     with pytest.raises(MoveError, match="nothing is staged"):
@@ -78,7 +86,5 @@ def test_moves_that_make_no_sense_are_refused() -> None:
     with pytest.raises(MoveError, match="2 revisions"):
         ledger.find("")
     enforced = ledger.stage(first.digest, SIGNED).promote(SIGNED)
-    with pytest.raises(MoveError, match="enforced already"):
-        enforced.stage(first.digest, SIGNED)
     with pytest.raises(MoveError, match="no earlier"):
         enforced.roll_back(SIGNED)

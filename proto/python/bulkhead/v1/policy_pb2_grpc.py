@@ -110,7 +110,8 @@ class PolicyServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StagePolicy(self, request, context):
-        """Evaluates a document or revision on live traffic beside the enforced one.
+        """Evaluates a document or revision on live traffic beside the enforced one. OK where it is the
+        enforced one already, or staged: nothing changes, and the answer has its state.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
