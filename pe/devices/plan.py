@@ -288,6 +288,11 @@ class Planner:
     def _is_leftover_port(self, link: Link) -> bool:
         if link.name in self.desired.ce_ports or link.alias == VRF_ALIAS:
             return False
+        # One that waited for its guard when it left the configuration: never up, in no VRF.
+        held = self.seen.addresses.get(link.name, ())
+        is_closed = not link.up and link.name not in self.desired.core_ports
+        if is_closed and any(address.ours for address in held):
+            return True
         master = self.seen.links.get(link.master)
         return link.alias == PORT_ALIAS or (master is not None and master.alias == VRF_ALIAS)
 

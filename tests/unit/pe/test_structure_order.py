@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 
 from controlplane.model.desired import CePort, CorePort, Desired, Node, VrfDevice
-from pe.devices.ops import Phase, SetDown, SetUp, WriteSetting
+from pe.devices.ops import DropAddress, Phase, SetDown, SetUp, WriteSetting
 from pe.devices.plan import plan
-from pe.model.state import Link, Structure
+from pe.model.state import Link, PortAddress, Structure
 from pe.netlink.ownership import PORT_ALIAS, VRF_ALIAS
 
 ALL_FORWARDING = "ipv6/conf/all/forwarding"
@@ -50,3 +50,19 @@ def test_forwarding_is_switched_on_behind_everything_that_guards() -> None:
     assert down < Phase.FILTER < Phase.PERMIT
     others = [s for s in steps if isinstance(s.op, WriteSetting) and s.phase is Phase.DENY]
     assert others, "settings that close are written first"
+
+
+def test_a_port_that_waited_for_its_guard_loses_its_address_with_its_configuration() -> None:
+    """It got its address, and was neither in its VRF nor up when it left the configuration."""
+    ours = PortAddress("waiting", ip_interface("192.0.2.1/30"), ours=True)
+    theirs = PortAddress("waiting", ip_interface("198.51.100.1/30"), ours=False)
+    links = (Link(1, "waiting"), Link(2, "foreign"), Link(3, "up", up=True))
+    seen = Structure(
+        links={link.name: link for link in links},
+        addresses={
+            "waiting": frozenset({ours, theirs}), "foreign": frozenset({theirs}),
+            "up": frozenset({ours}),
+        },
+    )  # fmt: skip
+    dropped = [s.op for s in plan(Desired(), seen) if isinstance(s.op, DropAddress)]
+    assert dropped == [DropAddress("waiting", ours.interface)]
