@@ -235,7 +235,7 @@ def test_what_cannot_be_is_said_and_ends_the_node(
         with suppress(grpc.RpcError):  # the answer, or the connection's end
             grow(bench)
         assert until(lambda: bench.lab.pid("pe1", "pe") is None, 20.0)
-    assert any("event=node_ends part=router" in line for line in lines)
+    assert any("event=node_failed part=router" in line for line in lines)
     assert any(f"injected into {call}" in line for line in lines)
     bench.start()
     follows(bench, before)
