@@ -53,6 +53,32 @@ def _tie_break(paths: list[Path], metric: Metric) -> Path:
     return paths[0] if len(paths) == 1 else min(paths, key=_address_order)
 
 
+def why_not(path: Path, best: Path, metric: Metric) -> str:
+    """Return the step at which a path lost against the best one, "" if it is that: for people.
+
+    MED decides between paths of one neighbouring AS only, so a path may also have lost against a
+    third one; then it is the first step at which the two differ.
+    """
+    if path is best:
+        return ""
+    steps: list[tuple[str, object, object]] = [
+        ("protocol", path.source.protocol, best.source.protocol),
+        ("LOCAL_PREF", -local_pref(path), -local_pref(best)),
+        ("AS path length", path.attributes.as_path_length, best.attributes.as_path_length),
+        ("origin", path.attributes.origin, best.attributes.origin),
+    ]
+    if path.attributes.neighbor_as == best.attributes.neighbor_as:
+        steps.append(("MED", path.attributes.med or 0, best.attributes.med or 0))
+    steps += [
+        ("eBGP before iBGP", not path.source.ebgp, not best.source.ebgp),
+        ("IGP metric", metric(path.hop), metric(best.hop)),
+        ("router id", router_id_of(path), router_id_of(best)),
+        ("CLUSTER_LIST length", len(path.attributes.cluster_list),
+         len(best.attributes.cluster_list)),
+    ]  # fmt: skip
+    return next((name for name, mine, its in steps if mine != its), "peer address")
+
+
 def local_pref(path: Path) -> int:
     """Return LOCAL_PREF, or the default where the path carries none."""
     value = path.attributes.local_pref

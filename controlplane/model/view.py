@@ -136,7 +136,7 @@ class RouteView:
     sites_of_origin: tuple[str, ...] = ()
     stale: bool = False
     inactive_reason: str = ""
-    """Why the next hop cannot be used; "" where it can."""
+    """Why it is not active; "" where it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from controlplane.model.desired import Delta, Desired, NextHopKey, VrfObjects
 from controlplane.model.events import Event, UnderlaySynced, VrfsHeld
+from controlplane.model.prefix import Prefix
 from controlplane.model.supervision import Part, Task
 from controlplane.model.view import CounterView, GuardView
 from pe.dataplane.adjacency import AdjacencyProber
@@ -30,7 +31,7 @@ from pe.fib.next_hop_wire import NextHopWriter, is_ours
 from pe.fib.route_batch import RouteWriter
 from pe.filters.manager import FilterManager
 from pe.model.guards import Guard
-from pe.model.state import ROUTE, Failure, Failures, Rule
+from pe.model.state import ROUTE, ROUTE_TABLE, Failure, Failures, Rule
 from pe.netlink.events import EventSocket
 from pe.netlink.main_routes import MainRoute
 from pe.netlink.ownership import LOCAL_PREFERENCE
@@ -349,6 +350,17 @@ class DataplaneReconciler:
         """Return the kernel's id of each next hop that it has."""
         ids = ((key, self._forwarding.groups.id_of(key)) for key in self._desired.next_hops)
         return {key: identifier for key, identifier in ids if identifier}
+
+    def has_route(self, table: int, prefix: Prefix) -> bool:
+        """Return True if the kernel has the route that is desired, by the next hop that is."""
+        key = self._desired.routes.get(table, {}).get(prefix)
+        identifier = self._forwarding.groups.id_of(key) if key else 0
+        return bool(identifier) and self._forwarding.routes.installed(table, prefix) == identifier
+
+    def route_refusal(self, table: int, prefix: Prefix) -> str:
+        """Return why the kernel refuses a route, "" if it does not."""
+        own = self._failures.reason(ROUTE, f"{table} {prefix}")
+        return own or self._failures.reason(ROUTE_TABLE, str(table))
 
     def ports(self) -> dict[str, PortState]:
         """Return the state of every configured port."""

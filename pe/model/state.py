@@ -170,6 +170,11 @@ class Failures:
         tries = known.tries if known else 10
         return min(self.FIRST_DELAY * float(1 << min(tries - 1, 10)), self.LAST_DELAY)
 
+    def reason(self, kind: str, key: str) -> str:
+        """Return why an object failed last, "" if it does not fail."""
+        known = self._known.get((kind, key))
+        return known.message if known else ""
+
     def count(self, kind: str) -> int:
         """Count the failing objects of a kind."""
         return self._counts[kind]

@@ -113,7 +113,7 @@ class LiveView:
 
     def routes(self, wanted: RouteFilter) -> Iterable[RouteView]:
         """Return the routes that pass the filter."""
-        return route_rows(self._router, wanted, time.monotonic())
+        return route_rows(self._router, self._actor, wanted, time.monotonic())
 
     def labels(self) -> Iterable[LabelView]:
         """Return every label in use or in hold-down."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.bgp.decision import best_path, ranked
+from controlplane.bgp.decision import best_path, ranked, why_not
 from controlplane.bgp.path import Path, RouteProtocol, Source
 from controlplane.model.attributes import AsSegment, Attributes, Origin
 from controlplane.model.desired import NextHopKey
@@ -145,3 +145,28 @@ def test_ranked_shows_all_best_first_and_unreachable_last() -> None:
     far, near, lost = P(hop="10.0.0.3"), P(hop="10.0.0.2", rd="1:2"), P(hop="10.0.0.9")
     paths = [p.path() for p in (lost, far, near)]
     assert ranked(paths, metric) == [paths[2], paths[1], paths[0]]
+
+
+WHY = {
+    "connected before static before BGP": "protocol",
+    "highest LOCAL_PREF": "LOCAL_PREF",
+    "no LOCAL_PREF counts as 100": "LOCAL_PREF",
+    "shortest AS_PATH": "AS path length",
+    "an AS_SET counts as one": "AS path length",
+    "lowest ORIGIN": "origin",
+    "lowest MED of one neighbouring AS": "MED",
+    "no MED is the lowest": "MED",
+    "MED of different ASes is not compared": "router id",
+    "eBGP before iBGP": "eBGP before iBGP",
+    "lowest IGP metric": "IGP metric",
+    "lowest router id": "router id",
+    "shortest CLUSTER_LIST (RFC 4456)": "CLUSTER_LIST length",
+    "lowest peer address": "peer address",
+}
+
+
+@pytest.mark.parametrize("step", WHY)
+def test_the_step_that_decided_is_named(step: str) -> None:
+    best, *others = (p.path() for p in STEPS[step])
+    assert why_not(best, best, metric) == ""
+    assert why_not(others[0], best, metric) == WHY[step]
