@@ -223,6 +223,7 @@ class NodeIntent(msgspec.Struct, frozen=True, kw_only=True):
     restart_time: int = 120
     sync_timeout: int = 60
     resolve_via_default: bool = False
+    igp_costs: tuple[tuple[IPAddress, int], ...] = ()
     run_dir: str = "/run/bulkhead"
     state_dir: str = "/var/lib/bulkhead"
     socket_mode: int = 0o660

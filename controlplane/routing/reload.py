@@ -144,7 +144,8 @@ class Reload:
 
     def _change_core(self, old: NodeIntent | None, new: NodeIntent) -> None:
         ports = {port.name: frozenset(port.adjacent_pes) for port in new.core_ports}
-        turns = self._state.underlay.configure(Core(ports, new.resolve_via_default))
+        core = Core(ports, new.resolve_via_default, dict(new.igp_costs))
+        turns = self._state.underlay.configure(core)
         self._decisions.ways_turned(turns)
         if old is not None and old.loopback != new.loopback:
             self._state.core_out.renew()

@@ -39,10 +39,11 @@ Turns: TypeAlias = dict[IPAddress, tuple[Resolution | None, Resolution | None]]
 
 class Core(msgspec.Struct, frozen=True):
     """What the configuration says of the ways to other PEs: the ports that labelled packets may
-    leave by, each with the PEs that are known to be at its other end."""
+    leave by, each with the PEs that are known to be at its other end, and the IGP's costs."""
 
     ports: Mapping[str, frozenset[IPAddress]] = {}
     via_default: bool = False
+    costs: Mapping[IPAddress, int] = {}
 
 
 class NextHopResolver:
@@ -151,9 +152,11 @@ class NextHopResolver:
         asked = {path: self._probe(address, path) for path in route.paths}
         self._set_probes(address, frozenset(a for a in asked.values() if a))
         usable = tuple(path for path in route.paths if self._is_usable(path, asked[path]))
-        if len(usable) == len(route.paths):
+        # The kernel's metric is the priority that a routing daemon writes: FRR has one for all.
+        metric = self._core.costs.get(address, route.metric)
+        if len(usable) == len(route.paths) and metric == route.metric:
             return route
-        return Resolution(route.via, usable, route.metric) if usable else None
+        return Resolution(route.via, usable, metric) if usable else None
 
     def _probe(self, address: IPAddress, path: UnderlayPath) -> Adjacency | None:
         """Return what has to be found out about a path before it can be used."""

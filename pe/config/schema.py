@@ -255,6 +255,7 @@ class NodeSection(Section):
     label_block: v.Block = LabelBlock(24000, 31999)
     limits: NodeLimitsSection = NodeLimitsSection()
     resolve_via_default: v.Flag = False
+    igp_costs: Annotated[dict[v.AddressKey, v.IgpCost], Empty] = Field(default_factory=dict)
     timers: TimersSection = TimersSection()
     api: ApiSection = ApiSection()
     metrics_socket: v.SocketPath | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+import msgspec
 import pytest
 
 from controlplane.model.desired import NextHopKey, NextHopPath
@@ -183,3 +184,21 @@ def test_looking_up_and_following_addresses() -> None:
     assert (old.via, new.via) == (prefix("10.255.0.2/32"), prefix("10.0.0.0/8"))
     underlay.watch_only(set())
     assert underlay.change(prefix("10.0.0.0/8"), (), 0) == {}
+
+
+def test_a_configured_cost_decides_where_the_kernel_knows_none() -> None:
+    """zebra writes one priority for all routes: by it two PEs are always equally near."""
+    rig = two_pes()
+    rig.underlay("10.0.1.3", to="10.255.0.3/32", metric=10)
+    rig.vpn("10.1.0.0/24", peer=PE2, rd="65001:2")
+    rig.vpn("10.1.0.0/24", peer=PE3, rd="65001:3")
+    assert rig.table("red")["10.1.0.0/24"].address == A2, "the lower router id"
+    assert rig.router.intent is not None
+    costs = ((A2, 30), (A3, 20))
+    rig.reload(msgspec.structs.replace(rig.router.intent, igp_costs=costs))
+    rig.wait(REWEIGH_SECONDS)
+    assert rig.table("red")["10.1.0.0/24"].address == A3
+    assert rig.router.hops.metric(hop()) == 30
+    rig.reload(msgspec.structs.replace(rig.router.intent, igp_costs=()))
+    rig.wait(REWEIGH_SECONDS)
+    assert rig.table("red")["10.1.0.0/24"].address == A2
