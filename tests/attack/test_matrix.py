@@ -65,7 +65,8 @@ def unexpected(frame: bytes, attacker: Attacker, owned: set[bytes]) -> str:
     if source not in owned:
         return ""
     # On a trunk the refusals come late, too, that the attacker of another VLAN waits for no more.
-    sharing = (each for each in attackers() if each.port == attacker.port)
+    at = (attacker.port.node, attacker.port.name)
+    sharing = (each for each in attackers() if (each.port.node, each.port.name) == at)
     near = {ipaddress.ip_address(a).packed for each in sharing for a in each.gateways}
     of_session = attacker.name in NEIGHBOURS and (
         is_unrequested_reset(frame) or is_of_another_session(frame)
