@@ -18,6 +18,10 @@ from controlplane.model.prefix import IPAddress, Prefix
 from controlplane.model.rd import SiteOfOrigin
 
 LONGEST_AS_PATH = 255
+PROVIDERS_OWN = frozenset({22, 23, 25, 27, 29, 40, 128})
+"""Attributes that say something of the provider's network, to routers that believe the provider:
+PMSI tunnel and encapsulation (RFC 6514, RFC 9012 section 11), IPv6 extended communities (RFC 5701),
+PE distinguishers, BGP-LS, Prefix-SID (RFC 8669 section 8), ATTR_SET (RFC 6368)."""
 
 
 def refuse_ce(
@@ -106,7 +110,13 @@ def clean_ce(peer: PeerIntent, attributes: Attributes) -> Attributes:
         large_communities=tuple(c for c in attributes.large_communities if c[0] != own),
         originator_id=None,
         cluster_list=(),
+        unknown=across_the_edge(attributes),
     )
+
+
+def across_the_edge(attributes: Attributes) -> tuple[tuple[int, int, bytes], ...]:
+    """Return the unread attributes that may pass between a customer and the provider."""
+    return tuple(each for each in attributes.unknown if each[1] not in PROVIDERS_OWN)
 
 
 def sites_of_origin(peer: PeerIntent) -> frozenset[SiteOfOrigin]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from controlplane.bgp.decision import DEFAULT_LOCAL_PREF
+from controlplane.bgp.inbound import across_the_edge
 from controlplane.bgp.path import Path
 from controlplane.model.attributes import AsSegment, Attributes, Community
 from controlplane.model.intent import PeerIntent
@@ -66,6 +67,7 @@ def ce_attributes(peer: PeerIntent, attributes: Attributes) -> Attributes:
         aggregator=attributes.aggregator,
         communities=tuple(c for c in attributes.communities if c[0] != own),
         large_communities=tuple(c for c in attributes.large_communities if c[0] != own),
+        unknown=across_the_edge(attributes),
     )
 
 

@@ -33,7 +33,8 @@ class Attributes(msgspec.Struct, frozen=True, cache_hash=True):
     """All that a path carries except its prefix, next hop and label.
 
     ``local_pref`` and ``med`` are None where absent. ``extended`` holds, as text, the extended
-    communities that are neither route targets nor sites of origin.
+    communities that are neither route targets nor sites of origin; ``unknown`` optional transitive
+    attributes that are passed on unread, as (flags, code, value), by code.
     """
 
     origin: Origin = Origin.IGP
@@ -49,6 +50,7 @@ class Attributes(msgspec.Struct, frozen=True, cache_hash=True):
     large_communities: tuple[LargeCommunity, ...] = ()
     originator_id: str | None = None
     cluster_list: tuple[str, ...] = ()
+    unknown: tuple[tuple[int, int, bytes], ...] = ()
 
     @property
     def as_path_length(self) -> int:

@@ -17,6 +17,8 @@ ROUTE_TARGET, SITE_OF_ORIGIN = 0x02, 0x03
 HEX_DIGITS = 16
 CACHE_OCTETS = 1 << 20
 """As JSON, which takes three times as much as on the wire."""
+PARTIAL = 0x20
+"""Set on an attribute that a speaker passes on without knowing it (RFC 4271 section 5)."""
 SEGMENT_KINDS = {1: "set", 2: "sequence", 3: "confed-sequence"}
 SEGMENT_TYPES = {kind: number for number, kind in SEGMENT_KINDS.items()}
 
@@ -62,6 +64,7 @@ def from_wire(given: PathAttributes) -> Attributes:
         large_communities=given.large,
         originator_id=given.originator_id,
         cluster_list=given.cluster_list,
+        unknown=given.unknown,
     )
 
 
@@ -110,6 +113,7 @@ def to_wire(attributes: Attributes) -> PathAttributes:
         large=attributes.large_communities,
         originator_id=attributes.originator_id,
         cluster_list=attributes.cluster_list,
+        unknown=tuple((flags | PARTIAL, code, value) for flags, code, value in attributes.unknown),
     )
 
 

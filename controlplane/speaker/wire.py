@@ -18,7 +18,8 @@ class PathAttributes(msgspec.Struct, omit_defaults=True):
     """The path attributes that Bulkhead reads and writes, in either direction.
 
     ``as_path`` holds segments as (type of RFC 4271 section 4.3 or RFC 5065, ASNs); ``extended``
-    the eight octets of each extended community as a number; ``aggregator`` is ASN:ADDRESS.
+    the eight octets of each extended community as a number; ``aggregator`` is ASN:ADDRESS;
+    ``unknown`` are optional transitive attributes that nothing here reads, as (flags, code, value).
     """
 
     origin: int = 0
@@ -32,6 +33,7 @@ class PathAttributes(msgspec.Struct, omit_defaults=True):
     large: tuple[tuple[int, int, int], ...] = ()
     originator_id: str | None = None
     cluster_list: tuple[str, ...] = ()
+    unknown: tuple[tuple[int, int, bytes], ...] = ()
 
 
 class Update(msgspec.Struct, tag_field="t", tag="update"):

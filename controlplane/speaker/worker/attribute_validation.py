@@ -31,7 +31,8 @@ FLAGS: dict[int, int] = {
     Code.AS4_AGGREGATOR: OPTIONAL | TRANSITIVE,
     Code.LARGE_COMMUNITY: OPTIONAL | TRANSITIVE,
 }
-"""The attributes that Bulkhead reads. Of others the routes are taken, and they are not."""
+"""The attributes that Bulkhead reads. Others are passed on if they are optional and transitive,
+else ignored (RFC 4271 section 5)."""
 
 SIZES: dict[int, int] = {
     Code.ORIGIN: 1,
@@ -47,10 +48,12 @@ INTERNAL_ONLY = frozenset({Code.LOCAL_PREF, Code.ORIGINATOR_ID, Code.CLUSTER_LIS
 
 @dataclass(slots=True)
 class ValidatedAttributes:
-    """``values`` are the sound attributes by code. ``fault`` is what keeps the routes from being
-    used, "" if nothing does; ``discarded`` says what was left out."""
+    """``values`` are the sound attributes by code, ``unknown`` those to be passed on unread as
+    (flags, code, value). ``fault`` is what keeps the routes from being used, "" if nothing does;
+    ``discarded`` says what was left out."""
 
     values: dict[int, bytes] = field(default_factory=dict)
+    unknown: list[tuple[int, int, bytes]] = field(default_factory=list)
     fault: str = ""
     discarded: list[str] = field(default_factory=list)
 
@@ -76,6 +79,8 @@ def validate_attributes(octets: bytes, negotiated: Any) -> ValidatedAttributes:
                 # RFC 4271 section 6.3 ends the session for it; its routes can be read as well as
                 # those of any other malformed attribute (RFC 7606 section 2).
                 found.fault = found.fault or f"attribute {code} is well-known, and is not"
+            elif flags & TRANSITIVE and code not in seen:
+                found.unknown.append((flags & ~EXTENDED, code, value))
         elif code in seen:
             found.discarded.append(f"{Code(code).name} once more (RFC 7606 section 3 g)")
         elif outside and code in INTERNAL_ONLY:

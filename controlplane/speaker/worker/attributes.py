@@ -22,6 +22,7 @@ from controlplane.speaker.worker.surface import (
     Community,
     ExtendedCommunities,
     ExtendedCommunity,
+    GenericAttribute,
     LargeCommunities,
     LargeCommunity,
     LocalPreference,
@@ -54,6 +55,8 @@ def build(sent: PathAttributes) -> Any:
         attributes.add(OriginatorID(sent.originator_id))
     if sent.cluster_list:
         attributes.add(ClusterList([ClusterID(cluster) for cluster in sent.cluster_list]))
+    for flags, code, value in sent.unknown:
+        attributes.add(GenericAttribute(code, flags, value))
     return attributes
 
 

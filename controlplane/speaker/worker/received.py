@@ -7,7 +7,7 @@ added, so that one UPDATE of 4 KB took half a second: a CE could stop its VRF's 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from struct import iter_unpack
 from typing import Any
 
@@ -18,7 +18,10 @@ from controlplane.speaker.worker.codes import Code
 AS_TRANS = 23456
 
 
-def read(values: Mapping[int, bytes], *, four_octets: bool, external: bool) -> PathAttributes:
+def read(
+    values: Mapping[int, bytes], *, four_octets: bool, external: bool,
+    unknown: Iterable[tuple[int, int, bytes]] = (),
+) -> PathAttributes:  # fmt: skip
     """Return what the node reads of validated values by code; ValueError for a malformed path."""
     aggregator, path = _reconciled(values, four_octets)
     if fault := as_path.fault(path, external):
@@ -35,6 +38,7 @@ def read(values: Mapping[int, bytes], *, four_octets: bool, external: bool) -> P
         large=tuple(sorted(set(_units(values, Code.LARGE_COMMUNITY, "III")))),
         originator_id=_address(values.get(Code.ORIGINATOR_ID)),
         cluster_list=tuple(socket.inet_ntoa(c) for (c,) in _units(values, Code.CLUSTER_LIST, "4s")),
+        unknown=tuple(sorted(unknown, key=lambda each: each[1])),
     )
 
 

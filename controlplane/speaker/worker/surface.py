@@ -50,6 +50,7 @@ from exabgp.bgp.message.update.attribute.community import (
     LargeCommunities,
     LargeCommunity,
 )
+from exabgp.bgp.message.update.attribute.generic import GenericAttribute
 from exabgp.configuration.configuration import Configuration
 from exabgp.environment import getenv
 from exabgp.logger import log
@@ -114,6 +115,7 @@ __all__ = [
     "Direction",
     "ExtendedCommunities",
     "ExtendedCommunity",
+    "GenericAttribute",
     "HoldTime",
     "LargeCommunities",
     "LargeCommunity",
@@ -287,6 +289,7 @@ OBJECTS: tuple[Use, ...] = (
 CALLED: tuple[Use, ...] = (
     Function(Attributes, "pack", "attributes of an UPDATE", "self negotiated with_default"),
     Function(Attributes, "add", "attributes of an UPDATE", "self attribute _"),
+    Function(GenericAttribute, "__init__", "attributes that are passed on", "self code flag data"),
     Function(Capability, "unpack", "capabilities that are needed", "capability capabilities data"),
     Function(Capabilities, "announced", "graceful restart", "self capability"),
     Function(Notify, "__init__", "every NOTIFICATION", "self code subcode data"),

@@ -214,7 +214,10 @@ def _parsed(rest: bytes, negotiated: Any) -> Parsed:
     validated = validate_attributes(rest, negotiated)
     values = validated.values
     try:
-        found = read(values, four_octets=negotiated.asn4, external=external(negotiated))
+        found = read(
+            values, four_octets=negotiated.asn4, external=external(negotiated),
+            unknown=validated.unknown,
+        )  # fmt: skip
     except ValueError as error:
         return Parsed(Received(), validated, validated.fault or str(error))
     hop = values.get(Code.NEXT_HOP)
