@@ -20,7 +20,7 @@ from controlplane.speaker.worker.attribute_validation import validate_attributes
 from tests.unit.controlplane.rig import ce_peer
 
 OTC, FOREIGN, PARTIAL = 35, 99, 0x20
-"""Only to Customer (RFC 9234), and a code that nobody has assigned."""
+"""Only to Customer (RFC 9234), and a code that has no meaning assigned."""
 SESSION = SimpleNamespace(local_as=65000, peer_as=65101, asn4=True)
 
 
