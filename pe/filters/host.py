@@ -153,6 +153,7 @@ def _input(scope: RenderContext) -> Iterator[NamedChain]:
             for version in (4, 6)
             for end in (TCP_DESTINATION, TCP_SOURCE)
         ),
+        (core, equal(TCP_DESTINATION, BGP), *dropped("acl_08")),  # from no configured peer
         (core, ACCEPT),
         (in_set("spare_ports", IIFNAME), ACCEPT),
         dropped("fail_01"),

@@ -364,3 +364,13 @@ def test_acl_01_no_connection_by_socket(net: Net) -> None:
     for node, site in (("ce-red-1", 1), ("ce-red-3", 3), ("ce-blue-1", 1)):
         for port in (22, 179):
             assert connects(node, plan.gateway(site, 4), port, seconds=0.5) == "silent"
+
+
+@pytest.mark.parametrize("target", ["10.255.0.1", "10.0.1.1"])
+def test_acl_08_in_the_core_only_configured_peers_get_an_answer(net: Net, target: str) -> None:
+    """From an address of the core that is no peer's, to each of the PE's: port 179 is silent, where
+    a thousand connections were accepted and kept. The control is any other port."""
+    before = net.dropped(requirement="ACL-8")
+    assert connects("p", target, 179, seconds=1.0) == "silent"
+    assert net.dropped(requirement="ACL-8") > before
+    assert connects("p", target, 180, seconds=1.0) == "refused"
