@@ -54,11 +54,13 @@ class FakeStructure:
                 self._create(Link(0, name, "vlan", alias=PORT_ALIAS, parent=parent, vlan=vlan))
             case ops.DeleteDevice(name):
                 self._delete(name)
-            case ops.SetUp(name):
+            case ops.SetUp(name, index):
+                _same_device(links[name], index)
                 state.put_link(replace(links[name], up=True, carrier=True))
             case ops.SetDown(name):
                 state.put_link(replace(links[name], up=False, carrier=False))
-            case ops.SetMaster(name, master):
+            case ops.SetMaster(name, master, index):
+                _same_device(links[name], index)
                 assert not links[name].up, "moved between tables while up"
                 assert not master or links[master].kind == "vrf"
                 state.put_link(replace(links[name], master=master))
@@ -91,6 +93,11 @@ class FakeStructure:
         self.state.addresses.pop(name, None)
         # Label routes go with the device that they lead to.
         self.state.labels = {n: vrf for n, vrf in self.state.labels.items() if vrf != name}
+
+
+def _same_device(link: Link, index: int) -> None:
+    if index not in (0, link.index):
+        raise OSError(errno.ENODEV, "another device has the name")
 
 
 class FakeStructureKernel:

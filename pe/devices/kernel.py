@@ -132,13 +132,13 @@ class DeviceKernel:
                 await self._create(name, PORT_ALIAS, kind="vlan", link=under, vlan_id=vlan)
             case ops.DeleteDevice(name):
                 await self._ipr.link("del", index=self._index(name))
-            case ops.SetUp(name):
-                await self._ipr.link("set", index=self._index(name), state="up")
+            case ops.SetUp(name, index):
+                await self._ipr.link("set", index=index or self._index(name), state="up")
             case ops.SetDown(name):
                 await self._ipr.link("set", index=self._index(name), state="down")
-            case ops.SetMaster(name, master):
+            case ops.SetMaster(name, master, index):
                 above = self._index(master) if master else 0
-                await self._ipr.link("set", index=self._index(name), master=above)
+                await self._ipr.link("set", index=index or self._index(name), master=above)
             case ops.SetMtu(name, mtu):
                 await self._ipr.link("set", index=self._index(name), mtu=mtu)
             case ops.AddAddress(port, interface):

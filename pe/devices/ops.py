@@ -105,9 +105,11 @@ class DeleteDevice:
 
 @dataclass(frozen=True, slots=True)
 class SetUp:
-    """Set a device up."""
+    """Set a device up. With ``index`` that very device, not one that has its name by now: what
+    guards a port is bound to the device (FAIL-8)."""
 
     name: str
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +121,11 @@ class SetDown:
 
 @dataclass(frozen=True, slots=True)
 class SetMaster:
-    """Put a device into a VRF, or take it out of any (``master`` empty)."""
+    """Put a device into a VRF, or take it out of any (``master`` empty); ``index`` as above."""
 
     name: str
     master: str
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,18 +249,18 @@ class Planner:
         yield from self._addresses(port.name, port.addresses, exact=True)
 
     def _attach(self, port: CePort, link: Link | None) -> Iterator[Step]:
-        subject = ("port", port.name)
+        subject, index = ("port", port.name), link.index if link else 0
         in_place = link is not None and link.master == port.vrf and port.name not in self.retired
         if not in_place:
             if link is not None and link.up:
                 # In the wrong table while up: the CE would be in the core (T16).
                 yield Step(Phase.RETIRE, SetDown(port.name), subject)
-            yield Step(Phase.ATTACH, SetMaster(port.name, port.vrf), subject)
+            yield Step(Phase.ATTACH, SetMaster(port.name, port.vrf, index), subject)
         if link is None or not link.up or not in_place:
             if port.parent in self.seen.links and not self.seen.links[port.parent].up:
                 # First: a VLAN device cannot be up on a parent that is down (vlan_dev_open).
                 yield Step(Phase.PERMIT, SetUp(port.parent), subject)
-            yield Step(Phase.PERMIT, SetUp(port.name), subject)
+            yield Step(Phase.PERMIT, SetUp(port.name, index), subject)
 
     def _addresses(
         self, port: str, wanted: tuple[IPInterface, ...], *, exact: bool

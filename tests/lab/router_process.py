@@ -1,6 +1,6 @@
 """A router and its data plane in a process of their own, without BGP: events in, deltas out.
 
-Speaks as ``tests.lab.agent_process`` does; ``configure`` takes an intent.
+Speaks as ``tests.lab.agent_process`` does; ``configure`` takes an intent, ``take`` events.
 """
 
 import asyncio
@@ -41,6 +41,8 @@ class RouterServed(Served):
     async def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
         if method == "configure":
             return self.configure(*arguments)
+        if method == "take":
+            return self._handle(*arguments)
         return await super().call(method, arguments)
 
 
