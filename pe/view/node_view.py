@@ -30,6 +30,7 @@ from pe.dataplane.reconciler import DataplaneReconciler
 from pe.metrics.figures import ConntrackUse, Figures
 from pe.node import Node
 from pe.observe.conntrack import ConntrackCensus, table_use
+from pe.observe.tcp_signatures import signature_drops
 from pe.policy.manager import PolicyMapManager
 from pe.process import clock
 from pe.process.journal import Journal
@@ -82,6 +83,7 @@ class LiveView:
         self._supervisor = supervisor
         self._lag = lag
         self._census = ConntrackCensus()
+        self._signature_drops = signature_drops().total
 
     def status(self) -> StatusView:
         """Return the node's status."""
@@ -109,7 +111,8 @@ class LiveView:
 
     def neighbors(self) -> Iterable[NeighborView]:
         """Return every session."""
-        return neighbor_rows(self._router, self._speakers.snapshot(), time.monotonic())
+        drops = signature_drops().total - self._signature_drops
+        return neighbor_rows(self._router, self._speakers.snapshot(), time.monotonic(), drops)
 
     def routes(self, wanted: RouteFilter) -> Iterable[RouteView]:
         """Return the routes that pass the filter."""
@@ -135,6 +138,10 @@ class LiveView:
         yield from api_counters(self._tally)
         yield from part_counters(self._supervisor)
         yield CounterView(name="journal_lines_dropped", value=self._journal.dropped)
+        drops = signature_drops()
+        yield CounterView(name="tcp_md5_missing", value=drops.missing)
+        yield CounterView(name="tcp_md5_unexpected", value=drops.unexpected)
+        yield CounterView(name="tcp_md5_wrong", value=drops.wrong)
 
     async def figures(self) -> Figures:
         """Return everything for one scrape of the metrics, taken now. Raises OSError."""

@@ -13,16 +13,17 @@ from controlplane.speaker.session import SessionSnapshot
 
 
 def neighbor_rows(
-    router: Router, speakers: Iterable[SessionSnapshot], now: float
+    router: Router, speakers: Iterable[SessionSnapshot], now: float, drops: int = 0
 ) -> Iterator[NeighborView]:
-    """Yield every session, the core's first."""
+    """Yield every session, the core's first. ``drops``: TCP segments that the kernel dropped for
+    their MD5 signature since the node started."""
     seen = {snapshot.peer: snapshot for snapshot in speakers}
     for peer in list(router.peers.values()):
-        yield _row(router, peer, seen, now)
+        yield _row(router, peer, seen, now, drops)
 
 
 def _row(
-    router: Router, peer: PeerState, seen: Mapping[PeerId, SessionSnapshot], now: float
+    router: Router, peer: PeerState, seen: Mapping[PeerId, SessionSnapshot], now: float, drops: int
 ) -> NeighborView:
     intent, snapshot = peer.intent, seen.get(peer.intent.peer)
     held = peer.held_until - now if peer.held_until not in (None, float("inf")) else 0.0
@@ -40,12 +41,22 @@ def _row(
         description=intent.description,
         router_id=snapshot.router_id if snapshot else "",
         flaps=peer.flaps,
-        last_error=peer.last_error or (snapshot.last_error if snapshot else ""),
+        last_error=_last_error(peer, snapshot, drops),
         held_for=max(held, 0.0),
         md5=intent.md5 is not None,
         ttl_security=intent.ttl_security or 0,
         refused=dict(peer.refused),
     )
+
+
+def _last_error(peer: PeerState, snapshot: SessionSnapshot | None, drops: int) -> str:
+    """Return why the session is down, with a hint where its keys may be the cause: to a router
+    whose peer has another key the peer is silent, and says nothing."""
+    error = peer.last_error or (snapshot.last_error if snapshot else "")
+    if peer.up or peer.disabled or not drops:
+        return error
+    hint = f"{drops} TCP segments with a wrong or missing MD5 signature: compare the keys"
+    return f"{error}; {hint}" if error else hint
 
 
 def _state(peer: PeerState, snapshot: SessionSnapshot | None) -> SessionState:
