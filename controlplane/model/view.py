@@ -33,6 +33,8 @@ class StatusView:
     left_out_routes: tuple[str, ...] = ()
     flow_log_problem: str = ""
     """Why there are no flow records at present, "" while they are read."""
+    enforced_revision: str = ""
+    workloads: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ def status(node: pb.GetStatusResponse) -> Iterator[str]:
         "Up": duration(node.uptime_seconds),
         "Kernel": "in sync" if node.in_sync else "being brought in sync",
         "Flow records": f"none: {node.flow_log_problem}" if node.flow_log_problem else "read",
+        "Policy": _policy(node),
         "Labels": node.label_block,
         "Configuration": node.config_file,
     }
@@ -33,6 +34,14 @@ def status(node: pb.GetStatusResponse) -> Iterator[str]:
     if node.left_out:
         yield f"{'Left out:':<15}{node.left_out} routes, by a defect: see route_left_out"
         yield from (f"  {route}" for route in node.left_out_routes)
+
+
+def _policy(node: pb.GetStatusResponse) -> str:
+    if node.enforced_revision:
+        return f"revision {node.enforced_revision[:12]} is enforced"
+    if node.workloads:
+        return f"none is enforced: the {node.workloads} workloads here are in no group anywhere"
+    return "none is enforced"
 
 
 def vrfs(rows: Iterable[pb.Vrf]) -> Iterator[str]:

@@ -39,14 +39,20 @@ def attach(
 ) -> None:  # fmt: skip
     """Attach a workload: NAME TAG=VALUE...
 
-    The same command again changes nothing; with other arguments it changes the workload.
+    The same command again changes nothing; with other arguments it changes the workload, and
+    tags and addresses that are left out are removed.
     """
     set_, unset = read_tags(tags)
     if unset:
         fail(f"{unset[0]}-: attach sets all tags; `pe workload tag` removes one", 2)
     with node_at(socket_path) as node:
-        made = node.segment.attach(name, vrf, port, addresses, set_)
+        answer = node.segment.attach_workload(name, vrf, port, addresses, set_)
+    made = answer.workload
     click.echo(as_object(made)) if as_json else show(_table([made]))
+    if answer.removed:
+        click.echo(f"removed from {name}: {', '.join(answer.removed)}", err=True)
+    if answer.warning:
+        click.echo(f"warning: {answer.warning}", err=True)
 
 
 @workload.command()

@@ -12,6 +12,7 @@ from controlplane.api.access.rpc_metrics import RpcMetrics
 from controlplane.model.events import PeerCleared
 from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
+from controlplane.model.revision import State
 from controlplane.model.view import (
     CounterView,
     GuardView,
@@ -89,6 +90,8 @@ class LiveView:
         """Return the node's status."""
         intent = self._reloader.intent
         loopbacks = (intent.loopback, intent.loopback6)
+        policy = self._router.policy.state
+        enforced = policy.ledger.in_state(State.ENFORCED)
         return StatusView(
             name=intent.name,
             version=version("bulkhead"),
@@ -103,6 +106,8 @@ class LiveView:
             left_out=len(self._router.left_out),
             left_out_routes=tuple(map(str, islice(self._router.left_out, LEFT_OUT_SHOWN))),
             flow_log_problem=self._maps.flow_log.problem,
+            enforced_revision=enforced.digest if enforced else "",
+            workloads=len(policy.population.attachments),
         )
 
     def vrfs(self) -> Iterable[VrfView]:

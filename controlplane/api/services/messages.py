@@ -39,6 +39,8 @@ def status(row: view.StatusView) -> pb.GetStatusResponse:
         left_out=row.left_out,
         left_out_routes=row.left_out_routes,
         flow_log_problem=row.flow_log_problem,
+        enforced_revision=row.enforced_revision,
+        workloads=row.workloads,
     )
 
 

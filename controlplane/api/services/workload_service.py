@@ -21,6 +21,7 @@ from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.api.services.queries import Encoded, Queries
 from controlplane.model.attachment import Attachment, summary
 from controlplane.model.prefix import parse_prefix
+from controlplane.model.revision import State
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Workload
 from controlplane.policy.endpoints.placement import (
@@ -35,6 +36,10 @@ from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.selector import Selector, matches
 
 WATCH_ROOM = 10_000
+WITHOUT_POLICY = (
+    "this node enforces no policy, so the workload is in no group here or on other nodes; workloads"
+    " there that are in groups are pending here, so denied: stage and promote the fleet's policy"
+)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _EVENTS = {
@@ -67,7 +72,13 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         except RefusedError as error:
             raise refusal(error) from None
         CHANGE.get().after = summary(attachment.workload)
-        return pb.AttachWorkloadResponse(workload=self._message(attachment), enforced=enforced)
+        without = self._controller.state.ledger.in_state(State.ENFORCED) is None
+        return pb.AttachWorkloadResponse(
+            workload=self._message(attachment),
+            enforced=enforced,
+            removed=_removed(known, attachment),
+            warning=WITHOUT_POLICY if without else "",
+        )
 
     async def DetachWorkload(
         self, request: pb.DetachWorkloadRequest, context: Context
@@ -201,6 +212,19 @@ class _Queue:
         if self._overrun and self._queue.empty():
             raise exhausted("read too slowly to receive every change: begin anew")
         return await self._queue.get()
+
+
+def _removed(known: Attachment | None, attachment: Attachment) -> Iterator[str]:
+    """Yield what a workload had before and has no more."""
+    if known is None:
+        return
+    before, after = known.workload, attachment.workload
+    for key, value in sorted(before.tags.items()):
+        if key not in after.tags:
+            yield f"tag {key}={value}"
+    for prefix in before.addresses:
+        if prefix not in after.addresses:
+            yield f"address {messages.short(str(prefix))}"
 
 
 def _fits(attachment: Attachment, vrf: str, selector: Selector | None) -> bool:

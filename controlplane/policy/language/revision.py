@@ -182,10 +182,14 @@ class Ledger:
         return self._enforced("promote", _readable(revision), signed)
 
     def roll_back(self, signed: Signature, name: str = "") -> Ledger:
-        """Enforce a superseded revision again: `name`, or the one enforced before this one."""
+        """Enforce a superseded revision again: `name`, or the one enforced before this one.
+
+        Again and again it goes further back, never to what was rolled back from.
+        """
         name = name or self._previous()
         if not name:
-            raise MoveError("there is no earlier enforced revision")
+            cure = "name a revision of `pe policy list` to enforce it"
+            raise MoveError(f"there is no earlier enforced revision: {cure}")
         revision = self.find(name)
         if revision.state is not State.SUPERSEDED:
             cure = "only what was enforced before can be rolled back to"
@@ -223,8 +227,11 @@ class Ledger:
 
     def _previous(self) -> str:
         """Return the digest of the revision enforced before this one, "" if there is none."""
-        enforcing = self._enforcing()
-        return enforcing.before if enforcing else ""
+        *earlier, now = enforced_in(self.trail) or [""]
+        enforced = self.in_state(State.ENFORCED)
+        if enforced is None or now != enforced.digest:
+            return ""
+        return next((digest for digest in reversed(earlier) if digest in self.revisions), "")
 
     def _enforcing(self) -> Entry | None:
         """Return the entry by which the enforced revision took the place of another one."""
@@ -253,6 +260,26 @@ class Ledger:
         moved = {name: replace(self.revisions[name], state=s) for name, s in states.items()}
         entry = Entry(move, before.digest if before else "", after.digest if after else "", signed)
         return Ledger({**self.revisions, **moved}, (*self.trail, entry)).pruned()
+
+
+def enforced_in(trail: Iterable[Entry]) -> list[str]:
+    """Return the revisions that were enforced one after the other, the present one last; what was
+    rolled back from is left out, and what came before the trail is not known."""
+    way: list[str] = []
+    undone: list[str] = []
+    for entry in trail:
+        former, undone = undone, way
+        match entry.move:
+            case "promote":
+                way = [*(way or filter(None, [entry.before])), entry.after]
+            case "rollback" if entry.after in way:
+                last = len(way) - 1 - way[::-1].index(entry.after)
+                way = way[: last + 1]
+            case "rollback":  # by name, to what was rolled back from or came before the trail
+                way = [*way, entry.after]
+            case "revert":  # the kernel refused the move before it
+                way = former
+    return way
 
 
 def _readable(revision: Revision) -> Revision:

@@ -47,13 +47,24 @@ class Segment:
         tags: Mapping[str, str] | None = None,
     ) -> workloads.Workload:
         """Make a workload known, or what it was into this."""
+        return self.attach_workload(name, vrf, port, addresses, tags).workload
+
+    def attach_workload(
+        self,
+        name: str,
+        vrf: str,
+        port: str,
+        addresses: Sequence[str],
+        tags: Mapping[str, str] | None = None,
+    ) -> workloads.AttachWorkloadResponse:
+        """As `attach`, with what was removed by it and what keeps the workload from its peers."""
         wish = workloads.Workload(
             name=name, vrf=vrf, port=port, addresses=addresses, tags=dict(tags or {})
         )
         answer = self.workloads.AttachWorkload(
             workloads.AttachWorkloadRequest(workload=wish), timeout=self.timeout
         )
-        return cast(workloads.Workload, answer.workload)
+        return cast(workloads.AttachWorkloadResponse, answer)
 
     def detach(self, name: str) -> None:
         """Forget a workload."""

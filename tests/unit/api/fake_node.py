@@ -80,6 +80,8 @@ class FakeNode:
     health: dict[str, bool] = field(default_factory=lambda: {"": True, "dataplane": True})
     refusal: tuple[str, ...] = ()
     flow_log_problem: str = ""
+    enforced_revision: str = ""
+    workloads: int = 0
 
     def status(self) -> v.StatusView:
         return v.StatusView(
@@ -87,6 +89,7 @@ class FakeNode:
             loopbacks=("10.255.0.1",), uptime=3661.5, in_sync=True, label_block="16000-23999",
             left_out=1, left_out_routes=("10.66.0.0/16 in VRF red, from 192.0.2.3: KeyError: 'x'",),
             flow_log_problem=self.flow_log_problem,
+            enforced_revision=self.enforced_revision, workloads=self.workloads,
         )  # fmt: skip
 
     def vrfs(self) -> Iterable[v.VrfView]:

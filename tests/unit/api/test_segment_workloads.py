@@ -214,3 +214,19 @@ def test_groups_count_members_here_and_elsewhere(company: Desk) -> None:
     assert [n.name for n in company.segment.list_network_sets()] == ["partners"]
     with refused(grpc.StatusCode.NOT_FOUND):
         company.segment.group("absent")
+
+
+def test_what_an_attachment_leaves_out_is_named_in_the_answer(desk: Desk) -> None:
+    ask = desk.segment.attach_workload
+    first = ask("web", "red", "p1", [WEB, "10.0.0.7"], {"tier": "web", "env": "prod"})
+    assert list(first.removed) == []
+    again = ask("web", "red", "p1", [WEB], {"tier": "app"})
+    assert list(again.removed) == ["tag env=prod", "address 10.0.0.7"]
+    assert list(ask("web", "red", "p1", [WEB], {"tier": "app"}).removed) == []
+    assert list(ask("web", "red", "p1", [WEB]).removed) == ["tag tier=app"]
+
+
+def test_without_a_policy_an_attachment_says_that_the_workload_is_in_no_group(desk: Desk) -> None:
+    assert "no policy" in desk.segment.attach_workload("web", "red", "p1", [WEB]).warning
+    enforce(desk)
+    assert desk.segment.attach_workload("web", "red", "p1", [WEB]).warning == ""

@@ -134,6 +134,18 @@ def test_status_says_why_there_are_no_flow_records(running: Serving) -> None:
     assert "Flow records:  none: Operation not permitted" in shown
 
 
+def test_status_says_which_policy_is_enforced_and_what_it_means_if_none_is(
+    running: Serving,
+) -> None:
+    assert "Policy:        none is enforced" in lines(pe("show", "status", at=running))
+    running.node.workloads = 3
+    shown = lines(pe("show", "status", at=running))
+    assert "Policy:        none is enforced: the 3 workloads here are in no group anywhere" in shown
+    running.node.enforced_revision = "0123456789abcdef" * 4
+    shown = lines(pe("show", "status", at=running))
+    assert "Policy:        revision 0123456789ab is enforced" in shown
+
+
 @pytest.mark.parametrize(
     "what", ["vrfs", "neighbors", "routes", "labels", "nexthops", "ports", "counters", "guards"]
 )

@@ -70,6 +70,14 @@ def test_what_does_not_exist_is_a_failure(pe: Shell) -> None:
         ) or "is no workload" in pe(*command, "nosuch", status=1)
 
 
+def test_attaching_again_says_what_is_removed_and_that_there_is_no_policy(pe: Shell) -> None:
+    again = ("workload", "attach", "web", "--vrf", "red", "--port", "p1", "--address", WEB)
+    out = pe(*again)
+    assert "removed from web: tag tier=web" in out
+    assert "warning: this node enforces no policy" in out
+    assert "warning" not in enforced(pe)(*again)
+
+
 def test_workloads_in_a_table(pe: Shell) -> None:
     lines = pe("workload", "list").splitlines()
     assert lines[0].split() == ["Workload", "VRF", "Port", "Addresses", "Tags", "Groups"]

@@ -12,7 +12,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("name", "version", "router_id", "asn", "loopbacks", "uptime_seconds", "in_sync", "config_file", "config_loaded_unix", "label_block", "left_out", "left_out_routes", "flow_log_problem")
+    __slots__ = ("name", "version", "router_id", "asn", "loopbacks", "uptime_seconds", "in_sync", "config_file", "config_loaded_unix", "label_block", "left_out", "left_out_routes", "flow_log_problem", "enforced_revision", "workloads")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ROUTER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,8 @@ class GetStatusResponse(_message.Message):
     LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     LEFT_OUT_ROUTES_FIELD_NUMBER: _ClassVar[int]
     FLOW_LOG_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    ENFORCED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    WORKLOADS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     router_id: str
@@ -39,7 +41,9 @@ class GetStatusResponse(_message.Message):
     left_out: int
     left_out_routes: _containers.RepeatedScalarFieldContainer[str]
     flow_log_problem: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., router_id: _Optional[str] = ..., asn: _Optional[int] = ..., loopbacks: _Optional[_Iterable[str]] = ..., uptime_seconds: _Optional[int] = ..., in_sync: _Optional[bool] = ..., config_file: _Optional[str] = ..., config_loaded_unix: _Optional[int] = ..., label_block: _Optional[str] = ..., left_out: _Optional[int] = ..., left_out_routes: _Optional[_Iterable[str]] = ..., flow_log_problem: _Optional[str] = ...) -> None: ...
+    enforced_revision: str
+    workloads: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., router_id: _Optional[str] = ..., asn: _Optional[int] = ..., loopbacks: _Optional[_Iterable[str]] = ..., uptime_seconds: _Optional[int] = ..., in_sync: _Optional[bool] = ..., config_file: _Optional[str] = ..., config_loaded_unix: _Optional[int] = ..., label_block: _Optional[str] = ..., left_out: _Optional[int] = ..., left_out_routes: _Optional[_Iterable[str]] = ..., flow_log_problem: _Optional[str] = ..., enforced_revision: _Optional[str] = ..., workloads: _Optional[int] = ...) -> None: ...
 
 class ShowVrfsRequest(_message.Message):
     __slots__ = ()

@@ -140,7 +140,8 @@ class PolicyServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RollBackPolicy(self, request, context):
-        """Enforces an earlier revision again.
+        """Enforces an earlier revision again. Without a revision: the one that was enforced before, each
+        time further back; FAILED_PRECONDITION where there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

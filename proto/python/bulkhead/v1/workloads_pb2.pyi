@@ -46,12 +46,16 @@ class AttachWorkloadRequest(_message.Message):
     def __init__(self, workload: _Optional[_Union[Workload, _Mapping]] = ...) -> None: ...
 
 class AttachWorkloadResponse(_message.Message):
-    __slots__ = ("workload", "enforced")
+    __slots__ = ("workload", "enforced", "removed", "warning")
     WORKLOAD_FIELD_NUMBER: _ClassVar[int]
     ENFORCED_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_FIELD_NUMBER: _ClassVar[int]
+    WARNING_FIELD_NUMBER: _ClassVar[int]
     workload: Workload
     enforced: bool
-    def __init__(self, workload: _Optional[_Union[Workload, _Mapping]] = ..., enforced: _Optional[bool] = ...) -> None: ...
+    removed: _containers.RepeatedScalarFieldContainer[str]
+    warning: str
+    def __init__(self, workload: _Optional[_Union[Workload, _Mapping]] = ..., enforced: _Optional[bool] = ..., removed: _Optional[_Iterable[str]] = ..., warning: _Optional[str] = ...) -> None: ...
 
 class DetachWorkloadRequest(_message.Message):
     __slots__ = ("name",)
