@@ -9,9 +9,10 @@ from controlplane.model.workload import Inventory
 from controlplane.policy.compile.directory import Directory
 from controlplane.policy.compile.full import Compiled, prefixes_of
 from controlplane.policy.compile.identity import relevant_groups
+from controlplane.policy.insight.idle_rules import MOST_EXPLAINED, IdleRules
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.problem import Problem, nearest
-from controlplane.policy.language.rule import Action
+from controlplane.policy.language.rule import Action, Rule
 
 
 def warnings(compiled: Compiled, inventory: Inventory) -> tuple[Problem, ...]:
@@ -19,7 +20,7 @@ def warnings(compiled: Compiled, inventory: Inventory) -> tuple[Problem, ...]:
     that hide behind workloads."""
     return (
         *_unknown_vrfs(compiled.policy, inventory.zones),
-        *_idle_rules(compiled),
+        *_idle_rules(compiled, inventory.zones),
         *_empty_groups(compiled, inventory),
         *_covered_workloads(compiled, inventory),
     )
@@ -35,15 +36,21 @@ def _unknown_vrfs(policy: Policy, here: frozenset[str]) -> Iterator[Problem]:
             yield Problem(path, f"means nothing here: this node has no VRF {vrf!r}", cure)
 
 
-def _idle_rules(compiled: Compiled) -> Iterator[Problem]:
-    used = set(_numbers(compiled))
-    rules = {rule.id: rule for rule in compiled.policy.rules}
-    for number, name in compiled.rule_ids.items():
-        if number >= FIRST_RULE and number not in used:
-            rule = rules[name]
-            if rule.action is not Action.PASS:
-                cure = "earlier rules decide first, or no address matches it"
-                yield Problem(f"rules.{name}", f"never takes effect: {rule}", cure)
+def _idle_rules(compiled: Compiled, here: frozenset[str]) -> Iterator[Problem]:
+    used, rules = {*_numbers(compiled), None}, {rule.id: rule for rule in compiled.policy.rules}
+    numbers = {name: number for number, name in compiled.rule_ids.items() if number >= FIRST_RULE}
+    idle = [
+        rule
+        for name, rule in rules.items()
+        if rule.action is not Action.PASS
+        and numbers.get(name) not in used
+        and any(rule.applies_in(vrf) for vrf in here)  # otherwise that is said already
+    ]
+    if idle:
+        yield from map(IdleRules(compiled).problem, idle[:MOST_EXPLAINED])
+    for rule in idle[MOST_EXPLAINED:]:
+        text = "never takes effect: an earlier rule decides first, or no address matches it"
+        yield Problem(f"rules.{rule.id}", text, "put it before, or leave it out")
 
 
 def _numbers(compiled: Compiled) -> Iterator[int]:
@@ -62,10 +69,19 @@ def _numbers(compiled: Compiled) -> Iterator[int]:
 
 
 def _empty_groups(compiled: Compiled, inventory: Inventory) -> Iterator[Problem]:
-    members = Directory(compiled.policy, inventory).members
-    for name in sorted(relevant_groups(compiled.policy)):
-        if not members[name]:
-            yield Problem(f"groups.{name}", "has no member", "check the selector and the tags")
+    members, policy = Directory(compiled.policy, inventory).members, compiled.policy
+    for name in sorted(relevant_groups(policy)):
+        if members[name]:
+            continue
+        path = f"groups.{name}"
+        if policy.groups[name].implicit:  # a selector that stands in a rule
+            rules = (r.id for r in policy.rules if _names(r, name))
+            path = f"rules.{next(rules)}"
+        yield Problem(path, f"no workload matches {name}", "check the selector and the tags")
+
+
+def _names(rule: Rule, group: str) -> bool:
+    return any(end.name == group for end in (*rule.sources, *rule.destinations))
 
 
 def _covered_workloads(compiled: Compiled, inventory: Inventory) -> Iterator[Problem]:

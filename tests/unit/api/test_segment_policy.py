@@ -66,6 +66,20 @@ def test_a_document_that_says_something_needs_none(company: Desk, text: str) -> 
     assert company.segment.stage(text).revision.digest
 
 
+def test_a_warning_has_the_line_of_what_it_is_about(company: Desk) -> None:
+    text = (
+        "groups:\n  web: tier=web\n  ghost: tier=ghost\nmodes: {vrfs: {nosuch: full}}\n"
+        "rules:\n  - deny web to any\n  - allow web to any on tcp/1\n  - allow any to ghost\n"
+        "  - deny any to any in vrf nosuch\n"
+    )
+    found = {(w.path, w.line) for w in company.segment.check(text).warnings}
+    assert found == {
+        ("modes.vrfs.nosuch", 4), ("rules.application/20", 7), ("rules.application/30", 8),
+        ("groups.ghost", 3), ("rules.application/40", 9),
+    }  # fmt: skip
+    assert all(w.cure for w in company.segment.check(text).warnings)
+
+
 def test_a_policy_against_the_nodes_own_sessions_is_refused(company: Desk) -> None:
     against = "rules: [deny any to any on tcp/179]"
     assert "BGP session" in company.segment.check(against).problems[0].problem

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from controlplane.policy.compile.full import compile_policy
+from controlplane.policy.insight.idle_rules import MOST_EXPLAINED
 from controlplane.policy.insight.lint import warnings
 from controlplane.policy.language.canonical import canonical_text, digest
 from controlplane.policy.language.document import parse_policy
@@ -107,6 +108,57 @@ def test_what_means_nothing_here_is_a_warning_by_name() -> None:
 
 def warned(text: str) -> tuple[Problem, ...]:
     return warnings(compile_policy(parse_policy(text), INVENTORY), INVENTORY)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "groups: {web: tier=web}\nrules:\n"
+            "  - {name: shut, rule: deny web to any}\n  - allow web to any on tcp/443",
+            "rules.application/20: never takes effect: rule shut decides first",
+        ),
+        (
+            "rules:\n  - deny tier=web to any on tcp\n  - deny tier=app to any\n"
+            "  - 'allow tier=web, tier=app to any on tcp/443'",
+            "rule application/10, application/20 decide first",
+        ),
+        (
+            "rules:\n  - pass any to any\n  - deny any to any",
+            "rules.application/20: never takes effect: rule application/10 decides first",
+        ),
+        (
+            "groups: {ghost: tier=ghost}\nrules:\n  - allow ghost to any",
+            "rules.application/10: never takes effect: no workload matches ghost",
+        ),
+        (
+            "groups: {ghost: tier=ghost}\nrules:\n  - allow ghost to any",
+            "groups.ghost: no workload matches ghost",
+        ),
+        (
+            "rules:\n  - deny tier=web to tier=app in vrf blue",
+            "rules.application/10: never takes effect: no workload matches tier=web",
+        ),
+        (
+            "rules:\n  - allow any to tier=ghost",
+            "rules.application/10: no workload matches tier=ghost",
+        ),
+    ],
+)
+def test_a_warning_says_which_rule_or_name(text: str, words: str) -> None:
+    found = [str(each) for each in warned(text)]
+    assert any(words in each for each in found), found
+    assert all(each.cure for each in warned(text))
+
+
+def test_a_document_beyond_the_explained_rules_is_warned_of_as_a_whole() -> None:
+    rules = "".join(f"  - allow any to any on tcp/{n}\n" for n in range(1, MOST_EXPLAINED + 11))
+    found = warned(f"rules:\n  - deny any to any\n{rules}")
+    assert [each.path for each in found] == [
+        f"rules.application/{10 * n}" for n in range(2, MOST_EXPLAINED + 12)
+    ]
+    assert "rule application/10 decides first" in found[MOST_EXPLAINED - 1].message
+    assert "an earlier rule" in found[MOST_EXPLAINED].message
 
 
 @pytest.mark.parametrize("name", ["red", "CUST_A", "25ge", "a" * 15, "all", "default", "main",
