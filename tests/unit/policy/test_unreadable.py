@@ -130,6 +130,26 @@ def test_a_document_that_is_no_policy_at_all_is_a_remnant_too(document: str) -> 
     assert state.groups_to_send(WEB.workload) == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("section", "value"),
+    [
+        ("networks", {"n": []}),
+        ("networks", {"n": ["::ffff:203.0.113.0/120"]}),
+        ("modes", {"default": {"mode": "visibility"}, "vrfs": {"all": {"mode": "full"}}}),
+        ("groups", {"web": {"id": 7, "selector": " or ".join(f"a{n}=b" for n in range(300))}}),
+    ],
+)
+def test_what_the_language_took_before_it_was_stricter_is_a_named_remnant(
+    section: str, value: object
+) -> None:
+    document = json.loads(canonical_text(parse_policy(TEXT))) | {section: value}
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    state = state_with(kept(text, State.ENFORCED))
+    assert [(r.name, bool(r.problem)) for r in state.unreadable()] == [("old", True)]
+    assert state.is_frozen
+    assert state.begin() == []
+
+
 def test_a_text_that_was_changed_in_the_file_is_a_remnant() -> None:
     good = canonical_text(parse_policy(TEXT))
     state = state_with(KeptRevision(digest_of(good), State.ENFORCED, good.replace("deny", "allow")))
