@@ -392,4 +392,4 @@ class DataplaneReconciler:
 
     async def guards(self) -> list[GuardView]:
         """Return the guards' counters, read from the kernel now."""
-        return guard_views(self._guards.counters(), self._desired)
+        return guard_views(await asyncio.to_thread(self._guards.counters), self._desired)

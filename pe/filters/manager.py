@@ -47,7 +47,7 @@ class FilterManager:
 
     def counters(self) -> list[CounterView]:
         """Every counter's figures now."""
-        return self._rulesets.counters(TABLES)
+        return self._rulesets.counters_apart(TABLES)
 
     def packets(self, family: str, counter: str) -> int | None:
         """One counter's packets now, None where it does not exist."""

@@ -65,6 +65,16 @@ class RulesetOwner:
         """Every named counter of these tables with its figures now."""
         return [view for table in tables for view in self._readings.counters(table)]
 
+    @staticmethod
+    def counters_apart(tables: Sequence[TableId]) -> list[CounterView]:
+        """The same over a socket of its own, for a thread: a dump of the 16,000 counters of 1,000
+        ports took 350 ms, for which the loop stood still."""
+        reader = RulesetReader()
+        try:
+            return [view for table in tables for view in reader.counters(table)]
+        finally:
+            reader.close()
+
     def packets(self, table: TableId, counter: str) -> int | None:
         """What one counter has counted; None if there is none of that name."""
         return self._readings.packets(table, counter)
