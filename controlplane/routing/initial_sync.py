@@ -34,8 +34,6 @@ class InitialSync:
         if state.intent is not None and self.underlay_synced:
             late = state.now.monotonic >= self._deadline
             sites = state.in_sync or late or self._received_all(core=False)
-            # Routes over a link that is still being probed are not in the kernel yet, and those
-            # of a former run that are there must not be swept before.
             if not state.in_sync and sites and (late or self._is_whole()):
                 state.in_sync = True
                 state.notice("info", "in_sync", by="timeout" if late else "end-of-rib")
@@ -43,7 +41,11 @@ class InitialSync:
         state.effects.in_sync = state.in_sync
 
     def _is_whole(self) -> bool:
-        return self._received_all(core=True) and not self._state.underlay.awaits_probes
+        """Return True once all that was in force is desired again. Before the kernel holds the VRFs
+        their ports are not reported, and routes through them or over a link that is still being
+        probed are missing: swept now, those of a former run would be away for a moment."""
+        known = not self._state.pending and not self._state.underlay.awaits_probes
+        return known and self._received_all(core=True)
 
     def _received_all(self, *, core: bool) -> bool:
         now = self._state.now.monotonic

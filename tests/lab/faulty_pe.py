@@ -12,6 +12,7 @@ answers with one:
 from __future__ import annotations
 
 import errno
+import os
 import socketserver
 import sys
 import threading
@@ -24,6 +25,7 @@ from controlplane.router import Router
 from controlplane.speaker import process
 from controlplane.speaker.pool import SpeakerPool
 from controlplane.store import EmbeddedStore, StoreError
+from pe import supervisor
 from pe.cli.main import main
 from pe.dataplane.reconciler import DataplaneReconciler
 from pe.netlink.events import EventSocket
@@ -113,6 +115,7 @@ def listen(armed: Armed, path: Path) -> None:
 
 if __name__ == "__main__":
     folder = sys.argv.pop(1)
+    supervisor.PERIOD = float(os.environ.get("FAULTS_COUNTED_SECONDS", supervisor.PERIOD))
     faults = Armed()
     for each, (adapter, method) in CALLS.items():
         inject(faults, each, adapter, method)

@@ -65,11 +65,13 @@ vrfs:
     return text + GREEN if green else text
 
 
-def program() -> Program:
+def program(counted: float) -> Program:
+    """The node; failures of ``counted`` seconds are added up before it gives up (60 by default)."""
     stock = pe(config())
     words = ("-m", "tests.lab.faulty_pe", "{dir}", "run", "{dir}/pe.yaml")
     path = os.pathsep.join(sys.path)
-    notify = {"NOTIFY_SOCKET": "{dir}/notify", "WATCHDOG_USEC": str(int(WATCHDOG * 1e6))}
+    notify = {"NOTIFY_SOCKET": "{dir}/notify", "WATCHDOG_USEC": str(int(WATCHDOG * 1e6)),
+              "FAULTS_COUNTED_SECONDS": str(counted)}  # fmt: skip
     return Program(
         "pe", (sys.executable, *words), files=stock.files, ready=stock.ready,
         ready_seconds=stock.ready_seconds, env={**stock.env, "PYTHONPATH": path, **notify},
@@ -131,14 +133,14 @@ class Systemd:
 
 
 class Bench:
-    def __init__(self, lab: RunningLab) -> None:
-        self.lab, self.folder = lab, lab.dir("pe1")
+    def __init__(self, lab: RunningLab, counted: float = 60.0) -> None:
+        self.lab, self.folder, self._counted = lab, lab.dir("pe1"), counted
         self.folder.mkdir(parents=True, exist_ok=True)
         self.systemd = Systemd(self.folder / "notify")
 
     def start(self) -> None:
         self.systemd.forget()
-        self.lab.start("pe1", program())
+        self.lab.start("pe1", program(self._counted))
         assert until(lambda: self.systemd.has("READY=1"), 90.0), self.log()[-2000:]
 
     def log(self) -> str:

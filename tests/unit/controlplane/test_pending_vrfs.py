@@ -12,7 +12,17 @@ from controlplane.model.label import LabelBlock
 from controlplane.model.peer import PeerId
 from controlplane.model.rd import parse_rd
 from controlplane.routing.pending_vrfs import SETTLE_SECONDS, PendingVrfs
-from tests.unit.controlplane.rig import PE2, PE3, Rig, ce_peer, node, pe_peer, port, vrf
+from tests.unit.controlplane.rig import (
+    PE2,
+    PE3,
+    Rig,
+    ce_peer,
+    node,
+    pe_peer,
+    port,
+    static,
+    vrf,
+)
 
 RED_CE, BLUE_CE = ce_peer("red", "192.0.2.2"), ce_peer("blue", "192.0.2.2")
 RED, BLUE = RED_CE.peer, BLUE_CE.peer
@@ -200,3 +210,28 @@ def test_the_sessions_of_a_vrf_that_only_changes_stay() -> None:
     rig = slow_rig()
     rig.reload(tenants(wider=True))
     assert not rig.actions(ConfigureSpeakers)
+
+
+def test_the_initial_sync_waits_for_the_vrfs_of_the_configuration() -> None:
+    """A node that starts again has its static routes in the kernel; before its ports are reported
+    they are not desired, and a sweep would take them away."""
+    rig = Rig()
+    rig.slow = True
+    routes = (static("10.5.0.0/16", "192.0.2.2"),)
+    rig.reload(node(vrf("red", 1, static_routes=routes), peers=()))
+    rig.synced()
+    assert not rig.router.in_sync
+    rig.port("red-ce")
+    assert not rig.router.in_sync
+    rig.held()
+    assert rig.router.in_sync
+    assert set(rig.table("red")) == {"10.5.0.0/16"}
+
+
+def test_the_initial_sync_does_not_wait_longer_than_its_timeout() -> None:
+    rig = Rig()
+    rig.slow = True
+    rig.reload(node(vrf("red", 1), peers=()))
+    rig.synced()
+    rig.wait(60)
+    assert rig.router.in_sync
