@@ -151,7 +151,7 @@ def policy(rng: Random) -> Policy:
     """A policy over GROUPS and NETWORKS, all of them declared."""
     groups = {name: Group(name, GROUP_IDS[name], selector(rng)) for name in GROUPS}
     networks = {
-        name: NetworkSet(name, tuple(sorted(set(rng.choices(WIDE + HOSTS, k=rng.randint(0, 3))))))
+        name: NetworkSet(name, tuple(sorted(set(rng.choices(WIDE + HOSTS, k=rng.randint(1, 3))))))
         for name in NETWORKS
     }
     modes = Modes(_setting(rng), _settings(rng, ZONES), _settings(rng, GROUPS))
