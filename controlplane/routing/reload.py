@@ -97,13 +97,18 @@ class Reload:
     def _close_vrfs(self, new: NodeIntent, labels: dict[str, Label]) -> None:
         """Delete the VRFs whose label or table changed: to the kernel they are new ones."""
         wanted = {v.name: (labels[v.name], v.table or int(labels[v.name])) for v in new.vrfs}
-        for vrf in list(self._state.vrfs.values()):
-            if wanted.get(vrf.name) != (vrf.label, vrf.number):
-                self._decisions.close(vrf)
-                del self._state.vrfs[vrf.name]
-                self._state.index.forget(vrf.name)
-                if vrf.name in wanted:
-                    self._state.remade.add(vrf.name)
+        gone = [
+            vrf
+            for vrf in self._state.vrfs.values()
+            if wanted.get(vrf.name) != (vrf.label, vrf.number)
+        ]
+        for vrf in gone:
+            self._decisions.close(vrf)
+            del self._state.vrfs[vrf.name]
+            if vrf.name in wanted:
+                self._state.remade.add(vrf.name)
+        for vrf in gone:  # once all are closed: what one takes back makes another one's table dirty
+            self._state.index.forget(vrf.name)
 
     def _change_exports(self, changed: Iterable[VrfIntent]) -> set[RouteTarget]:
         """Advertise the new marks to the core; return the targets of all that changed.

@@ -253,7 +253,7 @@ def test_lbl_09_no_label_leaves_to_a_ce(net: Net, version: int) -> None:
 
 
 RESERVED = (1, 3, 4, 7, 13, 14, 15)
-FOREIGN = (15998, 24000, (1 << 20) - 1)
+FOREIGN = (23998, 32000, (1 << 20) - 1)
 
 
 def from_core(net: Net, labels: list[int], version: int, **more: object) -> Attack:

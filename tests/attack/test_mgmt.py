@@ -73,7 +73,7 @@ def test_mgmt_03_the_socket_is_not_open_to_every_user(net: Net) -> None:
 # -- MGMT-5: names --------------------------------------------------------------------------------
 
 NAMES = ('red"; flush ruleset; #', "red\nadd rule", "r{}", "$(id)", "../red", "r\u00e9d", "a" * 40,
-         "-o", "red blue", "lo", "all", "default", "Red", "r\0d", "'")  # fmt: skip
+         "-o", "red blue", "lo", "all", "default", "r\0d", "'")  # fmt: skip
 
 
 NO_DEVICES = ("a" * 40, "lo", "all", "default")
@@ -103,9 +103,9 @@ def test_mgmt_05_names_that_would_be_more_than_names(net: Net) -> None:
     file.write_text(text)
     taken = {key for key, code in answers.items() if code is not INVALID}
     # These are names of devices, on which a port may be made if there is one.
-    assert taken <= {("port", n) for n in ("r{}", "$(id)", "-o", "Red", "'")}, taken
+    assert taken <= {("port", n) for n in ("r{}", "$(id)", "-o", "'")}, taken
     attach = net.pe1.segment.attach
-    for name in NAMES:
+    for name in (*NAMES, "Red"):
         if name not in NO_DEVICES:
             code = refused(partial(attach, name, "red", "ce-red-3", ["10.3.0.9"], {}))
             assert code is INVALID, name

@@ -68,7 +68,7 @@ def leftovers() -> dict[str, list[str]]:
 
 @dataclass
 class Stream:
-    """An honest packet each few milliseconds, until told to stop."""
+    """An honest packet every few milliseconds, until it is stopped."""
 
     net: Net
     sent: list[bytes] = field(default_factory=list)
@@ -76,11 +76,11 @@ class Stream:
 
     def run(self) -> None:
         ends = circuit("red", 1), circuit("red", 2)
-        while self._going:
+        while self._going:  # a selftest takes some tenths of a second
             mark = token()
             self.sent.append(mark)
             ends[0].ce.send(self.net.legitimate(*ends, 4, mark))
-            time.sleep(0.004)
+            time.sleep(0.001)
 
     @contextlib.contextmanager
     def flowing(self) -> Iterator[None]:
@@ -104,7 +104,7 @@ def test_selftest_all_guards_hold_and_no_customer_notices(net: Net) -> None:
         assert until(lambda: tap.count(stream.sent[-1]) == 1, 5.0)
         arrived = b"".join(frame for frame in tap.frames() if b"token" in frame)
     lost = [mark for mark in stream.sent if mark not in arrived]
-    assert len(stream.sent) > 100
+    assert len(stream.sent) > 50
     assert lost == [], f"{len(lost)} of {len(stream.sent)} lost"
     assert {n: t for n, t in kernel().items() if t != before[n]} == {}
     assert routes_of(net) == routes
@@ -260,7 +260,7 @@ def test_selftest_one_at_a_time(net: Net) -> None:
 def test_selftest_a_caller_who_goes_away(net: Net) -> None:
     """The test ends by itself, is cleared up, and another one can be made."""
     socket = str(net.lab.dir("pe1") / "run/api.sock")
-    with connect(socket, timeout=0.5) as hasty, pytest.raises(grpc.RpcError):
+    with connect(socket, timeout=0.05) as hasty, pytest.raises(grpc.RpcError):
         hasty.selftest()
     assert until(lambda: leftovers() == {}, PATIENCE, every=0.2), leftovers()
     assert until(lambda: run_again(net), PATIENCE, every=0.5)

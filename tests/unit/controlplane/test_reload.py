@@ -365,3 +365,21 @@ def test_tables_change_hands_in_two_reloads() -> None:
         102: {"10.1.0.0/24"}, 101: {"10.2.0.0/24"},
     }  # fmt: skip
     assert rig.last.delta != Delta()
+
+
+@pytest.mark.parametrize("gone", [("red", "hub"), ("hub", "red"), ("red",), ("hub",)])
+def test_vrfs_that_import_each_other_go_in_one_reload(gone: tuple[str, ...]) -> None:
+    """What one takes back is no change of a table that is gone already: it ended the node."""
+    both = targets("65000:1", "65000:3")
+    routes = (static("10.5.0.0/16"),)
+    red = vrf("red", 1, import_targets=both, static_routes=routes)
+    hub = vrf("hub", 3, import_targets=both, static_routes=(static("10.6.0.0/16"),),
+              ports=(port("hub-ce", "hub", "192.0.2.5/30"),))  # fmt: skip
+    rig = Rig(red, vrf("blue", 2), hub).ready()
+    assert tables(rig)["red"] == tables(rig)["hub"] == {"10.5.0.0/16", "10.6.0.0/16"}
+    left = [v for v in (red, vrf("blue", 2), hub) if v.name not in gone]
+    rig.reload(node(*left))
+    assert set(tables(rig)) == {"red", "blue", "hub"} - set(gone)
+    for name in {"red", "hub"} - set(gone):
+        assert tables(rig)[name] == {"10.5.0.0/16" if name == "red" else "10.6.0.0/16"}
+    assert rig.wait(1).delta.routes == {}
