@@ -54,7 +54,13 @@ class NodeReactor(Reactor):  # type: ignore[misc]
         self.reload()
 
     def reload(self) -> bool:
-        """Parse, start and end sessions; index what there is now."""
+        """Parse, start and end sessions; index what there is now.
+
+        A peer that was removed stays in ExaBGP's table until the loop's next turn. Configured anew
+        before that, it counted as present, was then deleted, and its session never came back.
+        """
+        for key in [key for key, peer in self._peers.items() if peer.is_removed]:
+            del self._peers[key]
         accepted = bool(super().reload())
         self.api.index(self._peers)
         return accepted

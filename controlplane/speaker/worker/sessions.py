@@ -222,6 +222,11 @@ class BoundPeer(Peer):  # type: ignore[misc]
             self._send_cease(code)
         super().remove()
 
+    @property
+    def is_removed(self) -> bool:
+        """Return True once ``remove`` has ended the session for good."""
+        return self.generator is None and self._teardown is not None and not self._restart
+
     def give_up(self, reason: str) -> None:
         """End a session whose peer does not take what we have to say: a NOTIFICATION would wait
         behind the rest, so the connection is closed as well (RFC 9687 section 3)."""

@@ -194,7 +194,11 @@ SUBCLASSED: tuple[Use, ...] = (
     Function(Peer, "handle_connection", "collisions, GTSM, a bound", "self connection"),
     Function(Peer, "_close", "notes the exception that ends the session", "self message error"),
     Function(Peer, "_reset", "ends a session from outside its generator", "self message error"),
-    Assigned(Peer, "fsm proto neighbor reactor stats _teardown", "the state of a session"),
+    Assigned(
+        Peer,
+        "fsm proto neighbor reactor stats generator _teardown _restart",
+        "the state of a session",
+    ),
     Function(Protocol, "read_message", "rows of UPDATEs", "self", generates=True),
     Assigned(Protocol, "peer neighbor negotiated connection", "the state of a connection"),
     Function(

@@ -17,7 +17,7 @@ from controlplane.model.prefix import Family
 from controlplane.speaker import launch
 from labs.attack import bgp
 from labs.attack.cases import VPN4, stacked
-from tests.unit.speaker.worker_bench import OWN, Bench
+from tests.unit.speaker.worker_bench import OWN, Bench, peer
 
 PEER = "127.0.8.8"
 ODD = b"\x49\x04\x20pe\xff" + b"\x4b\x00" + b"\x45\x03\0\1\1"
@@ -148,6 +148,36 @@ def test_how_a_session_ends(last: bytes, reason: str, graceful: bool) -> None:
             assert down.reason.startswith(reason)
             assert down.graceful is graceful
             session.close()
+        finally:
+            await node.pool.stop()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("established", [False, True])
+def test_a_session_that_goes_and_comes_back_at_once(established: bool) -> None:
+    """Two reloads in a moment: the worker took the one that it had removed for present, deleted it
+    after that, and answered every later connection of the peer with "peer de-configured"."""
+
+    async def scenario() -> None:
+        node = Lined()
+        try:
+            node.start()
+            (lined,) = (s.intent for s in node.process().sessions.values())
+            other = peer("127.0.8.9")
+            node.pool.configure((lined, other), 120)
+            await node.until(lambda: node.tried("127.0.8.9"))
+            if established:
+                first = await node.connected()
+            node.pool.configure((other,), 120)
+            node.pool.configure((lined, other), 120)
+            if established:
+                await node.until(lambda: not first.alive)
+                first.close()
+            node.events.clear()
+            again = await node.connected()
+            assert again.alive
+            again.close()
         finally:
             await node.pool.stop()
 
