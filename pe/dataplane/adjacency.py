@@ -67,45 +67,46 @@ class AdjacencyProber:
         self._tasks.clear()
 
     async def _follow(self, adjacency: Adjacency) -> None:
-        known: bool | None = None
+        known: str | None = None
         while True:
             try:
-                found = await self._is_adjacent(adjacency)
+                found = await self._objection(adjacency)
             except Exception as error:  # the probe of this link ended for good once it raised
                 await asyncio.sleep(self._part.failed(error, f"adjacency {adjacency}"))
                 continue
-            if found != known:
+            if known is None or bool(found) != bool(known):
                 known = found
-                self._report(adjacency, adjacent=found)
+                self._report(adjacency, found)
             await asyncio.sleep(AGAIN_SECONDS)
 
-    def _report(self, adjacency: Adjacency, *, adjacent: bool) -> None:
+    def _report(self, adjacency: Adjacency, objection: str) -> None:
         fields: dict[str, str | int] = {
             "pe": str(adjacency.address), "port": adjacency.device,
             "gateway": str(adjacency.gateway),
         }  # fmt: skip
-        if adjacent:
-            self._log("info", "pe_adjacent", fields)
+        if objection:
+            self._log("warning", "path_without_label", {**fields, "reason": objection})
         else:
-            self._log("warning", "path_without_label", fields)
-        self._emit([AdjacencyChanged(adjacency, adjacent)])
+            self._log("info", "pe_adjacent", fields)
+        self._emit([AdjacencyChanged(adjacency, not objection)])
 
-    async def _is_adjacent(self, adjacency: Adjacency) -> bool:
+    async def _objection(self, adjacency: Adjacency) -> str:
+        """Return why the PE is not taken to be at the other end of the link, "" if it is."""
         if self._is_ambiguous(adjacency):
-            return False
+            return "two gateways on one link"
         source = self._sources.get(adjacency.address.version)
         if source is None:
-            return False
+            return f"the node has no IPv{adjacency.address.version} loopback"
+        why = ""
         for _ in range(TRIES):
             try:
-                return await self._ask(adjacency, source)
+                return "" if await self._ask(adjacency, source) else "another router answers"
             except TimeoutError:
-                continue
-            except OSError as error:
-                if error.errno not in (errno.ENETUNREACH, errno.ENOBUFS, errno.ENODEV):
-                    raise
+                why = "no answer to an echo request"
+            except OSError as error:  # no route for a moment; or no right to send, which lasts
+                why = f"no echo request can be sent: {error.strerror or error}"
                 await asyncio.sleep(ANSWER_SECONDS)
-        return False
+        return why
 
     def _is_ambiguous(self, adjacency: Adjacency) -> bool:
         """Of two gateways on one link the kernel asks the first, whichever is meant."""

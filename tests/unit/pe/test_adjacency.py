@@ -78,6 +78,14 @@ def test_a_pe_that_moves_away_is_noticed() -> None:
     assert events == [AdjacencyChanged(LINK, True), AdjacencyChanged(LINK, False)]
 
 
+def test_without_the_right_to_send_no_path_counts_and_the_node_goes_on() -> None:
+    """As an exception of the data plane it would end the node after ten probes."""
+    core = Core(OSError(errno.EROFS, "Read-only file system"))
+    assert core.follow(120) == [AdjacencyChanged(LINK, False)]
+    assert core.part.failures == []
+    assert core.logged == ["warning path_without_label"]
+
+
 @pytest.mark.parametrize("code", [errno.ENETUNREACH, errno.ENOBUFS])
 def test_a_passing_error_is_tried_again(code: int) -> None:
     assert Core(OSError(code, "injected"), YES).follow(5) == [AdjacencyChanged(LINK, True)]
