@@ -307,7 +307,8 @@ class Planner:
             for a in self.seen.addresses.get(link.name, ())
             if a.ours
         ]
-        ops.append(SetMaster(link.name, ""))
+        if link.master:  # one that waited for its guard is in no VRF, and may be a trunk that is up
+            ops.append(SetMaster(link.name, ""))
         yield from (Step(Phase.DETACH, op, subject) for op in ops)
 
     def _dissolve(self, link: Link) -> Iterator[Step]:

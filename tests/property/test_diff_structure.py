@@ -113,6 +113,20 @@ def settle(desired: Desired, state: Structure, *, sweep: bool = True) -> FakeStr
     return kernel
 
 
+def test_a_trunk_with_an_address_of_ours_is_not_moved_while_up() -> None:
+    """Drawn once: the address is what a CE port left that never got into its VRF."""
+    desired = Desired(
+        node=Node("pe1", (ip_address("10.0.0.1"),), 1), vrfs={"red": VrfDevice("red", 10)},
+        ce_ports={"p3": CePort("p3", "red", 1, (), None, "trunk", 1)},
+    )  # fmt: skip
+    ours = PortAddress("trunk", ADDRESSES[0], ours=True)
+    state = Structure(links={"trunk": Link(2, "trunk")}, addresses={"trunk": frozenset({ours})})
+    kernel = settle(desired, state)
+    assert plan(desired, kernel.state) == []
+    assert kernel.state.addresses["trunk"] == frozenset()
+    assert kernel.state.links["trunk"].up
+
+
 @settings(max_examples=30)
 @given(desired_states(), kernels())
 def test_the_plan_leads_to_what_is_desired_and_then_has_nothing_to_do(
