@@ -20,11 +20,8 @@ from controlplane.model.prefix import Family
 from controlplane.routing.limits import MAX_PREFIX_REACHED, TOO_MANY, PrefixLimits
 from controlplane.routing.state import RouterState
 
-ADMINISTRATIVE_RESET, OTHER_CONFIGURATION_CHANGE, OUT_OF_RESOURCES = (
-    4,
-    6,
-    8,
-)  # Cease subcodes, RFC 4486
+# Cease subcodes, RFC 4486.
+ADMINISTRATIVE_RESET, OTHER_CONFIGURATION_CHANGE, OUT_OF_RESOURCES = 4, 6, 8
 
 # Seconds that a peer which is back has for its table, before what it did not repeat is dropped
 # (the timer that RFC 4724 section 4.2 recommends).

@@ -27,7 +27,7 @@ from pe.executor import DataPlane, Gate, MapManager, Speakers
 from pe.process import clock
 from tests.faults.adapters import Fault
 from tests.unit.api.segment_serving import segment_intent
-from tests.unit.policy.node import PolicyNode
+from tests.unit.policy.node import PolicyNode, run_story
 
 PROTOCOLS: dict[str, type] = {
     "store": Store, "dataplane": DataPlane, "kernel": MapManager, "gate": Gate,
@@ -80,15 +80,7 @@ async def everything(pe: PolicyNode) -> None:
 
 
 def run(folder: Path, story: Callable[[PolicyNode], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        pe = PolicyNode(segment_intent(folder))
-        try:
-            await story(pe)
-        finally:
-            await pe.stop()
-            pe.store.close()
-
-    asyncio.run(whole())
+    run_story(segment_intent(folder), story)
 
 
 def owner(pe: PolicyNode, part: str) -> Any:

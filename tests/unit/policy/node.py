@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -198,3 +198,17 @@ class PolicyNode:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+
+def run_story(intent: NodeIntent, story: Callable[[PolicyNode], Awaitable[None]]) -> None:
+    """Run a story on a node of its own, which is stopped in the end."""
+
+    async def whole() -> None:
+        pe = PolicyNode(intent)
+        try:
+            await story(pe)
+        finally:
+            await pe.stop()
+            pe.store.close()
+
+    asyncio.run(whole())

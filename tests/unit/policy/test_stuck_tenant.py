@@ -11,7 +11,7 @@ from controlplane.model.intent import CePortIntent, NodeIntent
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.workload import Workload
 from tests.unit.api.segment_serving import segment_intent
-from tests.unit.policy.node import PolicyNode
+from tests.unit.policy.node import PolicyNode, run_story
 
 
 def wider(intent: NodeIntent, vrf: str) -> NodeIntent:
@@ -42,12 +42,4 @@ def test_a_tenant_s_answers_come_while_another_is_stuck(tmp_path: Path) -> None:
         async with asyncio.timeout(5):
             await reload
 
-    async def whole() -> None:
-        pe = PolicyNode(segment_intent(tmp_path))
-        try:
-            await story(pe)
-        finally:
-            await pe.stop()
-            pe.store.close()
-
-    asyncio.run(whole())
+    run_story(segment_intent(tmp_path), story)
