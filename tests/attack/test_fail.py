@@ -325,9 +325,22 @@ def counter(net: Net, name: str) -> int:
 
 
 def rules() -> list[str]:
-    """Return the rules in force, counters' figures left out."""
+    """Return the rules in force, counters' figures left out, each chain once. While a transaction
+    is being refused a listing may show a chain again, without rules: going on with a dump,
+    nf_tables_dump_chains counts chains that are not committed, and had not counted them before."""
     listed = run_in("pe1", "nft", "-s", "list", "ruleset").splitlines()
-    return [line for line in listed if "expires" not in line and "elements" not in line]
+    found: list[str] = []
+    table, again, seen = "", False, set[tuple[str, str]]()
+    for line in listed:
+        if line.startswith("table "):
+            table = line
+        elif line.startswith("\tchain "):
+            again = (table, line) in seen
+            seen.add((table, line))
+        if line and not again and "expires" not in line and "elements" not in line:
+            found.append(line)
+        again = again and line != "\t}"
+    return found
 
 
 def nft_gone(family: str) -> Callable[[], bool]:
