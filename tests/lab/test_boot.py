@@ -11,18 +11,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address
 
 import pytest
 
-from controlplane.model.intent import CorePortIntent, NodeIntent
-from controlplane.model.label import LabelBlock
 from pe.netlink.ownership import BLACKHOLE
-from tests.lab.agents import RouterProcess, ce_name, founding_world, inside, run, until
-from tests.unit.controlplane.rig import port, vrf
+from tests.lab.agents import ce_name, founding_world, inside, run, until
+from tests.lab.red_pe import red_node, red_pe
+from tests.unit.controlplane.rig import port
 
 CE = ce_name("pe1", "red")
 ROUNDS = 5
+DUAL = red_node(port("pe1-red", "red", "192.168.1.1/24", "fd00:1::1/64"))
 FLOOD = """
 import socket, time
 four = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -78,34 +77,14 @@ def booted() -> None:
     run("ip -n pe1 -6 addr replace fd00:1::1/64 dev pe1-red nodad")
 
 
-def started() -> RouterProcess:
-    """The node, once its ports are open."""
-    addresses = ("192.168.1.1/24", "fd00:1::1/64")
-    red = vrf("red", 1, table=1001, ports=(port("pe1-red", "red", *addresses),))
-    loopback = IPv4Address("10.255.0.1")
-    intent = NodeIntent(
-        name="pe1", router_id=loopback, asn=65000, loopback=loopback, vrfs=(red,), peers=(),
-        core_ports=(CorePortIntent(name="core0"),), label_block=LabelBlock(16000, 16099),
-    )  # fmt: skip
-    pe = RouterProcess("pe1", check_seconds=3600)
-    pe.call("configure", intent)
-    pe.call("mark_in_sync")
-    pe.call("settled")
-    return pe
-
-
 def test_fail_07_a_boot_under_traffic_lets_nothing_through() -> None:
     for number in range(ROUNDS):
         booted()
         before = leaked()
-        with flood():
-            pe = started()
-            try:
-                assert until(lambda: "master red" in run("ip -n pe1 link show pe1-red"))
-                assert inside("pe1", "sysctl -n net.ipv4.ip_forward").strip() == "1"
-                assert pe.call("failures") == ()
-            finally:
-                pe.stop()
+        with flood(), red_pe(DUAL) as pe:
+            assert until(lambda: "master red" in run("ip -n pe1 link show pe1-red"))
+            assert inside("pe1", "sysctl -n net.ipv4.ip_forward").strip() == "1"
+            assert pe.call("failures") == ()
         assert leaked() == before, f"round {number}"
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 
 import pytest
 
 from controlplane.model.events import UnderlayRouteChanged
-from controlplane.model.intent import NodeIntent
-from controlplane.model.label import LabelBlock
 from controlplane.model.prefix import Prefix
 from tests.lab.agents import RouterProcess, ce_name, founding_world, inside, until
-from tests.unit.controlplane.rig import port, static, vrf
+from tests.lab.red_pe import red_node, red_pe
+from tests.unit.controlplane.rig import static
 
 CE = ce_name("pe1", "red")
 STATIC = "10.1.0.0/16"
@@ -26,27 +25,11 @@ ROUNDS = 25
 
 
 @contextmanager
-def red_pe() -> Iterator[RouterProcess]:
+def static_pe() -> Iterator[RouterProcess]:
     """PE 1 with VRF red: the site's prefix is a static route by the CE."""
-    red = vrf(
-        "red", 1, table=1001,
-        ports=(port("pe1-red", "red", "192.168.1.1/24"),),
-        static_routes=(static(STATIC, "192.168.1.2", "pe1-red"),),
-    )  # fmt: skip
-    intent = NodeIntent(
-        name="pe1", router_id=IPv4Address("10.255.0.1"), asn=65000,
-        loopback=IPv4Address("10.255.0.1"), vrfs=(red,), peers=(),
-        core_ports=(), label_block=LabelBlock(16000, 16099),
-    )  # fmt: skip
-    with founding_world():
-        pe = RouterProcess("pe1", check_seconds=3600)
-        try:
-            pe.call("configure", intent)
-            pe.call("mark_in_sync")
-            pe.call("settled")
-            yield pe
-        finally:
-            pe.stop()
+    route = static(STATIC, "192.168.1.2", "pe1-red")
+    with founding_world(), red_pe(red_node(static_routes=(route,))) as pe:
+        yield pe
 
 
 def flap(times: int) -> None:
@@ -80,7 +63,7 @@ def installed() -> bool:
 
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_a_static_route_by_a_ce_outlives_every_burst_of_flaps(times: int) -> None:
-    with red_pe() as pe:
+    with static_pe() as pe:
         assert until(installed)
         sentinel, lost = Sentinel(pe), []
         for number in range(ROUNDS):
@@ -95,7 +78,7 @@ def test_a_static_route_by_a_ce_outlives_every_burst_of_flaps(times: int) -> Non
 
 def test_without_carrier_the_route_is_gone() -> None:
     """The positive control: the test's own look at the kernel sees a route that is not there."""
-    with red_pe() as pe:
+    with static_pe() as pe:
         assert until(installed)
         inside(CE, "ip link set up0 down")
         Sentinel(pe).wait()

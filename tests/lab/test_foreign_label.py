@@ -5,36 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address
 
 from controlplane.model.events import LabelsTaken
-from controlplane.model.intent import CorePortIntent, NodeIntent
-from controlplane.model.label import LabelBlock
 from tests.lab.agents import RouterProcess, founding_world, inside, until
-from tests.unit.controlplane.rig import port, vrf
+from tests.lab.red_pe import red_pe
 
 
 @contextmanager
-def red_pe(*before: str) -> Iterator[RouterProcess]:
+def labelled_pe(*before: str) -> Iterator[RouterProcess]:
     """PE 1 with VRF red, after these commands."""
-    red = vrf("red", 1, table=1001, ports=(port("pe1-red", "red", "192.168.1.1/24"),))
-    loopback = IPv4Address("10.255.0.1")
-    intent = NodeIntent(
-        name="pe1", router_id=loopback, asn=65000, loopback=loopback, vrfs=(red,), peers=(),
-        core_ports=(CorePortIntent(name="core0"),), label_block=LabelBlock(16000, 16099),
-    )  # fmt: skip
     with founding_world():
         inside("pe1", "sysctl -qw net.mpls.platform_labels=20000")
         for command in before:
             inside("pe1", command)
-        pe = RouterProcess("pe1", check_seconds=1)
-        try:
-            pe.call("configure", intent)
-            pe.call("mark_in_sync")
-            pe.call("settled")
+        with red_pe(check_seconds=1) as pe:
             yield pe
-        finally:
-            pe.stop()
 
 
 def route(label: int) -> str:
@@ -42,7 +27,7 @@ def route(label: int) -> str:
 
 
 def test_one_that_is_taken_at_start_is_left_alone() -> None:
-    with red_pe("ip -f mpls route add 16000 dev lo proto 187") as pe:
+    with labelled_pe("ip -f mpls route add 16000 dev lo proto 187") as pe:
         assert until(lambda: "dev red" in route(16001)), inside("pe1", "ip -f mpls route")
         assert "dev lo" in route(16000)
         assert pe.call("failures") == ()
@@ -51,7 +36,7 @@ def test_one_that_is_taken_at_start_is_left_alone() -> None:
 
 
 def test_one_that_is_taken_later_is_not_given_out() -> None:
-    with red_pe() as pe:
+    with labelled_pe() as pe:
         assert until(lambda: "dev red" in route(16000))
         inside("pe1", "ip -f mpls route add 16001 dev lo proto 187")
         assert until(lambda: any(isinstance(e, LabelsTaken) for _, e in pe.call("events")))
@@ -61,7 +46,7 @@ def test_one_that_is_taken_later_is_not_given_out() -> None:
 
 def test_one_that_was_ours_is_taken_back() -> None:
     """Its new route could carry one VPN's packets into another (FAIL-5)."""
-    with red_pe() as pe:
+    with labelled_pe() as pe:
         assert until(lambda: "dev red" in route(16000))
         inside("pe1", "ip -f mpls route replace 16000 dev lo")
         assert until(lambda: "dev red" in route(16000)), inside("pe1", "ip -f mpls route")

@@ -11,19 +11,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Address, ip_address, ip_interface
+from ipaddress import ip_address, ip_interface
 
 import pytest
 
 from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.events import RoutesReceived, SessionUp
-from controlplane.model.intent import CePortIntent, CorePortIntent, NodeIntent, PeerIntent
-from controlplane.model.label import LabelBlock
+from controlplane.model.intent import CePortIntent, PeerIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, parse_prefix
 from controlplane.model.rd import parse_rd
 from tests.lab.agents import RouterProcess, ce_name, founding_world, inside, run, until
-from tests.unit.controlplane.rig import targets, vrf
+from tests.lab.red_pe import LOOPBACK, red_node, red_pe
+from tests.unit.controlplane.rig import targets
 
 CE = ce_name("pe1", "red")
 ROUNDS = 60
@@ -63,19 +63,14 @@ def labelled() -> int:
 @pytest.fixture
 def pe() -> Iterator[RouterProcess]:
     """PE 1 with VRF red, whose port accepts the site's own sources, and a route to PE 2."""
-    peer, loopback = PeerId("", ip_address("10.255.0.2")), IPv4Address("10.255.0.1")
+    peer = PeerId("", ip_address("10.255.0.2"))
     port = CePortIntent(
         name="pe1-red", vrf="red", addresses=(ip_interface("192.168.1.1/24"),),
         sources=(parse_prefix("192.168.1.0/24"), parse_prefix("10.1.0.0/16")),
     )  # fmt: skip
     session = PeerIntent(
-        peer=peer, asn=65000, local_as=65000, local_address=loopback, families=(Family.IPV4_VPN,)
+        peer=peer, asn=65000, local_as=65000, local_address=LOOPBACK, families=(Family.IPV4_VPN,)
     )
-    intent = NodeIntent(
-        name="pe1", router_id=loopback, asn=65000, loopback=loopback, peers=(session,),
-        vrfs=(vrf("red", 1, table=1001, ports=(port,)),),
-        core_ports=(CorePortIntent(name="core0"),), label_block=LabelBlock(16000, 16099),
-    )  # fmt: skip
     said = Attributes(route_targets=targets("65000:1"), local_pref=100)
     route = Nlri(parse_prefix("10.2.0.0/16"), parse_rd("65000:2"), (16101,))
     with founding_world():
@@ -83,18 +78,13 @@ def pe() -> Iterator[RouterProcess]:
         inside("p", "nft add chain netdev watch in "
                     "'{ type filter hook ingress device p-pe1 priority 0; }'")  # fmt: skip
         inside("p", "nft add rule netdev watch in ether type 0x8847 counter")
-        made = RouterProcess("pe1", check_seconds=3600)
-        try:
-            made.call("configure", intent)
-            made.call("mark_in_sync")
+        with red_pe(red_node(port, (session,))) as made:
             made.call("take", [
                 SessionUp(peer=peer, families=frozenset({Family.IPV4_VPN})),
                 RoutesReceived(peer, Family.IPV4_VPN, peer.address, said, [route]),
             ])  # fmt: skip
             made.call("settled")
             yield made
-        finally:
-            made.stop()
 
 
 def made_again(name: str) -> None:
