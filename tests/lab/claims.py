@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from labs.lab import RunningLab
-from labs.topology import Check
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from labs.lab import RunningLab, running
+from labs.topology import Check, Lab
 
 LOG_CHARACTERS = 1500
+
+
+def claims(wanted: Lab) -> tuple[Callable[[], Iterator[RunningLab]], Callable[..., None]]:
+    """Return the fixture ``lab`` and the test of a module that tries every claim of a lab."""
+
+    @pytest.fixture(scope="module", name="lab")
+    def up() -> Iterator[RunningLab]:
+        with running(wanted) as lab:
+            yield lab
+
+    @pytest.mark.parametrize("check", wanted.checks, ids=lambda check: check.__name__)
+    def test_claim(lab: RunningLab, check: Check) -> None:
+        hold(lab, check)
+
+    return up, test_claim
 
 
 def hold(lab: RunningLab, check: Check) -> None:
