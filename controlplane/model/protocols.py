@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 ICMP, ICMP6 = 1, 58
+TCP, AH = 6, 51
 PORT_PROTOCOLS = frozenset({6, 17, 33, 132, 136})
 """TCP, UDP, DCCP, SCTP, UDP-Lite: bytes 2-3 of their header are the destination port."""
 

@@ -32,7 +32,10 @@ META = {
     "iifkind": 26,
     "sdifname": 34,
 }
-CT = {"state": 0, "mark": 3, "zone": 17}
+CT = {"state": 0, "direction": 1, "mark": 3, "protocol": 10, "zone": 17}
+CT_ENDS = {"ip saddr": 19, "ip daddr": 20, "ip6 saddr": 21, "ip6 daddr": 22, "proto-dst": 12}
+"""Of a connection's tuple in one of its directions; addresses of one family each."""
+DIRECTIONS = {"original": 0, "reply": 1}
 LINK, NETWORK, TRANSPORT = 0, 1, 2
 """What an offset counts from."""
 COMPARISONS = {"==": 0, "!=": 1, "<": 2, "<=": 3, ">": 4, ">=": 5}
@@ -121,6 +124,15 @@ def ct(key: str, register: int) -> Expression:
     """Load something of the packet's connection; ends the rule if it has none."""
     found = _register(1, register) + be32(2, CT[key])
     return Expression("ct", found, f"r{register} = ct {key}")
+
+
+@_remembered
+def ct_end(direction: str, key: str, register: int) -> Expression:
+    """Load a part of the tuple that the connection has in a direction (nf_conntrack_tuple); ends
+    the rule if the packet has no connection, or one of the other family."""
+    found = _register(1, register) + be32(2, CT_ENDS[key])
+    found += attribute(3, bytes((DIRECTIONS[direction],)))
+    return Expression("ct", found, f"r{register} = ct {direction} {key}")
 
 
 def set_ct(key: str, register: int) -> Expression:

@@ -3,7 +3,8 @@
 ``manager.PolicyMapManager`` holds what ``pe.executor`` submits. By task:
 
 What the kernel should hold (pure, golden files)
-    ``program``: chains and maps for some VRFs, of ``lookup`` and ``logging``; ``elements`` and
+    ``program``: chains and maps for some VRFs, of ``lookup`` and ``logging``; ``reading``: what of
+    a packet, or of its connection, is looked up; ``elements`` and
     ``binding_elements``: verdict tables and source bindings as keys and values; ``desired``: all of
     it, and the changes since the last time.
 Holding it

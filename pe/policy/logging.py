@@ -14,6 +14,7 @@ from pe.nft import expression as x
 from pe.nft.expression import Expression
 from pe.nft.model import Chain, Rule
 from pe.policy.lookup import allowed, exactly, judged
+from pe.policy.reading import OPENED, PACKET
 
 FLOW_GROUP, STAGED_GROUP = 5, 6
 """The nflog groups of new flows: with the enforced verdict, and once more with the staged one."""
@@ -22,6 +23,8 @@ AWAITED = "+"
 SNAP = 112
 """Bytes of a packet that are logged: an IPv6 header, some extensions, and the ports."""
 LOG_BATCH = 32
+RELATED = 1 << 2
+"""NF_CT_STATE_BIT(IP_CT_RELATED)."""
 LOGGED_PER_SECOND, ASKED_PER_SECOND = 20_000, 2_000
 """Of a VRF: beyond that flows are counted and not logged, so that one cannot drown the others.
 Flows that a log rule asks for have a share of their own."""
@@ -40,10 +43,13 @@ def chains(zone: int, *, staged: bool) -> Iterator[tuple[str, Chain]]:
 
 
 def _tracked(zone: int) -> Iterator[Rule]:
+    # An ICMP error about a connection without a verdict is judged by itself: it opens nothing.
+    about_another = (x.ct("state", 0), x.masked(0, RELATED), x.not_zero(0))
+    yield (*about_another, x.verdict("goto", f"untracked_{zone}"))
     keep = (x.meta("mark", 0), x.set_ct("mark", 0), x.counter(f"judged_{zone}"))
     log = x.verdict("goto", f"log_{zone}")
     yield from exactly(zone, Slot.ENFORCED, *keep, log)
-    yield from judged(zone, Slot.ENFORCED)
+    yield from judged(zone, Slot.ENFORCED, OPENED)
     yield (*keep, log)
 
 
@@ -60,7 +66,7 @@ def _log_limited(zone: int, *, staged: bool) -> Iterator[Rule]:
     yield (*asked, x.limit(ASKED_PER_SECOND, ASKED_PER_SECOND), entry)
     yield (x.counter(f"log_dropped_{zone}"),)
     if staged:
-        yield from judged(zone, Slot.STAGED)
+        yield from judged(zone, Slot.STAGED, OPENED)
         yield _count_staged(zone)
     yield from _decide(zone)
 
@@ -74,7 +80,7 @@ def _log_entry(zone: int, *, staged: bool) -> Iterator[Rule]:
     judged_again = x.verdict("goto", f"staged_{zone}")
     yield (_entry(FLOW_GROUP, f"{zone}{AWAITED}"),)
     yield from exactly(zone, Slot.STAGED, judged_again)
-    yield from judged(zone, Slot.STAGED)
+    yield from judged(zone, Slot.STAGED, OPENED)
     yield (judged_again,)
 
 
@@ -102,7 +108,7 @@ def _decide(zone: int) -> Iterator[Rule]:
 
 def _untracked(zone: int) -> Iterator[Rule]:
     """A packet without a connection. The mark that it keeps is what the guards look at."""
-    yield from judged(zone, Slot.ENFORCED)
+    yield from judged(zone, Slot.ENFORCED, PACKET)
     yield allowed(x.meta("mark", 0))
     yield (x.counter(f"judged_{zone}"),)
     yield (x.counter(f"denied_{zone}"),)

@@ -7,23 +7,15 @@ the verdict; its priority holds the source's identity.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from controlplane.model.protocols import ICMP, ICMP6
+from controlplane.model.protocols import AH, ICMP, ICMP6
 from controlplane.model.verdict import ALLOW_BIT, BY_MALFORMED, BY_ZONE, Verdict
 from controlplane.model.verdict_tables import Slot
 from pe.nft import expression as x
 from pe.nft.expression import Expression
 from pe.nft.model import Chain, NamedSet, Rule
-
-ADDRESSES = {
-    (4, "saddr"): (12, 4),
-    (4, "daddr"): (16, 4),
-    (6, "saddr"): (8, 16),
-    (6, "daddr"): (24, 16),
-}
-"""Offset and size in the IP header."""
-PROTOCOLS = {4: b"\x02", 6: b"\x0a"}
-IPV6 = PROTOCOLS[6]
+from pe.policy.reading import IPV6, OPENED, PROTOCOLS, Reading
 
 PREFIX = {Slot.ENFORCED: "e_", Slot.STAGED: "s_"}
 
@@ -49,10 +41,10 @@ def allowed(verdict: Expression) -> Rule:
     return (verdict, x.masked(0, ALLOW_BIT), x.not_zero(0), x.verdict("accept"))
 
 
-def judged(zone: int, slot: Slot) -> Iterator[Rule]:
+def judged(zone: int, slot: Slot, reading: Reading) -> Iterator[Rule]:
     """Afterwards the mark is the slot's verdict."""
     yield (x.constant(zone, 0), x.set_meta("mark", 0))
-    yield (x.verdict("jump", f"{PREFIX[slot]}source"),)
+    yield (x.verdict("jump", f"{PREFIX[slot]}{reading.name}source"),)
 
 
 def exactly(zone: int, slot: Slot, *then: Expression) -> Iterator[Rule]:
@@ -62,77 +54,96 @@ def exactly(zone: int, slot: Slot, *then: Expression) -> Iterator[Rule]:
 
     Each key is loaded anew, as the rules of ``lookups`` have to: of one made from what look-ups
     found, ``nft list`` (1.0.6) knows no length, and aborts."""
-    prefix = PREFIX[slot]
+    found = _Lookups(PREFIX[slot], OPENED)
     for version in (4, 6):
         family = (x.meta("nfproto", 0), x.equal(0, PROTOCOLS[version]))
-        of_zone, addresses = x.constant(zone, 0), f"{prefix}addresses{version}"
-        source = _address(version, "saddr", of_zone, addresses)
-        destination = _address(version, "daddr", of_zone, addresses)
-        yield (*family, *source, *destination, *_pair(prefix), *_port(prefix, "ports"), *then)
+        of_zone, addresses = x.constant(zone, 0), f"addresses{version}"
+        source = found.address(version, "saddr", of_zone, addresses)
+        destination = found.address(version, "daddr", of_zone, addresses)
+        yield (*family, *source, *destination, *found.pair(), *found.port("ports"), *then)
 
 
-def _address(version: int, side: str, zone: Expression, table: str) -> Rule:
-    """Zone and address -> identity: of the source in the priority, else in the mark."""
-    address = x.network_header(f"ip{version} {side}", *ADDRESSES[version, side], 1)
-    kept = x.set_meta("priority" if side == "saddr" else "mark", 0)
-    return (zone, address, x.lookup(table, 0, 0), kept)
-
-
-def _pair(prefix: str) -> Rule:
-    """Two identities -> contract, in the mark."""
-    identities = (x.meta("priority", 0), x.meta("mark", 1))
-    return (*identities, x.lookup(f"{prefix}pairs", 0, 0), x.set_meta("mark", 0))
-
-
-def _port(prefix: str, table: str) -> Rule:
-    """Contract, protocol and port -> verdict, in the mark."""
-    contract, protocol = x.meta("mark", 0), x.meta("l4proto", 1)
-    port = x.transport_header("dport", 2, 2, 2)
-    return (contract, protocol, port, x.lookup(prefix + table, 0, 0), x.set_meta("mark", 0))
-
-
-def lookups(prefix: str) -> Iterator[tuple[str, Chain]]:
+def lookups(slot: Slot, reading: Reading) -> Iterator[tuple[str, Chain]]:
     """The look-ups, each in a rule of its own: the first that finds something goes on."""
-    nowhere: Rule = (x.verdict("goto", f"{prefix}nowhere"),)
-    six = (x.meta("nfproto", 0), x.equal(0, IPV6), x.verdict("goto", f"{prefix}source6"))
-    source = {v: _identity(prefix, v, "saddr", f"to{v}") for v in (4, 6)}
-    yield "source", Chain((six, *source[4], nowhere))
-    yield "source6", Chain((*source[6], nowhere))
-    for version, foreign in ((4, ICMP6), (6, ICMP)):
-        found = _identity(prefix, version, "daddr", f"pair{version}")
-        yield f"to{version}", Chain((*found, nowhere))
-        malformed = (x.meta("l4proto", 0), x.equal(0, bytes((foreign,))), *_done(BY_MALFORMED))
-        yield f"pair{version}", Chain((malformed, *_contract(prefix), nowhere))
-    yield "contract", Chain((*_service(prefix), nowhere))
-    yield "nowhere", Chain((_done(BY_ZONE),))
+    found = _Lookups(PREFIX[slot], reading)
+    for name, rules in found.chains():
+        yield found.chain(name), Chain(tuple(rules))
 
 
-def _identity(prefix: str, version: int, side: str, then: str) -> Iterator[Rule]:
-    """Zone (the mark) and address -> identity, of the source or of the destination."""
-    for name in (f"addresses{version}", f"ranges{version}"):
-        found = _address(version, side, x.meta("mark", 0), prefix + name)
-        yield (*found, x.verdict("goto", prefix + then))
+@dataclass(frozen=True, slots=True)
+class _Lookups:
+    """The rules of a slot, whose maps have the ``prefix``, for one reading of packets."""
 
+    prefix: str
+    reading: Reading
 
-def _contract(prefix: str) -> Iterator[Rule]:
-    """Two identities -> contract."""
-    goto = x.verdict("goto", f"{prefix}contract")
-    go = (x.set_meta("mark", 0), goto)
-    yield (*_pair(prefix), goto)
-    yield (x.meta("priority", 0), x.lookup(f"{prefix}sources", 0, 0), *go)
-    yield (x.meta("mark", 1), x.lookup(f"{prefix}destinations", 1, 0), *go)
+    def chain(self, name: str) -> str:
+        return self.prefix + self.reading.name + name
 
+    def chains(self) -> Iterator[tuple[str, Iterator[Rule]]]:
+        yield "source", self._ends(4)
+        yield "source6", self._identity(6, "saddr", "to6")
+        for version in (4, 6):
+            yield f"to{version}", self._identity(version, "daddr", f"pair{version}")
+        yield "pair4", self._contract(ICMP6)
+        # Without a connection, what an authentication header hides is not known.
+        yield "pair6", self._contract(ICMP, *(() if self.reading.is_tracked else (AH,)))
+        yield "contract", self._service()
+        yield "nowhere", iter((_done(BY_ZONE),))
 
-def _service(prefix: str) -> Iterator[Rule]:
-    """Contract, protocol and port or ICMP type -> verdict."""
-    contract, protocol = x.meta("mark", 0), x.meta("l4proto", 1)
-    kind = x.transport_header("icmp type", 0, 1, 2)
-    done = (x.set_meta("mark", 0), x.verdict("return"))
-    yield (*_port(prefix, "ports"), x.verdict("return"))
-    yield (*_port(prefix, "port_ranges"), x.verdict("return"))
-    yield (contract, protocol, kind, x.lookup(f"{prefix}icmp", 0, 0), *done)
-    yield (contract, protocol, x.lookup(f"{prefix}protocols", 0, 0), *done)
-    yield (contract, x.lookup(f"{prefix}contracts", 0, 0), *done)
+    def _goto(self, name: str) -> Expression:
+        return x.verdict("goto", self.chain(name))
+
+    def address(self, version: int, side: str, zone: Expression, table: str) -> Rule:
+        """Zone and address -> identity: of the source in the priority, else in the mark."""
+        address = self.reading.address(version, side, 1)
+        kept = x.set_meta("priority" if side == "saddr" else "mark", 0)
+        return (zone, address, x.lookup(self.prefix + table, 0, 0), kept)
+
+    def pair(self) -> Rule:
+        """Two identities -> contract, in the mark."""
+        identities = (x.meta("priority", 0), x.meta("mark", 1))
+        return (*identities, x.lookup(f"{self.prefix}pairs", 0, 0), x.set_meta("mark", 0))
+
+    def port(self, table: str) -> Rule:
+        """Contract, protocol and port -> verdict, in the mark."""
+        key = (x.meta("mark", 0), self.reading.protocol(1), self.reading.port(2))
+        return (*key, x.lookup(self.prefix + table, 0, 0), x.set_meta("mark", 0))
+
+    def _ends(self, version: int) -> Iterator[Rule]:
+        yield (x.meta("nfproto", 0), x.equal(0, IPV6), self._goto("source6"))
+        yield from self._identity(version, "saddr", f"to{version}")
+
+    def _identity(self, version: int, side: str, then: str) -> Iterator[Rule]:
+        """Zone (the mark) and address -> identity, of the source or of the destination."""
+        for name in (f"addresses{version}", f"ranges{version}"):
+            found = self.address(version, side, x.meta("mark", 0), name)
+            yield (*found, self._goto(then))
+        yield (self._goto("nowhere"),)
+
+    def _contract(self, *malformed: int) -> Iterator[Rule]:
+        """Two identities -> contract; not for protocols that have no place in this family."""
+        for protocol in malformed:
+            of_it = (self.reading.protocol(0), x.equal(0, bytes((protocol,))))
+            yield (*of_it, *_done(BY_MALFORMED))
+        goto = self._goto("contract")
+        go = (x.set_meta("mark", 0), goto)
+        yield (*self.pair(), goto)
+        yield (x.meta("priority", 0), x.lookup(f"{self.prefix}sources", 0, 0), *go)
+        yield (x.meta("mark", 1), x.lookup(f"{self.prefix}destinations", 1, 0), *go)
+        yield (self._goto("nowhere"),)
+
+    def _service(self) -> Iterator[Rule]:
+        """Contract, protocol and port or ICMP type -> verdict."""
+        contract, protocol = x.meta("mark", 0), self.reading.protocol(1)
+        kind = self.reading.icmp_type(2)
+        done = (x.set_meta("mark", 0), x.verdict("return"))
+        yield (*self.port("ports"), x.verdict("return"))
+        yield (*self.port("port_ranges"), x.verdict("return"))
+        yield (contract, protocol, *kind, x.lookup(f"{self.prefix}icmp", 0, 0), *done)
+        yield (contract, protocol, x.lookup(f"{self.prefix}protocols", 0, 0), *done)
+        yield (contract, x.lookup(f"{self.prefix}contracts", 0, 0), *done)
+        yield (self._goto("nowhere"),)
 
 
 def _done(verdict: Verdict) -> Rule:

@@ -29,7 +29,8 @@ from controlplane.model.verdict_tables import Slot
 from pe.nft import expression as x
 from pe.nft.model import Chain, Hook, NamedSet, Rule, Table, TableId
 from pe.policy import logging
-from pe.policy.lookup import ADDRESSES, IPV6, PREFIX, PROTOCOLS, VERDICT_MAPS, allowed, lookups
+from pe.policy.lookup import PREFIX, VERDICT_MAPS, allowed, lookups
+from pe.policy.reading import IPV6, OPENED, PACKET, PROTOCOLS
 
 TABLE = TableId("inet", "bulkhead_segment")
 PRIORITIES = {"prerouting": -290, "forward": -10, "output": -10}
@@ -89,7 +90,8 @@ def program(layout: Layout) -> Table:
     maps = {**GATES, **BINDINGS}
     for slot, prefix in PREFIX.items():
         if slot is Slot.ENFORCED or layout.staged:
-            chains |= {prefix + name: chain for name, chain in lookups(prefix)}
+            for reading in (OPENED, PACKET) if slot is Slot.ENFORCED else (OPENED,):
+                chains |= dict(lookups(slot, reading))
             maps |= {prefix + name: kind for name, kind in VERDICT_MAPS.items()}
     counters = frozenset(f"{name}_{zone}" for name in COUNTERS for zone in layout.zones)
     return Table(chains, maps, counters)
@@ -123,7 +125,7 @@ def _at_own_port(version: int) -> Rule:
         x.meta("nfproto", 0),
         x.equal(0, PROTOCOLS[version]),
         x.meta("iif", 0),
-        x.network_header(f"ip{version} saddr", *ADDRESSES[version, "saddr"], 1),
+        PACKET.address(version, "saddr", 1),
         x.lookup(f"port_bindings{version}", 0, 0),
         x.verdict("accept"),
     )
@@ -162,7 +164,7 @@ def _bindings(zone: int) -> Iterator[tuple[str, Chain]]:
 def _binding(zone: int, version: int, then: str) -> Iterator[Rule]:
     """Zone and source -> number of a port, in the priority: the mark is taken, it leads an IPv6
     Packet Too Big back into its VPN (pe.filters.too_big)."""
-    source = x.network_header(f"ip{version} saddr", *ADDRESSES[version, "saddr"], 1)
+    source = PACKET.address(version, "saddr", 1)
     go = (x.set_meta("priority", 0), x.verdict("goto", then))
     for name in (f"bindings{version}", f"binding_ranges{version}"):
         yield (x.constant(zone, 0), source, x.lookup(name, 0, 0), *go)

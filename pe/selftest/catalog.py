@@ -31,6 +31,7 @@ NOT_TESTED: dict[str, str] = {
     "LBL-5": "a selftest has no bridge",
     "LBL-15": _OVER_TIME,
     "SPF-3": _POLICY,
+    "SPF-7": _POLICY,
     "INET-1": _INTERNET,
     "INET-2": _SESSION,
     "INET-3": _INTERNET,

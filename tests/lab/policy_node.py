@@ -46,6 +46,8 @@ HOSTS = {"a": "red", "b": "red", "c": "blue", "d": "blue"}
 SINK = {"red": "b", "blue": "d"}
 SOURCE = {"red": "a", "blue": "c"}
 MARK = b"probe"
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+"""Flags of TCP (RFC 9293 section 3.1)."""
 DEFAULTS = {Afi.IPV4: parse_prefix("0.0.0.0/0"), Afi.IPV6: parse_prefix("::/0")}
 
 
@@ -212,12 +214,17 @@ def packet(
     dport: int = 0,
     icmp_type: int = 0,
     number: int = 0,
+    flags: int = SYN,
+    seq: int = 1,
+    ack: int = 0,
 ) -> bytes:
     """A packet that opens a flow; ``number`` is what a sink finds in it. Checksums of protocols
-    are left out: the kernel does not verify them in transit (nf_conntrack_checksum is off)."""
+    are left out: the kernel does not verify them in transit (nf_conntrack_checksum is off).
+    ``flags``, ``seq`` and ``ack`` are those of a TCP segment."""
     payload = MARK + number.to_bytes(4, "big")
     if protocol == socket.IPPROTO_TCP:
-        body = struct.pack("!HHIIBBHHH", sport, dport, 1, 0, 5 << 4, 2, 65535, 0, 0) + payload
+        words = (sport, dport, seq, ack, 5 << 4, flags, 65535, 0, 0)
+        body = struct.pack("!HHIIBBHHH", *words) + payload
     elif protocol == socket.IPPROTO_SCTP:
         # INIT, which opens an association, with our mark in a parameter that is to be skipped
         # (RFC 9260 3.2.1, 3.3.2): connection tracking takes nothing else for a beginning.
