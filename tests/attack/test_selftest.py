@@ -18,6 +18,7 @@ from labs.attack.edit import edited, with_vrf
 from labs.attack.inside import run_in, sysctl
 from labs.attack.net import Net, circuit, ready
 from labs.attack.port import token
+from labs.peers.pe import command
 from labs.topology import Program
 from labs.waiting import until
 from pe.selftest.world import PREFIX, TAPS
@@ -138,8 +139,7 @@ def assert_all_held(report: pb.RunSelftestResponse) -> None:
 def test_selftest_the_report_is_evidence(net: Net) -> None:
     """The command, its table, its JSON, its exit status; and the audit log has it."""
     socket = f"BULKHEAD_SOCKET={net.lab.dir('pe1')}/run/api.sock"
-    pe = net.lab.program("pe1", "pe").argv[0]
-    report = json.loads(net.lab.run("pe1", "env", socket, pe, "selftest", "--json",
+    report = json.loads(net.lab.run("pe1", "env", socket, command(), "selftest", "--json",
                                     timeout=PATIENCE).stdout)  # fmt: skip
     digest = net.lab.run("pe1", "sha256sum", str(net.lab.dir("pe1") / "pe.yaml")).stdout.split()[0]
     assert report["config_digest"] == digest
