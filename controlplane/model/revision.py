@@ -38,15 +38,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class KeptRevision:
-    """A revision as the store keeps it; `document` is the canonical text, parsed only on use.
-
-    `groups` are the ids of its groups, which other PEs may send while its text is unreadable.
-    """
+    """A revision as the store keeps it; `document` is the canonical text, parsed only on use."""
 
     digest: str
     state: State
     document: str
-    groups: frozenset[int] | None = None
 
 
 class StoredRevision(Protocol):
@@ -65,11 +61,6 @@ class StoredRevision(Protocol):
     @property
     def document(self) -> str:
         """The canonical text."""
-        ...
-
-    @property
-    def groups(self) -> frozenset[int]:
-        """The ids of its groups."""
         ...
 
 

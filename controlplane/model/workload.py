@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,17 +27,40 @@ class Workload:
         return f"workload {self.name}"
 
 
+class StagedGroups(NamedTuple):
+    """The group ids of a workload under the revision that the PE of the workload has staged.
+
+    ``revision`` is the number of that revision (`revision_number`).
+    """
+
+    revision: int
+    groups: frozenset[int]
+
+
 @dataclass(frozen=True, slots=True)
 class RemotePrefix:
     """A VPN route of another PE with the group ids of its large communities.
 
-    None: the route is expected or its groups are not known yet; it is denied until they are.
-    An empty set is a workload that is in no group.
+    ``groups`` are those of the revision that the other PE enforces. None: the route is expected
+    or its groups are not known yet; it is denied until they are. An empty set is a workload that
+    is in no group. ``staged``, where its PE has staged a revision under which they are others.
     """
 
     vrf: str
     prefix: Prefix
     groups: frozenset[int] | None
+    staged: StagedGroups | None = None
+
+    def groups_under(self, revision: int) -> frozenset[int] | None:
+        """Return the ids by which a policy judges: those that the other PE found by the same
+        revision, also where it has only staged it, else those of what it enforces.
+
+        Ids that the policy does not name mean nothing: no PE's staging changes what another
+        enforces.
+        """
+        if self.staged is not None and self.staged.revision == revision and self.groups is not None:
+            return self.staged.groups
+        return self.groups
 
     @property
     def key(self) -> str:
@@ -49,16 +73,11 @@ Endpoint = Workload | RemotePrefix
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Everything that has an address, and the VRFs (zones) of this PE.
-
-    `known_groups` are group ids of other revisions (staged here, enforced elsewhere): a remote
-    prefix that carries one of them is not pending, the group simply means nothing here.
-    """
+    """Everything that has an address, and the VRFs (zones) of this PE."""
 
     zones: frozenset[str]
     workloads: tuple[Workload, ...] = ()
     remotes: tuple[RemotePrefix, ...] = ()
-    known_groups: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         names = [workload.name for workload in self.workloads]
@@ -77,12 +96,14 @@ class Inventory:
 class RemoteEndpoint(msgspec.Struct, frozen=True):
     """The group ids that a route from another PE (or from another VRF here) carries.
 
-    ``node`` is the next hop, "" for a VRF of this node; ``moves`` as in ``WorkloadAttached``.
+    ``node`` is the next hop, "" for a VRF of this node; ``moves`` and ``staged`` as in
+    ``WorkloadAttached``.
     """
 
     groups: frozenset[int]
     node: str = ""
     moves: int = 0
+    staged: StagedGroups | None = None
 
 
 class RemoteEndpointsChanged(msgspec.Struct, frozen=True):
@@ -95,7 +116,8 @@ class RemoteEndpointsChanged(msgspec.Struct, frozen=True):
 class WorkloadAttached(msgspec.Struct, frozen=True, kw_only=True):
     """The routes of a workload; they replace those that it had.
 
-    ``groups`` are the ids that its routes carry; ``moves`` counts how often it came here from
+    ``groups`` are the ids under the enforced revision, ``staged`` those under the staged one
+    where they are others; its routes carry both. ``moves`` counts how often it came here from
     another PE: the route of the latest move wins everywhere.
     """
 
@@ -104,6 +126,7 @@ class WorkloadAttached(msgspec.Struct, frozen=True, kw_only=True):
     port: str
     prefixes: tuple[Prefix, ...]
     groups: frozenset[int]
+    staged: StagedGroups | None = None
     moves: int = 0
 
 

@@ -11,7 +11,7 @@ Read and name a policy
 Move revisions
     `revision.Ledger`: draft, stage, unstage, promote, roll_back; `MoveError` when refused.
 Say who is there
-    `workload.Inventory(zones, workloads, remotes, known_groups)`, `Workload`, `RemotePrefix`;
+    `workload.Inventory(zones, workloads, remotes)`, `Workload`, `RemotePrefix`;
     `directory.group_ids(policy, workload)` are the ids to send with its routes.
 Compile
     `compile.full.compile_policy(policy, inventory, books) -> Compiled` from scratch;

@@ -14,7 +14,7 @@ from controlplane.model.workload import Endpoint
 from controlplane.policy.compile.full import IdAllocators
 from controlplane.policy.compile.incremental import IncrementalCompiler
 from controlplane.policy.endpoints.registry import EndpointRegistry
-from controlplane.policy.in_force import groups_known_to, policy_of
+from controlplane.policy.in_force import policy_of
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.revision import Ledger
 
@@ -34,7 +34,6 @@ class Building:
         books: IdAllocators, ready: Iterable[IncrementalCompiler],
     ) -> None:  # fmt: skip
         self.ledger, self.zones = ledger, dict(zones)
-        self.known = groups_known_to(ledger)
         self._population, self._books = population, books
         self.compilers: dict[Slot, IncrementalCompiler] = {}
         self.fresh: list[IncrementalCompiler] = []
@@ -94,7 +93,7 @@ class Building:
             yield from compiler.close()
 
     def _begun(self, policy: Policy) -> IncrementalCompiler:
-        compiler = IncrementalCompiler.begun(policy, self.known, self._books)
+        compiler = IncrementalCompiler.begun(policy, self._books)
         compiler.open(self.zones)
         self.fresh.append(compiler)
         return compiler

@@ -1,4 +1,4 @@
-"""What a ledger puts in force: the policy of each slot, and the groups that are known."""
+"""What a ledger puts in force: the policy of each slot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.revision import Ledger, Revision
 
 _STATES = {Slot.ENFORCED: State.ENFORCED, Slot.STAGED: State.STAGED}
-_KNOWN = (State.ENFORCED, State.STAGED, State.SUPERSEDED)
 
 
 def revision_of(ledger: Ledger, slot: Slot) -> Revision | None:
@@ -35,9 +34,3 @@ def is_frozen(ledger: Ledger) -> bool:
     """Return True while the enforced revision is unreadable: the kernel keeps judging by the
     tables that it has, and no order goes to it before a readable revision is promoted."""
     return any(revision.state is State.ENFORCED for revision in unreadable_in(ledger))
-
-
-def groups_known_to(ledger: Ledger) -> frozenset[int]:
-    """Return ids of all revisions that are or were in force here, or are about to be."""
-    revisions = (r for r in ledger.revisions.values() if r.state in _KNOWN)
-    return frozenset(number for r in revisions for number in r.groups)

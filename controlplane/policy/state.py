@@ -24,12 +24,12 @@ from controlplane.model.workload import (
 from controlplane.policy.compile.incremental import IncrementalCompiler
 from controlplane.policy.endpoints.registry import EndpointRegistry, places
 from controlplane.policy.endpoints.source_bindings import BindingTable
-from controlplane.policy.in_force import groups_known_to, is_frozen, policy_of, unreadable_in
+from controlplane.policy.in_force import is_frozen, policy_of, unreadable_in
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.revision import Ledger, Revision
 from controlplane.policy.orders import LayRoutes, Order
 from controlplane.policy.tables import PolicyTables
-from controlplane.policy.workload_routes import WorkloadRoutes
+from controlplane.policy.workload_routes import SentGroups, WorkloadRoutes
 
 NEVER = float("inf")
 HOLD_DOWN_SECONDS = 300.0
@@ -97,13 +97,9 @@ class PolicyState:
             if attachment.workload.vrf in zones:
                 workloads.append(self.population.present(name))
         remotes = tuple(r for r in self.population.remotes() if r.vrf in zones)
-        return Inventory(zones, tuple(workloads), remotes, self.known_groups())
+        return Inventory(zones, tuple(workloads), remotes)
 
-    def known_groups(self) -> frozenset[int]:
-        """Return ids of all revisions that are or were in force here, or are about to be."""
-        return groups_known_to(self.ledger)
-
-    def groups_to_send(self, workload: Workload) -> frozenset[int]:
+    def groups_to_send(self, workload: Workload) -> SentGroups:
         """Return the ids for a workload's routes."""
         return self._routes.groups_to_send(workload)
 

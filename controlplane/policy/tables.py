@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 
-from controlplane.model.attachment import EndpointKey
 from controlplane.model.effects import ChangeTables, SetSourceBindings, SetTables, SetZones
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Endpoint, Workload
@@ -25,8 +24,6 @@ from controlplane.policy.vrfs_under_policy import VrfsUnderPolicy
 
 SLICE = 2_000
 """Units of work in one turn, some microseconds each."""
-LEARNED_AT_ONCE = 100
-"""Remote endpoints that are looked at again in one turn."""
 
 
 class NotCompiledError(Exception):
@@ -50,7 +47,6 @@ class PolicyTables:
         self._in_force: dict[Slot, IncrementalCompiler] = {}
         self._building: Building | None = None
         self._is_awaited = False
-        self._to_learn: dict[EndpointKey, None] = {}
         self._closing: deque[Iterator[int]] = deque()
 
     # -- what is asked ------------------------------------------------------------------------
@@ -67,8 +63,7 @@ class PolicyTables:
     @property
     def is_behind(self) -> bool:
         """True while the tables in force are not those of the ledger."""
-        is_ours = self._building is not None and self._building.ledger is self._ledger
-        return is_ours or bool(self._to_learn)
+        return self._building is not None and self._building.ledger is self._ledger
 
     @property
     def is_busy(self) -> bool:
@@ -203,7 +198,7 @@ class PolicyTables:
         return self._go_on()
 
     def _go_on(self) -> list[Order]:
-        orders = self._learn()
+        orders: list[Order] = []
         self._build()
         if self._building is not None and self._building.ledger is self._ledger:
             orders += self._put_in_force(self._building) if self._building.is_complete else []
@@ -225,17 +220,6 @@ class PolicyTables:
             if building.ledger is self._ledger:
                 raise
             raise NotCompiledError(str(error) or repr(error)) from error
-
-    def _learn(self) -> list[Order]:
-        """Look again at remote endpoints whose group ids became known or unknown."""
-        if not self._to_learn or self.left <= 0:
-            return []
-        keys = list(self._to_learn)[:LEARNED_AT_ONCE]
-        for place in keys:
-            del self._to_learn[place]
-        self.left -= 10 * len(keys)
-        remotes = [self._population.remote_at(place) for place in keys if place[0] in self.zones]
-        return self._changed([remote for remote in remotes if remote is not None], [])
 
     def _changed(self, put: list[Endpoint], drop: list[str]) -> list[Order]:
         orders: list[Order] = []
@@ -263,8 +247,6 @@ class PolicyTables:
         kept = {id(compiler) for compiler in self._in_force.values()}
         # Closed last, so that what both have keeps its number.
         self._closing += [c.close() for c in former.values() if id(c) not in kept]
-        for compiler in self._in_force.values():
-            self._to_learn.update(dict.fromkeys(compiler.know(building.known)))
         return [*orders, *self._await_or_not()]
 
     def _await_or_not(self) -> list[Order]:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from controlplane.model.attachment import Attachment
 from controlplane.model.verdict_tables import Slot
-from controlplane.model.workload import Workload, WorkloadAttached
+from controlplane.model.workload import StagedGroups, Workload, WorkloadAttached
 from controlplane.policy.compile.directory import group_ids
 from controlplane.policy.compile.identity import MOST_REMEMBERED
 from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.in_force import revision_of
 from controlplane.policy.language.outline import groups_in
-from controlplane.policy.language.policy import Policy
+from controlplane.policy.language.policy import Policy, revision_number
 from controlplane.policy.language.revision import Ledger
 from controlplane.policy.orders import LayRoutes, Order
+
+
+class SentGroups(NamedTuple):
+    """The group ids that a workload's routes carry, as in ``WorkloadAttached``."""
+
+    enforced: frozenset[int]
+    staged: StagedGroups | None = None
 
 
 class WorkloadRoutes:
@@ -22,22 +30,29 @@ class WorkloadRoutes:
 
     def __init__(self, population: EndpointRegistry, ledger: Ledger) -> None:
         self._population = population
-        self._by_tags: dict[frozenset[tuple[str, str]], frozenset[int]] = {}
-        self._sent: dict[str, frozenset[int]] = {}  # what the routes carry
+        self._by_tags: dict[frozenset[tuple[str, str]], SentGroups] = {}
+        self._sent: dict[str, SentGroups] = {}  # what the routes carry
         self._to_check: dict[str, None] = {}
         self._set(ledger)
 
-    def groups_to_send(self, workload: Workload) -> frozenset[int]:
-        """Return the ids for a workload's routes: of the enforced revision and of the staged one,
-        so that no other PE, which may be ahead or behind, finds one missing."""
+    def groups_to_send(self, workload: Workload) -> SentGroups:
+        """Return the ids for a workload's routes: of the enforced revision, and apart from them of
+        the staged one, for PEs that have that revision too and are ahead or not."""
         tags = frozenset(workload.tags.items())
         found = self._by_tags.get(tags)
         if found is None:
-            found = frozenset().union(*(group_ids(policy, workload) for policy in self._policies))
+            found = self._groups_of(workload)
             if len(self._by_tags) >= MOST_REMEMBERED:
                 self._by_tags.clear()
             self._by_tags[tags] = found
         return found
+
+    def _groups_of(self, workload: Workload) -> SentGroups:
+        enforced = group_ids(self._policies[Slot.ENFORCED], workload)
+        policy = self._policies[Slot.STAGED]
+        staged = group_ids(policy, workload)
+        differs = policy.revision and staged != enforced
+        return SentGroups(enforced, StagedGroups(policy.revision, staged) if differs else None)
 
     def lay(self, attachments: Iterable[Attachment]) -> list[Order]:
         """Return the order to lay the routes of these workloads."""
@@ -82,8 +97,8 @@ class WorkloadRoutes:
 
     def _set(self, ledger: Ledger) -> None:
         self._by_tags.clear()
-        self._policies = [_policy(ledger, slot) for slot in Slot]
-        self._groups = sum(len(policy.groups) for policy in self._policies)
+        self._policies = {slot: _policy(ledger, slot) for slot in Slot}
+        self._groups = sum(len(policy.groups) for policy in self._policies.values())
 
     def _event(self, attachment: Attachment) -> WorkloadAttached:
         workload = attachment.workload
@@ -93,7 +108,8 @@ class WorkloadRoutes:
             vrf=workload.vrf,
             port=workload.port,
             prefixes=workload.addresses,
-            groups=groups,
+            groups=groups.enforced,
+            staged=groups.staged,
             moves=attachment.moves,
         )
 
@@ -104,4 +120,6 @@ def _policy(ledger: Ledger, slot: Slot) -> Policy:
     revision = revision_of(ledger, slot)
     if revision is None:
         return Policy()
-    return Policy(groups_in(revision.document)) if revision.problem else revision.policy
+    if not revision.problem:
+        return revision.policy
+    return Policy(groups_in(revision.document), revision=revision_number(revision.digest))

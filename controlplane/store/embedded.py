@@ -86,7 +86,7 @@ class EmbeddedStore:
             tuple(
                 map(
                     rows.revision_of,
-                    query("SELECT digest, state, document, groups FROM revision ORDER BY number"),
+                    query("SELECT digest, state, document FROM revision ORDER BY number"),
                 )
             ),
             tuple(
@@ -175,10 +175,9 @@ class EmbeddedStore:
                 map(rows.entry_row, set(before.trail).difference(after.trail)),
             )
             connection.executemany(
-                "INSERT INTO revision (digest, number, state, document, groups)"
-                " SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4 FROM revision WHERE true"
-                " ON CONFLICT (digest) DO UPDATE SET state = excluded.state,"
-                " groups = excluded.groups",
+                "INSERT INTO revision (digest, number, state, document)"
+                " SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3 FROM revision WHERE true"
+                " ON CONFLICT (digest) DO UPDATE SET state = excluded.state",
                 map(rows.revision_row, changed),
             )
             connection.executemany(

@@ -50,16 +50,14 @@ def change_row(change: MembershipChange) -> Row:
 
 
 def revision_of(row: Row) -> KeptRevision:
-    """Read digest, state, document, groups; the document stays text."""
-    digest, state, document, groups = row
-    ids = None if groups is None else frozenset(json.loads(groups))
-    return KeptRevision(digest, State(state), document, ids)
+    """Read digest, state, document; the document stays text."""
+    digest, state, document = row
+    return KeptRevision(digest, State(state), document)
 
 
 def revision_row(revision: StoredRevision) -> Row:
-    """Write digest, state, document, groups."""
-    groups = json.dumps(sorted(revision.groups))
-    return (revision.digest, revision.state.value, revision.document, groups)
+    """Write digest, state, document."""
+    return (revision.digest, revision.state.value, revision.document)
 
 
 def entry_of(row: Row) -> Entry:

@@ -92,6 +92,10 @@ STEPS: tuple[str, ...] = (
     ALTER TABLE revision ADD COLUMN groups TEXT;
     CREATE INDEX workload_change_by_workload ON workload_change (workload, number);
     """,
+    # Group ids that a policy does not name mean nothing: nobody asks which others there are.
+    """
+    ALTER TABLE revision DROP COLUMN groups;
+    """,
 )
 
 VERSION = len(STEPS)

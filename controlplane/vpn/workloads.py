@@ -67,7 +67,7 @@ class Workloads:
         # Like a route learned in the VRF, so that LOCAL_PREF decides between two PEs that have
         # the workload: a static route of ours would hide the one of the PE that it moved to.
         source = Source(RouteProtocol.BGP, event.vrf, via=f"workload {event.name}")
-        attributes = self._marking.attributes(event.groups, event.moves)
+        attributes = self._marking.attributes(event.groups, event.staged, event.moves)
         return {
             prefix: Path(source, attributes, NextHopKey(prefix.afi, None, device=event.port))
             for prefix in event.prefixes

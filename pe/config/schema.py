@@ -263,4 +263,4 @@ class NodeSection(Section):
     speaker_user: v.Word = "nobody"
     run_dir: v.Folder = "/run/bulkhead"
     state_dir: v.Folder = "/var/lib/bulkhead"
-    segment_function: Annotated[int, v.number(0, 4294967295)] = 1
+    segment_function: Annotated[int, v.number(0, 1073741823)] = 1

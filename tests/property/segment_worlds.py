@@ -38,7 +38,7 @@ TAG_VALUES = {"env": ("prod", "dev"), "tier": ("web", "app", "db"), "scope": ("p
 GROUPS = ("g1", "g2", "g3", "g4")
 NETWORKS = ("n1", "n2", "n3")
 GROUP_IDS = {name: 100 + place for place, name in enumerate(GROUPS)}
-UNKNOWN_ID, FOREIGN_ID = 900, 901
+FOREIGN_ID = 901
 """A group id that no revision has, and one of another revision."""
 
 ADDRESSES: tuple[IPAddress, ...] = tuple(
@@ -166,7 +166,7 @@ def claimant(rng: Random) -> Endpoint:
         addresses = {_claimed(rng) for _ in range(rng.randint(1, 3))}
         return Workload(name, zone, f"port-{name}", tuple(sorted(addresses)), _tags(rng))
     ids = frozenset(rng.choice((*GROUP_IDS.values(), FOREIGN_ID)) for _ in range(rng.randint(0, 2)))
-    groups = rng.choice((*(ids,) * 8, None, ids | {UNKNOWN_ID}))
+    groups = rng.choice((*(ids,) * 8, None))
     return RemotePrefix(zone, _claimed(rng), groups)
 
 
@@ -190,7 +190,6 @@ def inventory_of(claimed: list[Endpoint]) -> Inventory:
         frozenset(ZONES),
         tuple(each for each in last if isinstance(each, Workload)),
         tuple(each for each in last if isinstance(each, RemotePrefix)),
-        frozenset({FOREIGN_ID}),
     )
 
 

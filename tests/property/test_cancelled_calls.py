@@ -90,7 +90,8 @@ def check(pe: PolicyNode) -> None:
     routes = {n: r for n, r in laid.items() if isinstance(r, WorkloadAttached)}
     assert routes.keys() == attachments(pe).keys(), "a route is missing, or too many"
     for name, attachment in attachments(pe).items():
-        assert routes[name].groups == state.groups_to_send(attachment.workload)
+        sent = routes[name].groups, routes[name].staged
+        assert sent == state.groups_to_send(attachment.workload)
     prefixes = {p for r in routes.values() for p in r.prefixes}
     table = pe.router.vrfs["red"].table.best
     assert prefixes <= table.keys()

@@ -127,7 +127,6 @@ def check(policy_text: str | None, value: Any = None) -> bool:
     revision = Revision.of(policy)
     kept = Revision.kept(KeptRevision(digest(policy), State.DRAFT, revision.document))
     assert kept.policy == policy
-    assert kept.groups == revision.groups, "also without reading the document"
     assert kept.name == policy.name
     return True
 

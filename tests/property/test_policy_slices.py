@@ -85,7 +85,7 @@ class World:
         if isinstance(claimant, Workload):
             self.take(self.state.attach(Attachment(claimant, 1, 0.0), self.now))
         else:
-            endpoint = RemoteEndpoint(claimant.groups or frozenset({worlds.UNKNOWN_ID}))
+            endpoint = RemoteEndpoint(claimant.groups or frozenset())
             remote: dict[Prefix, RemoteEndpoint | None] = {claimant.prefix: endpoint}
             self.take(self.state.take_remote_endpoints(claimant.vrf, remote, self.now))
 
@@ -156,7 +156,6 @@ class World:
 @pytest.fixture(autouse=True)
 def _small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables_module, "SLICE", 5)
-    monkeypatch.setattr(tables_module, "LEARNED_AT_ONCE", 1)
 
 
 @settings(max_examples=120, deadline=None)

@@ -22,7 +22,6 @@ def red_of(inventory: Inventory) -> Inventory:
         RED,
         tuple(w for w in inventory.workloads if w.vrf in RED),
         tuple(r for r in inventory.remotes if r.vrf in RED),
-        inventory.known_groups,
     )
 
 

@@ -43,7 +43,6 @@ class Directory:
 
     def __init__(self, policy: Policy, inventory: Inventory) -> None:
         self._policy = policy
-        self._known = inventory.known_groups
         self._names = {group.id: group.name for group in policy.groups.values()}
         self._claims: dict[tuple[str, Prefix], list[Endpoint]] = {}
         for claimant in inventory.claimants():
@@ -72,8 +71,8 @@ class Directory:
         """Return all groups of a claimant, used by a rule or not; None while they are not known."""
         if isinstance(claimant, Workload):
             return self._by_tags(claimant)
-        ids = claimant.groups
-        if ids is None or any(i not in self._names and i not in self._known for i in ids):
+        ids = claimant.groups_under(self._policy.revision)
+        if ids is None:
             return None
         return frozenset(self._names[number] for number in ids if number in self._names)
 

@@ -103,7 +103,7 @@ def network_prefixes(policy: Policy, width: int) -> list[tuple[Prefix, str]]:
 
 
 def _claims(policy: Policy, inventory: Inventory) -> dict[str, dict[Prefix, Membership]]:
-    memberships = Memberships(policy, inventory.known_groups)
+    memberships = Memberships(policy)
     found: dict[str, dict[Prefix, list[Membership]]] = {zone: {} for zone in inventory.zones}
     for claimant in inventory.claimants():
         membership = memberships.of(claimant)

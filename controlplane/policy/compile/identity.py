@@ -49,27 +49,23 @@ class Identity(NamedTuple):
 class Memberships:
     """Finds the memberships of claimants under one policy; remembers answers by tag set."""
 
-    def __init__(self, policy: Policy, known_groups: Iterable[int] = ()) -> None:
+    def __init__(self, policy: Policy) -> None:
         self._groups = relevant_groups(policy)
         self._selectors = {n: policy.groups[n].selector for n in self._groups}
         self._by_id = {group.id: group.name for group in policy.groups.values()}
-        self.know(known_groups)
+        self._revision = policy.revision
         self._seen: dict[frozenset[tuple[str, str]], Membership] = {}
         self.matched = 0
         """How many selectors were compared with tags so far."""
 
-    def know(self, groups: Iterable[int]) -> None:
-        """Set the ids that another revision knows: they mean nothing here, and are not pending."""
-        self._known = frozenset(groups).union(self._by_id)
-
     def of(self, claimant: Endpoint) -> Membership:
         """Return what the addresses of a workload or remote prefix are."""
         if isinstance(claimant, RemotePrefix):
-            return self._by_ids(claimant.groups)
+            return self._by_ids(claimant.groups_under(self._revision))
         return self._by_tags(claimant.tags)
 
     def _by_ids(self, ids: frozenset[int] | None) -> Membership:
-        if ids is None or not ids <= self._known:
+        if ids is None:
             return PENDING
         names = (self._by_id[number] for number in ids if number in self._by_id)
         return Membership(EndpointKind.WORKLOAD, self._groups.intersection(names))

@@ -14,13 +14,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from controlplane.model.attachment import EndpointKey
 from controlplane.model.prefix import Prefix
 from controlplane.model.verdict_tables import RangeKey, Tables, TablesDelta
 from controlplane.model.workload import Endpoint, Inventory, Workload
 from controlplane.policy.compile.change_recorder import ABSENT, ChangeRecorder
 from controlplane.policy.compile.coverage import cover
-from controlplane.policy.compile.foreign_groups import ForeignGroups
 from controlplane.policy.compile.full import (
     Compiled,
     IdAllocators,
@@ -46,7 +44,7 @@ class IncrementalCompiler:
     def __init__(
         self, policy: Policy, inventory: Inventory, books: IdAllocators | None = None
     ) -> None:
-        self._set_up(policy, inventory.known_groups, books or IdAllocators())
+        self._set_up(policy, books or IdAllocators())
         self.open(inventory.zones)
         self.expect(inventory.claimants(), ())
         while not self.is_complete:
@@ -54,22 +52,18 @@ class IncrementalCompiler:
         self._journal.forget()
 
     @classmethod
-    def begun(
-        cls, policy: Policy, known_groups: frozenset[int], books: IdAllocators
-    ) -> IncrementalCompiler:
+    def begun(cls, policy: Policy, books: IdAllocators) -> IncrementalCompiler:
         """Return a compiler that has everything to do yet."""
         compiler = cls.__new__(cls)
-        compiler._set_up(policy, known_groups, books)
+        compiler._set_up(policy, books)
         return compiler
 
-    def _set_up(self, policy: Policy, known: frozenset[int], books: IdAllocators) -> None:
+    def _set_up(self, policy: Policy, books: IdAllocators) -> None:
         self.books = books
         self.policy = policy
         self.tables = Tables()
-        self._known = known
         self._journal = ChangeRecorder(self.tables)
         self._pairing = Pairing(policy, books.rules, books.contracts)
-        self._foreign = ForeignGroups(group.id for group in policy.groups.values())
         self._held: dict[str, tuple[str, tuple[Prefix, ...]]] = {}
         self._claims: dict[str, dict[Prefix, dict[str, Membership]]] = {}
         self._wide: dict[tuple[str, int], dict[Prefix, Membership]] = {}
@@ -144,7 +138,7 @@ class IncrementalCompiler:
 
     def _read(self) -> Iterator[int]:
         yield from self._pairing.read()
-        self._memberships = Memberships(self.policy, self._known)
+        self._memberships = Memberships(self.policy)
         yield len(self.policy.rules) // 10
         self._networks = {width: network_prefixes(self.policy, width) for width in (4, 16)}
         self._is_read = True
@@ -192,13 +186,6 @@ class IncrementalCompiler:
         self._settle(touched)
         return self._journal.delta()
 
-    def know(self, groups: frozenset[int]) -> list[EndpointKey]:
-        """Know the groups of other revisions; return the endpoints to `put` again for that."""
-        changed, self._known = groups ^ self._known, groups
-        if changed:
-            self._memberships.know(groups)
-        return self._foreign.carriers(changed)
-
     def refusal(self, workload: Workload) -> str:
         """Return why a workload's set of groups cannot have an identity now, "" if it can."""
         identity = Identity(workload.vrf, self._memberships.of(workload))
@@ -238,7 +225,6 @@ class IncrementalCompiler:
         for prefix in prefixes:
             self._claims[zone].setdefault(prefix, {})[claimant.key] = membership
         self._held[claimant.key] = (zone, prefixes)
-        self._foreign.note(claimant)
         return touched | {(zone, prefix) for prefix in prefixes}
 
     def _leave(self, key: str) -> set[tuple[str, Prefix]]:
@@ -246,7 +232,6 @@ class IncrementalCompiler:
         if key not in self._held:
             return set()
         zone, prefixes = self._held.pop(key)
-        self._foreign.forget(key)
         claims = self._claims[zone]
         for prefix in set(prefixes):
             del claims[prefix][key]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from controlplane.model.prefix import IPAddress, Prefix, host_prefix
 from controlplane.model.protocols import ICMP, ICMP6, PORT_PROTOCOLS
-from controlplane.model.workload import Inventory, Packet
+from controlplane.model.workload import Inventory, Packet, RemotePrefix
 from controlplane.policy.language.policy import Mode, ModeSetting, Policy
 from controlplane.policy.language.rule import Action, Rule, RuleEndpoint, RuleEndpointKind, Tier
 from controlplane.policy.language.selector import matches
@@ -96,12 +96,13 @@ def _claims(
                 yield prefix.length, Party(workload=True, groups=_mentioned(policy, names))
     for remote in inventory.remotes:
         if remote.vrf == zone and remote.prefix.contains(wanted):
-            yield remote.prefix.length, _remote_party(policy, inventory, remote.groups)
+            yield remote.prefix.length, _remote_party(policy, remote)
 
 
-def _remote_party(policy: Policy, inventory: Inventory, ids: frozenset[int] | None) -> Party:
+def _remote_party(policy: Policy, remote: RemotePrefix) -> Party:
     ours = {group.id: group.name for group in policy.groups.values()}
-    if ids is None or any(i not in ours and i not in inventory.known_groups for i in ids):
+    ids = remote.groups_under(policy.revision)
+    if ids is None:
         return PENDING
     return Party(workload=True, groups=_mentioned(policy, {ours[i] for i in ids if i in ours}))
 

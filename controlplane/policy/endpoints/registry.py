@@ -108,7 +108,7 @@ class EndpointRegistry:
         """Return the remote endpoint of a key, or the pending one of a key in hold-down."""
         endpoint = self.remote.get(place)
         if endpoint is not None:
-            return RemotePrefix(*place, endpoint.groups)
+            return RemotePrefix(*place, endpoint.groups, endpoint.staged)
         return RemotePrefix(*place, None) if place in self.held_down else None
 
     def claimants(self) -> Iterator[Endpoint]:
@@ -120,7 +120,7 @@ class EndpointRegistry:
     def remotes(self) -> Iterator[RemotePrefix]:
         """Yield the remote endpoints, and the addresses in hold-down as pending ones."""
         for place, endpoint in self.remote.items():
-            yield RemotePrefix(*place, endpoint.groups)
+            yield RemotePrefix(*place, endpoint.groups, endpoint.staged)
         for place in self.held_down:
             if place not in self.remote:
                 yield RemotePrefix(*place, None)

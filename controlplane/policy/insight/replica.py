@@ -46,7 +46,6 @@ class Replica:
     remote: dict[str, dict[EndpointKey, RemoteEndpoint]] = field(default_factory=dict)
     held_down: dict[str, dict[EndpointKey, float]] = field(default_factory=dict)
     vrfs: frozenset[str] = frozenset()
-    known_groups: frozenset[int] = frozenset()
     sessions: tuple[RoutingSession, ...] = ()
     revisions: dict[str, Revision] = field(default_factory=dict)
     enforced: str = ""
@@ -85,7 +84,6 @@ class Replica:
             attachments=by_vrf(self.attachments, seen),
             remote=by_vrf(self.remote, seen),
             held_down=by_vrf(self.held_down, seen),
-            known_groups=self.known_groups,
             enforced=self._readable(self.enforced) or Policy(),
             staged=self._readable(self.staged),
             whole=not vrfs,
@@ -147,10 +145,9 @@ def _put(into: dict[_K, _V], key: _K, value: _V | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SettingsChanged(ReplicaChange):
-    """The node's VRFs, known group ids, BGP neighbours, and which revisions are in force."""
+    """The node's VRFs, BGP neighbours, and which revisions are in force."""
 
     vrfs: frozenset[str]
-    known_groups: frozenset[int]
     sessions: tuple[RoutingSession, ...]
     enforced: str
     staged: str
@@ -162,7 +159,7 @@ class SettingsChanged(ReplicaChange):
 
     def apply_to(self, replica: Replica) -> None:
         """Replace them all."""
-        for name in ("vrfs", "known_groups", "sessions", "enforced", "staged", "node", "started"):
+        for name in ("vrfs", "sessions", "enforced", "staged", "node", "started"):
             setattr(replica, name, getattr(self, name))
         for digest in replica.revisions.keys() - self.revisions:
             del replica.revisions[digest]

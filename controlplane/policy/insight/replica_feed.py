@@ -60,10 +60,6 @@ class PolicyStateView(Protocol):
         """The VRFs of the node."""
         ...
 
-    def known_groups(self) -> frozenset[int]:
-        """Return ids of all groups of revisions in force."""
-        ...
-
 
 class Source(Protocol):
     """What the feed reads of the node (`PolicyAccess`)."""
@@ -159,7 +155,7 @@ class ReplicaFeed:
             if digest and digest not in self._revisions:
                 self._revisions.add(digest)
                 it = ledger.revisions[digest]
-                yield RevisionAdded(KeptRevision(digest, it.state, it.document, it.groups))
+                yield RevisionAdded(KeptRevision(digest, it.state, it.document))
         baselines = self.source.baselines.keys()
         settings = (ledger, self.source.intent, dict(policy.vrfs), len(baselines))
         # The ledger and the intent are compared by identity: they are replaced, never changed.
@@ -172,7 +168,6 @@ class ReplicaFeed:
             self._baselines &= baselines
             yield SettingsChanged(
                 vrfs=frozenset(policy.vrfs),
-                known_groups=policy.known_groups(),
                 sessions=tuple(routing_sessions(self.source.intent)),
                 enforced=enforced,
                 staged=staged,

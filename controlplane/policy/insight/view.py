@@ -40,16 +40,13 @@ class View:
         attachments: Mapping[str, Attachment],
         remote: Mapping[EndpointKey, RemoteEndpoint],
         held_down: Mapping[EndpointKey, float],
-        known_groups: frozenset[int],
         enforced: Policy,
         staged: Policy | None,
         whole: bool,
     ) -> View:
         """Return a view; `whole` for a caller that is not limited to some VRFs."""
         population = EndpointRegistry(dict(attachments), dict(remote), dict(held_down))
-        inventory = Inventory(
-            vrfs, tuple(_workloads(population)), tuple(population.remotes()), known_groups
-        )
+        inventory = Inventory(vrfs, tuple(_workloads(population)), tuple(population.remotes()))
         view = cls(vrfs, whole, population, inventory, PolicyQueries(enforced, inventory), None)
         seen = [view.part(policy) for policy in (enforced, staged) if policy is not None]
         return cls(

@@ -30,6 +30,7 @@ def visible_part(policy: Policy, vrfs: frozenset[str], members: Mapping[str, int
         ),
         rules,
         policy.name,
+        policy.revision,
     )
 
 

@@ -1,7 +1,7 @@
 """Make out what a canonical document says without reading it as a policy.
 
-Other PEs announce the ids of a revision for as long as they enforce it; they have to be known
-here even where this program does not accept the text of that revision any more.
+A node goes on with a revision whose text this program does not accept any more: its workloads
+still have groups for other PEs, and its name is shown.
 """
 
 from __future__ import annotations
@@ -11,29 +11,11 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from controlplane.policy.language.policy import MAX_GROUP_ID, Group, Mode, derived_group_id
+from controlplane.policy.language.policy import Group, Mode, derived_group_id
 from controlplane.policy.language.problem import MalformedError
 from controlplane.policy.language.rule import Action
 from controlplane.policy.language.selector import parse_selector
 from controlplane.policy.language.syntax import ENDPOINT_WORDS
-
-
-def group_ids_in(document: str) -> frozenset[int]:
-    """Return the declared ids, and those derived from selectors that stand in rules.
-
-    What is not of the expected form is left out: a text of another version may be anything.
-    """
-    value = _load(document)
-    groups, networks = _mapping(value.get("groups")), _mapping(value.get("networks"))
-    declared = {
-        number
-        for group in groups.values()
-        if isinstance(number := _mapping(group).get("id"), int) and 0 < number <= MAX_GROUP_ID
-    }
-    named = {*groups, *networks, *ENDPOINT_WORDS}
-    return frozenset(declared).union(
-        derived_group_id(text) for text in _endpoints(value.get("rules")) if text not in named
-    )
 
 
 def name_in(document: str) -> str:

@@ -65,18 +65,27 @@ class NetworkSet:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A whole document. `rules` are in the order of evaluation (tier, then order)."""
+    """A whole document. `rules` are in the order of evaluation (tier, then order).
+
+    `revision` is the number of the revision that it is of (`revision_number`), 0 for none.
+    """
 
     groups: Mapping[str, Group] = field(default_factory=dict)
     networks: Mapping[str, NetworkSet] = field(default_factory=dict)
     modes: Modes = Modes()
     rules: tuple[Rule, ...] = ()
     name: str = ""
+    revision: int = field(default=0, compare=False)
 
     @property
     def is_empty(self) -> bool:
         """Whether it says nothing, as an empty file does: all is allowed, and no group known."""
         return not (self.groups or self.networks or self.rules) and self.modes == Modes()
+
+
+def revision_number(digest: str) -> int:
+    """Return the number of 32 bits that stands for a revision in a large community (RFC 8092)."""
+    return int(digest[:8], 16)
 
 
 def derived_group_id(text: str) -> int:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from controlplane.model.revision import Entry, KeptRevision, Signature, State
 from controlplane.policy.language.canonical import canonical_text, digest_of
 from controlplane.policy.language.document import policy_from_value
-from controlplane.policy.language.outline import group_ids_in, name_in
-from controlplane.policy.language.policy import Policy
+from controlplane.policy.language.outline import name_in
+from controlplane.policy.language.policy import Policy, revision_number
 from controlplane.policy.language.problem import PolicyError
 
 MOST_DRAFTS, MOST_SUPERSEDED = 100, 100
@@ -46,7 +46,8 @@ class _Reading:
     __slots__ = ("digest", "document", "policy", "problem")
 
     def __init__(self, digest: str, document: str, policy: Policy | None = None) -> None:
-        self.digest, self.document, self.policy, self.problem = digest, document, policy, ""
+        self.digest, self.document, self.problem = digest, document, ""
+        self.policy = policy and replace(policy, revision=revision_number(digest))
 
     def parse(self) -> None:
         if self.policy is not None or self.problem:
@@ -55,7 +56,8 @@ class _Reading:
             self.problem = "its text was changed since it was kept"
             return
         try:
-            self.policy = policy_from_value(json.loads(self.document))
+            policy = policy_from_value(json.loads(self.document))
+            self.policy = replace(policy, revision=revision_number(self.digest))
         # A text of another version may be anything: what its parser raises is its problem.
         except (PolicyError, ValueError, TypeError, LookupError, RecursionError) as error:
             self.problem = str(error) or repr(error)
@@ -63,29 +65,23 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One whole document; `digest` is its name and follows from its content.
-
-    `groups` are the ids of its groups, known without parsing the document.
-    """
+    """One whole document; `digest` is its name and follows from its content."""
 
     digest: str
     state: State
-    groups: frozenset[int]
     _reading: _Reading = field(compare=False, repr=False)
 
     @classmethod
     def of(cls, policy: Policy, state: State = State.DRAFT) -> Revision:
         """Make the revision of a policy."""
         text = canonical_text(policy)
-        ids = frozenset(group.id for group in policy.groups.values())
         name = digest_of(text)
-        return cls(name, state, ids, _Reading(name, text, policy))
+        return cls(name, state, _Reading(name, text, policy))
 
     @classmethod
     def kept(cls, kept: KeptRevision) -> Revision:
         """Take a revision from the store, without parsing its document."""
-        ids = group_ids_in(kept.document) if kept.groups is None else kept.groups
-        return cls(kept.digest, kept.state, ids, _Reading(kept.digest, kept.document))
+        return cls(kept.digest, kept.state, _Reading(kept.digest, kept.document))
 
     @property
     def document(self) -> str:

@@ -31,7 +31,7 @@ OLDER = OLD.replace("old", "older")
 
 
 def keep(folder: Path, *revisions: tuple[State, str]) -> None:
-    kept = [KeptRevision(digest_of(text), state, text, frozenset()) for state, text in revisions]
+    kept = [KeptRevision(digest_of(text), state, text) for state, text in revisions]
     ledger: Any = SimpleNamespace(revisions={each.digest: each for each in kept}, trail=())
     store = open_store(Path(segment_intent(folder).state_dir))
     store.save_ledger(Ledger(), ledger)

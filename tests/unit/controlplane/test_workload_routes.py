@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+import msgspec
 import pytest
 
 from controlplane.bgp.path import Path
 from controlplane.model.peer import PeerId
 from controlplane.model.workload import (
     RemoteEndpoint,
+    StagedGroups,
     WorkloadAttached,
     WorkloadDetached,
 )
@@ -58,6 +60,19 @@ def test_in_no_group_is_said_too() -> None:
     rig = red()
     rig.do(attached())
     assert rig.said(PE2, WEB).large_communities == ((65000, 1, 0),)
+
+
+def test_the_groups_of_a_staged_revision_travel_apart() -> None:
+    rig = red()
+    staged = StagedGroups(0xC0FFEE00, frozenset({7}))
+    rig.do(msgspec.structs.replace(attached(101), staged=staged))
+    carried = ((65000, 1, 101), (65000, 0x40000001, 0xC0FFEE00), (65000, 0x80000001, 7))
+    assert rig.said(PE2, WEB).large_communities == carried
+    rig.vpn("10.8.0.1/32", large_communities=carried)
+    wanted = RemoteEndpoint(frozenset({101}), "10.255.0.2", 0, staged)
+    assert remote(rig) == {"10.8.0.1/32": wanted}
+    rig.vpn("10.8.0.1/32", large_communities=(*carried, (65000, 0x40000001, 5)))
+    assert remote(rig) == {"10.8.0.1/32": RemoteEndpoint(frozenset({101}), "10.255.0.2")}
 
 
 def test_another_tag_is_another_announcement_and_nothing_in_the_kernel() -> None:

@@ -110,7 +110,7 @@ def test_the_ids_that_travel_with_a_route_mean_the_same_groups_elsewhere() -> No
     here = Directory(policy, Inventory(frozenset({"red"}), (workload,)))
     there = Directory(policy, Inventory(frozenset({"red"}), (), (remote,)))
     assert there.groups_of(remote) == here.groups_of(workload) == frozenset({"web", "env=dev"})
-    assert Directory(parse_policy(""), Inventory(frozenset())).groups_of(remote) is None
+    assert Directory(parse_policy(""), Inventory(frozenset())).groups_of(remote) == frozenset()
 
 
 def test_warnings_name_idle_rules_empty_groups_and_hiding_network_sets() -> None:

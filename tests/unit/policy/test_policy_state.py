@@ -9,7 +9,13 @@ from controlplane.model.revision import Signature
 from controlplane.model.source_bindings import ELSEWHERE
 from controlplane.model.verdict import BY_PENDING, BY_VISIBILITY
 from controlplane.model.verdict_tables import Slot
-from controlplane.model.workload import RemoteEndpoint, Workload, WorkloadAttached, WorkloadDetached
+from controlplane.model.workload import (
+    RemoteEndpoint,
+    StagedGroups,
+    Workload,
+    WorkloadAttached,
+    WorkloadDetached,
+)
 from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.revision import Ledger
@@ -126,15 +132,30 @@ def test_a_claim_of_another_pe_beats_the_workload_here_and_gives_way_again() -> 
     assert desk.allowed(WEB, PAY)
 
 
-def test_unknown_groups_are_pending_until_a_revision_knows_them() -> None:
+def test_groups_that_the_policy_does_not_name_mean_nothing() -> None:
+    """Another PE has staged or enforced a revision that is not here."""
     desk = Desk()
     desk.attach("web", WEB, tier="web")
     desk.claim(PAY, 777)
-    assert desk.kernel.verdict(WEB, PAY, 443) == BY_PENDING
-    desk.stage("groups: {new: {id: 777, selector: x=y}}")
     assert desk.kernel.verdict(WEB, PAY, 443) == BY_VISIBILITY
-    desk.do(desk.state.take_ledger(desk.state.ledger.unstage(SIGNED)))
-    assert desk.kernel.verdict(WEB, PAY, 443) == BY_PENDING
+    desk.claim(PAY, 102, 777)
+    assert desk.allowed(WEB, PAY)
+    assert not desk.allowed(WEB, PAY, 22)
+
+
+def test_a_revision_judges_by_the_groups_that_its_pe_found_by_it() -> None:
+    desk = Desk()
+    desk.attach("web", WEB, tier="web")
+    ledger, revision = desk.state.ledger.draft(parse_policy(PAYROLL + "name: second"))
+    staged = StagedGroups(revision.policy.revision, frozenset({102}))
+    said = RemoteEndpoint(frozenset(), "10.255.0.2", 0, staged)
+    desk.do(desk.state.take_remote_endpoints("red", {parse_prefix(PAY): said}, desk.now))
+    assert desk.allowed(WEB, PAY, 22)
+    desk.do(desk.state.take_ledger(ledger.stage(revision.digest, SIGNED)))
+    assert desk.allowed(WEB, PAY, 22)
+    assert not desk.kernel.verdict(WEB, PAY, 22, slot=Slot.STAGED).allowed
+    desk.do(desk.state.take_ledger(desk.state.ledger.promote(SIGNED)))
+    assert not desk.allowed(WEB, PAY, 22)
 
 
 def test_routes_carry_the_groups_of_both_revisions() -> None:
@@ -143,9 +164,15 @@ def test_routes_carry_the_groups_of_both_revisions() -> None:
     desk.stage("groups: {all: {id: 9, selector: has tier}}")
     emitted = desk.emitted[-1]
     assert isinstance(emitted, WorkloadAttached)
-    assert emitted.groups == {101, 9}
+    revision = desk.state.policy(Slot.STAGED)
+    assert revision is not None
+    assert emitted.groups == {101}
+    assert emitted.staged == StagedGroups(revision.revision, frozenset({9}))
     desk.do(desk.state.take_ledger(desk.state.ledger.promote(SIGNED)))
-    assert desk.emitted[-1].groups == {9}  # type: ignore[attr-defined]
+    emitted = desk.emitted[-1]
+    assert isinstance(emitted, WorkloadAttached)
+    assert emitted.groups == {9}
+    assert emitted.staged is None
 
 
 def test_promotion_moves_the_tables_that_were_staged() -> None:

@@ -98,8 +98,7 @@ def test_a_remote_endpoint_s_route_waits_for_its_identity_and_no_other_does() ->
 
 def test_the_next_hop_of_the_route_that_is_replaced_stays_meanwhile() -> None:
     pe = Slow()
-    pe.remote(FAR, groups=(7,))
-    pe.hold()
+    pe.remote(FAR)
     (former,) = pe.kernel.next_hops
     pe.remote(FAR, groups=(0,), label=301)
     assert former in pe.kernel.next_hops, "the route in the kernel needs it"

@@ -19,7 +19,6 @@ from controlplane.policy.language.affected_vrfs import AffectedVrfs
 from controlplane.policy.language.canonical import canonical_text, digest_of
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.outline import PossiblyAffectedVrfs
-from controlplane.policy.language.policy import derived_group_id
 from controlplane.policy.language.revision import (
     MOST_DRAFTS,
     MOST_ENTRIES,
@@ -29,6 +28,7 @@ from controlplane.policy.language.revision import (
     UnreadableError,
 )
 from controlplane.policy.state import PolicyState
+from controlplane.policy.workload_routes import SentGroups
 from tests.unit.policy.kernel import FakeKernel
 
 SIGNED = Signature("ada", 1.0, "why")
@@ -81,8 +81,7 @@ def test_with_an_unreadable_enforced_revision_the_kernel_keeps_what_it_has() -> 
 def test_its_vrfs_stay_under_policy_and_its_groups_are_announced() -> None:
     state = state_with(OLD)
     assert set(state.zones) == {"red", "blue"}, "where workloads are, and where it acts"
-    assert state.groups_to_send(WEB.workload) == {7}
-    assert state.known_groups() == {7, derived_group_id("tier=app")}
+    assert state.groups_to_send(WEB.workload) == SentGroups(frozenset({7}))
 
 
 def test_promoting_a_readable_revision_repairs() -> None:
@@ -127,7 +126,7 @@ def test_a_document_that_is_no_policy_at_all_is_a_remnant_too(document: str) -> 
     assert state.is_frozen
     assert set(state.zones) == set(VRFS), "closed: what it said is not known"
     assert state.begin() == []
-    assert state.groups_to_send(WEB.workload) == frozenset()
+    assert state.groups_to_send(WEB.workload) == SentGroups(frozenset())
 
 
 @pytest.mark.parametrize(
@@ -180,7 +179,6 @@ def test_drafts_and_superseded_revisions_are_not_parsed_at_the_start(
     former = [KeptRevision(f"{n:064x}", State.SUPERSEDED, OLD.document) for n in range(50, 99)]
     state = state_with(*drafts, *former)
     state.begin()
-    assert state.known_groups()
     assert parsed == []
 
 
