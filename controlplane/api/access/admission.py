@@ -181,6 +181,9 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
         except OSError as error:
             text = f"the audit log cannot be written: {error.strerror}"
             raise StatusError(grpc.StatusCode.FAILED_PRECONDITION, text) from None
+        except asyncio.CancelledError:  # a thread may be writing the line: it needs its end
+            await self._end(caller, method, request, change, "CANCELLED")
+            raise
         result = "INTERNAL"
         try:
             yield
@@ -192,11 +195,16 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
             result = "CANCELLED"
             raise
         finally:
-            ending = {"before": change.before, "after": change.after, "result": result}
-            try:
-                await asyncio.shield(self._write(caller, method, request, phase="ended", **ending))
-            except OSError as error:  # the change is made: its result stands
-                self.report(f"{method}: audit log: the end, {result}, is not written: {error}")
+            await self._end(caller, method, request, change, result)
+
+    async def _end(
+        self, caller: Caller, method: str, request: Any, change: AuditedChange, result: str
+    ) -> None:
+        ending = {"before": change.before, "after": change.after, "result": result}
+        try:
+            await asyncio.shield(self._write(caller, method, request, phase="ended", **ending))
+        except OSError as error:  # the change is made: its result stands
+            self.report(f"{method}: audit log: the end, {result}, is not written: {error}")
 
     async def _write(self, caller: Caller, method: str, request: Any, **fields: object) -> None:
         role = caller.role.value if caller.role else "none"

@@ -11,9 +11,10 @@ import errno
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -41,15 +42,23 @@ def digest(line: str) -> str:
 
 @dataclass(slots=True)
 class AuditFile:
-    """Append to one chain. Blocking: for a thread."""
+    """Append to one chain. Blocking: for threads, one line at a time.
+
+    A caller that is cancelled leaves its thread at work: the next line has to wait for that one.
+    """
 
     path: Path
     rotate_bytes: int = ROTATE_BYTES
     last: Anchor | None = None
     """The last line; None before the first one is appended."""
+    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def append(self, fields: dict[str, object]) -> Anchor:
         """Add a line and sync it to the disk; raises OSError, and then no part of it is left."""
+        with self._turn:
+            return self._add(fields)
+
+    def _add(self, fields: dict[str, object]) -> Anchor:
         with _opened(self.path) as descriptor:
             size = os.fstat(descriptor).st_size
             last = self.last or self._resume(descriptor, size)

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,38 @@ def test_what_cannot_be_written_leaves_nothing(
     assert file.path.read_bytes() == before
     file.append({"event": "three"})
     assert first_break(file.path.read_text().splitlines()) is None
+
+
+def test_a_caller_that_goes_away_while_its_line_is_written_breaks_no_chain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread goes on writing, and the next line once followed the same one as this."""
+    synced, gate = os.fsync, threading.Semaphore(0)
+    writing = threading.Semaphore(0)
+
+    def held(descriptor: int) -> None:
+        writing.release()
+        gate.acquire(timeout=10)
+        synced(descriptor)
+
+    path = tmp_path / "audit.log"
+
+    async def run() -> None:
+        log = AuditLog(path)
+        await log.write(event="first")
+        monkeypatch.setattr(os, "fsync", held)
+        gone = asyncio.create_task(log.write(event="gone"))
+        await asyncio.to_thread(writing.acquire)
+        gone.cancel()
+        await asyncio.wait([gone])
+        following = asyncio.create_task(log.write(event="following"))
+        await asyncio.to_thread(writing.acquire, timeout=0.2)  # it waits; it once was here now
+        gate.release(2)
+        await following
+
+    asyncio.run(run())
+    last, broken = verify(path)
+    assert (last.number, broken) == (3, "")
 
 
 LIMITED = """
