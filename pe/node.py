@@ -51,19 +51,24 @@ class Node:
     async def run(self, intent: NodeIntent) -> None:
         """Run until cancelled; the kernel's state stays. StoreError: it cannot start."""
         await self.actor.start()
-        self.turn([IntentChanged(intent)])
+        await self._turn([IntentChanged(intent)])
         if self.router.intent is None:
             raise StoreError("the configuration was refused: see intent_refused in the log")
         while True:
             events = await self.queue.take(self._patience())
-            self.turn(events or [TimePassed()])
+            await self._turn(events or [TimePassed()])
             await asyncio.sleep(0)
 
-    def turn(self, events: list[Event]) -> None:
-        """Decide on events and carry out the effects; a saved change counts once it is stored."""
+    async def _turn(self, events: list[Event]) -> None:
+        """Decide on events and carry out the effects; a saved change counts once it is stored.
+
+        Each save syncs the disk, and a batch may bring hundreds of changes: all else goes on in
+        between.
+        """
         try:
             outcome = self._carry_out(events)
             while outcome is not None:
+                await asyncio.sleep(0)
                 outcome = self._carry_out([outcome])
         except Exception as error:
             error.add_note(f"{len(events)} events: {_kinds(events)}")
