@@ -67,12 +67,20 @@ class RevisionMoves:
         elif not self._state.begun and _enforced(after) != _enforced(before):
             self._turn.act(Answer(event.ticket, error=StartingError()))
         else:
-            self._is_moving, self._preparing = True, Move(event, before, after)
-            try:
-                self._state.tables.prepare(after)
-            except NotCompiledError as error:
-                self.fail(error)
+            self._begin(Move(event, before, after))
+
+    def _begin(self, move: Move) -> None:
+        self._is_moving, self._preparing = True, move
+        try:
+            self._state.tables.prepare(move.after)
             self._propose()
+        except NotCompiledError as error:
+            self.fail(error)
+        except Exception:  # its caller has the error: it must not be made after all
+            self._preparing = None
+            self._next()
+            self._maps.carry(self._state.tables.abandon())
+            raise
 
     def look(self) -> None:
         """Go on with the move that is under way, or with the next one."""

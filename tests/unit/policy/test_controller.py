@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from controlplane.model.events import TimePassed
 from controlplane.model.intent import NodeIntent, WorkloadIntent
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.revision import Signature, State
@@ -16,8 +17,9 @@ from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Workload, WorkloadAttached, WorkloadDetached
 from controlplane.policy.endpoints.placement import RefusedError
 from controlplane.policy.language.document import parse_policy
-from controlplane.policy.language.revision import Revision
+from controlplane.policy.language.revision import Ledger, Revision
 from controlplane.policy.requests import StartingError
+from controlplane.policy.tables import PolicyTables
 from tests.unit.api.segment_serving import segment_intent
 from tests.unit.policy.node import PolicyNode
 
@@ -115,5 +117,32 @@ def test_nothing_is_promoted_before_the_kernel_follows(tmp_path: Path) -> None:
         await desk.sync()
         await desk.access.promote("", signed)
         assert desk.policy.state.ledger.in_state(State.ENFORCED)
+
+    run(tmp_path, story)
+
+
+@pytest.mark.parametrize("call", ["prepare", "is_prepared"])
+def test_a_move_that_raises_is_refused_and_not_made_after_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Its caller had the error, and the move stayed under way: it was made a moment later."""
+    revision = Revision.of(parse_policy("groups: {web: {id: 1, selector: tier=web}}"))
+    signed = Signature("ada", 1.0, "test")
+
+    async def story(desk: Desk) -> None:
+        await desk.begin()
+        ledger = desk.policy.state.ledger
+        with monkeypatch.context() as patched:
+            patched.setattr(PolicyTables, call, broken)
+            with pytest.raises(ZeroDivisionError):
+                await desk.access.stage(revision, signed)
+        for _ in range(3):
+            await desk.do(TimePassed())
+        assert desk.policy.state.ledger is ledger
+        moved = await desk.access.stage(revision, signed)  # the control
+        assert moved.ledger.in_state(State.STAGED) == desk.policy.state.ledger.find(revision.digest)
+
+    def broken(tables: PolicyTables, ledger: Ledger) -> bool:
+        raise ZeroDivisionError(f"injected into {tables} {ledger}")
 
     run(tmp_path, story)
