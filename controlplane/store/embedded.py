@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import msgspec
+
 from controlplane.model.attachment import Attachment, EndpointKey, MembershipChange
 from controlplane.model.effects import SaveLabels
 from controlplane.model.history import LINES, LINES_OF_ONE
@@ -67,7 +69,7 @@ class EmbeddedStore:
         """Return workloads, hold-downs, revisions, history and baselines."""
         try:
             return self._policy()
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, msgspec.MsgspecError) as error:
             raise self._database.damaged(f"a row does not read: {error!r}") from error
 
     def _policy(self) -> PolicyRecords:

@@ -6,6 +6,8 @@ import json
 from ipaddress import ip_address
 from typing import Any
 
+import msgspec
+
 from controlplane.model.attachment import Attachment, MembershipChange
 from controlplane.model.observed import Baseline, Flow
 from controlplane.model.prefix import parse_prefix
@@ -16,14 +18,33 @@ Row = tuple[Any, ...]
 """A row of a STRICT table: each column has its declared type."""
 
 
+class _Body(msgspec.Struct, frozen=True):
+    """A workload as ``attachment_body`` writes it."""
+
+    name: str
+    vrf: str
+    port: str
+    addresses: list[str]
+    tags: dict[str, str]
+    generation: int
+    since: float
+    moves: int
+    configured: bool
+
+
+_FlowRow = tuple[str, str, str, int, int, int, int, int, float, float, bool]
+
+# Read with their types: what was damaged is found here, and not by the part that uses it.
+_read_body = msgspec.json.Decoder(_Body).decode
+_read_flows = msgspec.json.Decoder(list[_FlowRow]).decode
+
+
 def attachment_of(body: str) -> Attachment:
     """Read a workload."""
-    held = json.loads(body)
-    addresses = tuple(map(parse_prefix, held["addresses"]))
-    workload = Workload(held["name"], held["vrf"], held["port"], addresses, held["tags"])
-    return Attachment(
-        workload, held["generation"], held["since"], held["moves"], held["configured"]
-    )
+    held = _read_body(body)
+    addresses = tuple(map(parse_prefix, held.addresses))
+    workload = Workload(held.name, held.vrf, held.port, addresses, held.tags)
+    return Attachment(workload, held.generation, held.since, held.moves, held.configured)
 
 
 def attachment_body(attachment: Attachment) -> str:
@@ -52,6 +73,7 @@ def change_row(change: MembershipChange) -> Row:
 def revision_of(row: Row) -> KeptRevision:
     """Read digest, state, document; the document stays text."""
     digest, state, document = row
+    bytes.fromhex(digest)
     return KeptRevision(digest, State(state), document)
 
 
@@ -75,7 +97,7 @@ def entry_row(entry: Entry) -> Row:
 def baseline_of(row: Row) -> Baseline:
     """Read name, since, until, who, lost, flows."""
     name, since, until, who, lost, flows = row
-    return Baseline(name, since, until, who, lost, tuple(map(_flow, json.loads(flows))))
+    return Baseline(name, since, until, who, lost, tuple(map(_flow, _read_flows(flows))))
 
 
 def baseline_row(it: Baseline) -> Row:
@@ -91,7 +113,8 @@ def _flow_row(flow: Flow) -> list[object]:
     return [flow.zone, str(flow.source), str(flow.destination), *point, *seen]
 
 
-def _flow(row: list[Any]) -> Flow:
-    zone, source, destination, protocol, dport, kind, sport, *seen = row
+def _flow(row: _FlowRow) -> Flow:
+    zone, source, destination, protocol, dport, kind, sport, hits, first, last, allowed = row
     src, dst = ip_address(source), ip_address(destination)
-    return Flow(zone, src, dst, Packet(src.version, protocol, dport, kind, sport), *seen)
+    packet = Packet(src.version, protocol, dport, kind, sport)
+    return Flow(zone, src, dst, packet, hits, first, last, allowed)

@@ -20,6 +20,7 @@ from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.revision import Ledger
 from controlplane.store import Store, StoreError, open_store
+from controlplane.store.protocol import StoreDamagedError
 from tests.unit.policy.company import policy_text
 
 WORKLOAD = Workload(
@@ -68,6 +69,40 @@ def test_workloads_are_there_again(tmp_path: Path) -> None:
     store.save_attachment(ATTACHED, None)
     store.close()
     assert reopened(tmp_path).held_down == {}
+
+
+BODY = "UPDATE workload SET body = replace(body, ?, ?)"
+FLOWS = "UPDATE baseline SET flows = replace(flows, ?, ?)"
+ODD = {
+    "a list of tags": (BODY, '"tags": {"tier": "web"}', '"tags": []'),
+    "a number of a tag": (BODY, '"tags": {"tier": "web"}', '"tags": {"tier": 5}'),
+    "a VRF that is no name": (BODY, '"vrf": "red"', '"vrf": {}'),
+    "no generation": (BODY, '"generation": 3, ', ""),
+    "no address": (BODY, "10.0.0.1/32", "10.0.0.256/32"),
+    "no digest": ("UPDATE revision SET digest = 'staged'",),
+    "a flow without counts": (FLOWS, ", 443, 0, 0, 5, ", ", 443, 0, 0, "),
+    "flows without end": (FLOWS, "[", "[" * 5000),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_a_row_of_another_shape_is_damage_with_a_cure(tmp_path: Path, case: str) -> None:
+    """It was taken as it is, and a part of the node that used it raised."""
+    store = open_store(tmp_path)
+    store.save_attachment(ATTACHED, CHANGE)
+    promote(store, Ledger(), 1)
+    packet = Packet(4, 6, 443)
+    ends = ip_address("10.0.0.1"), ip_address("10.0.0.2")
+    store.save_baseline(Baseline("b", 1.0, 2.0, "ada", 0, (Flow("red", *ends, packet, 5, 1.0),)))
+    store.close()
+    assert reopened(tmp_path).attachments == {"web": ATTACHED}  # the control
+    statement, *texts = ODD[case]
+    connection = sqlite3.connect(tmp_path / "state.db")
+    with connection:
+        assert connection.execute(statement, texts).rowcount == 1
+    connection.close()
+    with pytest.raises(StoreDamagedError, match="is damaged"):
+        reopened(tmp_path)
 
 
 def test_revisions_and_their_trail_are_there_again(tmp_path: Path) -> None:
