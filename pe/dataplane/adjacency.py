@@ -20,7 +20,7 @@ from controlplane.model.desired import Adjacency, Node
 from controlplane.model.events import AdjacencyChanged, Event
 from controlplane.model.prefix import IPAddress
 from controlplane.model.supervision import Part, Task
-from pe.devices import sysctl
+from pe.process import sysctl
 
 Log = Callable[[str, str, dict[str, str | int]], None]
 Ask = Callable[[Adjacency, IPAddress], Awaitable[bool]]

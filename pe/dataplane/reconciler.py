@@ -19,7 +19,6 @@ from pe.dataplane.adjacency import AdjacencyProber
 from pe.dataplane.netlink_events import NetlinkEventHandler
 from pe.dataplane.released_zones import ReleasedZones
 from pe.dataplane.vrf_reports import VrfReports
-from pe.devices import sysctl
 from pe.devices.drift import DriftCheck
 from pe.devices.kernel import DeviceKernel
 from pe.devices.manager import DeviceManager, Log
@@ -37,6 +36,7 @@ from pe.netlink.main_routes import MainRoute
 from pe.netlink.ownership import LOCAL_PREFERENCE
 from pe.nft.owner import RulesetOwner
 from pe.observe.counters import agent_counters, guard_views
+from pe.process import sysctl
 
 CHECK_SECONDS = 3.0
 """Period in which drift that no event reports (of a sysctl, a ruleset) is found and repaired."""

@@ -16,7 +16,7 @@ from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from controlplane.model.prefix import Afi
-from pe.devices import ops, sysctl
+from pe.devices import ops
 from pe.model.state import LastResort, Rule, Structure
 from pe.netlink import codec as nl
 from pe.netlink import main_routes, rtnl
@@ -29,6 +29,7 @@ from pe.netlink.ownership import (
     VRF_ALIAS,
 )
 from pe.netlink.rtnl import LabelOwner
+from pe.process import sysctl
 
 _IFA_F_NODAD = 0x02
 _SETTINGS_AT_ONCE = 1000

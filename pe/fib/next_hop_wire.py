@@ -14,6 +14,7 @@ from ipaddress import IPv6Address, ip_address
 
 from controlplane.model.prefix import Afi, IPAddress
 from pe.netlink import codec as nl
+from pe.netlink import mpls
 from pe.netlink.ownership import FIRST_BLACKHOLE, FIRST_NEXT_HOP, LAST_NEXT_HOP, PROTOCOL
 
 _NHMSG = struct.Struct("=BBBBI")
@@ -22,8 +23,6 @@ _ONLINK = 4
 _ID, _GROUP, _GROUP_TYPE, _BLACKHOLE, _OIF, _GATEWAY, _ENCAP_TYPE, _ENCAP = 1, 2, 3, 4, 5, 6, 7, 8
 _RESILIENT_GROUP, _BUCKETS, _IDLE_TIMER = 12, 1, 2
 _RESILIENT = 1
-_ENCAP_MPLS = 1
-_MPLS_DST = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +90,7 @@ def _encode_member(head: bytes, member: Member) -> bytes:
         family, flags = _family(Afi.IPV4 if len(gateway) == 4 else Afi.IPV6), _ONLINK
         parts.append(nl.attribute(_GATEWAY, gateway))
     if member.labels:
-        stack = nl.attribute(_MPLS_DST, _label_stack(member.labels))
-        parts.append(nl.nested(_ENCAP, stack))
-        parts.append(nl.attribute(_ENCAP_TYPE, struct.pack("=H", _ENCAP_MPLS)))
+        parts += mpls.encap(member.labels, _ENCAP_TYPE, _ENCAP)
     return _NHMSG.pack(family, 0, PROTOCOL, 0, flags) + b"".join(parts)
 
 
@@ -107,28 +104,6 @@ def _as_written(afi: Afi, gateway: IPAddress) -> bytes:
 
 def _family(afi: Afi) -> int:
     return socket.AF_INET if afi is Afi.IPV4 else socket.AF_INET6
-
-
-def _label_stack(labels: tuple[int, ...]) -> bytes:
-    last = len(labels) - 1
-    entries = (label << 12 | (0x100 if i == last else 0) for i, label in enumerate(labels))
-    return b"".join(entry.to_bytes(4, "big") for entry in entries)
-
-
-def parse_stack(data: memoryview) -> tuple[int, ...]:
-    """The labels of an encoded stack, outermost first."""
-    return tuple(int.from_bytes(data[i : i + 4], "big") >> 12 for i in range(0, len(data), 4))
-
-
-def parse_encap(found: dict[int, memoryview], kind: int, value: int) -> tuple[int, ...] | None:
-    """Return the labels of an encapsulation (attribute types differ between routes and next
-    hops); () if there is none, None if it is not MPLS."""
-    if kind not in found:
-        return ()
-    if nl.number(found[kind]) != _ENCAP_MPLS:
-        return None
-    stack = nl.attributes(found[value]).get(_MPLS_DST)
-    return parse_stack(stack) if stack is not None else None
 
 
 def parse(body: memoryview) -> tuple[int, int, Content | None]:
@@ -146,7 +121,7 @@ def parse(body: memoryview) -> tuple[int, int, Content | None]:
 
 def _parse_member(family: int, found: dict[int, memoryview]) -> Member | None:
     afi = Afi.IPV4 if family == socket.AF_INET else Afi.IPV6
-    labels = parse_encap(found, _ENCAP_TYPE, _ENCAP)
+    labels = mpls.parse_encap(found, _ENCAP_TYPE, _ENCAP)
     if labels is None:
         return None
     if _BLACKHOLE in found:

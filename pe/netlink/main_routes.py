@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from controlplane.model.prefix import IPAddress, Prefix
-from pe.fib.next_hop_wire import parse_encap
 from pe.netlink import codec as nl
+from pe.netlink.mpls import parse_encap
 from pe.netlink.ownership import PROTOCOL
 
 MAIN = 254

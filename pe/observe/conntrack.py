@@ -13,9 +13,9 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-from pe.devices import sysctl
 from pe.netlink import codec as nl
 from pe.nft.socket import NETLINK_NETFILTER
+from pe.process import sysctl
 
 _GET = 1 << 8 | 1
 _ZONE = 18

@@ -23,9 +23,8 @@ from controlplane.model.supervision import Part
 from pe.netlink import codec as nl
 from pe.nft.socket import NETLINK_NETFILTER
 from pe.observe import log_entry
-from pe.observe.log_entry import LogEntry
+from pe.observe.log_entry import FLOW_GROUP, SNAP, STAGED_GROUP, LogEntry
 from pe.observe.packet import flow
-from pe.policy.logging import FLOW_GROUP, SNAP, STAGED_GROUP
 
 _SUBSYSTEM = 4 << 8
 _PACKET, _CONFIG = _SUBSYSTEM, _SUBSYSTEM | 1

@@ -10,7 +10,13 @@ import struct
 from dataclasses import dataclass
 
 from pe.netlink import codec as nl
-from pe.policy.logging import AWAITED, FLOW_GROUP, STAGED_GROUP
+
+FLOW_GROUP, STAGED_GROUP = 5, 6
+"""The nflog groups of new flows: with the enforced verdict, and once more with the staged one."""
+AWAITED = "+"
+"""Ends the prefix of an entry that has another one in the group of staged verdicts."""
+SNAP = 112
+"""Bytes of a packet that are logged: an IPv6 header, some extensions, and the ports."""
 
 _MARK, _TIMESTAMP, _PAYLOAD, _PREFIX, _SEQUENCE = 2, 3, 9, 10, 12
 _HEADER = struct.Struct(">BBH")

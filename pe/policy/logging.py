@@ -13,15 +13,10 @@ from controlplane.model.verdict_tables import Slot
 from pe.nft import expression as x
 from pe.nft.expression import Expression
 from pe.nft.model import Chain, Rule
+from pe.observe.log_entry import AWAITED, FLOW_GROUP, SNAP, STAGED_GROUP
 from pe.policy.lookup import allowed, exactly, judged
 from pe.policy.reading import OPENED, PACKET
 
-FLOW_GROUP, STAGED_GROUP = 5, 6
-"""The nflog groups of new flows: with the enforced verdict, and once more with the staged one."""
-AWAITED = "+"
-"""Ends the prefix of an entry that has another one in the group of staged verdicts."""
-SNAP = 112
-"""Bytes of a packet that are logged: an IPv6 header, some extensions, and the ports."""
 LOG_BATCH = 32
 RELATED = 1 << 2
 """NF_CT_STATE_BIT(IP_CT_RELATED)."""

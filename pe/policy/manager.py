@@ -20,7 +20,6 @@ from controlplane.model.prefix import IPAddress
 from controlplane.model.source_bindings import SourceBindings
 from controlplane.model.supervision import Part, Task
 from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
-from pe.devices import sysctl
 from pe.nft.diff import Change, elements_change, merge
 from pe.nft.owner import RulesetOwner
 from pe.nft.socket import BatchRefusedError
@@ -29,6 +28,7 @@ from pe.policy.desired import Wanted
 from pe.policy.ports import PortReader
 from pe.policy.program import TABLE
 from pe.policy.tracking import Tracking
+from pe.process import sysctl
 
 Log = Callable[[str, str, dict[str, str | int]], None]
 Require = Callable[[frozenset[str], frozenset[str]], Awaitable[None]]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from controlplane.model.supervision import Part
-from pe.devices import sysctl
+from pe.process import sysctl
 from pe.selftest import frame as fr
 from pe.selftest.frame import Frame
 from pe.selftest.tap import Tap

@@ -22,8 +22,8 @@ from controlplane.model.view import (
 )
 from controlplane.router import Router
 from pe.dataplane.reconciler import DataplaneReconciler
-from pe.devices import sysctl
 from pe.executor import Log
+from pe.process import sysctl
 from pe.selftest import access, core, labels, settings, sources
 from pe.selftest.bench import SelftestBed
 from pe.selftest.catalog import NOT_TESTED

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from pe.devices import sysctl
 from pe.devices.kernel import DeviceKernel
 from pe.fib.next_hop_wire import NextHopWriter
 from pe.fib.route_batch import RouteWriter
@@ -20,6 +19,7 @@ from pe.netlink.events import EventSocket
 from pe.nft.reader import RulesetReader
 from pe.nft.socket import RulesetWriter
 from pe.observe import zone_flush
+from pe.process import sysctl
 
 ADAPTERS: tuple[type | ModuleType, ...] = (
     NextHopWriter, RouteWriter, DeviceKernel, EventSocket, RulesetReader, RulesetWriter,

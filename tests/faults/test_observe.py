@@ -19,7 +19,7 @@ from controlplane.model.flow import FlowRecord
 from pe.netlink import codec as nl
 from pe.observe import conntrack
 from pe.observe.flow_log import RETRY_SECONDS, FlowLog
-from pe.policy.logging import FLOW_GROUP
+from pe.observe.log_entry import FLOW_GROUP
 from tests.faults import virtual_time
 from tests.faults.adapters import case_id
 from tests.parts import LonePart

@@ -27,7 +27,6 @@ from controlplane.model.label import Label
 from controlplane.model.prefix import Afi, Prefix, parse_prefix
 from pe.dataplane import reconciler
 from pe.dataplane.reconciler import DataplaneReconciler
-from pe.devices import sysctl
 from pe.devices.plan import plan
 from pe.fib.next_hop_wire import BLACKHOLE_IDS, Group, Member
 from pe.model.state import Link, Structure
@@ -37,6 +36,7 @@ from pe.nft import owner
 from pe.nft.diff import AddElements, DeleteElements, Operation, Simple
 from pe.nft.model import NamedSet, Table, TableId
 from pe.observe import zone_flush
+from pe.process import sysctl
 from tests.parts import LonePart
 from tests.pe_fakes import FakeNextHops, FakeRoutes, FakeStructure, FakeStructureKernel
 

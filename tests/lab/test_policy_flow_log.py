@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pe.policy.logging import FLOW_GROUP, STAGED_GROUP
+from pe.observe.log_entry import FLOW_GROUP, STAGED_GROUP
 from tests.lab.agents import inside, until
 from tests.lab.policy_node import NodeProcess, World
 from tests.lab.policy_traffic import ALLOWED, DENIED, RULES, Sender, started, tables

@@ -12,8 +12,8 @@ import pytest
 from controlplane.model.flow import FlowRecord
 from pe.netlink import codec as nl
 from pe.observe.flow_log import FlowLog
+from pe.observe.log_entry import AWAITED, FLOW_GROUP, STAGED_GROUP
 from pe.observe.packet import flow
-from pe.policy.logging import AWAITED, FLOW_GROUP, STAGED_GROUP
 from tests.parts import LonePart
 
 A, B = ip_address("10.0.0.1"), ip_address("10.0.0.2")
