@@ -103,6 +103,8 @@ def test_the_data_plane_reads_everything_anew_and_goes_on(error: Exception) -> N
         assert not task.done()
         assert supervisor.part("dataplane").failures == 1
         assert not supervisor.part("dataplane").failing
+        turns = supervisor.part("dataplane").turns
+        assert turns == len(actor.resynced) - 1, "the failed one feeds no watchdog"
 
     ((level, event, fields),) = told(story)
     assert (level, event, fields["part"]) == ("error", "part_failed", "dataplane")
