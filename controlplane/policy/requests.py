@@ -70,7 +70,6 @@ class BaselineRequested(Requested, frozen=True):
 
 MoveRequest: TypeAlias = StageRequested | UnstageRequested | PromoteRequested | RollBackRequested
 WorkloadRequest: TypeAlias = WorkloadAttachRequested | TagRequested | DetachRequested
-PolicyRequest: TypeAlias = WorkloadRequest | MoveRequest | BaselineRequested
 
 
 class Moved(NamedTuple):

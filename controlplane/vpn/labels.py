@@ -55,16 +55,12 @@ class LabelAllocator:
         self._end_hold_downs(now)
         return {name: self._obtain(name, now) for name in wanted}
 
-    def obtain(self, vrf: str, now: BootTime) -> Label:
-        """Return the VRF's label, a new one if it has none; LabelsExhaustedError if none is free.
+    def _obtain(self, vrf: str, now: BootTime) -> Label:
+        """Return the VRF's label, a new one if it has none.
 
         A VRF that comes back gets its former label while that is in hold-down, so that peers which
         kept it (RFC 4724) are right.
         """
-        self._end_hold_downs(now)
-        return self._obtain(vrf, now)
-
-    def _obtain(self, vrf: str, now: BootTime) -> Label:
         held = self.ledger.held.get(vrf)
         if held is not None and held in self.block and held not in self._avoid:
             return Label(held)

@@ -55,10 +55,6 @@ class NextHopTracker:
             self._ports_up.discard(name)
         return True
 
-    def port_is_up(self, name: str) -> bool:
-        """Return True if the port can carry packets now."""
-        return name in self._ports_up
-
     def count(self, hop: NextHopKey, routes: int, delta: Delta) -> None:
         """Add to the number of routes that use this next hop; delete it with the last one."""
         before = self._uses.get(hop, 0)
