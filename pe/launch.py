@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from controlplane.api.access.rpc_metrics import RpcMetrics
@@ -18,6 +19,7 @@ from controlplane.api.services.policy_services import segment_services
 from controlplane.api.services.selftest_service import selftest_service
 from controlplane.api.tickets import Tickets
 from controlplane.model.intent import NodeIntent
+from controlplane.model.speaker_user import speaker_uid
 from controlplane.router import Router
 from controlplane.speaker.pool import SpeakerPool
 from controlplane.store import StoreError, open_store
@@ -126,6 +128,7 @@ async def _start(
     speakers = SpeakerPool(
         run_dir=Path(intent.run_dir),
         user=intent.speaker_user,
+        uid_of=partial(speaker_uid, intent.speaker_uids, intent.name),
         router_id=intent.router_id,
         emit=queue.put,
         log=log,

@@ -110,11 +110,13 @@ class LabelBinding(msgspec.Struct, frozen=True):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """What the node is as a whole: its addresses in the core and its label space."""
+    """What the node is as a whole: its addresses in the core, its label space, and the first user
+    id of its BGP processes (``speaker_uid``)."""
 
     name: str
     loopbacks: tuple[IPAddress, ...]
     platform_labels: int
+    speaker_uids: int = 0
 
 
 K = TypeVar("K")

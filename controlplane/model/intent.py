@@ -13,6 +13,7 @@ from controlplane.model.label import LabelBlock
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, IPAddress, Prefix
 from controlplane.model.rd import RouteDistinguisher, RouteTarget, SiteOfOrigin
+from controlplane.model.speaker_user import FIRST_UID
 
 IPInterface: TypeAlias = IPv4Interface | IPv6Interface
 
@@ -230,6 +231,7 @@ class NodeIntent(msgspec.Struct, frozen=True, kw_only=True):
     tcp_api: TcpApiIntent | None = None
     metrics_socket: str = ""
     speaker_user: str = "nobody"
+    speaker_uids: int = FIRST_UID
     log_level: str = "info"
     segment_function: int = 1
 

@@ -29,6 +29,7 @@ class Layout:
             name=intent.name,
             loopbacks=(intent.loopback, *((intent.loopback6,) if intent.loopback6 else ())),
             platform_labels=intent.label_block.last + 1,
+            speaker_uids=intent.speaker_uids,
         )
         self.vrfs = {vrf.name: _device(vrf) for vrf in vrfs.values()}
         self.labels = {vrf.label: LabelBinding(vrf.label, vrf.name) for vrf in vrfs.values()}

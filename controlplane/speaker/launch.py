@@ -32,13 +32,16 @@ class Launched:
                 os.close(descriptor)
 
 
-def launch(*, user: str, device: str, run_dir: Path) -> Launched:
-    """Start a worker, which waits for its configuration; OSError if that fails."""
+def launch(*, user: str, uid: int = 0, device: str, run_dir: Path) -> Launched:
+    """Start a worker, which waits for its configuration; OSError if that fails.
+
+    It runs with the group of ``user``, and as ``uid`` where that is not 0.
+    """
     with contextlib.ExitStack() as undo:
         commands, reports, errors = (_pipe(undo) for _ in range(3))
         inherited = (commands[0], reports[1])
         process = subprocess.Popen(
-            command_line(user, inherited, device),
+            command_line(user, uid, inherited, device),
             stdin=subprocess.DEVNULL,
             stdout=errors[1],
             stderr=errors[1],
@@ -65,19 +68,19 @@ def _pipe(undo: contextlib.ExitStack) -> tuple[int, int]:
     return ends
 
 
-def command_line(user: str, inherited: tuple[int, ...], device: str) -> list[str]:
+def command_line(user: str, uid: int, inherited: tuple[int, ...], device: str) -> list[str]:
     """Return the worker's arguments; no secret is among them."""
     worker = [sys.executable, "-P", "-m", MODULE, str(os.getpid()), *map(str, inherited)]
-    return [*_unprivileged(user), *worker, *([device] if device else [])]
+    return [*_unprivileged(user, uid), *worker, *([device] if device else [])]
 
 
-def _unprivileged(user: str) -> Iterator[str]:
+def _unprivileged(user: str, uid: int) -> Iterator[str]:
     """Yield setpriv (util-linux) and its options where the node is root; nothing where not."""
     if os.geteuid() != 0:
         return
     if shutil.which("setpriv") is None:
         raise FileNotFoundError("setpriv (package util-linux) is needed to run BGP without root")
-    yield from ("setpriv", f"--reuid={user}", f"--regid={_group(user)}", "--clear-groups")
+    yield from ("setpriv", f"--reuid={uid or user}", f"--regid={_group(user)}", "--clear-groups")
     yield from ("--inh-caps=-all,+net_bind_service", "--ambient-caps=-all,+net_bind_service")
     yield from ("--bounding-set=-all,+net_bind_service", "--no-new-privs", "--pdeathsig=KILL", "--")
 

@@ -33,6 +33,7 @@ class SpeakerPool:
     Runs in the node's asyncio loop and never blocks it. ``emit`` is given events in their order;
     ``log`` a level, an event name in snake_case, and fields without secrets.
 
+    ``uid_of`` gives the user id for a VRF's worker, 0 for ``user``'s own.
     ``device_of`` gives the VRF device for a VRF's name (None: sessions are bound to no device at
     all). ``clock`` counts seconds. ``queue_limit`` bounds the routes that wait for one worker;
     ``is_full`` says of a VRF that so many of its events wait that its worker is not read from.
@@ -47,6 +48,7 @@ class SpeakerPool:
         emit: Callable[[list[Event]], None],
         log: Log,
         part: Part,
+        uid_of: Callable[[str], int] = lambda vrf: 0,  # noqa: ARG005
         device_of: Callable[[str], str] | None = lambda vrf: vrf,
         listen_port: int = BGP_PORT,
         clock: Callable[[], float] = time.monotonic,
@@ -56,6 +58,7 @@ class SpeakerPool:
         self._around = SpeakerSettings(
             run_dir=run_dir,
             user=user,
+            uid_of=uid_of,
             router_id=router_id,
             emit=emit,
             log=log,

@@ -44,6 +44,7 @@ class SpeakerSettings:
 
     run_dir: Path
     user: str
+    uid_of: Callable[[str], int]
     router_id: IPv4Address
     emit: Callable[[list[Event]], None]
     log: Log
@@ -183,7 +184,10 @@ class SpeakerProcess:
         around = self._around
         try:
             device = around.device_of(self.vrf)
-            worker = launch(user=around.user, device=device, run_dir=around.run_dir)
+            worker = launch(
+                user=around.user, uid=around.uid_of(self.vrf), device=device,
+                run_dir=around.run_dir,
+            )  # fmt: skip
         except (OSError, KeyError) as error:
             self._log("error", "speaker_start_failed", {"reason": str(error)})
             self._start_later()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Hashable, Iterator, Set
 from ipaddress import ip_address
 from itertools import combinations
 
+from controlplane.model.speaker_user import speaker_uid
 from pe.config.checks_api import api_faults
 from pe.config.checks_vrf import vrf_faults
 from pe.config.checks_workloads import workload_addresses, workload_faults, workload_names
@@ -27,6 +29,7 @@ def cross_check(survey: Survey) -> Iterator[Complaint]:
     yield from _limit_faults(node)
     yield from _twice(_rds(node, survey), "the route distinguisher {} is also that of {}")
     yield from _twice(_tables(node), "table {} is also that of {}")
+    yield from _speaker_faults(node)
     yield from _twice(_devices(node), "the device name {} is also used at {}")
     yield from _twice(_vlans(node), "VLAN {} is also made at {}")
     yield from _twice(workload_names(node), "the workload {} is also at {}")
@@ -69,6 +72,17 @@ def _rds(node: NodeSection, survey: Survey) -> Iterator[tuple[KeyPath, Hashable]
         path = ("vrfs", name, "rd")
         if survey.intact(path):
             yield path, vrf.rd
+
+
+def _speaker_faults(node: NodeSection) -> Iterator[Complaint]:
+    """Two VRFs whose BGP processes would have one user, whose processes may signal each other."""
+    found: dict[int, str] = {}
+    node_name = node.name or socket.gethostname()
+    for name in node.vrfs if node.speaker_uids else ():
+        other = found.setdefault(speaker_uid(node.speaker_uids, node_name, name), name)
+        if other != name:
+            problem = f"its BGP process would have the user id of that of VRF '{other}'"
+            yield Complaint(("vrfs", name), problem, "give it another name")
 
 
 def _tables(node: NodeSection) -> Iterator[tuple[KeyPath, Hashable]]:

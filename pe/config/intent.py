@@ -68,6 +68,7 @@ def build_intent(node: NodeSection, keys: Keys) -> NodeIntent:
         tcp_api=_tcp(node.api.tcp) if node.api.tcp else None,
         metrics_socket=node.metrics_socket or "",
         speaker_user=node.speaker_user,
+        speaker_uids=node.speaker_uids,
         log_level=node.log_level,
         segment_function=node.segment_function,
     )

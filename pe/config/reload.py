@@ -33,6 +33,7 @@ FIXED = (
     "run_dir",
     "state_dir",
     "speaker_user",
+    "speaker_uids",
     "segment_function",
 )
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from controlplane.model.intent import Policy
 from controlplane.model.label import LabelBlock
+from controlplane.model.speaker_user import FIRST_UID, UIDS
 from pe.config import values as v
 from pe.config.policy import PolicyText, Sources
 
@@ -261,6 +262,7 @@ class NodeSection(Section):
     metrics_socket: v.SocketPath | None = None
     log_level: v.LogLevel = "info"
     speaker_user: v.Word = "nobody"
+    speaker_uids: Annotated[int, v.number(0, 2**32 - 2 - UIDS)] = FIRST_UID
     run_dir: v.Folder = "/run/bulkhead"
     state_dir: v.Folder = "/var/lib/bulkhead"
     segment_function: Annotated[int, v.number(0, 1073741823)] = 1

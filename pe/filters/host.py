@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controlplane.model.protocols import TCP
 from controlplane.model.verdict import ALLOW_BIT
 from pe.filters.context import RenderContext
 from pe.filters.host_sets import (
     crossing_chain,
+    has_speaker_users,
     is_limited,
     is_only_counted,
     large_links,
@@ -33,9 +35,11 @@ from pe.nft.fields import (
     IP_FRAGMENT,
     IP_SOURCE,
     IP_TTL,
+    L4_PROTOCOL,
     MARK,
     OIFNAME,
     SDIFNAME,
+    SOCKET_UID,
     SOURCE_TYPE,
     SOURCE_TYPE_AT_OUTPUT,
     TCP_DESTINATION,
@@ -93,7 +97,7 @@ def chains(scope: RenderContext) -> Iterator[NamedChain]:
     yield from _on_link(scope)
     yield _forward(scope)
     yield from _crossed(scope)
-    yield _output()
+    yield _output(scope)
     limited = verdict_map("limited_ports", OIFNAME)
     yield "to_ce", Chain(((limited,), *_on_link_jump(scope), (jump("tenant"),)))
     yield "tenant", Chain(((ACCEPT,),))
@@ -276,11 +280,17 @@ def _forward(scope: RenderContext) -> NamedChain:
     return "forwarded", Chain((crossing, *_nowhere(scope)), Hook("forward", 0, policy))
 
 
-def _output() -> NamedChain:
+def _output(scope: RenderContext) -> NamedChain:
+    rules = list[Rule]()
+    if has_speaker_users(scope) and scope.on(Guard.SPEAKERS):
+        of_speaker = in_set("speaker_uids", SOCKET_UID)
+        elsewhere = in_set("speakers", SOCKET_UID, OIFNAME, negated=True)
+        rules.append((of_speaker, elsewhere, *dropped("bgp_14")))
+        rules.append((of_speaker, compare(L4_PROTOCOL, "!=", TCP), *dropped("bgp_14")))
     # What the label table hands over for a CE passes here; what the PE says itself does not count.
     foreign = compare(SOURCE_TYPE_AT_OUTPUT, "!=", LOCAL)
-    rule = (in_set("ce_ports", OIFNAME), foreign, jump("to_ce"))
-    return "sent", Chain((rule,), Hook("output", 0))
+    rules.append((in_set("ce_ports", OIFNAME), foreign, jump("to_ce")))
+    return "sent", Chain(tuple(rules), Hook("output", 0))
 
 
 def arp(scope: RenderContext) -> tuple[list[NamedChain], list[FilledSet]]:

@@ -4,14 +4,16 @@ by their device. Each is one look-up, with 1,000 ports as with one."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from controlplane.model.desired import CePort, Session
+from controlplane.model.speaker_user import speaker_uid
 from pe.filters.context import IPNetwork, RenderContext, merged, networks
 from pe.filters.parts import FilledSet, devices
 from pe.model.guards import Guard
 from pe.nft.model import NamedSet
 from pe.nft.names import name
-from pe.nft.types import concatenated, device
+from pe.nft.types import TYPES, concatenated, device
 
 SMALL_LINK = {4: 30, 6: 126}
 """Links up to this size cannot fill the neighbour table."""
@@ -37,6 +39,7 @@ def sets(scope: RenderContext) -> Iterator[FilledSet]:
         yield f"sessions{version}", NamedSet(at_port, "verdict"), at_ce
         core = _core_sessions(scope, version)
         yield f"core_sessions{version}", NamedSet((kind, kind), "verdict"), core
+    yield from _speaker_sets(scope)
     yield _by_port("limited_ports", _limited(scope))
     yield from _judged_sets(scope)
     yield from _on_link_sets(scope)
@@ -104,6 +107,39 @@ def _core_sessions(scope: RenderContext, version: int) -> dict[bytes, bytes]:
         for s in sessions(scope)
         if not s.port and s.peer.address.version == version
     }
+
+
+def _speaker_sets(scope: RenderContext) -> Iterator[FilledSet]:
+    """The users of the BGP processes, and the devices by which each of them may send: those of its
+    own VRF. In OUTPUT a packet is seen with the VRF as its device and again with the port."""
+    reach = _speaker_reach(scope)
+    if reach is None:
+        return
+    uids = {uid: TYPES["uid"].encode(uid) for uid in reach}
+    yield "speaker_uids", NamedSet(("uid",)), dict.fromkeys(uids.values(), b"")
+    pairs = (
+        concatenated(uids[uid], device(port)) for uid, ports in reach.items() for port in ports
+    )
+    yield "speakers", NamedSet(("uid", "ifname")), dict.fromkeys(pairs, b"")
+
+
+def _speaker_reach(scope: RenderContext) -> dict[int, set[str]] | None:
+    """Devices by user id; None where the processes have no users of their own."""
+    desired = scope.desired
+    if desired.node is None or not has_speaker_users(scope):
+        return None
+    reach = {"": {*desired.core_ports, *scope.spare_ports, "lo"}}
+    reach |= {session.peer.vrf: {session.peer.vrf} for session in sessions(scope) if session.port}
+    for port in scope.ce_ports:
+        if port.vrf in reach:
+            reach[port.vrf].add(port.name)
+    uid = partial(speaker_uid, desired.node.speaker_uids, desired.node.name)
+    return {uid(vrf): ports for vrf, ports in reach.items()}
+
+
+def has_speaker_users(scope: RenderContext) -> bool:
+    """True where each BGP process has a user of its own."""
+    return scope.desired.node is not None and bool(scope.desired.node.speaker_uids)
 
 
 def _by_ttl(session: Session) -> bytes:

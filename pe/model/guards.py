@@ -34,6 +34,8 @@ class Guard(enum.Enum):
     """MPLS input off everywhere but on core ports (T8, LBL-1): with it off, on everywhere."""
     PORT_SYSCTLS = "port-sysctls"
     """The per-port settings (T13, HIDE-9)."""
+    SPEAKERS = "speakers"
+    """BGP processes send into their own VRF only (BGP-14)."""
     SOCKETS = "sockets"
     """Listeners of the global table out of the VRFs' reach (ISO-10)."""
     PIPE_MODE = "pipe-mode"

@@ -27,6 +27,7 @@ META = {
     "iifname": 6,
     "oifname": 7,
     "iiftype": 8,
+    "skuid": 10,
     "nfproto": 15,
     "l4proto": 16,
     "iifkind": 26,

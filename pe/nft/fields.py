@@ -75,8 +75,10 @@ def _header(
 _IP, _IP6, _ARP, _ICMP6 = 12, 13, 15, 14
 IIFNAME = _meta("iifname", "iifname", "ifname")
 OIFNAME = _meta("oifname", "oifname", "ifname")
+SOCKET_UID = _meta("meta skuid", "skuid", "uid")
 SDIFNAME = _meta("meta sdifname", "sdifname", "ifname")
 NFPROTO = _meta("meta nfproto", "nfproto", "nfproto")
+L4_PROTOCOL = _meta("meta l4proto", "l4proto", "inet_proto")
 PROTOCOL = _meta("meta protocol", "protocol", "ether_type")
 MARK = _meta("meta mark", "mark", "mark")
 CT_MARK = Field("ct mark", TYPES["mark"], loaded=lambda register: x.ct("mark", register))

@@ -86,6 +86,7 @@ TYPES: Mapping[str, DataType] = {
         DataType("icmp_type", 14, 1),
         DataType("mark", 19, 4, HOST_ORDER),
         DataType("iface_index", 20, 4, HOST_ORDER),
+        DataType("uid", 24, 4, HOST_ORDER),
         DataType("icmpv6_type", 29, 1, names=_ICMPV6),
         DataType("ifname", 41, DEVICE_BYTES, HOST_ORDER),
         DataType("fib_addrtype", 42, 4, HOST_ORDER, {2: "local"}),

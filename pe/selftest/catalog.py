@@ -27,7 +27,7 @@ NOT_TESTED: dict[str, str] = {
     "CPP-4": _CLOSE,
     "CPP-5": _CLOSE,
     "CPP-6": "of the process's limits, not of packets",
-    **{f"BGP-{n}": _SESSION for n in (1, 2, 4, 5, 6, 7, 8, 9, 11, 12, 13)},
+    **{f"BGP-{n}": _SESSION for n in (1, 2, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14)},
     "LBL-5": "a selftest has no bridge",
     "LBL-15": _OVER_TIME,
     "SPF-3": _POLICY,

@@ -55,10 +55,10 @@ class Calls:
             self._raise("write")
         return os.write(descriptor, data)
 
-    def launch(self, *, user: str, device: str, run_dir: Any) -> Launched:
+    def launch(self, *, user: str, uid: int, device: str, run_dir: Any) -> Launched:
         if device == "red":
             self._raise("launch")
-        return launch.launch(user=user, device="", run_dir=run_dir)
+        return launch.launch(user=user, uid=uid, device="", run_dir=run_dir)
 
     @property
     def _worker(self) -> Launched | None:
@@ -73,7 +73,7 @@ class Calls:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     made = Calls()
-    monkeypatch.setattr(launch, "_unprivileged", lambda _: iter(()))
+    monkeypatch.setattr(launch, "_unprivileged", lambda *_: iter(()))
     monkeypatch.setattr(process, "os", made)
     monkeypatch.setattr(process, "launch", made.launch)
     return made

@@ -16,7 +16,9 @@ def session(vrf: str, peer: str, local: str, port: str, min_ttl: int) -> Session
 def founding() -> Desired:
     """Red: BGP with a site list, limited. Blue: static, on a VLAN, unlimited. A core of two."""
     desired = Desired(
-        node=Node("pe1", (ip_address("10.255.0.1"), ip_address("2001:db8:ffff::1")), 24000)
+        node=Node(
+            "pe1", (ip_address("10.255.0.1"), ip_address("2001:db8:ffff::1")), 24000, 1879048192
+        )
     )
     desired.vrfs = {
         "red": VrfDevice("red", 16001, conntrack_limit=1000, new_flows_per_second=200),

@@ -136,6 +136,15 @@ def test_the_good_text_has_no_fault() -> None:
     assert errors(GOOD) == ()
 
 
+def test_two_vrfs_whose_bgp_processes_would_have_one_user() -> None:
+    """BGP-14; the ids of these names are the same."""
+    text = GOOD.replace("  red:\n", "  v10949:\n").replace("  blue:\n", "  v16465:\n")
+    error = only(text)
+    assert error.path == "vrfs.v16465"
+    assert "user id of that of VRF 'v10949'" in error.problem
+    assert parse_config(f"speaker-uids: 0\n{text}")
+
+
 def test_an_error_names_line_and_column() -> None:
     text = changed(("rd: 65000:2", "rd: blue"))
     error = only(text)

@@ -10,6 +10,7 @@ import pytest
 from controlplane.model.desired import CePort, CorePort, Delta, LabelBinding, Node, VrfDevice
 from controlplane.model.intent import CorePortIntent, NodeIntent
 from controlplane.model.label import Label
+from controlplane.model.speaker_user import FIRST_UID
 from controlplane.routing.desired_vrf import Layout, difference
 from controlplane.vpn.vrf import Vrf
 from tests.unit.controlplane.rig import LOOPBACK, PE2, ce_peer, node, pe_peer, port, vrf
@@ -30,7 +31,7 @@ INTENT = node(
 
 def test_everything_has_its_object() -> None:
     found = layout(INTENT)
-    assert found.node == Node("pe1", (LOOPBACK, ip_address("2001:db8::1")), 16100)
+    assert found.node == Node("pe1", (LOOPBACK, ip_address("2001:db8::1")), 16100, FIRST_UID)
     assert found.vrfs == {"red": VrfDevice("red", 16000, 9, 0)}
     assert found.labels == {16000: LabelBinding(Label(16000), "red")}
     addresses = RED.ports[0].addresses

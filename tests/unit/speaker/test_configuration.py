@@ -102,6 +102,6 @@ def test_the_order_of_the_peers_is_of_no_account() -> None:
 
 
 def test_no_secret_among_arguments_and_environment() -> None:
-    words = [*command_line("nobody", (3, 4), "red"), *environment("nobody").values()]
+    words = [*command_line("nobody", 1879048193, (3, 4), "red"), *environment("nobody").values()]
     assert not any("key" in word for word in words)
     assert words[words.index("-m") + 1] == "controlplane.speaker.worker"

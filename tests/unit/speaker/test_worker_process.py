@@ -20,7 +20,7 @@ TURNS = 12
 @pytest.fixture(autouse=True)
 def unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the worker as this user: the interpreter may be out of another user's reach."""
-    monkeypatch.setattr(launch, "_unprivileged", lambda _: iter(()))
+    monkeypatch.setattr(launch, "_unprivileged", lambda *_: iter(()))
 
 
 def test_reloads_in_a_row_are_taken_whole() -> None:
@@ -87,16 +87,16 @@ def test_a_worker_that_does_not_fit_its_exabgp_is_not_started_again(tmp_path: Pa
 def launching(script: Path, vrf: str = "") -> Callable[..., launch.Launched]:
     """As ``launch``, with a script in the worker's place in one VRF."""
 
-    def launched(*, user: str, device: str, run_dir: Path) -> launch.Launched:
+    def launched(*, user: str, uid: int, device: str, run_dir: Path) -> launch.Launched:
         if device != vrf:
-            return launch.launch(user=user, device="", run_dir=run_dir)
+            return launch.launch(user=user, uid=uid, device="", run_dir=run_dir)
 
-        def command(_: str, inherited: tuple[int, ...], __: str) -> list[str]:
+        def command(_: str, __: int, inherited: tuple[int, ...], ___: str) -> list[str]:
             return [sys.executable, "-S", str(script), str(os.getpid()), *map(str, inherited[::-1])]
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(launch, "command_line", command)
-            return launch.launch(user=user, device="", run_dir=run_dir)
+            return launch.launch(user=user, uid=uid, device="", run_dir=run_dir)
 
     return launched
 

@@ -26,7 +26,7 @@ ODD = b"\x49\x04\x20pe\xff" + b"\x4b\x00" + b"\x45\x03\0\1\1"
 
 @pytest.fixture(autouse=True)
 def unprivileged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "_unprivileged", lambda _: iter(()))
+    monkeypatch.setattr(launch, "_unprivileged", lambda *_: iter(()))
 
 
 class Lined(Bench):
