@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,9 +80,12 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
                 if inspect.isawaitable(responses):  # it writes by itself, as Health.Watch does
                     await responses
                     return
-                async for response in responses:
-                    self._check_still(context)
-                    await context.write(response)
+                # Closed here: where the loop ends early, what a watch keeps stayed until the
+                # garbage collector came.
+                async with aclosing(responses):
+                    async for response in responses:
+                        self._check_still(context)
+                        await context.write(response)
 
         return make(served, None, _serializer(handler))
 
