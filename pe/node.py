@@ -45,8 +45,13 @@ class Node:
         self.speakers = speakers
         self.executor = executor
         self.queue = queue
-        self.started = time.time()
+        self.started, self._began = time.time(), time.monotonic()
         self._part = part
+
+    @property
+    def uptime(self) -> float:
+        """Return the seconds since the start, which no step of the wall clock changes."""
+        return time.monotonic() - self._began
 
     async def run(self, intent: NodeIntent) -> None:
         """Run until cancelled; the kernel's state stays. StoreError: it cannot start."""

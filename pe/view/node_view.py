@@ -98,7 +98,7 @@ class LiveView:
             router_id=str(intent.router_id),
             asn=intent.asn,
             loopbacks=tuple(str(address) for address in loopbacks if address),
-            uptime=time.time() - self._node.started,
+            uptime=self._node.uptime,
             in_sync=self._health.in_sync,
             config_file=self._reloader.file,
             config_loaded=self._reloader.loaded,

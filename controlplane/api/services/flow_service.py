@@ -76,7 +76,7 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
         since, until = span_of(request, "", now)
         known, pruned = controller.baselines.get(request.name), tuple[str, ...]()
         if known is None:
-            since = max(since, controller.started)
+            since = max(since, min(controller.started, now))
             flows = await _observed(list(controller.book.seen(since, until)))
             who = CALLER.get().identity
             recorded = Baseline(request.name, since, until, who, controller.book.lost, flows)

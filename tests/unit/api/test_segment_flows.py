@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
+from types import SimpleNamespace
 
 import grpc
 import pytest
 from bulkhead.v1 import flows_pb2
 from click.testing import CliRunner
 
+from controlplane.api.services import policy_access
 from controlplane.model import observed
 from pe.cli.main import main
+from tests.unit.api import segment_serving
 from tests.unit.api.segment_serving import (
     PARTNER,
     PAY,
@@ -88,6 +92,20 @@ def test_a_baseline_is_kept_and_suggests_rules(company: Desk) -> None:
     span.until.FromSeconds(5)
     with refused(grpc.StatusCode.ALREADY_EXISTS):
         company.segment.flows.RecordBaseline(span)
+
+
+def test_a_baseline_after_the_clock_was_set_back_has_what_was_seen_since(
+    company: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It began at the start of the node, which was later than now, and was empty."""
+    hour = time.time() - 3600
+    before = SimpleNamespace(time=lambda: hour)
+    for module in (policy_access, segment_serving):  # gRPC's client has its deadlines by it
+        monkeypatch.setattr(module, "time", before)
+    company.flow(WEB, PAY, 443)
+    made = company.segment.record_baseline("may").baseline
+    assert made.flows == 1
+    assert made.since.ToSeconds() <= made.until.ToSeconds()
 
 
 def test_what_a_baseline_prunes_is_answered_and_logged(
