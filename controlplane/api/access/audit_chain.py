@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 GENESIS = "0" * 64
 ROTATE_BYTES, MOST_FILES = 64 << 20, 16
-"""A file that is this large is rotated; of the rotated ones this many are kept."""
+"""A file that is this large is rotated before the next line; this many rotated ones are kept."""
 _MODE = 0o600
 
 
@@ -59,6 +59,9 @@ class AuditFile:
             return self._add(fields)
 
     def _add(self, fields: dict[str, object]) -> Anchor:
+        # Before the line: a rotation that failed behind it refused a change that was written down.
+        if self.path.exists() and self.path.stat().st_size >= self.rotate_bytes:
+            self._rotate()
         with _opened(self.path) as descriptor:
             size = os.fstat(descriptor).st_size
             last = self.last or self._resume(descriptor, size)
@@ -67,9 +70,6 @@ class AuditFile:
             line = json.dumps(entry, ensure_ascii=True, separators=(",", ":"))
             _append(descriptor, f"{line}\n".encode())
             self.last = Anchor(number, digest(line))
-            full = os.fstat(descriptor).st_size >= self.rotate_bytes
-        if full:
-            self._rotate()
         return self.last
 
     def _resume(self, descriptor: int, size: int) -> Anchor:

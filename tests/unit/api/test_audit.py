@@ -210,6 +210,25 @@ def test_the_chain_goes_on_over_rotated_files_and_a_restart(tmp_path: Path) -> N
     assert second.name in verify(path)[1]
 
 
+def test_a_rotation_that_fails_leaves_no_line_of_a_change_that_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = AuditFile(tmp_path / "audit.log", rotate_bytes=100)
+    file.append({"event": "one" * 50})
+
+    def full(path: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, f"No space for {target}", path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", full)
+        with pytest.raises(OSError, match="No space"):
+            file.append({"event": "two"})
+    assert "two" not in file.path.read_text()
+    file.append({"event": "three"})
+    last, broken = verify(file.path)
+    assert (last.number, broken) == (2, "")
+
+
 def test_the_oldest_files_are_removed_and_the_rest_is_still_whole(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     file = AuditFile(path, rotate_bytes=1)
