@@ -199,14 +199,16 @@ class PolicyMapManager:
         return next((vrf for vrf, number in zones.items() if number == zone), None)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        checked = loop.time()
         while True:
-            patience = RETRY_SECONDS if self._refused else self._check_seconds
-            checking = False
-            try:
-                async with asyncio.timeout(patience):
+            # Counted from the last check: changes that never end must not put it off.
+            due = checked + (RETRY_SECONDS if self._refused else self._check_seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
                     await self._wake.wait()
-            except TimeoutError:
-                checking = True
+            if checking := loop.time() >= due:
+                checked = loop.time()
             self._wake.clear()
             mark = self._mark
             try:
