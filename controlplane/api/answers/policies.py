@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Iterator
 
 import grpc
@@ -20,7 +19,7 @@ from controlplane.policy.insight.flowbook import FlowVerdict
 from controlplane.policy.insight.replica import Replica
 from controlplane.policy.insight.view import View
 from controlplane.policy.insight.whatif import PairChange, what_if
-from controlplane.policy.language.canonical import digest, to_document
+from controlplane.policy.language.canonical import canonical_text, digest, to_document
 from controlplane.policy.language.difference import Line, difference
 from controlplane.policy.language.document import Document
 from controlplane.policy.language.problem import PolicyError
@@ -90,7 +89,7 @@ def stage_policy(replica: Replica, request: bytes, revision: str) -> Iterator[by
     warned = warnings_of(_view(replica), document)
     yield pb.StagePolicyResponse(warnings=warned).SerializeToString()
     if not revision:
-        yield pickle.dumps(document.policy, protocol=5)
+        yield canonical_text(document.policy).encode()
 
 
 def refuse_lockouts(replica: Replica, revision: str) -> Iterator[bytes]:

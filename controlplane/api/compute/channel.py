@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 import subprocess
 from dataclasses import dataclass, field
-from typing import cast
 
-from controlplane.api.compute.frames import LENGTH, Reply, encode, loads
+from controlplane.api.compute import frames
+from controlplane.api.compute.frames import LENGTH, Reply, encode
 from controlplane.api.compute.launch import launch
 from controlplane.policy.insight.replica import ReplicaChange
 
 _CHUNK = 1 << 20
+MOST_REPLY = 256 << 20
+"""Octets of one reply: more is an error of the worker."""
 
 
 @dataclass(slots=True)
@@ -47,9 +50,11 @@ class ProcessChannel:
         await asyncio.get_running_loop().sock_sendall(self._socket, body)
 
     async def receive(self) -> Reply:
-        """Read a frame. Raises EOFError, and UntrustedFrameError."""
+        """Read a frame. Raises EOFError, OSError and msgspec.MsgspecError."""
         (length,) = LENGTH.unpack(await self._exactly(LENGTH.size))
-        return cast(Reply, loads(await self._exactly(length)))
+        if length > MOST_REPLY:
+            raise OSError(errno.EMSGSIZE, f"a reply of {length} octets")
+        return frames.reply(await self._exactly(length))
 
     async def _exactly(self, length: int) -> bytes:
         loop, body = asyncio.get_running_loop(), bytearray(length)

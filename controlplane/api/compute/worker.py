@@ -28,8 +28,8 @@ from controlplane.api.compute.frames import (
     Job,
     Refused,
     Reply,
-    encode,
-    loads,
+    encode_reply,
+    job_or_change,
 )
 from controlplane.api.compute.jobs import JOBS
 from controlplane.model.intent import ApiRole
@@ -100,7 +100,7 @@ def serve(stream: BinaryIO, interruption: Interruption) -> None:
         reply: Reply = Interrupted()
         with contextlib.suppress(InterruptedJob), interruption.possible():
             reply = answer(replica, frame)
-        stream.write(encode(reply))
+        stream.write(encode_reply(reply))
         stream.flush()
 
 
@@ -108,7 +108,7 @@ def _read(stream: BinaryIO) -> object | None:
     head = stream.read(LENGTH.size)
     if len(head) < LENGTH.size:
         return None
-    frame: object = loads(stream.read(LENGTH.unpack(head)[0]))
+    frame: object = job_or_change(stream.read(LENGTH.unpack(head)[0]))
     return frame
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any, cast
+from typing import Any
 
 import grpc
 from bulkhead.v1 import policy_pb2 as pb
@@ -14,16 +14,15 @@ from controlplane.api.access.audit import CHANGE
 from controlplane.api.access.caller import CALLER
 from controlplane.api.access.status import StatusError, not_found
 from controlplane.api.answers import policy_messages as messages
-from controlplane.api.compute.frames import loads
 from controlplane.api.services.packet_routes import add_route
 from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.api.services.queries import Encoded, Queries
 from controlplane.model.prefix import parse_address
-from controlplane.model.revision import Signature, State
+from controlplane.model.revision import KeptRevision, Signature, State
 from controlplane.model.view import NodeView
 from controlplane.policy.insight.replica_feed import Needs
+from controlplane.policy.language.canonical import digest_of
 from controlplane.policy.language.outline import Outline, outline_of
-from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.revision import MoveError, Revision
 from controlplane.policy.requests import KernelRefusedError, Moved, OvertakenError, StartingError
 from controlplane.policy.revision_moves import names
@@ -92,7 +91,8 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
 
     def _to_stage(self, named: str, parts: tuple[bytes, ...]) -> Revision:
         if not named:
-            return Revision.of(cast(Policy, loads(parts[1])))
+            text = parts[1].decode()
+            return _read(Revision.kept(KeptRevision(digest_of(text), State.DRAFT, text)))
         return _read(self._controller.state.ledger.revisions[named])
 
     async def UnstagePolicy(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import Any, cast
+from typing import Any
 
-from controlplane.api.compute.frames import LENGTH, Interrupted, Job, Reply, encode, loads
+from controlplane.api.compute import frames
+from controlplane.api.compute.frames import LENGTH, Interrupted, Job, Reply
 from controlplane.api.compute.pool import ComputePool
 from controlplane.api.compute.worker import answer
 from controlplane.policy.insight.replica import Replica
@@ -23,7 +24,7 @@ class InlineWorker:
         self._reply: asyncio.Future[Reply] | None = None
 
     async def send(self, frame: object) -> None:
-        sent = _there(frame)
+        sent = frames.job_or_change(frames.encode(frame)[LENGTH.size :])
         if not isinstance(sent, Job):
             self.replica.apply(sent)
             return
@@ -34,7 +35,7 @@ class InlineWorker:
 
     async def receive(self) -> Reply:
         assert self._reply is not None
-        return cast(Reply, _there(await self._reply))
+        return frames.reply(frames.encode_reply(await self._reply)[LENGTH.size :])
 
     def interrupt(self) -> None:
         self.interrupts += 1
@@ -55,8 +56,3 @@ def inline_pool(source: Source, **more: Any) -> ComputePool:
         LonePart(),
         **more,
     )
-
-
-def _there(frame: object) -> object:
-    """What the other side gets of a frame."""
-    return loads(encode(frame)[LENGTH.size :])

@@ -7,22 +7,25 @@ import os
 import pickle
 import pwd
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
+import msgspec
 import pytest
 
 from controlplane.api.access.caller import Caller
 from controlplane.api.access.status import StatusError
 from controlplane.api.compute import frames
-from controlplane.api.compute.channel import ProcessChannel
-from controlplane.api.compute.frames import Done, Job, UntrustedFrameError
+from controlplane.api.compute.channel import MOST_REPLY, ProcessChannel
+from controlplane.api.compute.frames import Done, Job
 from controlplane.api.compute.pool import ComputePool
 from controlplane.api.compute.worker import answer
 from controlplane.model.intent import ApiRole
+from controlplane.policy.compile.reader import Reader
 from controlplane.policy.insight.replica import Replica
 from controlplane.policy.insight.replica_feed import Changes, Needs
 from tests.parts import LonePart
@@ -305,9 +308,44 @@ def test_a_query_whose_caller_goes_away_is_interrupted_and_the_process_answers_t
 # -- frames ---------------------------------------------------------------------------------------
 
 
-def test_a_frame_makes_values_of_ours_and_calls_nothing() -> None:
+REPLIES = (
+    frames.Done((b"", b"\xff")), frames.Refused("NOT_FOUND", "no", (("bin", b"\0"),)),
+    frames.Failed("trace"), frames.Interrupted(),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+def test_a_reply_comes_as_it_went(reply: frames.Reply) -> None:
+    assert frames.reply(frames.encode_reply(reply)[frames.LENGTH.size :]) == reply
+
+
+def test_a_job_comes_as_it_went() -> None:
     job = Job("x", "red", frozenset({"red"}), (b"", 1))
-    assert frames.loads(frames.dumps(job)) == job
-    for evil in (os.system, pickle.loads, eval, getattr):
-        with pytest.raises(UntrustedFrameError):
-            frames.loads(pickle.dumps(evil))
+    assert frames.job_or_change(frames.encode(job)[frames.LENGTH.size :]) == job
+
+
+def test_a_worker_s_reply_changes_and_calls_nothing_in_the_node() -> None:
+    """Replies were pickles of the rooms' values, which could set attributes of their classes."""
+    rigging = b"ccontrolplane.policy.compile.reader\nReader\n(N}Vrigged\nI01\nstb."
+    for evil in (rigging, pickle.dumps(os.system), pickle.dumps(Job("x", "", frozenset(), ()))):
+        with pytest.raises(msgspec.MsgspecError):
+            frames.reply(evil)
+    assert not hasattr(Reader, "rigged")
+    pickle.loads(rigging)  # noqa: S301 - the control
+    assert Reader.rigged  # type: ignore[attr-defined]
+    del Reader.rigged  # type: ignore[attr-defined]
+
+
+def test_a_reply_without_end_is_an_error_of_the_worker() -> None:
+    async def story() -> None:
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        channel = ProcessChannel.__new__(ProcessChannel)
+        channel._socket = near
+        far.sendall(frames.LENGTH.pack(MOST_REPLY + 1))
+        with pytest.raises(OSError, match="a reply of"):
+            await channel.receive()
+        near.close()
+        far.close()
+
+    asyncio.run(story())
