@@ -92,5 +92,9 @@ class StoreRefusedError(Exception):
     """The store did not take a change; nothing has changed."""
 
 
+class TooManyMovesError(Exception):
+    """As many moves wait as may; nothing has changed."""
+
+
 class OvertakenError(Exception):
     """The staged revision is not the one that the caller means."""

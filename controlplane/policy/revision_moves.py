@@ -21,11 +21,15 @@ from controlplane.policy.requests import (
     StageRequested,
     StartingError,
     StoreRefusedError,
+    TooManyMovesError,
     UnstageRequested,
 )
 from controlplane.policy.state import PolicyState
 from controlplane.policy.tables import NotCompiledError
 from controlplane.policy.turn import Turn
+
+MOST_WAITING = 32
+"""Moves that wait for the one that is under way, whether or not their callers are still there."""
 
 
 class Move(NamedTuple):
@@ -54,7 +58,7 @@ class RevisionMoves:
     def take(self, event: MoveRequest) -> None:
         """Decide on a move; it waits while another one is under way, or tables are built."""
         if self._is_moving or self._state.tables.is_building:
-            self._waiting.append(event)
+            self._wait(event)
             return
         before = self._state.ledger
         try:
@@ -68,6 +72,14 @@ class RevisionMoves:
             self._turn.act(Answer(event.ticket, error=StartingError()))
         else:
             self._begin(Move(event, before, after))
+
+    def _wait(self, event: MoveRequest) -> None:
+        """Callers that went away leave their moves here: a client that tries again and again
+        while the kernel is slow must not leave any number."""
+        if len(self._waiting) < MOST_WAITING:
+            self._waiting.append(event)
+        else:
+            self._turn.act(Answer(event.ticket, error=TooManyMovesError()))
 
     def _begin(self, move: Move) -> None:
         self._is_moving, self._preparing = True, move

@@ -12,7 +12,7 @@ from bulkhead.v1 import policy_pb2_grpc
 
 from controlplane.api.access.audit import CHANGE
 from controlplane.api.access.caller import CALLER
-from controlplane.api.access.status import StatusError, not_found
+from controlplane.api.access.status import StatusError, exhausted, not_found
 from controlplane.api.answers import policy_messages as messages
 from controlplane.api.services.packet_routes import add_route
 from controlplane.api.services.policy_access import PolicyAccess
@@ -24,7 +24,13 @@ from controlplane.policy.insight.replica_feed import Needs
 from controlplane.policy.language.canonical import digest_of
 from controlplane.policy.language.outline import Outline, outline_of
 from controlplane.policy.language.revision import MoveError, Revision
-from controlplane.policy.requests import KernelRefusedError, Moved, OvertakenError, StartingError
+from controlplane.policy.requests import (
+    KernelRefusedError,
+    Moved,
+    OvertakenError,
+    StartingError,
+    TooManyMovesError,
+)
 from controlplane.policy.revision_moves import names
 
 LONGEST_REASON = 500
@@ -173,6 +179,9 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
             raise StatusError(grpc.StatusCode.FAILED_PRECONDITION, str(error)) from None
         except OvertakenError as error:
             raise StatusError(grpc.StatusCode.ABORTED, str(error)) from None
+        except TooManyMovesError:
+            text = "too many moves of the policy wait for the one under way: ask again later"
+            raise exhausted(text) from None
         except StartingError:
             text = "initial sync is still running; retry in a few seconds"
             raise StatusError(grpc.StatusCode.UNAVAILABLE, text) from None

@@ -18,7 +18,8 @@ from controlplane.model.workload import Workload, WorkloadAttached, WorkloadDeta
 from controlplane.policy.endpoints.placement import RefusedError
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.revision import Ledger, Revision
-from controlplane.policy.requests import StartingError
+from controlplane.policy.requests import StartingError, TooManyMovesError
+from controlplane.policy.revision_moves import MOST_WAITING
 from controlplane.policy.tables import PolicyTables
 from tests.unit.api.segment_serving import segment_intent
 from tests.unit.policy.node import PolicyNode
@@ -144,5 +145,30 @@ def test_a_move_that_raises_is_refused_and_not_made_after_all(
 
     def broken(tables: PolicyTables, ledger: Ledger) -> bool:
         raise ZeroDivisionError(f"injected into {tables} {ledger}")
+
+    run(tmp_path, story)
+
+
+def test_moves_whose_callers_went_away_do_not_pile_up(tmp_path: Path) -> None:
+    signed = Signature("ada", 1.0, "test")
+    revisions = [
+        Revision.of(parse_policy(f"rules: [allow any to any on tcp/{port}]"))
+        for port in range(1, MOST_WAITING + 3)
+    ]
+
+    async def story(desk: Desk) -> None:
+        await desk.begin()
+        desk.kernel.slow = True
+        for revision in revisions[:-1]:
+            call = asyncio.ensure_future(desk.access.stage(revision, signed))
+            await asyncio.sleep(0)
+            call.cancel()
+        async with asyncio.timeout(10):
+            with pytest.raises(TooManyMovesError):
+                await desk.access.stage(revisions[-1], signed)
+        desk.kernel.slow = False
+        desk.kernel.acknowledge()
+        await desk.until(lambda: len(desk.policy.state.ledger.revisions) == len(revisions) - 1)
+        assert (await desk.access.stage(revisions[-1], signed)).ledger  # the control
 
     run(tmp_path, story)
