@@ -76,6 +76,7 @@ class SpeakerProcess:
         self._timer: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._asking: asyncio.TimerHandle | None = None
+        self._killed: subprocess.Popen[bytes] | None = None  # and its exit status not collected
         self._moved = False
         self._last_words = ""
         self.restarts = 0
@@ -119,11 +120,14 @@ class SpeakerProcess:
         if self._timer is not None:
             self._timer.cancel()
         worker, self._worker = self._worker, None
+        killed, self._killed = self._killed, None
+        loop = asyncio.get_running_loop()
+        if killed is not None:
+            await loop.run_in_executor(None, killed.wait)
         if worker is None:
             return
         self._leave_loop(worker)
         worker.process.terminate()
-        loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(None, worker.process.wait, KILL_AFTER)
         except subprocess.TimeoutExpired:
@@ -271,6 +275,7 @@ class SpeakerProcess:
         with the next configuration only.
         """
         status = process.poll()
+        self._killed = process if status is None else None
         if status is None:
             loop = asyncio.get_running_loop()
             reap = self._guard(partial(self._reap, process, reason))

@@ -54,6 +54,20 @@ def test_another_restart_time_alone_reaches_the_worker() -> None:
     asyncio.run(scenario())
 
 
+def test_a_worker_that_dies_as_the_node_stops_leaves_no_zombie() -> None:
+    async def scenario() -> None:
+        async with bench() as node:
+            node.pool.configure((peer("127.0.3.1"),), 120)
+            await node.until(lambda: node.tried("127.0.3.1"))
+            worker = node.process()._worker
+            assert worker is not None
+            node.process()._died("injected")
+            await node.pool.stop()
+            assert worker.process.returncode is not None
+
+    asyncio.run(scenario())
+
+
 def test_a_worker_that_does_not_fit_its_exabgp_is_not_started_again(tmp_path: Path) -> None:
     """One line in the journal and at the session, until the next configuration."""
     reason = "ExaBGP 6.0 does not fit this worker: exabgp.reactor.peer.Peer does not exist"
