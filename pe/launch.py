@@ -119,22 +119,14 @@ async def _start(
     ending.callback(store.close)
     router = Router(store.load_labels(), store.load_policy(), clock.now())
     actor = DataplaneReconciler(
-        emit=queue.put,
-        log=log,
-        part=supervisor.part("dataplane"),
-        disabled_guards=disabled_guards,
-        spare_ports=frozenset(intent.management_ports),
-    )
+        emit=queue.put, log=log, part=supervisor.part("dataplane"),
+        disabled_guards=disabled_guards, spare_ports=frozenset(intent.management_ports),
+    )  # fmt: skip
     speakers = SpeakerPool(
-        run_dir=Path(intent.run_dir),
-        user=intent.speaker_user,
-        uid_of=partial(speaker_uid, intent.speaker_uids, intent.name),
-        router_id=intent.router_id,
-        emit=queue.put,
-        log=log,
-        part=supervisor.part("speaker"),
-        is_full=queue.is_full,
-    )
+        run_dir=Path(intent.run_dir), user=intent.speaker_user,
+        uid_of=partial(speaker_uid, intent.speaker_uids, intent.name), router_id=intent.router_id,
+        emit=queue.put, log=log, part=supervisor.part("speaker"), is_full=queue.is_full,
+    )  # fmt: skip
     gate = VerdictGate(actor)
     maps = PolicyMapManager(
         log=log, require=gate.require, rulesets=actor.rulesets,
@@ -157,20 +149,8 @@ async def _start(
     ending.push_async_callback(maps.stop)
     maps.watch(lambda records, lost: router.policy.flows_seen(records, lost, time.time()))
     selftest = Selftest(router, actor, reloader, queue.put, log, supervisor.part("selftest"))
-    pool = policy_pool(
-        policy, node=intent.name, user=intent.speaker_user, log=log,
-        part=supervisor.part("queries"),
-    )  # fmt: skip
-    pool.start()
-    ending.push_async_callback(pool.stop)
-    services = segment_services(policy, view, pool)
-    api = await serve_api(
-        view, intent, journal, config_folder=path.parent, tally=tally, part=supervisor.part("api"),
-        more_services=both(services, selftest_service(selftest)),
-    )  # fmt: skip
-    ending.push_async_callback(api.stop)
+    await _serve_api(view, policy, selftest, intent, journal, tally, supervisor, reloader, ending)
     await _serve_metrics(view, intent, journal, supervisor, reloader, ending)
-    reloader.followers["API"] = api.apply
     ending.enter_context(collector.freeze_heap())
     supervisor.part("process").start(collector.collect_now_and_then)
     if manager.is_there:
@@ -180,6 +160,25 @@ async def _start(
     ending.push_async_callback(speakers.stop)
     turns = supervisor.part("router").start(lambda: node.run(intent))
     ending.callback(turns.cancel)
+
+
+async def _serve_api(
+    view: LiveView, policy: PolicyAccess, selftest: Selftest, intent: NodeIntent, journal: Journal,
+    tally: RpcMetrics, supervisor: Supervisor, reloader: Reloader, ending: AsyncExitStack,
+) -> None:  # fmt: skip
+    pool = policy_pool(
+        policy, node=intent.name, user=intent.speaker_user, log=line_writer(journal),
+        part=supervisor.part("queries"),
+    )  # fmt: skip
+    pool.start()
+    ending.push_async_callback(pool.stop)
+    api = await serve_api(
+        view, intent, journal, config_folder=reloader.path.parent, tally=tally,
+        part=supervisor.part("api"),
+        more_services=both(segment_services(policy, view, pool), selftest_service(selftest)),
+    )  # fmt: skip
+    ending.push_async_callback(api.stop)
+    reloader.followers["API"] = api.apply
 
 
 async def _serve_metrics(
