@@ -63,7 +63,11 @@ def run(folder: Path, story: Callable[[PolicyNode, FullStore], Awaitable[None]])
             await pe.stop()
             store.close()
 
-    asyncio.run(whole())
+    async def bounded() -> None:
+        async with asyncio.timeout(30):  # a node that ended answers no call
+            await whole()
+
+    asyncio.run(bounded())
 
 
 def seen(pe: PolicyNode) -> tuple[object, ...]:
