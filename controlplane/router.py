@@ -61,6 +61,7 @@ from controlplane.routing.reload import Reload
 from controlplane.routing.selftest_vrfs import SelftestVrfs
 from controlplane.routing.sessions import Sessions
 from controlplane.routing.state import RouterState
+from controlplane.vpn.labels import zone_of
 from controlplane.vpn.next_hop_resolver import NextHopResolver
 from controlplane.vpn.next_hop_tracker import NextHopTracker
 from controlplane.vpn.plan import IntentRefusedError, VrfPlan
@@ -103,13 +104,15 @@ class Router:
         """
         state = self.state
         state.begin(now)
+        if self._reload.is_under_way:
+            self._reload.go_on()
         for event in events:
             if isinstance(event, StoreWritten | StoreFailed):
                 self._conclude(event)
             else:
                 self._waiting.append(event)
         self.policy.look()
-        while state.proposal is None and (state.resumed or self._waiting):
+        while self._is_free and (state.resumed or self._waiting):
             event = (state.resumed or self._waiting).popleft()
             try:
                 self._take(event)
@@ -123,11 +126,17 @@ class Router:
         state.effects.delta.adjacencies.update(state.underlay.probe_changes())
         self._identify()
         self._advertise()
-        self._start.look()
+        if not self._reload.is_under_way:  # else VRFs of a former run would count as leftovers
+            self._start.look()
         if state.in_sync:
             self.policy.begin()
         self._save()
         return state.effects
+
+    @property
+    def _is_free(self) -> bool:
+        """Whether an event may be taken: none between a change and its commit."""
+        return self.state.proposal is None and not self._reload.is_under_way
 
     def _expire(self) -> None:
         """Go on without what the data plane is late with: it tries on, and says which object it is;
@@ -255,14 +264,14 @@ class Router:
     def _take_over(
         self, event: IntentChanged, plan: VrfPlan, changes: Sequence[WorkloadChange]
     ) -> None:
-        state, first = self.state, self.state.intent is None
+        first = self.state.intent is None
         self.scratch.close()  # a VRF may have its labels and tables now
-        changed = self._reload.take_over(event.intent, plan)
+        self._reload.take_over(event.intent, plan, partial(self._answer, event))
         if first:
             self._start.begin(event.intent.sync_timeout)
-        zones = {vrf.name: vrf.zone for vrf in state.vrfs.values()}
+        # Of all VRFs, before the devices of later portions: one under policy opens closed.
+        zones = {name: zone_of(label) for name, label in plan.labels.items()}
         self.policy.configure(event.intent, zones, changes)
-        state.pending.then(changed, partial(self._answer, event))
 
     def _refuse_intent(self, event: IntentChanged, reason: str) -> None:
         self.state.notice("error", "intent_refused", reason=reason)
@@ -306,11 +315,16 @@ class Router:
     # -- reading ------------------------------------------------------------------------------
 
     @property
+    def is_taking_over(self) -> bool:
+        """True while portions of a configuration are left for the turns that follow."""
+        return self._reload.is_under_way
+
+    @property
     def next_deadline(self) -> float | None:
         """When ``TimePassed`` should come next, on the monotonic clock; None: nothing is due."""
         rooms = (
             self._sessions, self._limits, self._start, self._decisions, self.policy,
-            self.state.pending,
+            self.state.pending, self._reload,
         )  # fmt: skip
         now = self.state.now.monotonic
         due = (t for room in rooms for t in room.deadlines() if now < t < NEVER)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, ip_address
 from typing import Any, cast
@@ -178,7 +179,7 @@ class World:
         """Take events, decide, submit: as the node does, without speakers and store."""
         durable: list[Event] = []
         while True:
-            events = durable or await self.queue.take(None)
+            events = durable or await self.queue.take(self._patience())
             effects = self.router.handle(events or [TimePassed()], clock.now())
             durable = [StoreWritten()] if any(isinstance(a, Save) for a in effects.actions) else []
             if effects.delta:
@@ -186,6 +187,10 @@ class World:
             if effects.in_sync:
                 self.dataplane.mark_in_sync()
             await asyncio.sleep(0)
+
+    def _patience(self) -> float | None:
+        due = self.router.next_deadline
+        return None if due is None else max(0.0, due - time.monotonic())
 
     def emit(self, *events: Event) -> None:
         """Put events into the queue."""

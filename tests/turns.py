@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from controlplane.model.effects import Effects, Save
-from controlplane.model.events import Event, PolicyMapsHeld, StoreWritten, VrfsHeld
+from controlplane.model.events import Event, PolicyMapsHeld, StoreWritten, TimePassed, VrfsHeld
 from controlplane.model.instant import Instant
 from controlplane.router import Router
 
@@ -33,4 +33,6 @@ def _outcomes(effects: Effects, router: Router, *, slow: bool) -> list[Event]:
         held.append(PolicyMapsHeld(effects.maps))
     if effects.structure and not slow:
         held.append(VrfsHeld(router.state.pending.numbers))
+    if router.is_taking_over and not held:
+        held.append(TimePassed())
     return held

@@ -2,11 +2,17 @@
 
 Tables are filled anew only for VRFs that something changed for. What was chosen stays until the
 new choice is made, so that only true differences leave the router.
+
+The first configuration is taken over in portions of its VRFs, one a turn: each portion is a
+configuration by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import msgspec
 
 from controlplane.model.desired import objects_by_vrf
 from controlplane.model.effects import Save, SaveLabels
@@ -23,6 +29,10 @@ from controlplane.vpn.next_hop_resolver import Core
 from controlplane.vpn.plan import VrfPlan, plan_vrfs
 from controlplane.vpn.vrf import Vrf
 
+PORTION = 200
+"""Ports, sessions, static routes and VRFs that one turn takes over, about 40 microseconds each."""
+SOON = 1e-6
+
 
 class Reload:
     """Changes of intent."""
@@ -32,6 +42,10 @@ class Reload:
         self._decisions = decisions
         self._peers = PeerReload(state, sessions)
         self._layout: Layout | None = None
+        self._portions: deque[NodeIntent] = deque()
+        self._labels: dict[str, Label] = {}
+        self._programmed: set[str] = set()
+        self._then: Callable[[], None] = lambda: None
 
     def plan(self, intent: NodeIntent) -> tuple[VrfPlan, list[Save]]:
         """Give out labels, and say what has to be saved before they count. Changes nothing.
@@ -44,21 +58,40 @@ class Reload:
             return plan, []
         return plan, [SaveLabels(dict(plan.ledger.held), dict(plan.ledger.held_down))]
 
-    def take_over(self, intent: NodeIntent, plan: VrfPlan) -> Collection[str]:
-        """Make an intent ours whose labels are saved; return the VRFs that change in the kernel."""
+    def take_over(self, intent: NodeIntent, plan: VrfPlan, then: Callable[[], None]) -> None:
+        """Make an intent ours whose labels are saved: the whole, or its first portion. Call
+        ``then`` once the kernel holds all that it changes."""
         state = self._state
-        old, state.intent = state.intent, intent
-        state.ledger = plan.ledger
+        state.ledger, self._labels, self._programmed = plan.ledger, plan.labels, set()
+        self._then = then
         state.workloads.mark_with(intent.asn, intent.segment_function)
+        self._portions.extend(portions(intent) if state.intent is None else [intent])
+        self.go_on()
+
+    @property
+    def is_under_way(self) -> bool:
+        """True while portions are left; events wait until the last one is taken over."""
+        return bool(self._portions)
+
+    def go_on(self) -> None:
+        """Take over the next portion."""
+        state, intent = self._state, self._portions.popleft()
+        old, state.intent = state.intent, intent
         links = {vrf.name: vrf.links for vrf in state.vrfs.values()}
-        changed, stale = self._change_vrfs(old, intent, plan.labels)
+        changed, stale = self._change_vrfs(old, intent, self._labels)
         self._peers.change(intent, links, changed)
         self._refill(changed, stale)
         self._change_targets(old, intent)
         self._change_core(old, intent)
-        programmed = self._lay_out(intent)
+        self._programmed.update(self._lay_out(intent))
         state.configure_speakers()
-        return programmed
+        if not self._portions:
+            state.pending.then(self._programmed, self._then)
+
+    def deadlines(self) -> Iterator[float]:
+        """Yield when the next portion is due: at once, after all else that the loop has to do."""
+        if self._portions:
+            yield self._state.now.monotonic + SOON
 
     # -- VRFs ---------------------------------------------------------------------------------
 
@@ -155,7 +188,7 @@ class Reload:
         if old is not None and old.loopback != new.loopback:
             self._state.core_out.renew()
 
-    def _lay_out(self, intent: NodeIntent) -> Collection[str]:
+    def _lay_out(self, intent: NodeIntent) -> Iterable[str]:
         state, old, new = self._state, self._layout, Layout(intent, self._state.vrfs)
         delta = difference(old, new)
         state.effects.delta.merge(delta)
@@ -165,6 +198,17 @@ class Reload:
         if changed:  # of two reloads in one turn the second may change nothing
             state.effects.structure = state.pending.change(changed, state.now)
         return changed
+
+
+def portions(intent: NodeIntent) -> Iterator[NodeIntent]:
+    """Yield the intent with its first VRFs, then with more and more of them, at last as it is."""
+    begun = 0
+    for number, vrf in enumerate(intent.vrfs):
+        begun += 1 + len(vrf.ports) + len(vrf.neighbors) + len(vrf.static_routes)
+        if begun >= PORTION and number + 1 < len(intent.vrfs):
+            begun = 0
+            yield msgspec.structs.replace(intent, vrfs=intent.vrfs[: number + 1])
+    yield intent
 
 
 def _concerns_imports(

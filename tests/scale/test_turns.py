@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from controlplane.model.attributes import Nlri
+from controlplane.model.effects import Effects
 from controlplane.model.events import (
     Event,
     IntentChanged,
@@ -18,27 +19,45 @@ from controlplane.model.events import (
     RoutesWithdrawn,
     SessionDown,
     SessionUp,
+    StoreWritten,
     TimePassed,
 )
+from controlplane.model.instant import BootTime, Instant
+from controlplane.model.intent import VrfIntent
 from controlplane.model.label import LabelBlock
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
 from controlplane.model.rd import parse_rd
+from controlplane.router import Router
 from tests.scale.work import assert_flat, by_function
-from tests.unit.controlplane.rig import PE2, Rig, ce_peer, port, prefix, vpn_attributes, vrf
+from tests.turns import saves_of
+from tests.unit.controlplane.rig import (
+    PE2,
+    Rig,
+    ce_peer,
+    node,
+    port,
+    prefix,
+    vpn_attributes,
+    vrf,
+)
 
 SMALL, LARGE = 10, 300
+BOOT = BootTime("boot-1", 0.0)
 SITE = PeerId("v0", ip_address("192.0.2.2"))
+
+
+def plain_vrf(n: int) -> VrfIntent:
+    name = f"v{n}"
+    ports, neighbors = (port(f"{name}-ce", name, "192.0.2.1/30"),), (ce_peer(name, "192.0.2.2"),)
+    return vrf(name, n + 1, ports=ports, neighbors=neighbors)
 
 
 def rig(vrfs: int) -> Rig:
     """So many VRFs, each with a CE that is up and ten routes from another PE."""
     names = [f"v{n}" for n in range(vrfs)]
-    made = Rig(*(
-        vrf(name, n + 1, ports=(port(f"{name}-ce", name, "192.0.2.1/30"),),
-            neighbors=(ce_peer(name, "192.0.2.2"),))
-        for n, name in enumerate(names)
-    ), label_block=LabelBlock(16000, 17999)).started().ready()  # fmt: skip
+    plain = (plain_vrf(n) for n in range(vrfs))
+    made = Rig(*plain, label_block=LabelBlock(16000, 17999)).started().ready()
     assert len(made.router.vrfs) == vrfs
     for n, name in enumerate(names):
         made.up(PeerId(name, SITE.address))
@@ -119,3 +138,28 @@ def test_a_reload_looks_at_no_route_and_no_session_of_the_other_vrfs() -> None:
     anew = msgspec.structs.replace(intent, vrfs=copies)
     work = by_function(lambda: made.router.handle([IntentChanged(anew)], made.instant)).total()
     assert work / SMALL > 1.5 * each, "the control"
+
+
+def start_work(vrfs: int) -> list[int]:
+    """The lines of code of each turn of a start."""
+    intent = node(*(plain_vrf(n) for n in range(vrfs)), label_block=LabelBlock(16000, 17999))
+    router, turns = Router(), list[int]()
+    events: list[Event] = [IntentChanged(intent)]
+    while events:
+        found: list[Effects] = []
+        turn = by_function(lambda: found.append(router.handle(events, Instant(0.0, 0.0, BOOT))))  # noqa: B023
+        turns.append(turn.total())
+        events = [StoreWritten()] if saves_of(found[0]) else []
+        if router.is_taking_over:
+            events.append(TimePassed())
+    assert len(router.vrfs) == vrfs
+    return turns
+
+
+def test_no_turn_of_a_start_takes_all_vrfs_over() -> None:
+    """A turn takes over as many objects as it may, and looks at those that are there already."""
+    small, large = start_work(100), start_work(1000)
+    assert len(large) > 10
+    each = (max(large) - max(small)) / 900
+    assert each <= 150, "what a reload looks at (above)"
+    assert sum(large) / 1000 > 3 * each, "the control: taking over is more work than looking"
