@@ -32,8 +32,8 @@ from pe.node import Node
 from pe.policy.manager import PolicyMapManager
 from pe.policy.verdict_gate import VerdictGate
 from pe.process import clock, service_manager
-from pe.process import gc_tuning as collector
 from pe.process.exception_hooks import to_journal
+from pe.process.gc_tuning import freeze_heap
 from pe.process.journal import LEVELS, Journal
 from pe.process.loop_lag import LagHistogram, timed_loop
 from pe.process.service_manager import ServiceManager
@@ -144,15 +144,17 @@ async def _start(
     )
     tally = RpcMetrics()
     health = NodeHealth(supervisor, router, actor, maps, speakers)
-    view = LiveView(node, actor, speakers, reloader, maps, tally, journal, health, supervisor, lag)
+    heap = ending.enter_context(freeze_heap())
+    view = LiveView(
+        node, actor, speakers, reloader, maps, tally, journal, health, supervisor, lag, heap
+    )
     await maps.start()
     ending.push_async_callback(maps.stop)
     maps.watch(lambda records, lost: router.policy.flows_seen(records, lost, time.time()))
     selftest = Selftest(router, actor, reloader, queue.put, log, supervisor.part("selftest"))
     await _serve_api(view, policy, selftest, intent, journal, tally, supervisor, reloader, ending)
     await _serve_metrics(view, intent, journal, supervisor, reloader, ending)
-    ending.enter_context(collector.freeze_heap())
-    supervisor.part("process").start(collector.collect_now_and_then)
+    supervisor.part("process").start(heap.follow)
     if manager.is_there:
         supervisor.part("process").start(lambda: _report(manager, health))
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.on_signal)

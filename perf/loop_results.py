@@ -67,7 +67,8 @@ class Recorder(selectors.DefaultSelector):
 
 
 class LoopRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A node of this size. ``start``: seconds until it was in sync, from its configuration on."""
+    """A node of this size. ``start``: seconds until it was in sync, from its configuration on;
+    ``longest_collection``: of the garbage collector, in seconds."""
 
     ports: int = 0
     vrfs: int = 0
@@ -76,6 +77,7 @@ class LoopRun(msgspec.Struct, frozen=True, kw_only=True):
     workloads: int = 0
     flows: int = 0
     start: float = 0.0
+    longest_collection: float = 0.0
     lags: tuple[Lag, ...] = ()
     failure: str = ""
 
@@ -89,7 +91,8 @@ def section(run: LoopRun | None) -> Iterator[str]:
         f"{run.routes:,} routes, {run.rules:,} rules, {run.workloads:,} workloads and "
         f"{run.flows:,} flows, over stand-ins for the kernel, on the host. *Lag*: how long one "
         f"iteration of the loop took; for so long no other event was looked at. "
-        f"The budget is {BUDGET_SECONDS * 1000:.0f} ms. In sync after {run.start:.1f} s.\n"
+        f"The budget is {BUDGET_SECONDS * 1000:.0f} ms. In sync after {run.start:.1f} s. "
+        f"The longest garbage collection took {_ms(run.longest_collection)}.\n"
     )
     head = ("change", "iterations", "p50", "p99", "longest", "CPU p99", "CPU longest")
     rows = [f"| {' | '.join(head)} |\n", "|" + " --- |" * len(head) + "\n"]

@@ -54,6 +54,8 @@ class Figures:
     failing: int
     """Objects that the kernel refuses at present."""
     loop_lag: LagHistogram
+    longest_collection: float
+    """Seconds of the longest garbage collection yet."""
     serving: Mapping[str, bool]
     """True for each part that works now; "" is the whole node."""
 
@@ -102,6 +104,8 @@ def _node(figures: Figures) -> Iterator[Metric]:
             serving.add_metric((part,), float(well))
     yield serving
     yield _loop_lag(figures.loop_lag)
+    pause = "Duration of the longest garbage collection since the start, in seconds."
+    yield _single("gc_longest_pause_seconds", pause, figures.longest_collection)
 
 
 def _loop_lag(lag: LagHistogram) -> Metric:

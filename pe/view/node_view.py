@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from itertools import islice
 from typing import Protocol
@@ -31,9 +31,10 @@ from pe.dataplane.reconciler import DataplaneReconciler
 from pe.metrics.figures import ConntrackUse, Figures
 from pe.node import Node
 from pe.observe.conntrack import ConntrackCensus, table_use
-from pe.observe.tcp_signatures import signature_drops
+from pe.observe.tcp_signatures import SignatureDrops, signature_drops
 from pe.policy.manager import PolicyMapManager
 from pe.process import clock
+from pe.process.gc_tuning import Heap
 from pe.process.journal import Journal
 from pe.process.loop_lag import LagHistogram
 from pe.supervisor import Supervisor
@@ -70,7 +71,7 @@ class LiveView:
     def __init__(
         self, node: Node, actor: DataplaneReconciler, speakers: SpeakerPool, reloader: Reloader,
         maps: PolicyMapManager, tally: RpcMetrics, journal: Journal, health: NodeHealth,
-        supervisor: Supervisor, lag: LagHistogram,
+        supervisor: Supervisor, lag: LagHistogram, heap: Heap,
     ) -> None:  # fmt: skip
         self._node = node
         self._router = node.router
@@ -82,7 +83,7 @@ class LiveView:
         self._journal = journal
         self._health = health
         self._supervisor = supervisor
-        self._lag = lag
+        self._lag, self._heap = lag, heap
         self._census = ConntrackCensus()
         self._signature_drops = signature_drops().total
 
@@ -116,8 +117,11 @@ class LiveView:
 
     def neighbors(self) -> Iterable[NeighborView]:
         """Return every session."""
-        drops = signature_drops().total - self._signature_drops
-        return neighbor_rows(self._router, self._speakers.snapshot(), time.monotonic(), drops)
+        return self._neighbors(signature_drops())
+
+    def _neighbors(self, drops: SignatureDrops) -> Iterable[NeighborView]:
+        since = drops.total - self._signature_drops
+        return neighbor_rows(self._router, self._speakers.snapshot(), time.monotonic(), since)
 
     def routes(self, wanted: RouteFilter) -> Iterable[RouteView]:
         """Return the routes that pass the filter."""
@@ -137,35 +141,38 @@ class LiveView:
 
     def counters(self) -> Iterable[CounterView]:
         """Return the node's own counters."""
+        return self._counters(signature_drops())
+
+    def _counters(self, drops: SignatureDrops) -> Iterator[CounterView]:
         yield from self._actor.counters()
         yield from speaker_counters(self._speakers)
         yield from segment_counters(self._router.policy, self._maps)
         yield from api_counters(self._tally)
         yield from part_counters(self._supervisor)
         yield CounterView(name="journal_lines_dropped", value=self._journal.dropped)
-        drops = signature_drops()
         yield CounterView(name="tcp_md5_missing", value=drops.missing)
         yield CounterView(name="tcp_md5_unexpected", value=drops.unexpected)
         yield CounterView(name="tcp_md5_wrong", value=drops.wrong)
 
     async def figures(self) -> Figures:
         """Return everything for one scrape of the metrics, taken now. Raises OSError."""
-        intent = self._reloader.intent
+        intent, drops = self._reloader.intent, signature_drops()
         return Figures(
             status=self.status(),
             started=self._node.started,
             vrfs=tuple(self.vrfs()),
-            neighbors=tuple(self.neighbors()),
+            neighbors=tuple(self._neighbors(drops)),
             labels=tuple(self.labels()),
             label_block=intent.label_block.last - intent.label_block.first + 1,
             next_hops=tuple(self.next_hops()),
             ports=tuple(self.ports()),
             guards=tuple(await self.guards()),
-            counters=tuple(self.counters()),
+            counters=tuple(self._counters(drops)),
             conntrack=self._conntrack(await self._census.by_zone()),
             conntrack_table=table_use(),
             failing=len(self._actor.failures()),
             loop_lag=self._lag,
+            longest_collection=self._heap.longest_pause,
             serving=self.serving(),
         )
 

@@ -40,6 +40,7 @@ def figures(**other: object) -> Figures:
         "conntrack_table": (151, 65536),
         "failing": 0,
         "loop_lag": LagHistogram(),
+        "longest_collection": 0.01,
         "serving": {"": False, "router": True, "dataplane": False},
     }
     return Figures(**{**given, **other})  # type: ignore[arg-type]

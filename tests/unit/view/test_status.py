@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from controlplane.api.services import messages
+from pe.process.gc_tuning import Heap
 from pe.process.loop_lag import LagHistogram
 from pe.view.node_view import LiveView
 from tests.unit.api.segment_serving import segment_intent
@@ -27,7 +28,7 @@ def test_a_step_of_the_wall_clock_changes_no_uptime(
     health, none = SimpleNamespace(in_sync=True), cast(Any, None)
     view = LiveView(
         pe.node, none, none, cast(Any, reloader), cast(Any, maps), none, none, cast(Any, health),
-        none, LagHistogram(),
+        none, LagHistogram(), Heap(),
     )  # fmt: skip
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + step)
