@@ -25,6 +25,8 @@ class FlowRecord(msgspec.Struct, frozen=True):
     icmp_type: int
     enforced: int
     staged: int | None
+    older: bool = False
+    """The packet is part of an older flow: it opened nothing. Its direction may be unknown."""
 
 
 class LiveFlow(msgspec.Struct, frozen=True):
@@ -40,6 +42,8 @@ class LiveFlow(msgspec.Struct, frozen=True):
     rule: int
     packets: int
     bytes: int
+    older: bool = False
+    """It was not seen from its beginning: which end opened it is not known."""
 
 
 OnFlows = Callable[[Sequence[FlowRecord], int], None]

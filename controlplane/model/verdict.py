@@ -7,9 +7,13 @@ from typing import NamedTuple
 RULE_BITS = 24
 ALLOW_BIT = 1 << 31
 LOG_BIT = 1 << 30
+OLDER_BIT = 1 << 29
+"""Beside a verdict: its flow was not seen from its beginning."""
 RULE_MASK = (1 << RULE_BITS) - 1
 FIRST_RULE = 64
 """Numbers below are those of the defaults; rules of a policy are numbered from here."""
+BY_RULE_MASK = RULE_MASK & ~(FIRST_RULE - 1)
+"""Of a word: not zero if a rule decided, and not a default."""
 
 
 class Verdict(NamedTuple):
@@ -24,6 +28,11 @@ class Verdict(NamedTuple):
         """32 bits for a mark: allow, log, rule number; never 0, so 0 can mean undecided."""
         log = LOG_BIT if self.logs else 0
         return (ALLOW_BIT if self.allowed else 0) | log | self.rule
+
+    @property
+    def is_allowed_by_rule(self) -> bool:
+        """True if a rule allows, and not a default."""
+        return self.allowed and self.rule >= FIRST_RULE
 
 
 BY_VISIBILITY = Verdict(True, 1)

@@ -243,7 +243,8 @@ class FlowRevocation:
 def _is_forbidden(reader: Reader, flow: LiveFlow) -> bool:
     kind = max(flow.icmp_type, 0)
     packet = Packet(flow.source.version, flow.protocol, flow.dport, kind, flow.sport)
-    return not reader.verdict(flow.vrf, flow.source, flow.destination, packet).allowed
+    judge = reader.older_verdict if flow.older else reader.verdict
+    return not judge(flow.vrf, flow.source, flow.destination, packet).allowed
 
 
 def _few_ends(places: Collection[Prefix]) -> tuple[IPAddress, ...]:

@@ -93,7 +93,7 @@ def _row(flow: pb.Flow) -> tuple[str, ...]:
         flow.service,
         str(flow.count),
         _verdict(flow.enforced),
-        flow.enforced.rule,
+        flow.enforced.rule + (" (older flow)" if flow.older else ""),
         staged,
     )
 

@@ -182,9 +182,15 @@ def masked_bytes(register: int, mask: bytes) -> Expression:
     return _bitwise(register, mask, f"r{register} &= 0x{mask.hex()}")
 
 
-def _bitwise(register: int, mask: bytes, words: str) -> Expression:
+def with_bit(register: int, bit: int) -> Expression:
+    """Set a bit of a register."""
+    mask = host32(~bit & 0xFFFFFFFF)
+    return _bitwise(register, mask, f"r{register} |= {bit:#x}", host32(bit))
+
+
+def _bitwise(register: int, mask: bytes, words: str, flipped: bytes = b"") -> Expression:
     found = _register(1, register) + _register(2, register) + be32(3, len(mask))
-    found += data(4, mask) + data(5, bytes(len(mask)))
+    found += data(4, mask) + data(5, flipped or bytes(len(mask)))
     return Expression("bitwise", found, words)
 
 

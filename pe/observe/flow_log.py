@@ -24,7 +24,7 @@ from pe.netlink import codec as nl
 from pe.nft.socket import NETLINK_NETFILTER
 from pe.observe import log_entry
 from pe.observe.log_entry import FLOW_GROUP, SNAP, STAGED_GROUP, LogEntry
-from pe.observe.packet import flow
+from pe.observe.packet import flow, turned
 
 _SUBSYSTEM = 4 << 8
 _PACKET, _CONFIG = _SUBSYSTEM, _SUBSYSTEM | 1
@@ -229,7 +229,9 @@ class FlowLog:
         if vrf is None or parts is None:
             return None
         at = time.time() if entry.at is None else entry.at
-        return FlowRecord(at, vrf, *parts, entry.word, None)
+        if entry.is_backwards:
+            parts = turned(parts)
+        return FlowRecord(at, vrf, *parts, entry.word, None, entry.is_older)
 
     def _overdue(self, now: float) -> list[FlowRecord]:
         """Records whose staged word was lost; a word whose record was lost goes as well."""

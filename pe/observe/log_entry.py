@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from controlplane.model.verdict import OLDER_BIT
 from pe.netlink import codec as nl
 
 FLOW_GROUP, STAGED_GROUP = 5, 6
@@ -17,6 +18,8 @@ AWAITED = "+"
 """Ends the prefix of an entry that has another one in the group of staged verdicts."""
 SNAP = 112
 """Bytes of a packet that are logged: an IPv6 header, some extensions, and the ports."""
+BACKWARDS_BIT = 1 << 28
+"""Of the mark of an entry: the packet goes against the direction of its flow."""
 
 _MARK, _TIMESTAMP, _PAYLOAD, _PREFIX, _SEQUENCE = 2, 3, 9, 10, 12
 _HEADER = struct.Struct(">BBH")
@@ -33,6 +36,10 @@ class LogEntry:
     is_awaited: bool
     """Another entry with the staged verdict belongs to this one."""
     word: int
+    is_older: bool
+    """The packet opened nothing: its flow was not seen from its beginning, or was ended."""
+    is_backwards: bool
+    """The packet goes against the direction of its flow."""
     payload: memoryview
     at: float | None
 
@@ -60,7 +67,9 @@ def read(group: int, entry: dict[int, memoryview]) -> LogEntry | None:
     word, zone = 0 if mark is None else _number(mark, 4), int(digits)
     if word is None or zone > _LAST_ZONE:
         return None
-    return LogEntry(zone, group == STAGED_GROUP, awaited, word, payload, _when(entry))
+    bits = bool(word & OLDER_BIT), bool(word & BACKWARDS_BIT)
+    word &= ~(OLDER_BIT | BACKWARDS_BIT)
+    return LogEntry(zone, group == STAGED_GROUP, awaited, word, *bits, payload, _when(entry))
 
 
 def _number(value: memoryview | None, width: int) -> int | None:

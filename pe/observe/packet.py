@@ -14,6 +14,10 @@ _PORTS = struct.Struct(">HH")
 # with IPv6 what is behind an authentication header is judged, and with IPv4 the header is.
 _EXTENSIONS, _FRAGMENT, _AUTHENTICATION = frozenset({0, 43, 60}), 44, 51
 
+_REQUESTS = {(ICMP, 0): 8, (ICMP, 14): 13, (ICMP, 16): 15, (ICMP, 18): 17,
+             (ICMP6, 129): 128, (ICMP6, 140): 139}  # fmt: skip
+"""Which type of ICMP asks for which answer (RFC 792, RFC 950, RFC 4443 section 4, RFC 4620)."""
+
 Flow = tuple[IPAddress, IPAddress, int, int, int, int]
 """Source, destination, protocol, source port, destination port, ICMP type (-1: none)."""
 
@@ -32,6 +36,12 @@ def flow(packet: memoryview) -> Flow | None:
         source, destination = IPv6Address(bytes(packet[8:24])), IPv6Address(bytes(packet[24:40]))
         start, protocol = _after_extensions(packet)
     return source, destination, protocol, *_ports(packet, start, protocol)
+
+
+def turned(it: Flow) -> Flow:
+    """The flow to which a packet belongs that goes against its direction."""
+    source, destination, protocol, sport, dport, kind = it
+    return destination, source, protocol, dport, sport, _REQUESTS.get((protocol, kind), kind)
 
 
 def _after_extensions(packet: memoryview) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controlplane.model.protocols import TCP
 from controlplane.model.verdict import ALLOW_BIT, LOG_BIT
 from controlplane.model.verdict_tables import Slot
 from pe.nft import expression as x
@@ -20,6 +21,8 @@ from pe.policy.reading import OPENED, PACKET
 LOG_BATCH = 32
 RELATED = 1 << 2
 """NF_CT_STATE_BIT(IP_CT_RELATED)."""
+SYN, OPENING = b"\x02", b"\x17"
+"""Of the flags of TCP: SYN, and FIN, SYN, RST and ACK."""
 LOGGED_PER_SECOND, ASKED_PER_SECOND = 20_000, 2_000
 """Of a VRF: beyond that flows are counted and not logged, so that one cannot drown the others.
 Flows that a log rule asks for have a share of their own."""
@@ -29,18 +32,37 @@ def chains(zone: int, *, staged: bool) -> Iterator[tuple[str, Chain]]:
     """The chains of a VRF; packets enter at ``vrf_N`` with a connection, else at
     ``untracked_N``."""
     yield f"vrf_{zone}", Chain(tuple(_tracked(zone)))
+    yield f"opened_{zone}", Chain(tuple(_opened(zone)))
     yield f"log_{zone}", Chain(tuple(_log(zone, staged=staged)))
     yield f"log_limited_{zone}", Chain(tuple(_log_limited(zone, staged=staged)))
     yield f"log_entry_{zone}", Chain(tuple(_log_entry(zone, staged=staged)))
     if staged:
         yield f"staged_{zone}", Chain(tuple(_staged(zone)))
+    yield f"decide_{zone}", Chain(tuple(_decide(zone)))
     yield f"untracked_{zone}", Chain(tuple(_untracked(zone)))
+    yield f"untracked_judged_{zone}", Chain(tuple(_untracked_judged(zone)))
 
 
 def _tracked(zone: int) -> Iterator[Rule]:
-    # An ICMP error about a connection without a verdict is judged by itself: it opens nothing.
+    """What has a connection that no verdict allows: where it belongs."""
+    # An ICMP error about such a connection is judged by itself: it opens nothing.
     about_another = (x.ct("state", 0), x.masked(0, RELATED), x.not_zero(0))
     yield (*about_another, x.verdict("goto", f"untracked_{zone}"))
+    yield (x.ct("mark", 0), x.not_zero(0), x.verdict("goto", f"again_{zone}"))
+    opened = x.verdict("goto", f"opened_{zone}")
+    yield (*opens_tcp(), opened)
+    yield (x.ct("protocol", 0), x.equal(0, bytes((TCP,))), x.verdict("goto", f"older_{zone}"))
+    yield (opened,)
+
+
+def opens_tcp() -> Rule:
+    """Go on only for a segment that opens a connection, SYN alone (RFC 9293 section 3.5)."""
+    flags = x.transport_header("tcp flags", 13, 1, 0)
+    syn = (flags, x.masked_bytes(0, OPENING), x.equal(0, SYN))
+    return (x.meta("l4proto", 0), x.equal(0, bytes((TCP,))), *syn)
+
+
+def _opened(zone: int) -> Iterator[Rule]:
     keep = (x.meta("mark", 0), x.set_ct("mark", 0), x.counter(f"judged_{zone}"))
     log = x.verdict("goto", f"log_{zone}")
     yield from exactly(zone, Slot.ENFORCED, *keep, log)
@@ -103,13 +125,22 @@ def _decide(zone: int) -> Iterator[Rule]:
 
 def _untracked(zone: int) -> Iterator[Rule]:
     """A packet without a connection. The mark that it keeps is what the guards look at."""
+    tcp, flags = (x.meta("l4proto", 0), x.equal(0, bytes((TCP,)))), 13
+    opens_not = (x.transport_header("tcp flags", flags, 1, 0), x.masked_bytes(0, OPENING))
+    older = x.verdict("goto", f"older_untracked_{zone}")
+    yield (*tcp, *opens_not, x.compare(0, "!=", SYN), older)
     yield from judged(zone, Slot.ENFORCED, PACKET)
+    yield (x.verdict("goto", f"untracked_judged_{zone}"),)
+
+
+def _untracked_judged(zone: int) -> Iterator[Rule]:
     yield allowed(x.meta("mark", 0))
     yield (x.counter(f"judged_{zone}"),)
     yield (x.counter(f"denied_{zone}"),)
-    yield (
-        x.limit(ASKED_PER_SECOND, ASKED_PER_SECOND),
-        _entry(FLOW_GROUP, str(zone)),
-        x.verdict("drop"),
-    )
+    yield (*entry_of_few(zone), x.verdict("drop"))
     yield (x.counter(f"log_dropped_{zone}"), x.verdict("drop"))
+
+
+def entry_of_few(zone: int) -> Rule:
+    """Log what may come with every packet, so many a second; else end the rule."""
+    return (x.limit(ASKED_PER_SECOND, ASKED_PER_SECOND), _entry(FLOW_GROUP, str(zone)))

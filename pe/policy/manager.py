@@ -82,6 +82,9 @@ class PolicyMapManager:
         """Open sockets. Raises OSError."""
         with contextlib.suppress(OSError):  # else flows have no packets and bytes
             sysctl.write("netfilter/nf_conntrack_acct", "1")
+        with contextlib.suppress(OSError):
+            # A connection of which a part went another way, as its workload moved, goes on.
+            sysctl.write("netfilter/nf_conntrack_tcp_be_liberal", "1")
         self._rulesets.open()
         self._ports, self._tracking = PortReader(), Tracking()
         self._flows = FlowLog(self._vrf_of_zone, self._log, self._flows_part, self._flow_room)

@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from controlplane.model.verdict_tables import Slot
 from pe.nft import expression as x
 from pe.nft.model import Chain, Hook, NamedSet, Rule, Table, TableId
-from pe.policy import logging
+from pe.policy import logging, older
 from pe.policy.lookup import PREFIX, VERDICT_MAPS, allowed, lookups
-from pe.policy.reading import IPV6, OPENED, PACKET, PROTOCOLS
+from pe.policy.reading import ANSWER, IPV6, OPENED, PACKET, PROTOCOLS, REOPENED
 
 TABLE = TableId("inet", "bulkhead_segment")
 PRIORITIES = {"prerouting": -290, "forward": -10, "output": -10}
@@ -38,6 +38,8 @@ PRIORITIES = {"prerouting": -290, "forward": -10, "output": -10}
 connection tracking (-200) looks at a packet; policy comes before the guards (filter, 0), which
 check that we judged."""
 
+READINGS = {Slot.ENFORCED: (OPENED, REOPENED, PACKET, ANSWER), Slot.STAGED: (OPENED,)}
+"""What packets are read as; older flows are no concern of a staged revision's."""
 VRF_KIND = b"vrf".ljust(16, b"\0")
 LOCAL = x.host32(2)
 """RTN_LOCAL, as the fib expression has it."""
@@ -90,7 +92,7 @@ def program(layout: Layout) -> Table:
     maps = {**GATES, **BINDINGS}
     for slot, prefix in PREFIX.items():
         if slot is Slot.ENFORCED or layout.staged:
-            for reading in (OPENED, PACKET) if slot is Slot.ENFORCED else (OPENED,):
+            for reading in READINGS[slot]:
                 chains |= dict(lookups(slot, reading))
             maps |= {prefix + name: kind for name, kind in VERDICT_MAPS.items()}
     counters = frozenset(f"{name}_{zone}" for name in COUNTERS for zone in layout.zones)
@@ -137,6 +139,7 @@ def _zone(zone: int, *, staged: bool) -> dict[str, Chain]:
     bound: Rule = (x.verdict("jump", f"binding_out_{zone}"),)
     return {
         **dict(logging.chains(zone, staged=staged)),
+        **dict(older.chains(zone)),
         f"vrf_out_{zone}": Chain((own, bound, (x.verdict("goto", f"vrf_{zone}"),))),
         f"untracked_out_{zone}": Chain((own, bound, (x.verdict("goto", f"untracked_{zone}"),))),
         **dict(_bindings(zone)),

@@ -23,6 +23,7 @@ ADDRESSES = {
 PROTOCOLS = {4: b"\x02", 6: b"\x0a"}
 IPV6 = PROTOCOLS[6]
 _IP = {4: "ip", 6: "ip6"}
+_OTHER = {"saddr": "daddr", "daddr": "saddr"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Reading:
     name: str
     direction: str = ""
     """Of the connection whose tuple is read; "" for the packet itself."""
+    turned: bool = False
+    """Of the packet: as one that answers, so its source was the destination."""
 
     @property
     def is_tracked(self) -> bool:
@@ -42,6 +45,7 @@ class Reading:
         """Load the address of the ``saddr`` or ``daddr``."""
         if self.direction:
             return x.ct_end(self.direction, f"{_IP[version]} {side}", register)
+        side = _OTHER[side] if self.turned else side
         return x.network_header(f"ip{version} {side}", *ADDRESSES[version, side], register)
 
     def protocol(self, register: int) -> Expression:
@@ -52,7 +56,8 @@ class Reading:
         """Load the port that was asked for; ends the rule where the packet is too short."""
         if self.direction:
             return x.ct_end(self.direction, "proto-dst", register)
-        return x.transport_header("dport", 2, 2, register)
+        name, offset = ("sport", 0) if self.turned else ("dport", 2)
+        return x.transport_header(name, offset, 2, register)
 
     def icmp_type(self, register: int) -> tuple[Expression, ...]:
         """Load the type of an ICMP message: of a connection it stands in the place of the port,
@@ -63,5 +68,9 @@ class Reading:
 
 
 PACKET = Reading("")
+ANSWER = Reading("answer_", turned=True)
+"""As if the packet's receiver had opened its flow."""
 OPENED = Reading("flow_", "original")
-"""As the connection was opened."""
+"""As the connection was opened, so far as it was seen."""
+REOPENED = Reading("back_", "reply")
+"""As if the other end had opened it."""

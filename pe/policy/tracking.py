@@ -1,5 +1,9 @@
 """Established flows of a zone, and their end, over ctnetlink. Its methods may be called from a
-thread, one at a time."""
+thread, one at a time.
+
+A flow that ends keeps its connection, without the permission: else the next segment, of either end,
+would begin a connection in its own direction, and be judged as that (``pe.policy.older``).
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,22 @@ import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address
+from typing import TypeAlias
 
 from controlplane.model.flow import LiveFlow
 from controlplane.model.prefix import IPAddress
 from controlplane.model.protocols import ICMP, ICMP6, PORT_PROTOCOLS
-from controlplane.model.verdict import ALLOW_BIT, RULE_MASK
+from controlplane.model.verdict import ALLOW_BIT, OLDER_BIT, RULE_MASK
 from pe.netlink import codec as nl
 from pe.nft.socket import NETLINK_NETFILTER
 
-_GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2
-_TUPLE, _MARK, _COUNTS_THERE, _COUNTS_BACK, _ZONE, _MARK_MASK = 1, 8, 9, 10, 18, 21
+_GET, _CHANGE = 1 << 8 | 1, 1 << 8
+_TUPLE, _STATUS, _TIMEOUT, _MARK, _ZONE, _MARK_MASK = 1, 3, 7, 8, 18, 21
+_COUNTS_THERE, _COUNTS_BACK = 9, 10
+_SEEN_REPLY, _ASSURED, _CONFIRMED, _FIXED_TIMEOUT = 1 << 1, 1 << 2, 1 << 3, 1 << 10
+_REMEMBERED = _SEEN_REPLY | _ASSURED | _CONFIRMED | _FIXED_TIMEOUT
+"""Status of a connection that neither an RST nor a full table ends early (IPS_*). The first two may
+be set at any time, and never taken back."""
 _IP, _PROTOCOL = 1, 2
 _SOURCE4, _DESTINATION4, _SOURCE6, _DESTINATION6 = 1, 2, 3, 4
 _NUMBER, _SPORT, _DPORT = 1, 2, 3
@@ -31,7 +41,18 @@ _FILTER, _ORIGINAL_FLAGS = 25, 1
 _FROM, _TO = 1, 2
 """What a filter goes by: CTA_FILTER_F_CTA_IP_SRC and _DST."""
 BATCH = 512
-"""Deletions in one send: their answers fit the socket's buffer."""
+"""Messages in one send: their answers fit the socket's buffer."""
+REMEMBERED_SECONDS = 600
+"""So long a flow that was ended is remembered, and counts as a connection: longer than an address
+translator remembers UDP (RFC 4787 section 4.3). A TCP segment that comes later opens nothing."""
+
+Connection: TypeAlias = tuple[int, int, bytes]
+"""Zone, address family, and the tuple by which it was opened."""
+
+_FORBIDDEN = nl.attribute(_MARK, bytes(4)) + nl.attribute(_MARK_MASK, ALLOW_BIT.to_bytes(4, "big"))
+_KEPT = nl.attribute(_TIMEOUT, REMEMBERED_SECONDS.to_bytes(4, "big")) + nl.attribute(
+    _STATUS, _REMEMBERED.to_bytes(4, "big")
+)
 
 
 class Tracking:
@@ -72,15 +93,14 @@ class Tracking:
                 yield entry[_TUPLE], _live(vrf, entry)
 
     def end(self, flows: Sequence[tuple[int, LiveFlow]]) -> int:
-        """End flows (zone, flow); how many were there to end. Raises OSError."""
+        """End flows (zone, flow): both ends' packets are judged again, as the flow was opened.
+        How many were there to end. Raises OSError."""
         with self._turn:
             known = list(self._with_tuples(flows))
             parts = (known[at : at + BATCH] for at in range(0, len(known), BATCH))
             return sum(self._end(part) for part in parts)
 
-    def _with_tuples(
-        self, flows: Iterable[tuple[int, LiveFlow]]
-    ) -> Iterator[tuple[int, int, bytes]]:
+    def _with_tuples(self, flows: Iterable[tuple[int, LiveFlow]]) -> Iterator[Connection]:
         """Zone, address family and tuple. Of an ICMP flow the kernel must be asked: its identifier
         and code are no part of a flow."""
         asked: dict[tuple[str, int], set[LiveFlow]] = {}
@@ -94,16 +114,25 @@ class Tracking:
                 if _bare(flow) in wanted:
                     yield zone, _family(flow), bytes(found)
 
-    def _end(self, part: Sequence[tuple[int, int, bytes]]) -> int:
+    def _end(self, part: Sequence[Connection]) -> int:
+        refusals = self._change(part, _FORBIDDEN)
+        for error in refusals:
+            if error is not None and error.errno != errno.ENOENT:
+                raise error
+        # One that was ended before is remembered already, and its timeout is fixed (EPERM).
+        self._change(part, _KEPT)
+        return refusals.count(None)
+
+    def _change(self, part: Sequence[Connection], change: bytes) -> list[OSError | None]:
+        """What the kernel says to the change of each of these connections."""
         first = self._socket.take_seqs(len(part))
-        messages = bytearray()
+        messages, flags = bytearray(), nl.NLM_F_REQUEST | nl.NLM_F_ACK
         for seq, (zone, family, found) in enumerate(part, first):
             body = bytes((family, 0, 0, 0)) + nl.attribute(_TUPLE | nl.NLA_F_NESTED, found)
-            body += nl.attribute(_ZONE, zone.to_bytes(2, "big"))
-            flags = nl.NLM_F_REQUEST | nl.NLM_F_ACK
-            messages += nl.HEADER.pack(16 + len(body), _DELETE, flags, seq, 0) + body
+            body += nl.attribute(_ZONE, zone.to_bytes(2, "big")) + change
+            messages += nl.HEADER.pack(16 + len(body), _CHANGE, flags, seq, 0) + body
         self._socket.send(messages)
-        return sum(_ended(answer) for answer in self._socket.receive())
+        return [nl.refusal(answer) for answer in self._socket.receive()]
 
     def close(self) -> None:
         """Close the socket."""
@@ -118,13 +147,6 @@ def _filter(end: IPAddress, side: int) -> tuple[int, bytes]:
     chosen = nl.attribute(_ORIGINAL_FLAGS, side.to_bytes(4, sys.byteorder))
     attributes = nl.nested(_TUPLE, nl.nested(_IP, wanted)) + nl.nested(_FILTER, chosen)
     return (_INET if end.version == 4 else _INET6), attributes
-
-
-def _ended(answer: nl.Message) -> int:
-    error = nl.refusal(answer)
-    if error is not None and error.errno != errno.ENOENT:
-        raise error
-    return int(error is None)
 
 
 def _big(value: memoryview | None) -> int:
@@ -170,6 +192,7 @@ def _live(vrf: str, entry: dict[int, memoryview]) -> LiveFlow:
         _big(entry[_MARK]) & RULE_MASK,
         packets,
         size,
+        bool(_big(entry[_MARK]) & OLDER_BIT),
     )
 
 

@@ -34,7 +34,8 @@ def get_evidence(replica: Replica, request: bytes) -> Iterator[bytes]:
         raise invalid("selector: say which workloads, such as scope=pci")
     since, until = span_of(query, "", now)
     evidence = _Evidence(replica.view(CALLER.get().vrfs), selector)
-    flows = evidence.flows(replica.flows.seen(evidence.view.vrfs, since, until))
+    seen = replica.flows.seen(evidence.view.vrfs, since, until)
+    flows = evidence.flows([each for each in seen if not each.older])
     history = [line for line in replica.history if since <= line.when <= until]
     trail = [entry for entry in replica.trail if since <= entry.signed.when <= until]
     yield pb.GetEvidenceResponse(

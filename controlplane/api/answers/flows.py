@@ -77,10 +77,10 @@ def recommend_rules(replica: Replica, request: bytes) -> Iterator[bytes]:
 
 
 def observed_flows(replica: Replica, view: View, baseline: str) -> list[Flow]:
-    """Return the flows of a baseline, or all that were seen."""
+    """Return the flows of a baseline, or all whose beginning was seen."""
     if baseline:
         return list(replica.baselines[baseline])
-    return [seen.observed() for seen in replica.flows.seen(view.vrfs)]
+    return [seen.observed() for seen in replica.flows.seen(view.vrfs) if not seen.older]
 
 
 def loss(replica: Replica) -> pb.TelemetryLoss:

@@ -105,6 +105,7 @@ def flow(it: Seen, answers: PolicyQueries) -> flows_pb2.Flow:
         enforced=ruling(it.enforced),
         staged=ruling(it.staged) if it.staged is not None else None,
         last_source_port=it.sport,
+        older=it.older,
     )
 
 

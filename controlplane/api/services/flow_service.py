@@ -103,10 +103,12 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
 
 
 async def _observed(seen: list[Seen]) -> tuple[Flow, ...]:
-    """Return the flows of a baseline; of two hundred thousand the loop makes some at a time."""
+    """Return the flows of a baseline, those whose beginning was seen; of two hundred thousand the
+    loop makes some at a time."""
     found: list[Flow] = []
     for start in range(0, len(seen), OBSERVED_AT_ONCE):
-        found += [each.observed() for each in seen[start : start + OBSERVED_AT_ONCE]]
+        some = seen[start : start + OBSERVED_AT_ONCE]
+        found += [each.observed() for each in some if not each.older]
         await asyncio.sleep(0)
     return tuple(found)
 

@@ -31,6 +31,21 @@ class Reader:
             return BY_MALFORMED
         return self.in_contract(self.contract(src, dst), packet)
 
+    def older_verdict(
+        self, zone: str, source: IPAddress, destination: IPAddress, packet: Packet
+    ) -> Verdict:
+        """Return the verdict on a TCP flow that was not seen from its beginning, so that either
+        end may have opened it: it is allowed if a rule allows one of the two flows that it may be,
+        or if both are allowed."""
+        turned = Packet(packet.family, packet.protocol, dport=packet.sport, sport=packet.dport)
+        ahead = self.verdict(zone, source, destination, packet)
+        back = self.verdict(zone, destination, source, turned)
+        if ahead.is_allowed_by_rule:
+            return ahead
+        if back.is_allowed_by_rule:
+            return back
+        return back if ahead.allowed else ahead
+
     def identity(self, zone: str, address: IPAddress) -> int | None:
         """Return the identity number of an address; None when the VRF is not here."""
         packed = address.packed

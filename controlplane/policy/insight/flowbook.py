@@ -37,6 +37,7 @@ class FlowVerdict(NamedTuple):
 class Seen:
     """One kind of flow. Times are Unix time; `sport` is that of the latest record.
 
+    `older`: no packet of it was seen that opened it, so it proves no flow in this direction.
     `touched` is the number of the record that changed it last: numbers grow through the book.
     """
 
@@ -51,6 +52,7 @@ class Seen:
     sport: int
     enforced: FlowVerdict
     staged: FlowVerdict | None
+    older: bool = False
     touched: int = 0
 
     @property
@@ -141,15 +143,18 @@ class FlowBook:
         key = _key(*what)
         known = held.get(key)
         if known is None:
-            held[key] = known = Seen(*what, 0, record.at, record.at, 0, enforced, staged)
+            times = record.at, record.at
+            held[key] = known = Seen(*what, 0, *times, 0, enforced, staged, record.older)
         held.move_to_end(key)
         known.count += 1
         known.first, known.last = min(known.first, record.at), max(known.last, record.at)
         known.sport, known.enforced, known.staged = record.sport, enforced, staged
+        known.older = known.older and record.older
         self.latest += 1
         known.touched = self.latest
         for on_flow in self._watchers:
-            on_flow(Seen(*what, 1, record.at, record.at, record.sport, enforced, staged))
+            times = record.at, record.at
+            on_flow(Seen(*what, 1, *times, record.sport, enforced, staged, record.older))
 
     def _lose(self, count: int, now: float) -> None:
         if count:

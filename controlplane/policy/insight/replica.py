@@ -32,7 +32,7 @@ MOST_VIEWS = 8
 """Sets of VRFs whose view is kept."""
 
 FlowRow = tuple[
-    str, bytes, bytes, int, int, int, float, float, int, FlowVerdict, FlowVerdict | None
+    str, bytes, bytes, int, int, int, float, float, int, FlowVerdict, FlowVerdict | None, bool
 ]
 """The fields of `Seen`, addresses packed."""
 

@@ -235,4 +235,5 @@ def _row(seen: Seen) -> FlowRow:
         seen.sport,
         seen.enforced,
         seen.staged,
+        seen.older,
     )

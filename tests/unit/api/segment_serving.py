@@ -97,8 +97,9 @@ class Desk:
         return self.pe.emitted
 
     def flow(
-        self, source: str, destination: str, port: int = 443, vrf: str = "red", count: int = 1
-    ) -> None:
+        self, source: str, destination: str, port: int = 443, vrf: str = "red", count: int = 1,
+        *, older: bool = False,
+    ) -> None:  # fmt: skip
         """Report flows as the kernel does, evaluated by the tables that it holds."""
         src, dst = ip_address(source), ip_address(destination)
 
@@ -108,7 +109,7 @@ class Desk:
             return Reader(held).verdict(vrf, src, dst, packet).word if held else None
 
         judged = (word(Slot.ENFORCED) or 0, word(Slot.STAGED))
-        record = FlowRecord(time.time(), vrf, src, dst, 6, 40000, port, -1, *judged)
+        record = FlowRecord(time.time(), vrf, src, dst, 6, 40000, port, -1, *judged, older)
         self.lose(0, [record] * count)
 
     def lose(self, lost: int, records: list[FlowRecord] | None = None) -> None:

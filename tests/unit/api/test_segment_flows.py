@@ -94,6 +94,25 @@ def test_a_baseline_is_kept_and_suggests_rules(company: Desk) -> None:
         company.segment.flows.RecordBaseline(span)
 
 
+def test_a_part_of_an_older_flow_is_shown_and_proves_nothing(company: Desk) -> None:
+    """It was taken for a flow to an ephemeral port, and a rule for that was proposed."""
+    company.flow(PAY, WEB, 37645, older=True)
+    company.flow(WEB, PAY, 443)
+    company.flow(WEB, PAY, 444, older=True)
+    company.flow(WEB, PAY, 444)  # later its beginning was seen
+    (piece,) = company.segment.query_flows()
+    shown = {flow.service: flow.older for flow in piece.flows}
+    assert shown == {"tcp/37645": True, "tcp/443": False, "tcp/444": False}
+    socket = str(company.running.api.socket)
+    text = CliRunner().invoke(main, ["flows", "--socket", socket]).output
+    assert text.count("(older flow)") == 1
+    assert company.segment.record_baseline("june").baseline.flows == 2
+    enforce(company, POLICY.replace("modes: {groups: {payroll: full}}", "").replace(
+        "  application: [allow web to payroll on tcp/443]\n", ""))  # fmt: skip
+    (proposal,) = company.segment.recommend("").proposals
+    assert proposal.sentence == "allow web to payroll on tcp/443, tcp/444"
+
+
 def test_a_baseline_after_the_clock_was_set_back_has_what_was_seen_since(
     company: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

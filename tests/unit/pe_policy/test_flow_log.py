@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from controlplane.model.flow import FlowRecord
+from controlplane.model.verdict import OLDER_BIT
 from pe.netlink import codec as nl
 from pe.observe.flow_log import FlowLog
-from pe.observe.log_entry import AWAITED, FLOW_GROUP, STAGED_GROUP
+from pe.observe.log_entry import AWAITED, BACKWARDS_BIT, FLOW_GROUP, STAGED_GROUP
 from pe.observe.packet import flow
 from tests.parts import LonePart
 
@@ -98,6 +99,20 @@ def test_gaps_in_the_sequence_are_losses() -> None:
     assert (len(told.records), told.lost) == (3, 2)
     told.feed(_entry(0xFFFFFFFF, 1, packet), _entry(0, 1, packet))
     assert told.lost == 2 + 0xFFFFFFFF - 12
+
+
+@pytest.mark.parametrize(
+    ("bits", "ends"),
+    [(0, (A, B, 1000, 443)), (OLDER_BIT | BACKWARDS_BIT, (B, A, 443, 1000))],
+)
+def test_a_packet_against_its_flow_is_reported_in_the_flow_s_direction(
+    bits: int, ends: tuple[Any, ...]
+) -> None:
+    told = Told()
+    told.feed(_entry(0, 64 | bits, _four(6, PORTS)))
+    (record,) = told.records
+    assert (record.source, record.destination, record.sport, record.dport) == ends
+    assert (record.enforced, record.older) == (64, bool(bits))
 
 
 @pytest.mark.parametrize("early", [False, True])

@@ -31,7 +31,7 @@ class FlowEnd(_message.Message):
     def __init__(self, address: _Optional[str] = ..., workload: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., networks: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Flow(_message.Message):
-    __slots__ = ("vrf", "source", "destination", "service", "count", "first", "last", "enforced", "staged", "last_source_port")
+    __slots__ = ("vrf", "source", "destination", "service", "count", "first", "last", "enforced", "staged", "last_source_port", "older")
     VRF_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     DESTINATION_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,7 @@ class Flow(_message.Message):
     ENFORCED_FIELD_NUMBER: _ClassVar[int]
     STAGED_FIELD_NUMBER: _ClassVar[int]
     LAST_SOURCE_PORT_FIELD_NUMBER: _ClassVar[int]
+    OLDER_FIELD_NUMBER: _ClassVar[int]
     vrf: str
     source: FlowEnd
     destination: FlowEnd
@@ -52,7 +53,8 @@ class Flow(_message.Message):
     enforced: Ruling
     staged: Ruling
     last_source_port: int
-    def __init__(self, vrf: _Optional[str] = ..., source: _Optional[_Union[FlowEnd, _Mapping]] = ..., destination: _Optional[_Union[FlowEnd, _Mapping]] = ..., service: _Optional[str] = ..., count: _Optional[int] = ..., first: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., enforced: _Optional[_Union[Ruling, _Mapping]] = ..., staged: _Optional[_Union[Ruling, _Mapping]] = ..., last_source_port: _Optional[int] = ...) -> None: ...
+    older: bool
+    def __init__(self, vrf: _Optional[str] = ..., source: _Optional[_Union[FlowEnd, _Mapping]] = ..., destination: _Optional[_Union[FlowEnd, _Mapping]] = ..., service: _Optional[str] = ..., count: _Optional[int] = ..., first: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., enforced: _Optional[_Union[Ruling, _Mapping]] = ..., staged: _Optional[_Union[Ruling, _Mapping]] = ..., last_source_port: _Optional[int] = ..., older: _Optional[bool] = ...) -> None: ...
 
 class FlowFilter(_message.Message):
     __slots__ = ("vrf", "source", "destination", "service", "allowed", "staged_differs", "since", "until")
