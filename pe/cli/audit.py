@@ -26,11 +26,14 @@ def audit() -> None:
 def verify_log(file: Path, text: str) -> None:
     """Check that no line of the audit log was changed, removed or inserted.
 
-    Reads FILE and its rotated files on this machine. Exits 0 only if the chain is unbroken.
+    Reads FILE (default: /var/lib/bulkhead/audit.log) and its rotated files on this machine. Exits
+    0 only if there is a log and its chain is unbroken.
     """
     anchor = _anchor(text) if text else None
     try:
         last, broken = verify(file, anchor)
+    except FileNotFoundError:
+        fail(f"{file}: no such file; name the audit.log in the node's state-dir")
     except OSError as error:
         fail(f"{file}: {error.strerror}")
     if broken:

@@ -203,8 +203,13 @@ def first_break(lines: Iterable[str], chain: Chain | None = None) -> Break | Non
 
 
 def verify(path: Path, anchor: Anchor | None = None) -> tuple[Anchor, str]:
-    """Check a log with its rotated files; its last line, and what breaks it, "" for nothing."""
+    """Check a log with its rotated files; its last line, and what breaks it, "" for nothing.
+
+    Raises FileNotFoundError if there is neither the log nor a rotated file of it.
+    """
     former = rotated(path)
+    if not former:
+        path.stat()
     complete = not former or _place(former[0]) == 1
     chain = Chain(START if complete else None, anchor)
     for file in [*former, *([path] if path.exists() else [])]:

@@ -18,7 +18,6 @@ from controlplane.api.access import audit_chain
 from controlplane.api.access.audit import AuditLog
 from controlplane.api.access.audit_chain import (
     MOST_FILES,
-    START,
     Anchor,
     AuditFile,
     Break,
@@ -290,4 +289,13 @@ def test_pe_audit_verify_says_what_it_finds(tmp_path: Path) -> None:
     assert found.exit_code == 1
     assert "it was cut" in found.output
     assert CliRunner().invoke(main, ["audit", "verify", "--anchor", "x"]).exit_code == 2
-    assert verify(tmp_path / "none") == (START, "")
+
+
+def test_a_log_that_is_not_there_is_no_good_log(tmp_path: Path) -> None:
+    none = tmp_path / "none" / "audit.log"
+    with pytest.raises(FileNotFoundError):
+        verify(none)
+    found = CliRunner().invoke(main, ["audit", "verify", str(none)])
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert found.stderr == f"pe: {none}: no such file; name the audit.log in the node's state-dir\n"
+    assert "/var/lib/bulkhead" in CliRunner().invoke(main, ["audit", "verify", "--help"]).output
