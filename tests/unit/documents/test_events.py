@@ -6,12 +6,17 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
+
+from controlplane.speaker import wire
 
 ROOT = Path(__file__).parents[3]
 LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
 ROW = re.compile(r"^\| `([a-z0-9_]+)` \| ([a-z, ]+) \| (.+) \| (.+) \|$", re.MULTILINE)
 EVENT = re.compile(r"[a-z0-9]+(_[a-z0-9]+)+")
-LOGGERS = frozenset({"log", "_log", "notice", "_notice", "LogEvent"})
+LOGGERS = frozenset({"log", "_log", "notice", "_notice", "_emit", "LogEvent"})
+REPORTED = {"report.level": get_args(wire.Level)}
+"""Levels that a call takes from elsewhere, by the expression."""
 
 
 def in_code() -> dict[str, set[str]]:
@@ -40,6 +45,8 @@ def _events(tree: ast.AST) -> Iterator[tuple[str, str]]:
             words = [named[key] for key in ("level", "event") if key in named] + texts
             if len(words) >= 2 and words[0] in LEVELS:
                 yield words[0], words[1]
+            for level in REPORTED.get(ast.unparse(node.args[0]), ()) if node.args else ():
+                yield level, texts[0]
         elif called in LEVELS and texts and EVENT.fullmatch(texts[0]):
             yield called, texts[0]
 
