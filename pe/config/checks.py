@@ -126,10 +126,9 @@ def _label_faults(node: NodeSection) -> Iterator[Complaint]:
     if len(block) < len(node.vrfs):
         problem = f"{len(block)} labels are too few for {len(node.vrfs)} VRFs"
         yield Complaint(("label-block",), problem, "one a VRF, and some that rest")
-    taken = [table for table in _KERNEL_TABLES if table in block]
-    if taken:
+    if block.first <= max(_KERNEL_TABLES):
         # A VRF without a table of its own takes its label's number.
-        problem = f"{block} holds {taken[0]}, the kernel's table '{_KERNEL_TABLES[taken[0]]}'"
+        problem = f"{block} begins among the kernel's tables, 0 to {max(_KERNEL_TABLES)}"
         yield Complaint(("label-block",), problem, "begin at 256 or above")
     for name, vrf in node.vrfs.items():
         yield from _table_faults(name, vrf, node)
