@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import click
 
 from pe.cli import columns, routes
@@ -119,7 +121,7 @@ def counters(socket_path: str, as_json: bool) -> None:
     "--requirement",
     default="",
     metavar="ID",
-    help="This requirement (LBL-2) or area (LBL).",
+    help="This requirement (SPF-1) or area (SPF).",
 )
 @click.option("--hits", is_flag=True, help="Show guards with packets only.")
 @node_options
@@ -136,7 +138,20 @@ def guards(
             and requirement.upper() in ("", row.requirement, row.requirement.partition("-")[0])
         ]
         if every and not found:
-            wanted = " ".join(filter(None, (requirement, port and f"at port {port}")))
-            fail(f"there is no guard {wanted}")
+            fail(_absent(requirement.upper(), port, {row.requirement for row in every}))
         rows = [row for row in found if row.packets or not hits]
     print_json(rows) if as_json else print_lines(columns.guards(rows))
+
+
+def _absent(requirement: str, port: str, counted: set[str]) -> str:
+    """Say why no guard was found, which need not be a wrong id: not each id has a counter."""
+    from pe.selftest.catalog import NOT_TESTED, TRIED
+
+    def ids(of: Iterable[str]) -> set[str]:
+        return {*of, *(name.partition("-")[0] for name in of)}
+
+    if requirement and requirement not in ids(counted):
+        if requirement not in ids({*TRIED, *NOT_TESTED}):
+            return f"there is no requirement {requirement}: docs/security.md lists them"
+        return f"{requirement} has no counter of its own here: docs/security.md says what keeps it"
+    return "there is no guard " + " ".join(filter(None, (requirement, port and f"at port {port}")))
