@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 FAILED = 1
 UNREACHABLE = 3
 REFUSED = 4
+
+_NOT_CONNECTED = "failed to connect"
+"""How gRPC's own texts begin where the other end has not spoken; the others are the node's."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,24 +49,46 @@ def node_at(socket_path: str) -> Iterator[Node]:
     import grpc  # costs a quarter of a second, which `pe check` need not pay
     from bulkhead.client import connect
 
+    begin = time.monotonic()
     try:
         with connect(socket_path, timeout=120.0) as node:
             yield node
     except grpc.RpcError as error:
-        _explain(error, socket_path)
+        _explain(error, socket_path, time.monotonic() - begin)
 
 
-def _explain(error: grpc.RpcError, socket_path: str) -> NoReturn:
+def _explain(error: grpc.RpcError, socket_path: str, seconds: float) -> NoReturn:
     import grpc
     from bulkhead.client import expand_socket
 
     code = error.code() if isinstance(error, grpc.Call) else None
     details = str(error.details()) if isinstance(error, grpc.Call) else str(error)
     if code is grpc.StatusCode.UNAVAILABLE:
-        fail(f"no node answers at {expand_socket(socket_path)}: is `pe run` running?", UNREACHABLE)
+        path = expand_socket(socket_path)
+        if not _is_accepted(path):
+            fail(f"no node answers at {path}: is `pe run` running?", UNREACHABLE)
+        if details.startswith(_NOT_CONNECTED):
+            details = (
+                f"connected to {path}, but no answer in {seconds:.0f} s:"
+                " the node is busy or stopped; see its journal"
+            )
+        fail(details, UNREACHABLE)
     if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
         fail(details, REFUSED)
     fail(details, FAILED)
+
+
+def _is_accepted(path: str) -> bool:
+    """Return whether a process listens at a Unix socket, whether or not it speaks."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except BlockingIOError:  # its queue is full
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def fail(text: str, code: int = FAILED) -> NoReturn:

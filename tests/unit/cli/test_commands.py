@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import grpc
 import pytest
 from click.testing import CliRunner, Result
 
@@ -155,6 +158,30 @@ def test_json_is_an_array_of_objects(running: Serving, what: str) -> None:
     assert all(isinstance(row, dict) for row in rows)
 
 
+def test_a_requirement_without_a_counter_is_told_from_one_that_is_none(running: Serving) -> None:
+    for requirement, text in (
+        ("LBL-1", "LBL-1 has no counter of its own here"),
+        ("trn", "TRN has no counter of its own here"),
+        ("MGMT-11", "MGMT-11 has no counter of its own here"),
+        ("LBL-99", "there is no requirement LBL-99"),
+        ("NIX", "there is no requirement NIX"),
+    ):
+        found = pe("show", "guards", "--requirement", requirement, at=running)
+        assert (found.exit_code, found.stdout) == (1, "")
+        assert text in found.stderr
+    both = ("--requirement", "LBL", "--port", "ce-blue")
+    assert "no guard LBL at port ce-blue" in pe("show", "guards", *both, at=running).stderr
+    assert len(lines(pe("show", "guards", "--requirement", "lbl", at=running))) == 2
+
+
+def test_the_requirement_in_the_help_has_a_counter() -> None:
+    example = re.search(r"requirement \(([A-Z]+)-(\d)\)", pe("show", "guards", "--help").stdout)
+    assert example
+    filters = Path(__file__).parents[3] / "pe/filters"
+    wanted = f'dropped("{example[1].lower()}_{int(example[2]):02}"'
+    assert any(wanted in path.read_text() for path in filters.glob("*.py"))
+
+
 def test_json_of_status_is_an_object(running: Serving) -> None:
     assert json.loads(pe("show", "status", "--json", at=running).stdout)["name"] == "pe1"
 
@@ -168,6 +195,24 @@ def test_clear_and_reload(running: Serving) -> None:
     refused = pe("reload", at=running)
     assert refused.exit_code == 1
     assert refused.stderr == "pe: pe.yaml:3:1: asn: wrong; write it right\n"
+
+
+def test_a_node_that_is_silent_is_told_from_one_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def impatient(address: str, options: list[tuple[str, int]]) -> grpc.Channel:
+        return channel(address, [*options, ("grpc.min_reconnect_backoff_ms", 300)])
+
+    channel = grpc.insecure_channel
+    monkeypatch.setattr(grpc, "insecure_channel", impatient)
+    path = tmp_path / "api.sock"
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        found = pe("show", "vrfs", "--socket", str(path))
+    assert (found.exit_code, found.stdout) == (3, "")
+    assert f"connected to {path}, but no answer in " in found.stderr
+    assert "is `pe run` running" in pe("show", "vrfs", "--socket", str(path)).stderr
 
 
 def test_exit_codes(running: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
