@@ -29,6 +29,8 @@ from controlplane.model.view import (
 ROUTES_PER_MESSAGE = 500
 _LONGEST_STATUS = 3000  # a status travels in a header, and clients take 8 KiB of those
 
+_MOST_PLACES = 5  # VRFs that an error names: many CEs may have the same address
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -152,12 +154,21 @@ class NodeService(node_pb2_grpc.NodeServicer):
             raise invalid(str(error)) from None
         before = next((r for r in self._neighbors("") if _names(r, peer)), None)
         if before is None:
-            raise not_found(f"there is no neighbour {peer}")
+            place = "" if peer.vrf else " in the core"
+            raise not_found(f"there is no neighbour {peer}{place}{self._elsewhere(peer)}")
         CHANGE.get().before = before.state.value
         async with self._changing:
             await self._view.clear_neighbor(peer)
         CHANGE.get().after = "reset"
         return pb.ClearNeighborResponse()
+
+    def _elsewhere(self, peer: PeerId) -> str:
+        """Say in which VRFs of the caller's a neighbour of this address is."""
+        rows = [row for row in self._neighbors("") if row.address == str(peer.address)]
+        places = [f"VRF {row.vrf}" if row.vrf else "the core" for row in rows]
+        if len(places) > _MOST_PLACES:
+            places[_MOST_PLACES:] = [f"{len(places) - _MOST_PLACES} more"]
+        return f"; {peer.address} is a neighbour in {', '.join(places)}" if places else ""
 
     def _check_neighbor(self, request: pb.ShowRoutesRequest) -> None:
         if not request.neighbor:

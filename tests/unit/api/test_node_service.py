@@ -120,6 +120,22 @@ def test_clearing_a_neighbour(running: Serving) -> None:
     ]
 
 
+def test_clearing_in_the_wrong_place_names_the_right_one(running: Serving) -> None:
+    with running.client() as node:
+        for address, vrf, text in (
+            ("10.1.1.2", "", "10.1.1.2 in the core; 10.1.1.2 is a neighbour in VRF red, VRF blue"),
+            ("10.255.0.2", "red", "10.255.0.2%red; 10.255.0.2 is a neighbour in the core"),
+        ):
+            with pytest.raises(grpc.RpcError) as error:
+                node.clear_neighbor(address, vrf)
+            assert isinstance(error.value, grpc.Call)
+            assert str(error.value.details()).endswith(text)
+        with pytest.raises(grpc.RpcError) as error:
+            node.clear_neighbor("10.9.9.9")
+        assert isinstance(error.value, grpc.Call)
+        assert error.value.details() == "there is no neighbour 10.9.9.9 in the core"
+
+
 def test_a_reload_says_what_changed(running: Serving) -> None:
     with running.client() as node:
         assert list(node.reload().changes) == ["vrf green added"]
