@@ -21,7 +21,7 @@ import click
 from labs import lab as engine
 from labs import topologies
 from labs.checks.node import all_established, sessions_text
-from labs.kernel import build, choice, keeper
+from labs.kernel import build, choice, keeper, machine
 from labs.kernel.build import BuildError
 from labs.kernel.guest import GuestDiedError
 from labs.kernel.reach import closed_folders
@@ -34,13 +34,28 @@ SESSION_SECONDS = 20.0
 """How long a lab that was just brought up may take until its BGP sessions are up."""
 
 
+def _checked_size(text: str) -> str:
+    try:
+        machine.parse_size(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return text
+
+
 @click.group()
 @click.option(
     "--kernel",
     type=click.Choice([kind.value for kind in choice.Kind]),
     help="Kernel to run labs on (default: as `pe lab probe` prints).",
 )
-@click.option("--mem", default="4G", show_default=True, help="Memory of a guest.")
+@click.option(
+    "--mem",
+    default="4G",
+    show_default=True,
+    callback=lambda _ctx, _option, text: _checked_size(text),
+    metavar="SIZE",
+    help="Memory of a guest: 4G, 512M or bytes.",
+)
 @click.pass_context
 def lab(ctx: click.Context, kernel: str | None, mem: str) -> None:
     """Bring up lab networks of namespaces on one machine and run their checks."""

@@ -19,7 +19,10 @@ large ones with SIGSEGV."""
 def parse_size(text: str) -> int:
     """Return the bytes that ``4G``, ``512M`` or a plain number means; ValueError otherwise."""
     factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:].upper())
-    return int(text[:-1]) * factor if factor else int(text)
+    digits = text[:-1] if factor else text
+    if not (digits.isascii() and digits.isdecimal() and int(digits)):
+        raise ValueError(f"{text!r} is no size: write 4G, 512M or a number of bytes")
+    return int(digits) * (factor or 1)
 
 
 def memory_directory(size: int) -> Path:

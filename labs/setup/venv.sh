@@ -23,7 +23,7 @@ while kill -0 "$pid" 2>/dev/null; do
     sleep 1
     seconds=$((seconds + 1))
     if [ $((seconds % 15)) -eq 0 ]; then
-        echo "setup: pip, $seconds s: $(tail -n 1 "$log" | cut -c 1-100)" >&2
+        echo "setup: pip, $seconds s: $(tail -n 1 "$log" | awk '{print $1, $2}')" >&2
     fi
 done
 if ! wait "$pid"; then

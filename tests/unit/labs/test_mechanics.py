@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from labs import topologies
+from labs import cli, topologies
 from labs.kernel import build, choice, frames, machine
 from labs.kernel.guest import INSIDE
 from labs.testing import divide
@@ -33,6 +34,15 @@ def test_there_are_no_more_parts_than_modules() -> None:
 @pytest.mark.parametrize(("text", "size"), [("4G", 4 << 30), ("512m", 512 << 20), ("99", 99)])
 def test_sizes(text: str, size: int) -> None:
     assert machine.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "lots", "G", "-1", "0", "4 G", "4.5G", "\u0664G"])
+def test_what_is_no_size_is_a_usage_error(text: str) -> None:
+    with pytest.raises(ValueError, match="write 4G"):
+        machine.parse_size(text)
+    found = CliRunner().invoke(cli.lab, ["--mem", text, "list"])
+    assert found.exit_code == 2
+    assert "write 4G" in found.output
 
 
 def test_a_lab_that_contradicts_itself_says_all_that_is_wrong() -> None:
