@@ -197,8 +197,9 @@ def _promote(ledger: Ledger, event: PromoteRequested) -> Ledger:
     if event.expected and not names(event.expected, staged):
         if staged is None and names(event.expected, ledger.in_state(State.ENFORCED)):
             return ledger
-        found = staged.digest[:12] if staged else "nothing"
-        raise OvertakenError(f"staged is {found}: look at it first")
+        if staged is None:
+            raise OvertakenError(f"nothing is staged, and {event.expected} is not enforced")
+        raise OvertakenError(f"staged is {staged.digest[:12]}: look at it first")
     return ledger.promote(event.signed)
 
 

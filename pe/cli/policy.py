@@ -292,3 +292,5 @@ def recommend(baseline: str, vrf: str, socket_path: str, as_json: bool) -> None:
         click.echo(f"    # {each.count} flows, {each.pairs_seen}{possible} pairs of addresses")
     for lost in answer.unplaced:
         click.echo(f"# no rule for {flow_text(lost.flow)}: {lost.reason}")
+    if not answer.proposals and not answer.unplaced:
+        click.echo("# no rule to recommend: no flow was observed that no rule allows")

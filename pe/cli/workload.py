@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -61,8 +62,9 @@ def attach(
 def detach(name: str, socket_path: str, as_json: bool) -> None:
     """Detach a workload; its addresses are in hold-down (denied) for five minutes."""
     with node_at(socket_path) as node:
-        node.segment.detach(name)
-    click.echo("{}" if as_json else f"{name} is detached")
+        detached = node.segment.detach(name)
+    done = f"{name} is detached" if detached else f"there is no workload {name}"
+    click.echo(json.dumps({"detached": detached}) if as_json else done)
 
 
 @workload.command()

@@ -24,7 +24,7 @@ from controlplane.policy.insight.replica import Replica
 from controlplane.policy.insight.view import View
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.problem import MalformedError
-from controlplane.policy.language.service import Service, parse_service
+from controlplane.policy.language.service import PROTOCOLS, Service, parse_service
 
 
 def explain_packet(replica: Replica, request: bytes) -> Iterator[bytes]:
@@ -115,6 +115,9 @@ def _service(text: str) -> Service:
     except MalformedError as error:
         raise _bad("service", str(error)) from None
     service = next(iter(services))
+    if service.protocol is not None and text in PROTOCOLS and service.low != service.high:
+        missing = "port" if service.protocol in PORT_PROTOCOLS else "type"
+        raise _bad("service", f"{text} without a {missing}: write {text}/{missing.upper()}")
     if service.protocol is None or service.low != service.high:
         raise _bad("service", "name one: tcp/443, udp/53, icmp/echo-request, gre")
     return service

@@ -94,7 +94,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
             await self._controller.detach(request.name, CALLER.get().identity)
         except RefusedError as error:
             raise refusal(error) from None
-        return pb.DetachWorkloadResponse()
+        return pb.DetachWorkloadResponse(detached=True)
 
     async def TagWorkload(
         self, request: pb.TagWorkloadRequest, context: Context

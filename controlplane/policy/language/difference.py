@@ -38,7 +38,9 @@ def _subjects(policy: Policy) -> dict[str, str]:
     found |= _modes("vrf", modes.vrfs) | _modes("group", modes.groups)
     for rule in policy.rules:
         comment = f"  # {rule.comment}" if rule.comment else ""
-        found[f"rule {rule.id}"] = f"{rule.tier}/{rule.order}: {rule}{comment}"
+        place = f"{rule.tier}/{rule.order}"
+        prefix = "" if rule.id == place else f"{place}: "
+        found[f"rule {rule.id}"] = f"{prefix}{rule}{comment}"
     return found
 
 

@@ -66,10 +66,11 @@ class Segment:
         )
         return cast(workloads.AttachWorkloadResponse, answer)
 
-    def detach(self, name: str) -> None:
-        """Forget a workload."""
+    def detach(self, name: str) -> bool:
+        """Forget a workload; whether there was one."""
         request = workloads.DetachWorkloadRequest(name=name)
-        self.workloads.DetachWorkload(request, timeout=self.timeout)
+        answer = self.workloads.DetachWorkload(request, timeout=self.timeout)
+        return bool(answer.detached)
 
     def tag(
         self,

@@ -199,7 +199,7 @@ def test_a_difference_is_reported_by_subject(company: Desk) -> None:
     company.segment.stage(POLICY.replace("tcp/443", "tcp/8443"))
     lines = company.segment.diff()
     assert [(line.subject, line.after) for line in lines] == [
-        ("rule application/10", "application/10: allow web to payroll on tcp/8443")
+        ("rule application/10", "allow web to payroll on tcp/8443")
     ]
     assert company.segment.diff(first, first[:8]) == []
     assert '"payroll"' in company.segment.revision(first[:8]).document

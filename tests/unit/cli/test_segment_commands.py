@@ -84,7 +84,9 @@ def test_workloads_in_a_table(pe: Shell) -> None:
     assert lines[1].split() == ["pay", "red", "p1", PAY, "app=payroll", "scope=pci", "-"]
     assert "env=prod" in pe("workload", "tag", "web", "env=prod", "tier-")
     assert json.loads(pe("workload", "list", "env=prod", "--json"))[0]["tags"] == {"env": "prod"}
-    assert "detached" in pe("workload", "detach", "web")
+    assert pe("workload", "detach", "web") == "web is detached\n"
+    assert pe("workload", "detach", "web") == "there is no workload web\n"
+    assert json.loads(pe("workload", "detach", "web", "--json")) == {"detached": False}
     assert "no tag" in pe("workload", "tag", "pay", "nonsense", status=2)
     assert "there is no workload" in pe("workload", "tag", "missing", "a=b", status=1)
 
@@ -127,11 +129,11 @@ def test_the_road(pe: Shell) -> None:
     enforced(pe)
     pe.file.write_text(POLICY.replace("tcp/443", "tcp/8443"))
     pe("policy", "stage", str(pe.file))
-    assert "- rule application/10: application/10: allow web to payroll on tcp/443" in pe(
-        "policy", "diff"
-    )
+    assert "- rule application/10: allow web to payroll on tcp/443" in pe("policy", "diff")
     assert "ABORTED" not in pe("policy", "promote", "deadbeef", status=1)
     pe("policy", "promote")
+    again = pe("policy", "promote", "deadbeef", status=1)
+    assert again == "pe: nothing is staged, and deadbeef is not enforced\n"
     assert "is enforced again" in pe("policy", "rollback", "-m", "too early")
     log = pe("policy", "log").splitlines()
     assert log[1].endswith("too early")
@@ -153,6 +155,12 @@ def test_flows_and_recommendations(pe: Shell) -> None:
     assert json.loads(pe("flows", "--differs", "--json"))[0]["staged"]["allowed"] is False
     pe("policy", "promote")
     assert "no rule for" not in pe("policy", "recommend")
+    assert "no rule to recommend" not in pe("policy", "recommend")
+
+
+def test_nothing_to_recommend_is_said(pe: Shell) -> None:
+    out = pe("policy", "recommend")
+    assert out == "# no rule to recommend: no flow was observed that no rule allows\n"
 
 
 def test_explain_and_evidence(pe: Shell) -> None:
@@ -161,6 +169,9 @@ def test_explain_and_evidence(pe: Shell) -> None:
     pe.desk.flow(PARTNER, PAY, 22)
     assert "ALLOWED by application/10" in pe("explain", "web", "pay", "tcp/443")
     assert "DENIED by default/full" in pe("explain", WEB, PAY, "tcp/22", "--vrf", "red")
+    assert "tcp without a port: write tcp/PORT" in pe("explain", "web", "pay", "tcp", status=1)
+    assert "icmp without a type: write icmp/TYPE" in pe("explain", "web", "pay", "icmp", status=1)
+    assert "name one:" in pe("explain", "web", "pay", "tcp/1-9", status=1)
     report = pe("evidence", "--tag", "scope=pci")
     for word in ("Members (1)", "Allowed (1)", "Denied attempts (1)", "no flow lost", PARTNER):
         assert word in report

@@ -64,8 +64,10 @@ class DetachWorkloadRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class DetachWorkloadResponse(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("detached",)
+    DETACHED_FIELD_NUMBER: _ClassVar[int]
+    detached: bool
+    def __init__(self, detached: _Optional[bool] = ...) -> None: ...
 
 class TagWorkloadRequest(_message.Message):
     __slots__ = ("name", "set", "unset", "expected_generation")
