@@ -158,7 +158,7 @@ def test_json_is_an_array_of_objects(running: Serving, what: str) -> None:
     assert all(isinstance(row, dict) for row in rows)
 
 
-def test_a_requirement_without_a_counter_is_told_from_one_that_is_none(running: Serving) -> None:
+def test_a_requirement_without_a_counter_and_one_that_does_not_exist(running: Serving) -> None:
     for requirement, text in (
         ("LBL-1", "LBL-1 has no counter of its own here"),
         ("trn", "TRN has no counter of its own here"),
@@ -197,7 +197,7 @@ def test_clear_and_reload(running: Serving) -> None:
     assert refused.stderr == "pe: pe.yaml:3:1: asn: wrong; write it right\n"
 
 
-def test_a_node_that_is_silent_is_told_from_one_that_is_not_there(
+def test_a_node_that_is_silent_and_one_that_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def impatient(address: str, options: list[tuple[str, int]]) -> grpc.Channel:
