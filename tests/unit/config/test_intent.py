@@ -25,7 +25,7 @@ def test_the_documented_example_is_whole() -> None:
     assert red.neighbors[0].site_of_origin == parse_soo("65000:101")
     assert red.neighbors[0].limit(Family.IPV4_UNICAST) == PrefixLimit(500)
     rr = node.peers[1]
-    assert rr.limit(Family.IPV4_VPN) == PrefixLimit(1_000_000)
+    assert rr.limit(Family.IPV4_VPN) == PrefixLimit(800_000)
     assert rr.limit(Family.IPV6_VPN) == PrefixLimit(200_000)
     assert node.tcp_api is not None
     assert [grant.role for grant in node.tcp_api.grants] == [ApiRole.OPERATOR, ApiRole.VIEWER]
