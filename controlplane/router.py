@@ -288,9 +288,7 @@ class Router:
             return
         pending = state.pending
         while True:
-            state.effects.actions += state.core_out.flush(
-                state.listeners(), state.intent.loopback, pending
-            )
+            state.effects.actions += state.core_out.flush(state.listeners(), pending)
             unsaid = state.core_out.take_unsaid()
             outs = list(state.ce_pending.values())
             state.ce_pending.clear()

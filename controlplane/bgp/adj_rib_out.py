@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -26,10 +26,11 @@ Withdrawn: TypeAlias = dict[Family, list[Nlri]]
 
 class UpdateGroupMember(msgspec.Struct, frozen=True):
     """A core peer that is up. Of ``asked`` families it gets everything: it asked (RFC 2918), or
-    ``is_new`` and knows nothing."""
+    ``is_new`` and knows nothing. ``next_hops`` are this PE's addresses, for each family."""
 
     peer: PeerId
     families: Families
+    next_hops: Mapping[Family, IPAddress]
     asked: Families = frozenset()
     is_new: bool = False
 
@@ -135,9 +136,8 @@ class CoreRibOut:
         self._exports[vrf].change(changes)
 
     def flush(
-        self, listeners: Sequence[UpdateGroupMember], loopback: IPAddress,
-        held: Container[str] = (),
-    ) -> list[Effect]:  # fmt: skip
+        self, listeners: Sequence[UpdateGroupMember], held: Container[str] = ()
+    ) -> list[Effect]:
         """Return the updates for all peers that are up, withdrawals first.
 
         Of the VRFs in ``held`` only withdrawals leave; the rest leaves once they are not held.
@@ -148,8 +148,8 @@ class CoreRibOut:
         for one in listeners:
             knows = frozenset() if one.is_new else one.families
             effects += [Withdraw(one.peer, f, nlri) for f, nlri in gone.items() if f in knows]
-            effects += _announce(one.peer, one.families - one.asked, news, loopback)
-            effects += _announce(one.peer, one.families & one.asked, everything, loopback)
+            effects += _announce(one, one.families - one.asked, news)
+            effects += _announce(one, one.families & one.asked, everything)
         return effects
 
     def take_unsaid(self) -> list[tuple[str, Unsaid]]:
@@ -210,11 +210,9 @@ def _as_sent(export: VrfExport, mark: ExportMark) -> list[Nlri]:
     return [Nlri(prefix, mark.rd, labels) for prefix in export.sent.known()]
 
 
-def _announce(
-    peer: PeerId, families: Families, messages: list[Message], next_hop: IPAddress
-) -> list[Effect]:
+def _announce(one: UpdateGroupMember, families: Families, messages: list[Message]) -> list[Effect]:
     return [
-        Announce(peer, family, next_hop, attributes, nlri)
+        Announce(one.peer, family, one.next_hops[family], attributes, nlri)
         for family, attributes, nlri in messages
         if family in families
     ]

@@ -41,6 +41,7 @@ class PeerState:
         self.restart_families: frozenset[Family] = frozenset()
         self.forwarding: frozenset[Family] = frozenset()
         self.route_refresh = True
+        self.ipv6_next_hops: frozenset[Family] = frozenset()
         self.source = self._source("")
         self.eor_received: set[Family] = set()
         self.own_restart = False  # it was our speaker that died, not the peer
@@ -60,6 +61,7 @@ class PeerState:
         self.restart_time, self.forwarding = event.restart_time, event.forwarding
         self.restart_families = event.restart_families
         self.route_refresh = event.route_refresh
+        self.ipv6_next_hops = event.ipv6_next_hops
         self.source = self._source(event.router_id)
         self.eor_received, self.eor_owed = set(), set(families)
         self.last_error = ""

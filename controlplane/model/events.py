@@ -78,7 +78,8 @@ class FlowsEnded(msgspec.Struct, frozen=True):
 class SessionUp(msgspec.Struct, frozen=True, kw_only=True):
     """BGP session established. ``restart_time`` is the peer's graceful restart time in seconds
     (RFC 4724), 0 where it did not offer it; ``restart_families`` are those that its routes may
-    outlive it in, ``forwarding`` those of them that it kept forwarding for."""
+    outlive it in, ``forwarding`` those of them that it kept forwarding for. ``ipv6_next_hops`` are
+    the IPv4 families that may have IPv6 next hops (RFC 8950)."""
 
     peer: PeerId
     families: frozenset[Family]
@@ -88,6 +89,7 @@ class SessionUp(msgspec.Struct, frozen=True, kw_only=True):
     restart_families: frozenset[Family] = frozenset()
     forwarding: frozenset[Family] = frozenset()
     route_refresh: bool = True
+    ipv6_next_hops: frozenset[Family] = frozenset()
 
 
 class SessionDown(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ elsewhere: the maker of a ``NodeIntent`` (the configuration reader, a test) make
 from __future__ import annotations
 
 import enum
+from collections.abc import Container
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import TypeAlias
 
@@ -11,7 +12,7 @@ import msgspec
 
 from controlplane.model.label import LabelBlock
 from controlplane.model.peer import PeerId
-from controlplane.model.prefix import Family, IPAddress, Prefix
+from controlplane.model.prefix import Afi, Family, IPAddress, Prefix
 from controlplane.model.rd import RouteDistinguisher, RouteTarget, SiteOfOrigin
 from controlplane.model.speaker_user import FIRST_UID
 
@@ -238,6 +239,23 @@ class NodeIntent(msgspec.Struct, frozen=True, kw_only=True):
     def vrf(self, name: str) -> VrfIntent | None:
         """Return the VRF of that name, None if there is none."""
         return next((vrf for vrf in self.vrfs if vrf.name == name), None)
+
+    @property
+    def loopbacks(self) -> tuple[IPAddress, ...]:
+        """The addresses that other PEs have as next hop."""
+        return (self.loopback, *((self.loopback6,) if self.loopback6 else ()))
+
+    def next_hop(
+        self, peer: PeerId, family: Family, ipv6_next_hops: Container[Family]
+    ) -> IPAddress:
+        """Return the loopback to announce routes with: that of the session's own address family.
+
+        A peer that cannot have an IPv6 next hop for VPN-IPv4 (RFC 8950) gets the IPv4 one.
+        """
+        if peer.address.version == 4 or self.loopback6 is None:
+            return self.loopback
+        can = family.afi is Afi.IPV6 or family in ipv6_next_hops
+        return self.loopback6 if can else self.loopback
 
     @property
     def all_peers(self) -> tuple[PeerIntent, ...]:

@@ -27,7 +27,7 @@ class Layout:
     def __init__(self, intent: NodeIntent, vrfs: Mapping[str, Vrf]) -> None:
         self.node = Node(
             name=intent.name,
-            loopbacks=(intent.loopback, *((intent.loopback6,) if intent.loopback6 else ())),
+            loopbacks=intent.loopbacks,
             platform_labels=intent.label_block.last + 1,
             speaker_uids=intent.speaker_uids,
         )

@@ -113,7 +113,7 @@ class Reload:
         changed = [v for v in new.vrfs if before.get(v.name) is not v or v.name not in known]
         reexported = self._change_exports(changed)
         if former != state.vrfs or _concerns_imports(old, new, before, changed):
-            own = {new.loopback, *(peer.local_address for peer in new.peers)}
+            own = {*new.loopbacks, *(peer.local_address for peer in new.peers)}
             state.route_import = RouteImport(state.vrfs, str(new.router_id), own)
             self._decisions.leaks.connect(list(state.vrfs.values()), int(new.router_id))
         moved = old is not None and old.router_id != new.router_id
@@ -185,7 +185,7 @@ class Reload:
         core = Core(ports, new.resolve_via_default, dict(new.igp_costs))
         turns = self._state.underlay.configure(core)
         self._decisions.ways_turned(turns)
-        if old is not None and old.loopback != new.loopback:
+        if old is not None and old.loopbacks != new.loopbacks:
             self._state.core_out.renew()
 
     def _lay_out(self, intent: NodeIntent) -> Iterable[str]:
@@ -216,8 +216,8 @@ def _concerns_imports(
     changed: Iterable[VrfIntent],
 ) -> bool:  # fmt: skip
     """Return whether other routes are imported, or by other VRFs, than before."""
-    if old is None or (old.router_id, old.loopback, old.peers) != (
-        new.router_id, new.loopback, new.peers,
+    if old is None or (old.router_id, old.loopbacks, old.peers) != (
+        new.router_id, new.loopbacks, new.peers,
     ):  # fmt: skip
         return True
     return any(

@@ -53,7 +53,21 @@ class Sessions:
         self._sort_out(peer)
         self._state.notice("info", "session_up", peer=str(event.peer), families=len(families))
         self._state.new_sessions.add(event.peer)
+        self._warn_of_next_hops(peer)
         self._advertise_all(event.peer, families)
+
+    def _warn_of_next_hops(self, peer: PeerState) -> None:
+        """Say so where a peer over IPv6 can only have this PE's IPv4 address as next hop."""
+        name, intent = peer.intent.peer, self._state.intent
+        if not name.is_core or name.address.version == 4 or intent is None or not intent.loopback6:
+            return
+        for family, next_hop in self._state.next_hops(peer).items():
+            if next_hop.version == 4:
+                self._state.notice(
+                    "warning", "next_hop_is_ipv4", peer=str(name), family=family.value,
+                    next_hop=str(next_hop),
+                    cure="enable extended next hops (RFC 8950) on the peer",
+                )  # fmt: skip
 
     def _sort_out(self, peer: PeerState) -> None:
         """Drop the old routes of a peer that did not keep forwarding (RFC 4724 section 4.2).

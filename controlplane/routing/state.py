@@ -22,7 +22,7 @@ from controlplane.model.instant import BootTime, Instant
 from controlplane.model.intent import NodeIntent
 from controlplane.model.label import LabelLedger
 from controlplane.model.peer import PeerId
-from controlplane.model.prefix import Family
+from controlplane.model.prefix import Family, IPAddress
 from controlplane.model.workload import (
     RemoteEndpointsChanged,
     WorkloadAttached,
@@ -127,13 +127,17 @@ class RouterState:
         """Return the core peers that receive our sites' routes, each with what it is owed."""
         owed, self.to_replay = self.to_replay, {}
         peers = (p for p in self.core_peers() if not p.intent.is_ebgp)  # RFC 8212: no policy
-        return [
-            UpdateGroupMember(
-                name, p.families, owed.get(name, frozenset()), name in self.new_sessions
-            )
-            for p in peers
-            if (name := p.intent.peer)
-        ]
+        return [self._listener(p, owed.get(p.intent.peer, frozenset())) for p in peers]
+
+    def _listener(self, peer: PeerState, owed: frozenset[Family]) -> UpdateGroupMember:
+        name, new = peer.intent.peer, peer.intent.peer in self.new_sessions
+        return UpdateGroupMember(name, peer.families, self.next_hops(peer), owed, new)
+
+    def next_hops(self, peer: PeerState) -> dict[Family, IPAddress]:
+        """Return the address of this PE that a core peer gets as next hop, for each family."""
+        assert self.intent is not None  # noqa: S101 - a peer comes with the intent
+        can = peer.ipv6_next_hops
+        return {f: self.intent.next_hop(peer.intent.peer, f, can) for f in peer.families}
 
     def ce_rib_out(self, peer: PeerId) -> CeRibOut | None:
         """Return what is advertised to a CE, None for a core peer."""

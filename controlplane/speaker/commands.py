@@ -133,11 +133,11 @@ class CommandQueue:
 def packed_next_hop(family: Family, address: IPAddress) -> bytes:
     """Return a next hop in the octets of the family: ::ffff:a.b.c.d in IPv6 (RFC 4659).
 
-    ValueError for an IPv6 next hop of an IPv4 family (RFC 8950 is not spoken).
+    ValueError for an IPv6 next hop of IPv4 unicast, where RFC 8950 is not spoken.
     """
-    if family.afi is Afi.IPV6:
-        return _MAPPED + address.packed if address.version == 4 else address.packed
-    if address.version == 6:
+    if family.afi is Afi.IPV6 and address.version == 4:
+        return _MAPPED + address.packed
+    if family is Family.IPV4_UNICAST and address.version == 6:
         raise ValueError(f"{address} cannot be the next hop of {family.value}")
     return address.packed
 

@@ -74,6 +74,7 @@ class WorkerSession:
             restart_families=known_families(report.restart_families),
             forwarding=known_families(report.forwarding),
             route_refresh=report.route_refresh,
+            ipv6_next_hops=known_families(report.ipv6_next_hops),
         )
 
     def go_down(self, down: Down, now: float) -> SessionDown | None:

@@ -71,6 +71,7 @@ class Up(msgspec.Struct, tag_field="t", tag="up"):
     restart_families: list[str] = []
     forwarding: list[str] = []
     route_refresh: bool = False
+    ipv6_next_hops: list[str] = []
 
 
 class Down(msgspec.Struct, tag_field="t", tag="down"):

@@ -173,7 +173,7 @@ class Selftest:
         unused = next((n for n in range(block.last, block.first, -1) if n not in used), block.last)
         return SelftestBedSettings(
             red=red, blue=blue, unused=unused,
-            loopbacks=tuple(map(str, filter(None, (intent.loopback, intent.loopback6)))),
+            loopbacks=tuple(map(str, intent.loopbacks)),
             peers=tuple(str(peer.peer.address) for peer in intent.peers),
             in_use=tuple(sorted(used)),
         )  # fmt: skip

@@ -90,7 +90,6 @@ class LiveView:
     def status(self) -> StatusView:
         """Return the node's status."""
         intent = self._reloader.intent
-        loopbacks = (intent.loopback, intent.loopback6)
         policy = self._router.policy.state
         enforced = policy.ledger.in_state(State.ENFORCED)
         return StatusView(
@@ -98,7 +97,7 @@ class LiveView:
             version=version("bulkhead"),
             router_id=str(intent.router_id),
             asn=intent.asn,
-            loopbacks=tuple(str(address) for address in loopbacks if address),
+            loopbacks=tuple(map(str, intent.loopbacks)),
             uptime=self._node.uptime,
             in_sync=self._health.in_sync,
             config_file=self._reloader.file,

@@ -233,4 +233,5 @@ def up_report(neighbor: Any, negotiated: Any, session: int) -> wire.Up:
         restart_families=family_names(restarting),
         forwarding=family_names(kept),
         route_refresh=negotiated.refresh != REFRESH.ABSENT,
+        ipv6_next_hops=family_names((a, s) for a, s, hop in negotiated.nexthop if hop == AFI.ipv6),
     )

@@ -14,7 +14,9 @@ from controlplane.speaker.rate_limit import EventLimit
 from controlplane.speaker.worker import surface
 from controlplane.speaker.worker.surface import (
     ACTION,
+    AFI,
     FSM,
+    SAFI,
     Capability,
     Connection,
     LostConnection,
@@ -33,6 +35,7 @@ SILENCE_SECONDS = 15.0
 NO_ANSWER = "no answer: is the address right, and does a filter drop TCP port 179?"
 NO_ANSWER_MD5 = f"{NO_ANSWER} Or the MD5 keys of the two ends differ."
 READ_SIZE = 131072
+VPN_IPV4 = (AFI.ipv4, SAFI.mpls_vpn)
 RETRY_SECONDS, COURTESY_SECONDS = 1.0, 1.5
 PEER_UNCONFIGURED, CONNECTION_REJECTED, COLLISION, OUT_OF_RESOURCES = 3, 5, 7, 8
 MOST_CONNECTIONS, CONNECTIONS_PER_SECOND = 30, 1.0
@@ -291,9 +294,20 @@ def install(link: Any) -> None:
     surface.replace(surface.listener_module, "Peer", BoundPeer)
     surface.replace(surface.Capabilities, "_hostname", lambda *_: None)
     surface.replace(surface.Capabilities, "_refresh", offer_refresh)
+    surface.replace(surface.Capabilities, "_nexthop", offer_ipv6_next_hops)
 
 
 def offer_refresh(self: Any, neighbor: Any) -> None:
     """Offer plain route refresh: the enhanced one (RFC 7313) would need marks around the answer."""
     if neighbor["capability"]["route-refresh"]:
         self[Capability.CODE.ROUTE_REFRESH] = surface.RefreshCapability()
+
+
+def offer_ipv6_next_hops(self: Any, neighbor: Any) -> None:
+    """Offer IPv6 next hops of VPN-IPv4 routes (RFC 8950 section 4).
+
+    ExaBGP would offer them only beside a family of IPv6.
+    """
+    if VPN_IPV4 in neighbor.families():
+        offered = [(*VPN_IPV4, AFI.ipv6)]
+        self[Capability.CODE.NEXTHOP] = surface.NextHopCapability(offered)

@@ -21,6 +21,7 @@ from exabgp.bgp.message.open import Open, RouterID, Version
 from exabgp.bgp.message.open.asn import ASN
 from exabgp.bgp.message.open.capability import REFRESH, Capabilities, Capability
 from exabgp.bgp.message.open.capability.negotiated import Negotiated
+from exabgp.bgp.message.open.capability.nexthop import NextHop as NextHopCapability
 from exabgp.bgp.message.open.capability.refresh import RouteRefresh as RefreshCapability
 from exabgp.bgp.message.open.holdtime import HoldTime
 from exabgp.bgp.message.refresh import RouteRefresh
@@ -125,6 +126,7 @@ __all__ = [
     "Message",
     "NetworkError",
     "NextHop",
+    "NextHopCapability",
     "NotConnected",
     "Notification",
     "Notify",
@@ -173,6 +175,7 @@ REPLACED: tuple[Use, ...] = (
     Function(Protocol, "new_update", "withdrawals", "self include_withdraw", generates=True),
     Function(Capabilities, "_hostname", "peers are not given the host's name", "self neighbor"),
     Function(Capabilities, "_refresh", "plain route refresh only (RFC 2918)", "self neighbor"),
+    Function(Capabilities, "_nexthop", "IPv6 next hops of VPN-IPv4 (RFC 8950)", "self neighbor"),
     *(Function(log, level, "the node has the journal", "message source level") for level in LOGGED),
 )
 """What the worker puts something of its own in the place of, by ``replace``."""
@@ -260,7 +263,8 @@ STANDS_IN: tuple[Use, ...] = (
 OBJECTS: tuple[Use, ...] = (
     Assigned(
         Negotiated,
-        "neighbor sent_open received_open holdtime local_as peer_as families asn4 msg_size refresh",
+        "neighbor sent_open received_open holdtime local_as peer_as families asn4 msg_size refresh "
+        "nexthop",
         "what the two OPENs agree on; ``families`` is written where the peer has no multiprotocol",
     ),
     Extensible(Negotiated, "bulkhead_attributes", "the session's cache of parsed attributes"),
@@ -296,6 +300,7 @@ CALLED: tuple[Use, ...] = (
     Function(GenericAttribute, "__init__", "attributes that are passed on", "self code flag data"),
     Function(Capability, "unpack", "capabilities that are needed", "capability capabilities data"),
     Function(Capabilities, "announced", "graceful restart", "self capability"),
+    Function(NextHopCapability, "__init__", "IPv6 next hops of VPN-IPv4", "self data"),
     Function(Notify, "__init__", "every NOTIFICATION", "self code subcode data"),
     Function(Update, "__init__", "carries packed routes to the loop", "self nlris attributes"),
     Function(EOR, "__init__", "End-of-RIB, both ways", "self afi safi action"),

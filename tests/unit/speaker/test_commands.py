@@ -111,11 +111,11 @@ def test_an_action_that_cannot_be_encoded_is_logged_and_affects_no_other() -> No
     queue = CommandQueue(100)
     queue.put(1, announce(1))
     hop = IPv6Address("2001:db8::1")
-    queue.put(1, Announce(PEER, Family.IPV4_VPN, hop, ATTRIBUTES, routes(1)))
+    queue.put(1, Announce(PEER, Family.IPV4_UNICAST, hop, ATTRIBUTES, routes(1)))
     queue.put(1, SendEndOfRib(PEER, Family.IPV4_VPN))
     assert [type(line) for line in lines(queue)] == [wire.SendRoutes, wire.SendMarker]
     (problem,) = queue.problems
-    assert "2001:db8::1 cannot be the next hop of ipv4 mpls-vpn" in problem
+    assert "2001:db8::1 cannot be the next hop of ipv4 unicast" in problem
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,8 @@ def test_an_action_that_cannot_be_encoded_is_logged_and_affects_no_other() -> No
     [
         (Family.IPV4_VPN, IPv4Address("10.0.0.1"), "0a000001"),
         (Family.IPV6_VPN, IPv4Address("10.0.0.1"), "00" * 10 + "ffff0a000001"),
+        (Family.IPV4_VPN, IPv6Address("2001:db8::1"), "20010db8" + "00" * 11 + "01"),
+        (Family.IPV6_VPN, IPv6Address("2001:db8::1"), "20010db8" + "00" * 11 + "01"),
         (Family.IPV6_UNICAST, IPv6Address("2001:db8::1"), "20010db8" + "00" * 11 + "01"),
     ],
 )

@@ -42,6 +42,7 @@ SOUND = (
     capability(1, b"\0\1\0\1"),
     capability(1, b"\0\1\0\x80"),
     capability(2),
+    capability(5, b"\0\1\0\x80\0\2"),
     capability(64, pack("!H", 0x8078) + b"\0\1\1\x80"),
     capability(65, pack("!I", 4200000000)),
 )
@@ -61,6 +62,7 @@ def check_sound(data: bytes) -> None:
     assert set(found) == set(NEEDED)
     assert found[CODE.MULTIPROTOCOL] == [(1, 1), (1, 128)]
     assert found[CODE.FOUR_BYTES_ASN] == 4200000000
+    assert list(found[CODE.NEXTHOP]) == [(1, 128, 2)]
     graceful = found[CODE.GRACEFUL_RESTART]
     assert (graceful.restart_time, dict(graceful)) == (120, {(1, 1): 0x80})
 
@@ -85,7 +87,6 @@ UNNEEDED = {
     "software-version-cut": capability(75, b"\x40FRR"),
     "role-empty": capability(9),
     "add-path-cut": capability(69, b"\0\1\1"),
-    "extended-next-hop-cut": capability(5, b"\0\1\0"),
     "orf": capability(3, b"\0"),
     "multi-session-cut": capability(68),
     "cisco-multi-session": capability(131, b"\0\1"),
@@ -110,6 +111,7 @@ def test_what_is_not_needed_is_not_read(unneeded: bytes) -> None:
         (capability(1), 1),
         (capability(1, b"\0\1\0"), 1),
         (capability(1, b"\0\1\0\1\0"), 1),
+        (capability(5, b"\0\1\0"), 5),
         (capability(64), 64),
         (capability(64, b"\0"), 64),
         (capability(64, b"\0\x78\0\1"), 64),
