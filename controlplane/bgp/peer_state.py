@@ -12,6 +12,7 @@ from controlplane.model.events import SessionUp
 from controlplane.model.intent import PeerIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
+from controlplane.model.refused_routes import RefusedRoutes
 
 # A peer that does not offer graceful restart sends no End-of-RIB; it is taken to have sent all
 # that it has once it has been silent for so many seconds.
@@ -48,6 +49,7 @@ class PeerState:
         self.stale_since: float | None = None
         self.held_since = 0.0
         self.refused: Counter[str] = Counter()
+        self.refused_routes = RefusedRoutes()
         self.warned: set[Family] = set()
         self.flaps = 0
 
@@ -72,6 +74,7 @@ class PeerState:
         self.flaps += self.up
         self.up, self.since, self.last_error = False, now, reason
         self.eor_owed = set()
+        self.refused_routes.clear()
 
     @property
     def eor_owed(self) -> set[Family]:

@@ -79,6 +79,17 @@ class NeighborFamilyView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedRouteView:
+    """A route that was refused, or is not sent, and why; ``rd`` "" where it has none."""
+
+    family: str
+    prefix: str
+    rd: str
+    reason: str
+    age: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NeighborView:
     """One session; ``vrf`` "" is the core. ``state_age`` None: never been in another state."""
 
@@ -100,6 +111,8 @@ class NeighborView:
     md5: bool = False
     ttl_security: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
+    refused_routes: tuple[RefusedRouteView, ...] = ()
+    unsent_routes: tuple[RefusedRouteView, ...] = ()
 
 
 class RouteSource(enum.Enum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -28,6 +28,7 @@ from controlplane.vpn.import_index import Importers, ImportIndex
 from controlplane.vpn.vrf import Vrf
 
 MOST_HOPS = 4096
+UNIMPORTED = "route-target"
 
 
 class RouteImport:
@@ -53,7 +54,7 @@ class RouteImport:
     def receive(self, peer: PeerState, event: RoutesReceived, now: float) -> None:
         """Take over the announcements of one UPDATE; refused ones count as withdrawn."""
         if event.family not in peer.families:
-            peer.refused["family"] += len(event.nlri)
+            self._refuse(peer, event.family, event.nlri, "family", now)
         elif event.family.is_vpn:
             self._receive_vpn(peer, event, now)
         else:
@@ -67,13 +68,13 @@ class RouteImport:
         importers = () if refusal else self._index.of(event.attributes.route_targets)
         if hops is None or not importers:
             # Not kept at all: what no VRF imports would only cost memory (RFC 4364 section 4.3.2).
-            self._refuse(peer, event.family, event.nlri, refusal or "route-target")
+            self._refuse(peer, event.family, event.nlri, refusal or UNIMPORTED, now)
             return
         for group in _by_rd_and_label(event.nlri):
             first = group[0]
             reason = refuse_vpn(first)
             if reason:
-                self._refuse(peer, event.family, group, reason)
+                self._refuse(peer, event.family, group, reason, now)
                 continue
             path = self._path(peer, event, first.rd, hops[first.labels[0]], now)
             self._store(peer, event.family, first.rd, [n.prefix for n in group], path, importers)
@@ -108,7 +109,7 @@ class RouteImport:
         port, links = vrf.port(peer.intent.port), vrf.cover
         refusal = refuse_ce(peer.intent, port, event.attributes, event.next_hop)
         if refusal:
-            self._refuse(peer, event.family, event.nlri, refusal)
+            self._refuse(peer, event.family, event.nlri, refusal, now)
             return
         taken: list[Prefix] = []
         for nlri in event.nlri:
@@ -116,7 +117,7 @@ class RouteImport:
             if reason is None:
                 taken.append(nlri.prefix)
             else:
-                self._refuse(peer, event.family, (nlri,), reason)
+                self._refuse(peer, event.family, (nlri,), reason, now)
         hop = NextHopKey(event.family.afi, event.next_hop, device=peer.intent.port)
         path = Path(peer.source, clean_ce(peer.intent, event.attributes), hop, None, now)
         self._store(peer, event.family, None, taken, path, (vrf,))
@@ -125,6 +126,7 @@ class RouteImport:
         self, peer: PeerState, family: Family, rd: RouteDistinguisher | None,
         prefixes: list[Prefix], path: Path, importers: Importers,
     ) -> None:  # fmt: skip
+        peer.refused_routes.forget(family, rd, prefixes)
         news, replaced = peer.adj_in.put(family, rd, prefixes, path)
         for prefix, old in replaced:
             if not path.replaces(old) or (
@@ -134,13 +136,20 @@ class RouteImport:
                 self._drop(prefix, old)
         refused = [vrf.offer(news, path) for vrf in importers]
         if refused and all(refused):
-            for prefix in set.intersection(*map(set, refused)):
-                peer.refused["route-limit"] += 1
+            full = set.intersection(*map(set, refused))
+            peer.refused["route-limit"] += len(full)
+            over = [Nlri(prefix, rd) for prefix in full]
+            peer.refused_routes.note(family, over, "route-limit", path.accepted)
+            for prefix in full:
                 peer.adj_in.drop(family, rd, prefix)
 
-    def _refuse(self, peer: PeerState, family: Family, nlri: Collection[Nlri], reason: str) -> None:
+    def _refuse(
+        self, peer: PeerState, family: Family, nlri: Sequence[Nlri], reason: str, now: float
+    ) -> None:
         peer.refused[reason] += len(nlri)
         self.withdraw(peer, family, nlri)
+        if reason != UNIMPORTED:  # that is every route of every VPN that is not here
+            peer.refused_routes.note(family, nlri, reason, now)
 
     # -- withdrawals --------------------------------------------------------------------------
 
@@ -148,6 +157,7 @@ class RouteImport:
         """Take routes of a peer out of its Adj-RIB-In and of every VRF."""
         for item in nlri:
             rd = item.rd if family.is_vpn else None
+            peer.refused_routes.forget(family, rd, (item.prefix,))
             path = peer.adj_in.drop(family, rd, item.prefix)
             if path is not None:
                 self._drop(item.prefix, path)

@@ -112,7 +112,7 @@ class SpeakerProcess:
         if not self._queue.put(session.number, action):
             self._overflow(address, session)
             return
-        session.routes_sent += len(getattr(action, "nlri", ()))
+        session.queued(action)
         self._want_to_write()
 
     async def stop(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address
+from itertools import islice
 
 import msgspec
 
-from controlplane.model.attributes import Attributes
+from controlplane.model.attributes import Attributes, Nlri
 from controlplane.model.events import (
     EndOfRib,
     Event,
@@ -85,11 +86,26 @@ class ReportReader:
             if session is not None:
                 session.malformed += 1 + report.missed
             self._emit("warning", "update_malformed", malformed_fields(report), report.missed)
+        elif isinstance(report, wire.TooLarge):
+            if session is not None and session.number == report.session:
+                self._too_large(session, report)
         elif isinstance(report, wire.CapabilityIgnored):
             ignored: dict[str, str | int] = {"peer": report.peer, "capability": report.code}
             self._emit("warning", "capability_ignored", {**ignored, "reason": report.reason})
         elif session is not None:
             self._for_session(session, report, events)
+
+    def _too_large(self, session: WorkerSession, report: wire.TooLarge) -> None:
+        """Note which routes were withdrawn because they fit no UPDATE."""
+        family = next((f for f in Family if family_numbers(f) == report.family), None)
+        if family is None:
+            raise ValueError(f"family {report.family}")
+        routes = unpack_nlri(family, report.nlri, withdraw=True)
+        session.too_large += len(routes)
+        reason = f"attributes of {report.octets} octets fit no UPDATE"
+        session.unsent.note(family, routes, reason, self._clock())
+        fields: dict[str, str | int] = {"peer": report.peer, "octets": report.octets}
+        self._emit("warning", "update_too_large", {**fields, "routes": named(routes)})
 
     def _for_session(
         self, session: WorkerSession, report: wire.Report, events: list[Event]
@@ -181,19 +197,24 @@ class ReportReader:
 
 def malformed_fields(report: wire.Malformed) -> dict[str, str | int]:
     """Return a malformed UPDATE for the log: its routes, and the message in hexadecimal."""
-    named = []
+    found: list[Nlri] = []
     for numbers, packed in report.routes[:MOST_ROUTES]:
         family = next((f for f in Family if family_numbers(f) == numbers), None)
         if family is not None:
-            routes = unpack_nlri(family, packed, withdraw=True)
-            named += [str(n.prefix) if n.rd is None else f"{n.rd} {n.prefix}" for n in routes]
+            found += unpack_nlri(family, packed, withdraw=True)
     return {
         "peer": report.peer,
         "handling": report.handling,
         "reason": report.reason[:200],
-        "routes": ", ".join(named[:MOST_ROUTES]),
+        "routes": named(found),
         "message": report.message.hex(),
     }
+
+
+def named(routes: Iterable[Nlri]) -> str:
+    """Return routes as text, as many as a line of the log may have."""
+    some = islice(routes, MOST_ROUTES)
+    return ", ".join(str(n.prefix) if n.rd is None else f"{n.rd} {n.prefix}" for n in some)
 
 
 def named_family(name: str) -> Family:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from controlplane.model.effects import Announce, Effect, Withdraw
 from controlplane.model.events import SessionDown, SessionUp
 from controlplane.model.intent import PeerIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
+from controlplane.model.refused_routes import RefusedRoute, RefusedRoutes
 from controlplane.speaker.notifications import reason
 from controlplane.speaker.wire import Down, Up
 
@@ -32,6 +34,10 @@ class SessionSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     established_count: int
     malformed: int
     """UPDATEs that RFC 7606 has dealt with, since the node began."""
+    too_large: int
+    """Routes whose attributes fit no UPDATE and that were withdrawn, since the node began."""
+    unsent: tuple[RefusedRoute, ...]
+    """Those of them that are not announced at present, the last one first; bounded."""
 
 
 class WorkerSession:
@@ -49,7 +55,8 @@ class WorkerSession:
         self.router_id = ""
         self.established_count = 0
         self.updates_received = self.routes_received = self.routes_sent = 0
-        self.malformed = 0
+        self.malformed = self.too_large = 0
+        self.unsent = RefusedRoutes()
         self.listens = False
 
     @property
@@ -63,6 +70,7 @@ class WorkerSession:
         self.number, self.since = report.session, now
         self.established_count += 1
         self.updates_received = self.routes_received = self.routes_sent = 0
+        self.unsent.clear()
         self.families = known_families(report.families)
         self.hold_time, self.router_id = report.hold_time, report.router_id
         return SessionUp(
@@ -76,6 +84,13 @@ class WorkerSession:
             route_refresh=report.route_refresh,
             ipv6_next_hops=known_families(report.ipv6_next_hops),
         )
+
+    def queued(self, action: Effect) -> None:
+        """Note what is on its way to the peer."""
+        if isinstance(action, Announce | Withdraw):
+            self.routes_sent += len(action.nlri)
+            for nlri in action.nlri if len(self.unsent) else ():
+                self.unsent.forget(action.family, nlri.rd, (nlri.prefix,))
 
     def go_down(self, down: Down, now: float) -> SessionDown | None:
         """Note that a connection ended; the event if it was an established one.
@@ -106,6 +121,8 @@ class WorkerSession:
             routes_sent=self.routes_sent,
             established_count=self.established_count,
             malformed=self.malformed,
+            too_large=self.too_large,
+            unsent=tuple(self.unsent),
         )
 
 

@@ -118,6 +118,19 @@ class Malformed(msgspec.Struct, tag_field="t", tag="malformed"):
     """So many of this peer's before it were not reported, because there were too many."""
 
 
+class TooLarge(msgspec.Struct, tag_field="t", tag="too-large"):
+    """Routes whose attributes, of so many octets, fit no UPDATE of this session: withdrawn instead.
+
+    ``nlri`` are packed as for a withdrawal; ``family`` is AFI and SAFI.
+    """
+
+    peer: str
+    session: int
+    family: tuple[int, int]
+    octets: int
+    nlri: bytes
+
+
 class CapabilityIgnored(msgspec.Struct, tag_field="t", tag="capability"):
     """A malformed capability of a peer's OPEN, which was taken as one that is not there."""
 
@@ -154,6 +167,7 @@ Report = (
     | ConnectFailed
     | CommandRefused
     | Malformed
+    | TooLarge
     | CapabilityIgnored
     | LogLine
     | Unusable

@@ -115,8 +115,16 @@ def _facts(row: pb.Neighbor) -> Iterator[str]:
         yield f"Held down for {duration(row.held_seconds)} more; `pe clear neighbor` ends it"
     if row.refused:
         yield "Refused: " + ", ".join(f"{why} {n}" for why, n in sorted(row.refused.items()))
+    yield from _refused("refused last", row.refused_routes)
+    yield from _refused("not sent", row.unsent_routes)
     if row.last_error:
         yield f"Last error: {row.last_error}"
+
+
+def _refused(title: str, routes: Iterable[pb.RefusedRoute]) -> Iterator[str]:
+    for each in routes:
+        name = f"{each.rd} {each.prefix}" if each.rd else each.prefix
+        yield f"  {title}: {name}: {each.reason}, {duration(each.age_seconds)} ago"
 
 
 def labels(rows: Iterable[pb.Label]) -> Iterator[str]:

@@ -9,6 +9,7 @@ MEANINGS = {
     "kernel_drift_repaired": "Kernel objects changed by another program and repaired.",
     "kernel_failures": "Requests that the kernel refused.",
     "bgp_updates_malformed": "Malformed UPDATEs of a neighbour, handled as RFC 7606 demands.",
+    "bgp_routes_too_large": "Routes withdrawn because their attributes fit no UPDATE.",
     "speaker_restarts": "Unexpected exits of a VRF's BGP process.",
     "api_calls": "API calls, by status code.",
     "part_failures": "Unexpected exceptions, by the part of the node that raised them.",

@@ -22,6 +22,7 @@ def speaker_counters(speakers: SpeakerPool) -> Iterator[CounterView]:
     for session in speakers.snapshot():
         labels = {"vrf": session.peer.vrf, "neighbor": str(session.peer.address)}
         yield CounterView(name="bgp_updates_malformed", value=session.malformed, labels=labels)
+        yield CounterView(name="bgp_routes_too_large", value=session.too_large, labels=labels)
 
 
 def api_counters(tally: RpcMetrics) -> Iterator[CounterView]:

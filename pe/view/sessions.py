@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from controlplane.bgp.peer_state import PeerState
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Afi, Family
-from controlplane.model.view import NeighborFamilyView, NeighborView, SessionState
+from controlplane.model.refused_routes import RefusedRoute
+from controlplane.model.view import NeighborFamilyView, NeighborView, RefusedRouteView, SessionState
 from controlplane.router import Router
 from controlplane.speaker.session import SessionSnapshot
 
@@ -46,7 +47,20 @@ def _row(
         md5=intent.md5 is not None,
         ttl_security=intent.ttl_security or 0,
         refused=dict(peer.refused),
+        refused_routes=tuple(_refused(peer.refused_routes, now)),
+        unsent_routes=tuple(_refused(snapshot.unsent if snapshot else (), now)),
     )
+
+
+def _refused(routes: Iterable[RefusedRoute], now: float) -> Iterator[RefusedRouteView]:
+    for each in routes:
+        yield RefusedRouteView(
+            family=family_name(each.family),
+            prefix=str(each.nlri.prefix),
+            rd=str(each.nlri.rd or ""),
+            reason=each.reason,
+            age=now - each.since,
+        )
 
 
 def _last_error(peer: PeerState, snapshot: SessionSnapshot | None, drops: int) -> str:

@@ -124,6 +124,28 @@ def test_order_is_kept_within_one_batch() -> None:
     run(scenario)
 
 
+def test_a_route_whose_attributes_outgrow_an_update_is_withdrawn() -> None:
+    """The peer keeps no route that is out of date, and the session goes on."""
+
+    async def scenario() -> None:
+        async with pair() as (one, two):
+            await joined(one, two)
+            grown = Attributes(local_pref=100, communities=tuple((65001, n) for n in range(1100)))
+            route = [vpn("10.1.0.0/16")]
+            one.pool.perform([
+                Announce(TO_B, Family.IPV4_VPN, CORE, PLAIN, route),
+                Announce(TO_B, Family.IPV4_VPN, CORE, grown, route),
+                SendEndOfRib(TO_B, Family.IPV4_VPN),
+            ])  # fmt: skip
+            await two.sees(EndOfRib)
+            kinds = [type(e) for e in two.events if not isinstance(e, SessionUp | EndOfRib)]
+            assert kinds == [RoutesReceived, RoutesWithdrawn]
+            (snapshot,) = one.pool.snapshot()
+            assert [str(r.nlri.prefix) for r in snapshot.unsent] == ["10.1.0.0/16"]
+
+    run(scenario)
+
+
 def test_end_of_rib_is_sent_on_command_and_not_before() -> None:
     async def scenario() -> None:
         async with pair() as (one, two):

@@ -84,7 +84,16 @@ def neighbor(row: view.NeighborView) -> pb.Neighbor:
         md5=row.md5,
         ttl_security=row.ttl_security,
         refused=dict(row.refused),
+        refused_routes=map(_refused, row.refused_routes),
+        unsent_routes=map(_refused, row.unsent_routes),
     )
+
+
+def _refused(row: view.RefusedRouteView) -> pb.RefusedRoute:
+    return pb.RefusedRoute(
+        family=row.family, prefix=row.prefix, rd=row.rd, reason=row.reason,
+        age_seconds=int(row.age),
+    )  # fmt: skip
 
 
 def _family(row: view.NeighborFamilyView) -> pb.NeighborFamily:

@@ -68,7 +68,8 @@ class Commands:
         match command:
             case wire.SendRoutes():
                 attributes = self._parsed(command)
-                queue.add(Announcement(command.family, command.next_hop, attributes, command.nlri))
+                routes = (command.family, command.next_hop, attributes, command.nlri)
+                queue.add(Announcement(*routes, command.session))
             case wire.SendWithdraw():
                 queue.add(Withdrawal(command.family, command.nlri))
             case wire.SendMarker():

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from struct import pack
 from typing import Any
 
+from controlplane.speaker import wire
 from controlplane.speaker.worker import surface
-from controlplane.speaker.worker.packed_nlri import VPN_SAFI, pieces
-from controlplane.speaker.worker.surface import AFI, EOR, SAFI, Message, log
+from controlplane.speaker.worker.packed_nlri import VPN_SAFI, as_withdrawn, pieces
+from controlplane.speaker.worker.surface import AFI, EOR, SAFI, Message
 
 NATIVE = (1, 1)
 MARKER = b"\xff" * 16
@@ -24,21 +25,26 @@ MOST_OCTETS = 64 << 20
 SEND_HOLD_SECONDS = 480.0
 """RFC 9687 section 4: eight minutes."""
 
-NO_ROOM = "the path attributes leave no room for a route: not announced"
+report: Callable[[wire.TooLarge], None] = lambda _: None  # noqa: E731 - replaced by ``install``
 
 
 class Announcement:
-    """Routes to announce; ``next_hop`` is packed, without a route distinguisher."""
+    """Routes to announce in a session; ``next_hop`` is packed, without a route distinguisher."""
 
-    __slots__ = ("attributes", "family", "next_hop", "nlri")
+    __slots__ = ("attributes", "family", "next_hop", "nlri", "session")
 
     def __init__(
-        self, family: tuple[int, int], next_hop: bytes, attributes: Any, nlri: bytes
+        self, family: tuple[int, int], next_hop: bytes, attributes: Any, nlri: bytes, session: int
     ) -> None:
         self.family, self.next_hop, self.attributes, self.nlri = family, next_hop, attributes, nlri
+        self.session = session
 
     def messages(self, negotiated: Any, include_withdraw: bool = True) -> Iterator[bytes]:  # noqa: ARG002
-        """Yield the UPDATEs, each as large as the session allows."""
+        """Yield the UPDATEs, each as large as the session allows.
+
+        A route that fits none is withdrawn: what the peer has of it is out of date, and no error
+        would tell anybody (RFC 4271 section 9.2).
+        """
         if self.family not in negotiated.families:
             return
         common = self.attributes.pack(negotiated)
@@ -47,12 +53,18 @@ class Announcement:
         room = (
             negotiated.msg_size - Message.HEADER_LEN - 4 - len(common) - len(head) - 4 * bool(head)
         )
+        unfit = []
         for nlri in pieces(self.nlri, room):
             if len(nlri) > room:
-                log.critical(lambda: NO_ROOM, "parser")
-                return
+                unfit.append(as_withdrawn(self.family[1], nlri))
+                continue
             reach = b"" if native else attribute(14, head + nlri)
             yield update(b"", reach + common, nlri if native else b"")
+        if unfit:
+            peer, octets = str(negotiated.neighbor["peer-address"]), len(common) + len(head)
+            gone = Withdrawal(self.family, b"".join(unfit))
+            report(wire.TooLarge(peer, self.session, self.family, octets, gone.nlri))
+            yield from gone.messages(negotiated)
 
     def head(self) -> bytes:
         """Return MP_REACH_NLRI up to its routes (RFC 4760 section 3, RFC 4364 section 4.3.2)."""
@@ -199,8 +211,10 @@ class Rib:
         self._known.pop(self.name, None)
 
 
-def install() -> None:
-    """Put these in the place of ExaBGP's."""
+def install(receiver: Callable[[wire.TooLarge], None]) -> None:
+    """Put these in the place of ExaBGP's; ``receiver`` is called with what fits no UPDATE."""
+    global report  # noqa: PLW0603 - as with all that takes the place of ExaBGP's own
+    report = receiver
     surface.replace(surface.neighbor_module, "RIB", Rib)
     stock = surface.Protocol.new_update
 

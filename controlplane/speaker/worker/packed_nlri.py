@@ -97,6 +97,18 @@ def without_stacks(data: bytes, stacks: list[int]) -> tuple[bytes, bytes]:
     return b"".join([*single, data[begin:]]), b"".join(several)
 
 
+def as_withdrawn(safi: int, data: bytes) -> bytes:
+    """Return packed NLRI as a withdrawal has them: no label (RFC 8277 section 2.4)."""
+    if safi != VPN_SAFI:
+        return data
+    found, position = [], 0
+    while position < len(data):
+        after = position + 1 + (data[position] + 7 >> 3)
+        found += [data[position : position + 1], WITHDRAWN_LABEL, data[position + 4 : after]]
+        position = after
+    return b"".join(found)
+
+
 def pieces(data: bytes, room: int) -> Iterator[bytes]:
     """Cut packed NLRI at route boundaries into pieces of at most ``room`` octets."""
     start = position = 0

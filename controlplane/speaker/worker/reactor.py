@@ -75,7 +75,7 @@ def install(link: Link, device: str) -> None:
     refreshes.install()
     notifications.install()
     update_batching.install()
-    outgoing.install()
+    outgoing.install(link.report)
     sessions.install(link)
     listening.install(device)
 

@@ -31,7 +31,7 @@ class Speakers:
             ),
             0.0,
         )
-        session.malformed = 3
+        session.malformed, session.too_large = 3, 4
         yield session.snapshot()
 
 
@@ -41,5 +41,6 @@ def test_malformed_updates_are_counted_by_neighbour() -> None:
     assert found == [
         ("speaker_restarts", 2, {"vrf": "red"}),
         ("bgp_updates_malformed", 3, {"vrf": "red", "neighbor": "10.0.0.2"}),
+        ("bgp_routes_too_large", 4, {"vrf": "red", "neighbor": "10.0.0.2"}),
     ]
     assert all(meaning(name) for name, _, _ in found)

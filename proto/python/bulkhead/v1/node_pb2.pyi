@@ -98,7 +98,7 @@ class ShowNeighborsResponse(_message.Message):
     def __init__(self, neighbors: _Optional[_Iterable[_Union[Neighbor, _Mapping]]] = ...) -> None: ...
 
 class Neighbor(_message.Message):
-    __slots__ = ("vrf", "address", "asn", "local_asn", "local_address", "port", "description", "state", "state_seconds", "never_up", "router_id", "families", "hold_time", "flaps", "last_error", "held_seconds", "md5", "ttl_security", "refused")
+    __slots__ = ("vrf", "address", "asn", "local_asn", "local_address", "port", "description", "state", "state_seconds", "never_up", "router_id", "families", "hold_time", "flaps", "last_error", "held_seconds", "md5", "ttl_security", "refused", "refused_routes", "unsent_routes")
     class SessionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SESSION_STATE_UNSPECIFIED: _ClassVar[Neighbor.SessionState]
@@ -139,6 +139,8 @@ class Neighbor(_message.Message):
     MD5_FIELD_NUMBER: _ClassVar[int]
     TTL_SECURITY_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_ROUTES_FIELD_NUMBER: _ClassVar[int]
+    UNSENT_ROUTES_FIELD_NUMBER: _ClassVar[int]
     vrf: str
     address: str
     asn: int
@@ -158,7 +160,23 @@ class Neighbor(_message.Message):
     md5: bool
     ttl_security: int
     refused: _containers.ScalarMap[str, int]
-    def __init__(self, vrf: _Optional[str] = ..., address: _Optional[str] = ..., asn: _Optional[int] = ..., local_asn: _Optional[int] = ..., local_address: _Optional[str] = ..., port: _Optional[str] = ..., description: _Optional[str] = ..., state: _Optional[_Union[Neighbor.SessionState, str]] = ..., state_seconds: _Optional[int] = ..., never_up: _Optional[bool] = ..., router_id: _Optional[str] = ..., families: _Optional[_Iterable[_Union[NeighborFamily, _Mapping]]] = ..., hold_time: _Optional[int] = ..., flaps: _Optional[int] = ..., last_error: _Optional[str] = ..., held_seconds: _Optional[int] = ..., md5: _Optional[bool] = ..., ttl_security: _Optional[int] = ..., refused: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    refused_routes: _containers.RepeatedCompositeFieldContainer[RefusedRoute]
+    unsent_routes: _containers.RepeatedCompositeFieldContainer[RefusedRoute]
+    def __init__(self, vrf: _Optional[str] = ..., address: _Optional[str] = ..., asn: _Optional[int] = ..., local_asn: _Optional[int] = ..., local_address: _Optional[str] = ..., port: _Optional[str] = ..., description: _Optional[str] = ..., state: _Optional[_Union[Neighbor.SessionState, str]] = ..., state_seconds: _Optional[int] = ..., never_up: _Optional[bool] = ..., router_id: _Optional[str] = ..., families: _Optional[_Iterable[_Union[NeighborFamily, _Mapping]]] = ..., hold_time: _Optional[int] = ..., flaps: _Optional[int] = ..., last_error: _Optional[str] = ..., held_seconds: _Optional[int] = ..., md5: _Optional[bool] = ..., ttl_security: _Optional[int] = ..., refused: _Optional[_Mapping[str, int]] = ..., refused_routes: _Optional[_Iterable[_Union[RefusedRoute, _Mapping]]] = ..., unsent_routes: _Optional[_Iterable[_Union[RefusedRoute, _Mapping]]] = ...) -> None: ...
+
+class RefusedRoute(_message.Message):
+    __slots__ = ("family", "prefix", "rd", "reason", "age_seconds")
+    FAMILY_FIELD_NUMBER: _ClassVar[int]
+    PREFIX_FIELD_NUMBER: _ClassVar[int]
+    RD_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    AGE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    family: str
+    prefix: str
+    rd: str
+    reason: str
+    age_seconds: int
+    def __init__(self, family: _Optional[str] = ..., prefix: _Optional[str] = ..., rd: _Optional[str] = ..., reason: _Optional[str] = ..., age_seconds: _Optional[int] = ...) -> None: ...
 
 class NeighborFamily(_message.Message):
     __slots__ = ("family", "negotiated", "received", "stale", "sent", "limit", "end_of_rib")
