@@ -2,22 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from labs.lab import RunningLab, running
 from labs.topologies.ipv6_core import LAB
-from labs.topology import Check
-from tests.lab.claims import hold
+from tests.lab.claims import claims
 
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[RunningLab]:
-    with running(LAB) as up:
-        yield up
-
-
-@pytest.mark.parametrize("check", LAB.checks, ids=lambda check: check.__name__)
-def test_claim(lab: RunningLab, check: Check) -> None:
-    hold(lab, check)
+lab, test_claim = claims(LAB)
