@@ -45,7 +45,7 @@ def _route(lab: RunningLab, prefix: str) -> dict[str, object]:
 
 
 def reach(lab: RunningLab) -> Iterator[Outcome]:
-    """Sites find each other, in both families and over both makes, and nobody else."""
+    """Sites find each other, in both families and over both makes, and no other site."""
     yield from mesh(lab, SITES)
 
 

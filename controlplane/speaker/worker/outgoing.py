@@ -43,7 +43,7 @@ class Announcement:
         """Yield the UPDATEs, each as large as the session allows.
 
         A route that fits none is withdrawn: what the peer has of it is out of date, and no error
-        would tell anybody (RFC 4271 section 9.2).
+        would report it (RFC 4271 section 9.2).
         """
         if self.family not in negotiated.families:
             return

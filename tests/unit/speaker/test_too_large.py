@@ -1,4 +1,4 @@
-"""Attributes that grow beyond what an UPDATE holds: the route is withdrawn, and somebody is told.
+"""Attributes that grow beyond what an UPDATE holds: the route is withdrawn, and reported.
 
 A route with 4,000 octets of attributes is received in order; with the route targets and label of a
 VPN route, or one more AS number, it does not fit. What the peer has of it then is out of date.
