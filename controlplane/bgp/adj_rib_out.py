@@ -21,7 +21,9 @@ VPN = {afi: Family.of(afi, vpn=True) for afi in Afi}
 
 Families: TypeAlias = frozenset[Family]
 Message: TypeAlias = tuple[Family, Attributes, list[Nlri]]
-Withdrawn: TypeAlias = dict[Family, list[Nlri]]
+Lacking: TypeAlias = frozenset[PeerId]
+Withdrawn: TypeAlias = dict[tuple[Family, Lacking], list[Nlri]]
+"""Routes that are gone; the peers that lack them get no withdrawal."""
 
 
 class UpdateGroupMember(msgspec.Struct, frozen=True):
@@ -58,6 +60,8 @@ class VrfExport:
         self.mark = mark
         self.sent = SentRoutes()
         self.unsaid: Unsaid = []
+        # Peers whose session came up while the VRF was held: they have none of its routes yet.
+        self.lacking: Lacking = frozenset()
 
     def change(self, changes: Iterable[BestPathChange]) -> None:
         """Take in changed best paths of the VRF."""
@@ -84,7 +88,7 @@ class CoreRibOut:
         self._owners: dict[tuple[RouteDistinguisher | None, tuple[int, ...]], VrfExport] = {}
         self._changed: dict[str, None] = {}
         self._unsaid: dict[str, None] = {}
-        self._orphans: list[Nlri] = []
+        self._orphans: list[tuple[Nlri, Lacking]] = []
 
     def mark(self, vrf: str, mark: ExportMark) -> None:
         """Set how a VRF's routes are announced; routes announced otherwise are announced again.
@@ -143,11 +147,17 @@ class CoreRibOut:
         Of the VRFs in ``held`` only withdrawals leave; the rest leaves once they are not held.
         """
         gone, news = self._drain(held)
-        everything = self._everything(held) if any(one.asked for one in listeners) else []
+        new = frozenset(one.peer for one in listeners if one.is_new)
+        asked = any(one.asked for one in listeners)
+        everything = self._everything(held, new) if asked else []
         effects: list[Effect] = []
         for one in listeners:
             knows = frozenset() if one.is_new else one.families
-            effects += [Withdraw(one.peer, f, nlri) for f, nlri in gone.items() if f in knows]
+            effects += [
+                Withdraw(one.peer, family, nlri)
+                for (family, lacking), nlri in gone.items()
+                if family in knows and one.peer not in lacking
+            ]
             effects += _announce(one, one.families - one.asked, news)
             effects += _announce(one, one.families & one.asked, everything)
         return effects
@@ -168,17 +178,27 @@ class CoreRibOut:
             export = self._exports.get(vrf)
             if export is None:
                 continue
-            gone += [Nlri(prefix, export.mark.rd) for prefix in export.sent.drain_withdrawn()]
+            rd, lacking = export.mark.rd, export.lacking
+            gone += [(Nlri(prefix, rd), lacking) for prefix in export.sent.drain_withdrawn()]
             if vrf not in held:
                 news += self._messages(vrf, export, export.sent.drain()[1])
+                export.lacking = frozenset()
             elif export.sent.is_pending:
                 self._changed[vrf] = None
-        by_family: Withdrawn = {}
-        for nlri in gone:
-            taker = self._owners.get((nlri.rd, nlri.labels))
+        return self._withdrawn(gone), news
+
+    def _withdrawn(self, gone: Iterable[tuple[Nlri, Lacking]]) -> Withdrawn:
+        """Join the withdrawals that go to the same peers; what another VRF replaces is none.
+
+        A route that a peer lacks is not replaced: who has what would be no longer known.
+        """
+        found: Withdrawn = {}
+        for nlri, lacking in gone:
+            taker = None if lacking else self._owners.get((nlri.rd, nlri.labels))
             if taker is None or not taker.sent.replaces(nlri.prefix):
-                by_family.setdefault(VPN[nlri.prefix.afi], []).append(Nlri(nlri.prefix, nlri.rd))
-        return by_family, news
+                key = (VPN[nlri.prefix.afi], lacking)
+                found.setdefault(key, []).append(Nlri(nlri.prefix, nlri.rd))
+        return found
 
     def _messages(
         self, vrf: str, export: VrfExport, groups: dict[Path, list[Prefix]]
@@ -188,11 +208,12 @@ class CoreRibOut:
             self._unsaid[vrf] = None
         return found
 
-    def _everything(self, held: Container[str]) -> list[Message]:
+    def _everything(self, held: Container[str], new: Lacking) -> list[Message]:
         found: list[Message] = []
         for vrf, export in self._exports.items():
             if vrf in held:
                 export.sent.renew()  # the peer that asked gets them with the others, later
+                export.lacking |= new
                 self._changed[vrf] = None
             else:
                 found += self._messages(vrf, export, export.sent.everything())
@@ -204,10 +225,10 @@ class CoreRibOut:
         return sum(VPN[prefix.afi] is family for prefix in prefixes)
 
 
-def _as_sent(export: VrfExport, mark: ExportMark) -> list[Nlri]:
+def _as_sent(export: VrfExport, mark: ExportMark) -> list[tuple[Nlri, Lacking]]:
     """Return the routes that peers have of a VRF, with the label that it was marked with."""
-    labels = (int(mark.label),)
-    return [Nlri(prefix, mark.rd, labels) for prefix in export.sent.known()]
+    labels, lacking = (int(mark.label),), export.lacking
+    return [(Nlri(prefix, mark.rd, labels), lacking) for prefix in export.sent.known()]
 
 
 def _announce(one: UpdateGroupMember, families: Families, messages: list[Message]) -> list[Effect]:

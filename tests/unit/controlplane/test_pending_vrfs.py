@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from controlplane.model.effects import Announce, Answer, ConfigureSpeakers, SendEndOfRib
+from controlplane.model.effects import Announce, Answer, ConfigureSpeakers, SendEndOfRib, Withdraw
 from controlplane.model.events import IntentChanged, TimePassed, VrfsHeld
 from controlplane.model.intent import NodeIntent
 from controlplane.model.label import LabelBlock
@@ -57,6 +57,11 @@ def told(rig: Rig, peer: PeerId) -> set[str]:
     return {str(nlri.prefix) for action in said for nlri in action.nlri}
 
 
+def withdrawn(rig: Rig) -> set[PeerId]:
+    """The peers that a withdrawal went to in the last turn."""
+    return {action.peer for action in rig.actions(Withdraw)}
+
+
 def test_the_routes_of_a_stuck_tenant_wait_and_those_of_another_do_not() -> None:
     rig = slow_rig()
     rig.reload(tenants(wider=True))
@@ -104,6 +109,38 @@ def test_a_core_session_that_comes_up_meanwhile_misses_nothing() -> None:
     kinds = [a for a in rig.last.actions if isinstance(a, Announce | SendEndOfRib)]
     assert isinstance(kinds[-1], SendEndOfRib)
     assert PE3 in {a.peer for a in rig.actions(SendEndOfRib)}
+
+
+@pytest.mark.parametrize("limit", [0, 5000], ids=["port", "conntrack-limit"])
+def test_a_core_session_that_comes_up_meanwhile_gets_no_withdrawal_of_what_it_has_not(
+    limit: int,
+) -> None:
+    rig = slow_rig()
+    rig.up(PE3)
+    rig.ce(RED, "10.1.0.0/16", "10.2.0.0/16")
+    rig.reload(tenants(conntrack_limit=limit) if limit else tenants(wider=True))
+    rig.down(PE3)
+    rig.up(PE3)
+    rig.withdraw(RED, "10.1.0.0/16")
+    assert withdrawn(rig) == {PE2}, "sent at once where the route is known"
+    rig.held("red")
+    assert rig.received_by(PE2) == rig.received_by(PE3) == {"65000:1 10.2.0.0/16"}
+    rig.withdraw(RED, "10.2.0.0/16")
+    assert withdrawn(rig) == {PE2, PE3}
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["away", "and back in one turn"])
+def test_nor_of_routes_under_an_rd_that_it_has_not_received(times: int) -> None:
+    rig = slow_rig()
+    rig.ce(RED, "10.1.0.0/16")
+    rig.reload(tenants(wider=True))
+    rig.up(PE3)
+    moves = (tenants(wider=True, rd=parse_rd("65000:9")), tenants(wider=True))
+    rig.do(*(IntentChanged(intent) for intent in moves[:times]))
+    assert withdrawn(rig) == {PE2}
+    rig.withdraw(RED, "10.1.0.0/16")
+    rig.held("red")
+    assert rig.received_by(PE2) == rig.received_by(PE3) == set()
 
 
 def test_a_session_opens_behind_its_own_guard_and_ends_at_once() -> None:
