@@ -19,12 +19,17 @@ from controlplane.model.prefix import Afi, IPAddress, Prefix
 
 
 class VrfDevice(msgspec.Struct, frozen=True):
-    """A VRF and its table (both families, with an ``unreachable`` default: trap T1)."""
+    """A VRF and its table (both families, with an ``unreachable`` default: trap T1).
+
+    ``reaches``: other VRFs of the node whose routes it imports, so that its packets may leave by
+    their ports.
+    """
 
     name: str
     table: int
     conntrack_limit: int = 0
     new_flows_per_second: int = 0
+    reaches: tuple[str, ...] = ()
 
 
 class CePort(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@ intent and labels in, desired objects out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from controlplane.model.desired import (
     CePort,
@@ -16,6 +16,7 @@ from controlplane.model.desired import (
 )
 from controlplane.model.intent import NodeIntent, PeerIntent
 from controlplane.model.peer import PeerId
+from controlplane.model.rd import RouteTarget
 from controlplane.vpn.vrf import Vrf
 
 ANY_HOPS = 255
@@ -31,7 +32,8 @@ class Layout:
             platform_labels=intent.label_block.last + 1,
             speaker_uids=intent.speaker_uids,
         )
-        self.vrfs = {vrf.name: _device(vrf) for vrf in vrfs.values()}
+        exporters = _exporters(vrfs.values())
+        self.vrfs = {vrf.name: _device(vrf, exporters) for vrf in vrfs.values()}
         self.labels = {vrf.label: LabelBinding(vrf.label, vrf.name) for vrf in vrfs.values()}
         self.core_ports = {
             port.name: CorePort(port.name, port.addresses, port.mtu, port.accept_explicit_null)
@@ -41,9 +43,21 @@ class Layout:
         self.sessions: dict[PeerId, Session] = {p.peer: _session(p) for p in intent.all_peers}
 
 
-def _device(vrf: Vrf) -> VrfDevice:
+def _exporters(vrfs: Iterable[Vrf]) -> dict[RouteTarget, list[str]]:
+    found: dict[RouteTarget, list[str]] = {}
+    for vrf in vrfs:
+        for target in vrf.intent.export_targets:
+            found.setdefault(target, []).append(vrf.name)
+    return found
+
+
+def _device(vrf: Vrf, exporters: Mapping[RouteTarget, list[str]]) -> VrfDevice:
     intent = vrf.intent
-    return VrfDevice(vrf.name, vrf.number, intent.conntrack_limit, intent.new_flows_per_second)
+    others = {name for target in intent.import_targets for name in exporters.get(target, ())}
+    return VrfDevice(
+        vrf.name, vrf.number, intent.conntrack_limit, intent.new_flows_per_second,
+        tuple(sorted(others - {vrf.name})),
+    )  # fmt: skip
 
 
 def _ports(vrf: Vrf) -> list[CePort]:

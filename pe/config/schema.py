@@ -176,9 +176,10 @@ class VrfSection(Section):
     route_target: RouteTargets = Field(default_factory=list)
     import_route_target: RouteTargets = Field(default_factory=list)
     export_route_target: RouteTargets = Field(default_factory=list)
-    # The table stands in the mark of IPv6 packets (pe.filters.too_big), and bit 31 of a mark is a
-    # verdict (controlplane.model.verdict): a table of 2^31 once let denied packets pass.
-    table: Annotated[int | None, v.number(1, 2147483647)] = None
+    # The table stands in the mark of IPv6 packets (pe.filters.too_big), where bit 31 is a verdict
+    # (controlplane.model.verdict) and bit 30 asks for a label (pe.filters.core): a table of 2^31
+    # once let denied packets pass.
+    table: Annotated[int | None, v.number(1, 1073741823)] = None
     label_mode: Annotated[str, v.scalar(_per_vrf, "per-vrf")] = "per-vrf"
     limits: LimitsSection = LimitsSection()
     advertise_connected: v.Flag = False

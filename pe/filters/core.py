@@ -1,5 +1,6 @@
 """The guard of a core port. The core is trusted (RFC 4381 section 1), but for one thing: explicit
-null labels are looked up in the global table as if they came from ``lo`` (T9)."""
+null labels are looked up in the global table as if they came from ``lo`` (T9). A VPN's packet
+leaves into the core with a label only, even where the routing tables have other ways (ISO-15)."""
 
 from __future__ import annotations
 
@@ -9,28 +10,47 @@ from functools import lru_cache
 from pe.filters.context import PORTS_AT_MOST, RenderContext
 from pe.filters.parts import NamedChain, dropped
 from pe.model.guards import Guard
-from pe.nft.fields import MPLS_LABEL, PROTOCOL
-from pe.nft.matches import equal
+from pe.nft.fields import MARK, MPLS_LABEL, PROTOCOL
+from pe.nft.matches import Masked, equal
 from pe.nft.model import Chain, Hook
 from pe.nft.names import name
-from pe.nft.statements import ACCEPT, goto
+from pe.nft.statements import ACCEPT, MarkBits, goto
 
 MPLS = 0x8847
 EXPLICIT_NULLS = (0, 2)
 """The labels of RFC 3032 section 2.1, for IPv4 and for IPv6."""
 
 
+OF_A_VPN = 1 << 30
+"""The bit of a packet's mark that says, from the stack to the core port, that a VPN's packet is
+on its way there: the label is pushed in between, where no hook is."""
+
+
 def chains(scope: RenderContext) -> Iterator[NamedChain]:
-    """The chains of every core port that is there and does not want explicit null."""
+    """The chains of every core port that is there."""
     for port in sorted(scope.desired.core_ports.values(), key=lambda port: port.name):
-        if port.name not in scope.present or port.accept_explicit_null:
+        if port.name not in scope.present:
             continue
-        if scope.on(Guard.EXPLICIT_NULL):
-            yield from _port(port.name)
+        if scope.on(Guard.EXPLICIT_NULL) and not port.accept_explicit_null:
+            yield from _no_explicit_null(port.name)
+        if scope.on(Guard.WAYS_OUT):
+            yield _egress(port.name)
 
 
 @lru_cache(PORTS_AT_MOST)
-def _port(port: str) -> tuple[NamedChain, ...]:
+def _egress(port: str) -> NamedChain:
+    """With a label the bit has done its work, and the mark is again what it was: for tc, say."""
+    labelled = equal(PROTOCOL, MPLS)
+    rules = (
+        (Masked(MARK, OF_A_VPN, "==", 0), ACCEPT),
+        (labelled, MarkBits(OF_A_VPN, cleared=True), ACCEPT),
+        dropped("iso_15", port),
+    )
+    return f"out_{name(port)}", Chain(rules, Hook("egress", 500, "accept", port))
+
+
+@lru_cache(PORTS_AT_MOST)
+def _no_explicit_null(port: str) -> tuple[NamedChain, ...]:
     # Two chains: nft 1.0.6 cannot list a rule that compares both the protocol and the label.
     null = f"null_{name(port)}"
     mpls = (equal(PROTOCOL, MPLS), goto(null))

@@ -8,10 +8,12 @@ both: it is where the policy inside a VPN belongs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
 
 from controlplane.model.protocols import TCP
 from controlplane.model.verdict import ALLOW_BIT
 from pe.filters.context import RenderContext
+from pe.filters.core import OF_A_VPN
 from pe.filters.host_sets import (
     crossing_chain,
     has_speaker_users,
@@ -65,6 +67,7 @@ from pe.nft.statements import (
     RETURN,
     ConnectionsOver,
     LimitOver,
+    MarkBits,
     Remember,
     SetZone,
     goto,
@@ -222,15 +225,23 @@ def _limits(scope: RenderContext) -> Iterator[NamedChain]:
 def _crossed(scope: RenderContext) -> Iterator[NamedChain]:
     """Out of a VRF: what holds for it, then what holds for where it goes."""
     last: tuple[Rule, ...] = (*_on_link_jump(scope), (goto("tenant"),))
-    leaking = tuple(_leaks(scope))
+    leaking, ways_out = tuple(_leaks(scope)), tuple(_ways_out(scope))
     for vrf in scope.vrfs:
         if is_limited(scope, vrf.name):
             leaks = () if scope.is_judged(vrf.name) else leaking
             limit: Rule = (jump(f"limit_{name(vrf.name)}"),)
-            yield crossing_chain(scope, vrf.name), Chain((limit, *leaks, *last))
-    yield "from_vrf", Chain((*leaking, *last))
+            yield crossing_chain(scope, vrf.name), Chain((limit, *ways_out, *leaks, *last))
+    yield "from_vrf", Chain((*ways_out, *leaking, *last))
     back: Rule = (in_set("core_ports", OIFNAME), ACCEPT)
     yield "from_core", Chain((back, *_nowhere(scope)))
+
+
+def _ways_out(scope: RenderContext) -> Iterator[Rule]:
+    """By a port of the VRF, or into the core, where the port asks for a label
+    (``pe.filters.core``): the routing tables may be flushed or wrong by now (ISO-15)."""
+    if scope.on(Guard.WAYS_OUT):
+        yield in_set("core_ports", OIFNAME), MarkBits(OF_A_VPN), goto("tenant")
+        yield in_set("ways_out", IIFNAME, OIFNAME, negated=True), *dropped("iso_15")
 
 
 def _nowhere(scope: RenderContext) -> Iterator[Rule]:
@@ -290,7 +301,18 @@ def _output(scope: RenderContext) -> NamedChain:
     # What the label table hands over for a CE passes here; what the PE says itself does not count.
     foreign = compare(SOURCE_TYPE_AT_OUTPUT, "!=", LOCAL)
     rules.append((in_set("ce_ports", OIFNAME), foreign, jump("to_ce")))
-    return "sent", Chain(tuple(rules), Hook("output", 0))
+    return "sent", Chain((*rules, *_astray(scope)), Hook("output", 0))
+
+
+def _astray(scope: RenderContext) -> Iterator[Rule]:
+    """What the label table hands over, or the PE says in a VRF, and no CE port takes: it has a
+    source that is not the node's in the core (ISO-15). A new address is asked for from none."""
+    if not scope.on(Guard.WAYS_OUT):
+        return
+    for source, none in ((IP_SOURCE, IPv4Address(0)), (IP6_SOURCE, IPv6Address(0))):
+        of_a_vpn = (within(source, {none}, negated=True), compare(SOURCE_TYPE, "!=", LOCAL))
+        yield in_set("core_ports", OIFNAME), *of_a_vpn, MarkBits(OF_A_VPN), ACCEPT
+        yield in_set("spare_ports", OIFNAME), *of_a_vpn, *dropped("iso_15")
 
 
 def arp(scope: RenderContext) -> tuple[list[NamedChain], list[FilledSet]]:

@@ -11,6 +11,7 @@ from controlplane.model.speaker_user import speaker_uid
 from pe.filters.context import IPNetwork, RenderContext, merged, networks
 from pe.filters.parts import FilledSet, devices
 from pe.model.guards import Guard
+from pe.netlink.ownership import BLACKHOLE
 from pe.nft.model import NamedSet
 from pe.nft.names import name
 from pe.nft.types import TYPES, concatenated, device
@@ -31,6 +32,8 @@ def sets(scope: RenderContext) -> Iterator[FilledSet]:
     yield _by_port("arrivals", _arrivals(scope))
     yield _by_port("departures", _tracking(scope))
     yield _by_port("crossings", _crossings(scope))
+    if scope.on(Guard.WAYS_OUT):
+        yield "ways_out", NamedSet(("ifname", "ifname")), _ways_out(scope)
     for version in (4, 6):
         kind = f"ipv{version}_addr"
         at_port = ("ifname", kind, kind)
@@ -90,6 +93,21 @@ def _crossings(scope: RenderContext) -> dict[str, str]:
 def crossing_chain(scope: RenderContext, vrf: str) -> str:
     """The chain of what is forwarded out of a VRF."""
     return f"from_{name(vrf)}" if is_limited(scope, vrf) else "from_vrf"
+
+
+def _ways_out(scope: RenderContext) -> dict[bytes, bytes]:
+    """VRF and a port that its packets may leave by: its own, those of VRFs whose routes it imports,
+    and the device that drops all."""
+    ports: dict[str, list[str]] = {}
+    for port in scope.ce_ports:
+        ports.setdefault(port.vrf, []).append(port.name)
+    pairs = (
+        (vrf.name, port)
+        for vrf in scope.vrfs
+        for owner in (vrf.name, *vrf.reaches)
+        for port in (*ports.get(owner, ()), BLACKHOLE)
+    )
+    return {concatenated(device(vrf), device(port)): b"" for vrf, port in pairs}
 
 
 def _ce_sessions(scope: RenderContext, version: int) -> dict[bytes, bytes]:

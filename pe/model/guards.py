@@ -28,6 +28,8 @@ class Guard(enum.Enum):
     """The limit of unresolved neighbours on a CE port (T14)."""
     LAST_RESORT = "last-resort"
     """The unreachable default of a VRF's table (T1)."""
+    WAYS_OUT = "ways-out"
+    """What entered by a VRF leaves by a port of that VRF or with a label (ISO-15)."""
     LOCAL_RULE = "local-rule"
     """The place of the rule for local addresses (T2)."""
     LABEL_INPUT = "label-input"

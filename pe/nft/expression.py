@@ -182,15 +182,16 @@ def masked_bytes(register: int, mask: bytes) -> Expression:
     return _bitwise(register, mask, f"r{register} &= 0x{mask.hex()}")
 
 
-def with_bit(register: int, bit: int) -> Expression:
-    """Set a bit of a register."""
-    mask = host32(~bit & 0xFFFFFFFF)
-    return _bitwise(register, mask, f"r{register} |= {bit:#x}", host32(bit))
+@_remembered
+def with_bits(register: int, bits: int) -> Expression:
+    """Set some bits of a register, as nft does: clear them, then turn them over."""
+    cleared = host32(0xFFFFFFFF & ~bits)
+    return _bitwise(register, cleared, f"r{register} |= {bits:#x}", host32(bits))
 
 
-def _bitwise(register: int, mask: bytes, words: str, flipped: bytes = b"") -> Expression:
+def _bitwise(register: int, mask: bytes, words: str, turned: bytes = b"") -> Expression:
     found = _register(1, register) + _register(2, register) + be32(3, len(mask))
-    found += data(4, mask) + data(5, flipped or bytes(len(mask)))
+    found += data(4, mask) + data(5, turned or bytes(len(mask)))
     return Expression("bitwise", found, words)
 
 

@@ -14,6 +14,8 @@ from pe.nft.compiler import RuleCompiler
 from pe.nft.fields import Field
 from pe.nft.types import TYPES
 
+_ALL_BITS = 0xFFFFFFFF
+
 
 @dataclass(frozen=True, slots=True)
 class MarkFrom:
@@ -28,6 +30,24 @@ class MarkFrom:
 
     def compile(self, rule: RuleCompiler) -> None:
         rule.add(self.field.load(0), x.lookup(self.name, 0, 0), x.set_meta("mark", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class MarkBits:
+    """Set some bits of the packet's mark, or clear them; the others stay."""
+
+    bits: int
+    cleared: bool = False
+
+    @property
+    def words(self) -> str:
+        change = f"& {_ALL_BITS & ~self.bits:#x}" if self.cleared else f"| {self.bits:#x}"
+        return f"meta mark set meta mark {change}"
+
+    def compile(self, rule: RuleCompiler) -> None:
+        kept = x.masked(0, _ALL_BITS & ~self.bits)
+        changed = kept if self.cleared else x.with_bits(0, self.bits)
+        rule.add(x.meta("mark", 0), changed, x.set_meta("mark", 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from controlplane.model.label import Label
 from controlplane.model.speaker_user import FIRST_UID
 from controlplane.routing.desired_vrf import Layout, difference
 from controlplane.vpn.vrf import Vrf
-from tests.unit.controlplane.rig import LOOPBACK, PE2, ce_peer, node, pe_peer, port, vrf
+from tests.unit.controlplane.rig import LOOPBACK, PE2, ce_peer, node, pe_peer, port, targets, vrf
 
 
 def layout(intent: NodeIntent) -> Layout:
@@ -39,6 +39,15 @@ def test_everything_has_its_object() -> None:
     assert found.core_ports == {"core0": CorePort("core0", (), 1600, True)}
     assert {s.peer: (s.port, s.min_ttl) for s in found.sessions.values()} == {
         PE2: ("", 0), RED.neighbors[0].peer: ("red-ce", 255),
+    }  # fmt: skip
+
+
+def test_a_vrf_reaches_the_ports_of_those_whose_routes_it_imports() -> None:
+    hub = vrf("red", 1, import_targets=targets("65000:1", "65000:2"))
+    spoke = vrf("blue", 2)
+    found = layout(node(hub, spoke)).vrfs
+    assert {name: device.reaches for name, device in found.items()} == {
+        "red": ("blue",), "blue": (),
     }  # fmt: skip
 
 
