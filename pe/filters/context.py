@@ -20,6 +20,9 @@ from pe.model.guards import NONE, Guard
 
 IPNetwork = IPv4Network | IPv6Network
 
+WITHOUT_BROADCAST, WITHOUT_ANYCAST = 31, 127
+"""From this length on each address of a link is a host's (RFC 3021, RFC 6164)."""
+
 PORTS_AT_MOST = 8192
 """How many ports' chains are remembered: a change of one port renders no other's anew."""
 
@@ -75,12 +78,31 @@ class RenderContext:
         return frozenset(address for address in own if address.version == version)
 
     def vrf_addresses(self, version: int) -> dict[str, set[IPAddress]]:
-        """The node's own addresses in each VRF."""
+        """What ends at the node in each VRF: its own addresses, and those of the links that it
+        answers to as well: broadcast, and the anycast address of routers (CPP-7)."""
         found: dict[str, set[IPAddress]] = {vrf: set() for vrf in self.desired.vrfs}
         for port in self.desired.ce_ports.values():
-            own = [i.ip for i in port.addresses if i.version == version]
-            found.get(port.vrf, set()).update(own)
+            own = {i.ip for i in port.addresses if i.version == version}
+            many = set(to_many(port.addresses)) if version == 4 else anycast(port.addresses)
+            found.get(port.vrf, set()).update(own, many)
         return found
+
+
+def to_many(interfaces: tuple[IPInterface, ...]) -> tuple[IPv4Address, ...]:
+    """The broadcast addresses of links: the last one, and the first (RFC 1122 section 3.3.6)."""
+    links = (n for n in networks(interfaces, 4) if n.prefixlen < WITHOUT_BROADCAST)
+    return tuple(
+        address
+        for link in links
+        for address in (link.network_address, link.broadcast_address)
+        if isinstance(address, IPv4Address)
+    )
+
+
+def anycast(interfaces: tuple[IPInterface, ...]) -> set[IPAddress]:
+    """The subnet-router anycast addresses of links (RFC 4291 section 2.6.1)."""
+    links = (n for n in networks(interfaces, 6) if n.prefixlen < WITHOUT_ANYCAST)
+    return {link.network_address for link in links}
 
 
 def networks(interfaces: tuple[IPInterface, ...], version: int) -> list[IPNetwork]:

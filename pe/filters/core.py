@@ -24,6 +24,9 @@ EXPLICIT_NULLS = (0, 2)
 OF_A_VPN = 1 << 30
 """The bit of a packet's mark that says, from the stack to the core port, that a VPN's packet is
 on its way there: the label is pushed in between, where no hook is."""
+UNDER_A_LABEL = 1 << 29
+"""The bit that says, from the core port to the stack, that a packet came under a label: in OUTPUT
+it looks like one of the node's own otherwise."""
 
 
 def chains(scope: RenderContext) -> Iterator[NamedChain]:
@@ -31,8 +34,8 @@ def chains(scope: RenderContext) -> Iterator[NamedChain]:
     for port in sorted(scope.desired.core_ports.values(), key=lambda port: port.name):
         if port.name not in scope.present:
             continue
-        if scope.on(Guard.EXPLICIT_NULL) and not port.accept_explicit_null:
-            yield from _no_explicit_null(port.name)
+        takes_null = port.accept_explicit_null or not scope.on(Guard.EXPLICIT_NULL)
+        yield from _ingress(port.name, takes_null=takes_null)
         if scope.on(Guard.WAYS_OUT):
             yield _egress(port.name)
 
@@ -50,12 +53,13 @@ def _egress(port: str) -> NamedChain:
 
 
 @lru_cache(PORTS_AT_MOST)
-def _no_explicit_null(port: str) -> tuple[NamedChain, ...]:
+def _ingress(port: str, *, takes_null: bool) -> tuple[NamedChain, ...]:
     # Two chains: nft 1.0.6 cannot list a rule that compares both the protocol and the label.
     null = f"null_{name(port)}"
-    mpls = (equal(PROTOCOL, MPLS), goto(null))
+    then = ACCEPT if takes_null else goto(null)
+    mpls = (equal(PROTOCOL, MPLS), MarkBits(UNDER_A_LABEL), then)
+    came = (f"core_{name(port)}", Chain((mpls,), Hook("ingress", -500, "accept", port)))
+    if takes_null:
+        return (came,)
     nulls = ((equal(MPLS_LABEL, label), *dropped("lbl_07", port)) for label in EXPLICIT_NULLS)
-    return (
-        (f"core_{name(port)}", Chain((mpls,), Hook("ingress", -500, "accept", port))),
-        (null, Chain((*nulls, (ACCEPT,)))),
-    )
+    return came, (null, Chain((*nulls, (ACCEPT,))))

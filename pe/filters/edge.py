@@ -11,7 +11,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from controlplane.model.desired import CePort
-from pe.filters.context import PORTS_AT_MOST, RenderContext, sources
+from pe.filters.context import PORTS_AT_MOST, RenderContext, sources, to_many
 from pe.filters.parts import FilledSet, NamedChain, dropped
 from pe.model.guards import Guard
 from pe.nft.compiler import Statement
@@ -81,7 +81,7 @@ def chains(scope: RenderContext) -> Iterator[NamedChain]:
             if scope.on(Guard.EDGE):
                 yield from _ingress(port, own)
             if scope.on(Guard.EGRESS):
-                yield _egress(port.name, own)
+                yield _egress(port.name, own, to_many(port.addresses))
     for parent in sorted(tags):
         ports = scope.desired.ce_ports.keys() | scope.desired.core_ports.keys()
         if parent in scope.present and parent not in ports and scope.on(Guard.EDGE):
@@ -210,14 +210,18 @@ def _to_pe(port: CePort) -> Iterator[Rule]:
 
 
 @lru_cache(PORTS_AT_MOST)
-def _egress(port: str, tags: Tags) -> NamedChain:
+def _egress(port: str, tags: Tags, many: tuple[IPv4Address, ...]) -> NamedChain:
     """No label leaves to a CE (LBL-9), and nothing whose TTL ran out at the label's end: the
     kernel decrements it there without a look (HIDE-2). For IPv6 redirects there is no setting
-    (ip6_forward sends them), so they are stopped here (HIDE-9)."""
+    (ip6_forward sends them), so they are stopped here (HIDE-9). What comes under a label for the
+    link's broadcast address the kernel sends to all hosts of the link, without asking
+    ``bc_forwarding`` (SPF-5)."""
     four, six, expired = equal(ETHER_TYPE, "ip"), equal(ETHER_TYPE, "ip6"), dropped("hide_02", port)
+    to_all = ((four, any_of(IP_DESTINATION, many), *dropped("spf_05", port)),) if many else ()
     rules = (
         (equal(ETHER_TYPE, "arp"), ACCEPT),
         (four, equal(IP_TTL, 0), *expired),
+        *to_all,
         (four, ACCEPT),
         (six, equal(IP6_HOPS, 0), *expired),
         (equal(ICMPV6_TYPE, "nd-redirect"), *dropped("hide_09", port)),

@@ -13,7 +13,8 @@ from ipaddress import IPv4Address, IPv6Address
 from controlplane.model.protocols import TCP
 from controlplane.model.verdict import ALLOW_BIT
 from pe.filters.context import RenderContext
-from pe.filters.core import OF_A_VPN
+from pe.filters.core import OF_A_VPN, UNDER_A_LABEL
+from pe.filters.edge import LINK_LOCAL, NOWHERE_4, TO_MANY
 from pe.filters.host_sets import (
     crossing_chain,
     has_speaker_users,
@@ -110,15 +111,40 @@ def _raw(scope: RenderContext) -> Iterator[NamedChain]:
     """Before connection tracking: what it is to follow, and in which zone."""
     unknown = (dropped("fail_01"),) if scope.on(Guard.UNKNOWN_PORT) else ()
     arrived = ((verdict_map("arrivals", IIFNAME),), *unknown)
-    yield "zone_in", Chain(arrived, Hook("prerouting", RAW))
+    yield "zone_in", Chain((*_fragments(scope), *arrived), Hook("prerouting", RAW))
+    yield "fragments", Chain(tuple(_to_pe_in_pieces()))
     left = ((verdict_map("departures", OIFNAME),),)
-    yield "zone_out", Chain(left, Hook("output", RAW))
+    yield "zone_out", Chain((*_own_source(scope), *left), Hook("output", RAW))
     yield "stateless", Chain(((NOT_TRACKED,), (ACCEPT,)))
     yield "pieces", Chain(tuple(_pieces()))
     yield "neighbour", Chain(tuple(_neighbour()))
     zones = {p.zone: p.vrf for p in scope.ce_ports if scope.is_tracked(p.vrf)}
     for zone, vrf in sorted(zones.items()):
         yield f"zone_{zone}", Chain(tuple(_zone(scope, zone, vrf)))
+
+
+def _own_source(scope: RenderContext) -> Iterator[Rule]:
+    """Towards a CE, what has the port's own address as source is the node's own and no business of
+    a policy's: unless it came under a label (SPF-6)."""
+    if scope.on(Guard.OWN_SOURCE):
+        forged = (in_set("ce_ports", OIFNAME), equal(SOURCE_TYPE_AT_OUTPUT, "local"))
+        yield Masked(MARK, UNDER_A_LABEL, "!=", 0), *forged, *dropped("spf_06")
+
+
+def _fragments(scope: RenderContext) -> Iterator[Rule]:
+    if scope.on(Guard.INPUT):
+        yield Masked(IP_FRAGMENT, FRAGMENTED, "!=", 0), jump("fragments")
+        yield IS_FRAGMENT, jump("fragments")
+
+
+def _to_pe_in_pieces() -> Iterator[Rule]:
+    """What ends here is put together before INPUT (ip_local_deliver), in memory that is one for
+    all VRFs. From a remote site no edge guard looks at it before (CPP-7, DOS-8)."""
+    of_a_vrf = in_set("vrfs", IIFNAME)
+    yield in_set("own4", IIFNAME, IP_DESTINATION), *dropped("cpp_07")
+    yield of_a_vrf, within(IP_DESTINATION, NOWHERE_4), *dropped("cpp_07")
+    yield in_set("own6", IIFNAME, IP6_DESTINATION), *dropped("cpp_07")
+    yield of_a_vrf, within(IP6_DESTINATION, (LINK_LOCAL, TO_MANY)), *dropped("cpp_07")
 
 
 def _pieces() -> Iterator[Rule]:

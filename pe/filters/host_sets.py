@@ -36,6 +36,7 @@ def sets(scope: RenderContext) -> Iterator[FilledSet]:
         yield "ways_out", NamedSet(("ifname", "ifname")), _ways_out(scope)
     for version in (4, 6):
         kind = f"ipv{version}_addr"
+        yield f"own{version}", NamedSet(("ifname", kind)), _own(scope, version)
         at_port = ("ifname", kind, kind)
         at_ce = _ce_sessions(scope, version)
         yield f"neighbours{version}", NamedSet(at_port), dict.fromkeys(at_ce, b"")
@@ -93,6 +94,15 @@ def _crossings(scope: RenderContext) -> dict[str, str]:
 def crossing_chain(scope: RenderContext, vrf: str) -> str:
     """The chain of what is forwarded out of a VRF."""
     return f"from_{name(vrf)}" if is_limited(scope, vrf) else "from_vrf"
+
+
+def _own(scope: RenderContext, version: int) -> dict[bytes, bytes]:
+    """VRF and an address at which its packets end here."""
+    return {
+        concatenated(device(vrf), address.packed): b""
+        for vrf, addresses in scope.vrf_addresses(version).items()
+        for address in addresses
+    }
 
 
 def _ways_out(scope: RenderContext) -> dict[bytes, bytes]:

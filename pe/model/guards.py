@@ -30,6 +30,8 @@ class Guard(enum.Enum):
     """The unreachable default of a VRF's table (T1)."""
     WAYS_OUT = "ways-out"
     """What entered by a VRF leaves by a port of that VRF or with a label (ISO-15)."""
+    OWN_SOURCE = "own-source"
+    """The node's own addresses as source of what comes under a label (SPF-6)."""
     LOCAL_RULE = "local-rule"
     """The place of the rule for local addresses (T2)."""
     LABEL_INPUT = "label-input"

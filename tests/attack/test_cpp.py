@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 
@@ -11,7 +10,7 @@ import pytest
 from labs.attack import bgp, ip, link, plan
 from labs.attack.inside import run_in
 from labs.attack.net import PROBE_PORT, Net, circuit
-from labs.attack.port import token
+from labs.attack.port import Port, token
 from labs.attack.switch import Switch
 from labs.waiting import until
 from pe.model.guards import Guard
@@ -138,34 +137,96 @@ def pieces(version: int, mark: bytes) -> list[bytes]:
     return [RED.frame(p) for p in ip.fragments(whole, 96, int(mark[-5:]))]
 
 
-def at_the_door() -> int:
-    """How many packets INPUT has refused; of IPv4 they are whole by then."""
-    listed = run_in("pe1", "nft", "-j", "list", "counters", "table", "inet", "bulkhead")
-    found = (o["counter"] for o in json.loads(listed)["nftables"] if "counter" in o)
-    return sum(c["packets"] for c in found if c["name"].startswith(("acl_01", "bgp_03")))
+def reassembled(version: int) -> int:
+    """How many fragments pe1 has tried to put together."""
+    return statistic("IpReasmReqds" if version == 4 else "Ip6ReasmReqds")
 
 
 @both
 def test_cpp_02_fragments_are_not_put_together(net: Net, version: int) -> None:
     """Drop fragments at the port, so that no CE can fill the reassembly memory (RFC 6192 3.1)."""
-    with Switch(net).off(Guard.EDGE):
-        before = at_the_door()
+    with Switch(net).off(Guard.EDGE, Guard.INPUT):
+        before = reassembled(version)
         for _ in range(3):
             RED.ce.send(*pieces(version, token()))
         net.sentinel(RED)
-        assert at_the_door() >= before + 3, "control: they get as far as the PE's own door"
+        assert reassembled(version) >= before + 3, "control: the kernel takes them up"
     counted = net.dropped("ce-red-1", "CPP-2")
-    before = at_the_door()
+    before = reassembled(version)
     for _ in range(COPIES):
         RED.ce.send(*pieces(version, token()))
     net.sentinel(RED)
-    # Something else may be turned away there meanwhile; every piece is counted below.
-    assert at_the_door() < before + COPIES
+    # Something else may be put together meanwhile; every piece is counted below.
+    assert reassembled(version) < before + COPIES
     assert until(lambda: net.dropped("ce-red-1", "CPP-2") >= counted + 3 * COPIES, 2.0)
     for _ in range(COPIES):  # from a sender on this machine, in memory that filters overlook
         RED.ce.flood(pieces(version, token()), scattered=True)
     net.sentinel(RED)
     assert until(lambda: net.dropped("ce-red-1", "CPP-2") >= counted + 6 * COPIES, 2.0)
+
+
+ENDS_HERE = {
+    4: (plan.gateway(1, 4), "192.168.1.3", "192.168.1.0", "224.0.0.1", "255.255.255.255"),
+    6: (plan.gateway(1, 6), "2001:db8:f1::", "ff02::1"),
+}
+"""On the link of ce-red-1: unicast, broadcast, subnet-router anycast, multicast."""
+CORE = Port("pe1", "core0")
+
+
+def first_piece(source: str, target: str, version: int) -> bytes:
+    whole = ip.udp(source, target, PROBE_PORT, token() * 20)
+    return ip.fragments(whole, 96, int(token()[-5:]))[0]
+
+
+@both
+def test_cpp_07_nothing_to_the_pe_is_put_together(net: Net, version: int) -> None:
+    """A CE sends first fragments to every address of its link that is the PE's too."""
+
+    def grown() -> int:
+        before = reassembled(version)
+        for target in ENDS_HERE[version]:
+            RED.ce.send(RED.frame(first_piece(plan.ce(1, version), target, version)))
+        net.sentinel(RED)
+        return reassembled(version) - before
+
+    with Switch(net).off(Guard.EDGE, Guard.INPUT):
+        assert grown() >= 2, "control"
+    counted = net.dropped("ce-red-1")
+    assert grown() == 0
+    assert until(lambda: net.dropped("ce-red-1") - counted >= len(ENDS_HERE[version]), 2.0)
+
+
+@pytest.mark.parametrize("target", ["192.168.1.3", "2001:db8:f1::"])
+def test_cpp_07_broadcast_and_anycast_are_rationed(net: Net, target: str) -> None:
+    version = ip.version(target)
+    before = net.dropped("ce-red-1", "CPP-1")
+    packet = ip.udp(plan.ce(1, version), target, PROBE_PORT, b"x" * 18)
+    started = time.monotonic()
+    RED.ce.flood([RED.frame(packet)] * 5000)
+    net.sentinel(RED)
+    allowed = OTHER_BURST + OTHER_PER_SECOND * (time.monotonic() - started + 1)
+    assert until(lambda: net.dropped("ce-red-1", "CPP-1") - before >= 5000 - allowed, 2.0)
+
+
+@both
+def test_cpp_07_nor_from_a_remote_site(net: Net, version: int) -> None:
+    """The same under the VPN's label, as a remote PE passes it on."""
+    label = net.label("red")
+
+    def grown() -> int:
+        before = reassembled(version)
+        for target in ENDS_HERE[version]:
+            piece = first_piece(plan.lan(2, version), target, version)
+            under = link.labelled([label], piece)
+            net.p.send(link.ethernet(CORE.mac, net.p.mac, link.MPLS, under))
+        net.sentinel(RED)
+        return reassembled(version) - before
+
+    with Switch(net).off(Guard.INPUT):
+        assert grown() >= 1, "control"
+    counted = net.dropped(requirement="CPP-7")
+    assert grown() == 0
+    assert net.dropped(requirement="CPP-7") > counted
 
 
 def test_cpp_03_counters_by_class_and_port(net: Net) -> None:

@@ -10,10 +10,11 @@ import pytest
 from labs.attack import ip, link, plan
 from labs.attack.inside import run_in
 from labs.attack.net import PROBE_PORT, Circuit, Net, circuit
-from labs.attack.port import Port
+from labs.attack.port import Port, token
+from labs.attack.switch import Switch
 from labs.waiting import until
 from pe.model.guards import Guard
-from tests.attack.trial import Attack, Frames, arrives, control, held
+from tests.attack.trial import COPIES, Attack, Frames, arrives, control, held
 
 RED, BLUE, NEAR = circuit("red", 1), circuit("blue", 1), circuit("red", 3)
 TRUNK, TRUNK_PE = Port("trunk", "eth0"), Port("pe1", "trunk0")
@@ -172,3 +173,45 @@ def test_spf_04_an_honest_neighbour_is_found(net: Net) -> None:
     with LAN.tap() as tap:
         LAN.send(link.ethernet(link.BROADCAST, LAN.mac, link.ARP, packet))
         assert until(lambda: link.arp_answers(tap.frames(), "192.168.6.1") == 1, 2.0)
+
+
+CORE = Port("pe1", "core0")
+
+
+def under_a_label(net: Net, source: str, target: str) -> Frames:
+    """Return what a remote PE passes on to red at pe1."""
+    label = net.label("red")
+
+    def frames(mark: bytes) -> list[bytes]:
+        inner = link.labelled([label], ip.udp(source, target, PROBE_PORT, mark))
+        return [link.ethernet(CORE.mac, net.p.mac, link.MPLS, inner)]
+
+    return frames
+
+
+def kept_from_ce(net: Net, frames: Frames, guard: Guard, requirement: str) -> None:
+    """Without the guard they arrive at red's CE; with it none does, and each is counted."""
+    mark = token()
+    with Switch(net).off(guard), RED.ce.tap() as tap:
+        net.p.send(*frames(mark))
+        assert tap.wait(mark, 3.0), "control"
+    before, mark = net.dropped(requirement=requirement), token()
+    with RED.ce.tap() as tap:
+        for _ in range(COPIES):
+            net.p.send(*frames(mark))
+        assert net.passes(circuit("red", 2), RED), "sentinel, the same way"
+        assert tap.count(mark) == 0
+    assert until(lambda: net.dropped(requirement=requirement) - before == COPIES, 2.0)
+
+
+def test_spf_05_no_directed_broadcast(net: Net) -> None:
+    """A remote site sends to the broadcast address of a CE's link (RFC 2644)."""
+    frames = under_a_label(net, plan.lan(2, 4), "192.168.1.3")
+    kept_from_ce(net, frames, Guard.EGRESS, "SPF-5")
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_spf_06_the_pes_own_address_under_a_label(net: Net, version: int) -> None:
+    """What the PE says itself no policy judges: so no remote site can say it in its name."""
+    frames = under_a_label(net, plan.gateway(1, version), plan.lan(1, version))
+    kept_from_ce(net, frames, Guard.OWN_SOURCE, "SPF-6")

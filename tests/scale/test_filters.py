@@ -24,7 +24,7 @@ from pe.nft.messages import messages
 from pe.nft.model import Ruleset
 from tests.scale.test_structure import LARGE, SMALL, layout, port
 
-RENDERED = {edge: ("_ingress", "_egress", "_trunk"), core: ("_port",)}
+RENDERED = {edge: ("_ingress", "_egress", "_trunk"), core: ("_ingress", "_egress")}
 
 
 def site(desired: Desired) -> None:
@@ -56,9 +56,9 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counted = Counter[str]()
 
     def counting(name: str, inner: Callable[..., object]) -> Callable[..., object]:
-        def render(*arguments: object) -> object:
+        def render(*arguments: object, **named: object) -> object:
             counted[name] += 1
-            return inner(*arguments)
+            return inner(*arguments, **named)
 
         return render
 
