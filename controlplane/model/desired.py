@@ -19,17 +19,12 @@ from controlplane.model.prefix import Afi, IPAddress, Prefix
 
 
 class VrfDevice(msgspec.Struct, frozen=True):
-    """A VRF and its table (both families, with an ``unreachable`` default: trap T1).
-
-    ``reaches``: other VRFs of the node whose routes it imports, so that its packets may leave by
-    their ports.
-    """
+    """A VRF and its table (both families, with an ``unreachable`` default: trap T1)."""
 
     name: str
     table: int
     conntrack_limit: int = 0
     new_flows_per_second: int = 0
-    reaches: tuple[str, ...] = ()
 
 
 class CePort(msgspec.Struct, frozen=True):
@@ -129,10 +124,16 @@ V = TypeVar("V")
 
 
 class Desired(msgspec.Struct):
-    """The whole; ``routes`` is table number -> prefix -> the next hop's key."""
+    """The whole; ``routes`` is table number -> prefix -> the next hop's key.
+
+    ``reaches``: VRF -> other VRFs of the node whose routes it imports, so that its packets may
+    leave by their ports. It is no part of the VRF's own object: a VRF does not wait for the kernel
+    because another one has other route targets.
+    """
 
     node: Node | None = None
     vrfs: dict[str, VrfDevice] = msgspec.field(default_factory=dict)
+    reaches: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     ce_ports: dict[str, CePort] = msgspec.field(default_factory=dict)
     core_ports: dict[str, CorePort] = msgspec.field(default_factory=dict)
     sessions: dict[PeerId, Session] = msgspec.field(default_factory=dict)
@@ -146,6 +147,7 @@ class Desired(msgspec.Struct):
         if delta.node is not None:
             self.node = delta.node
         _merge(self.vrfs, delta.vrfs)
+        _merge(self.reaches, delta.reaches)
         _merge(self.ce_ports, delta.ce_ports)
         _merge(self.core_ports, delta.core_ports)
         _merge(self.sessions, delta.sessions)
@@ -163,6 +165,7 @@ class Delta(msgspec.Struct):
 
     node: Node | None = None
     vrfs: dict[str, VrfDevice | None] = msgspec.field(default_factory=dict)
+    reaches: dict[str, tuple[str, ...] | None] = msgspec.field(default_factory=dict)
     ce_ports: dict[str, CePort | None] = msgspec.field(default_factory=dict)
     core_ports: dict[str, CorePort | None] = msgspec.field(default_factory=dict)
     sessions: dict[PeerId, Session | None] = msgspec.field(default_factory=dict)
@@ -174,7 +177,7 @@ class Delta(msgspec.Struct):
     def __bool__(self) -> bool:
         return bool(
             self.node or self.vrfs or self.ce_ports or self.core_ports or self.sessions
-            or self.next_hops or self.labels or self.adjacencies or self.routes
+            or self.next_hops or self.labels or self.adjacencies or self.routes or self.reaches
         )  # fmt: skip
 
     def merge(self, later: Delta) -> None:
@@ -182,6 +185,7 @@ class Delta(msgspec.Struct):
         if later.node is not None:
             self.node = later.node
         self.vrfs.update(later.vrfs)
+        self.reaches.update(later.reaches)
         self.ce_ports.update(later.ce_ports)
         self.core_ports.update(later.core_ports)
         self.sessions.update(later.sessions)
@@ -207,7 +211,8 @@ def objects_by_vrf(
     """Return what a change touches beside routes, by VRF, "" for the core.
 
     ``vrfs``, ``ports`` and ``labels`` are those before the change. A VRF of which only a session
-    changes has no objects here: its filter alone changes.
+    changes has no objects here: its filter alone changes. For one that reaches other VRFs than
+    before nothing waits.
     """
     found: defaultdict[str, VrfObjects] = defaultdict(VrfObjects)
     for name, vrf in delta.vrfs.items():

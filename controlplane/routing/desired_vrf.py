@@ -3,7 +3,7 @@ intent and labels in, desired objects out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from controlplane.model.desired import (
     CePort,
@@ -32,8 +32,8 @@ class Layout:
             platform_labels=intent.label_block.last + 1,
             speaker_uids=intent.speaker_uids,
         )
-        exporters = _exporters(vrfs.values())
-        self.vrfs = {vrf.name: _device(vrf, exporters) for vrf in vrfs.values()}
+        self.vrfs = {vrf.name: _device(vrf) for vrf in vrfs.values()}
+        self.reaches = _reaches(vrfs.values())
         self.labels = {vrf.label: LabelBinding(vrf.label, vrf.name) for vrf in vrfs.values()}
         self.core_ports = {
             port.name: CorePort(port.name, port.addresses, port.mtu, port.accept_explicit_null)
@@ -43,21 +43,23 @@ class Layout:
         self.sessions: dict[PeerId, Session] = {p.peer: _session(p) for p in intent.all_peers}
 
 
-def _exporters(vrfs: Iterable[Vrf]) -> dict[RouteTarget, list[str]]:
-    found: dict[RouteTarget, list[str]] = {}
+def _reaches(vrfs: Collection[Vrf]) -> dict[str, tuple[str, ...]]:
+    """Return the VRFs that import routes of others, each with the names of those."""
+    exporters: dict[RouteTarget, list[str]] = {}
     for vrf in vrfs:
         for target in vrf.intent.export_targets:
-            found.setdefault(target, []).append(vrf.name)
+            exporters.setdefault(target, []).append(vrf.name)
+    found: dict[str, tuple[str, ...]] = {}
+    for vrf in vrfs:
+        names = {name for rt in vrf.intent.import_targets for name in exporters.get(rt, ())}
+        if others := names - {vrf.name}:
+            found[vrf.name] = tuple(sorted(others))
     return found
 
 
-def _device(vrf: Vrf, exporters: Mapping[RouteTarget, list[str]]) -> VrfDevice:
+def _device(vrf: Vrf) -> VrfDevice:
     intent = vrf.intent
-    others = {name for target in intent.import_targets for name in exporters.get(target, ())}
-    return VrfDevice(
-        vrf.name, vrf.number, intent.conntrack_limit, intent.new_flows_per_second,
-        tuple(sorted(others - {vrf.name})),
-    )  # fmt: skip
+    return VrfDevice(vrf.name, vrf.number, intent.conntrack_limit, intent.new_flows_per_second)
 
 
 def _ports(vrf: Vrf) -> list[CePort]:
@@ -78,7 +80,7 @@ def difference(old: Layout | None, new: Layout | None) -> Delta:
     delta = Delta()
     if new is not None and (old is None or old.node != new.node):
         delta.node = new.node
-    for table in ("vrfs", "labels", "core_ports", "ce_ports", "sessions"):
+    for table in ("vrfs", "reaches", "labels", "core_ports", "ce_ports", "sessions"):
         before = getattr(old, table) if old else {}
         after = getattr(new, table) if new else {}
         changes = getattr(delta, table)

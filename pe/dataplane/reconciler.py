@@ -202,6 +202,7 @@ class DataplaneReconciler:
         gone = Delta(
             node=self._desired.node,
             vrfs=dict.fromkeys(self._desired.vrfs),
+            reaches=dict.fromkeys(self._desired.reaches),
             ce_ports=dict.fromkeys(self._desired.ce_ports),
             core_ports=dict.fromkeys(self._desired.core_ports),
             sessions=dict.fromkeys(self._desired.sessions),

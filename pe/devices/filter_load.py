@@ -51,7 +51,7 @@ class FilterLoad:
         """Note a change of what is desired, before it is applied."""
         changes = self._changes
         changes.node |= delta.node is not None or bool(delta.core_ports)
-        changes.vrfs |= delta.vrfs.keys()
+        changes.vrfs |= delta.vrfs.keys() | delta.reaches.keys()
         changes.sessions |= delta.sessions.keys()
         changes.ports |= delta.core_ports.keys()
         for name, port in delta.ce_ports.items():
@@ -147,8 +147,9 @@ class FilterLoad:
         """Return a copy of what the filters are rendered from: a change may arrive meanwhile."""
         desired = self._desired
         copied = msgspec.structs.replace(
-            desired, vrfs=dict(desired.vrfs), ce_ports=dict(desired.ce_ports),
-            core_ports=dict(desired.core_ports), sessions=dict(desired.sessions),
+            desired, vrfs=dict(desired.vrfs), reaches=dict(desired.reaches),
+            ce_ports=dict(desired.ce_ports), core_ports=dict(desired.core_ports),
+            sessions=dict(desired.sessions),
         )  # fmt: skip
         return RenderContext(
             copied, frozenset(seen.links), self._disabled, self._spare, self._neighbours,

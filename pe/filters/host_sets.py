@@ -108,13 +108,13 @@ def _own(scope: RenderContext, version: int) -> dict[bytes, bytes]:
 def _ways_out(scope: RenderContext) -> dict[bytes, bytes]:
     """VRF and a port that its packets may leave by: its own, those of VRFs whose routes it imports,
     and the device that drops all."""
-    ports: dict[str, list[str]] = {}
+    ports, reaches = dict[str, list[str]](), scope.desired.reaches
     for port in scope.ce_ports:
         ports.setdefault(port.vrf, []).append(port.name)
     pairs = (
         (vrf.name, port)
         for vrf in scope.vrfs
-        for owner in (vrf.name, *vrf.reaches)
+        for owner in (vrf.name, *reaches.get(vrf.name, ()))
         for port in (*ports.get(owner, ()), BLACKHOLE)
     )
     return {concatenated(device(vrf), device(port)): b"" for vrf, port in pairs}

@@ -74,7 +74,7 @@ def _by_rule(then: Expression) -> Rule:
 
 
 def _marked(bits: int) -> Rule:
-    return (x.meta("mark", 0), x.with_bit(0, bits), x.set_meta("mark", 0))
+    return (x.meta("mark", 0), x.with_bits(0, bits), x.set_meta("mark", 0))
 
 
 def _kept(zone: int, against: bytes) -> Iterator[Rule]:

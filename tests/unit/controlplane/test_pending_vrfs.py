@@ -21,6 +21,7 @@ from tests.unit.controlplane.rig import (
     pe_peer,
     port,
     static,
+    targets,
     vrf,
 )
 
@@ -141,6 +142,16 @@ def test_nor_of_routes_under_an_rd_that_it_has_not_received(times: int) -> None:
     rig.withdraw(RED, "10.1.0.0/16")
     rig.held("red")
     assert rig.received_by(PE2) == rig.received_by(PE3) == set()
+
+
+def test_a_tenant_does_not_wait_for_another_that_it_imports_from() -> None:
+    rig = slow_rig()
+    both = targets("65000:1", "65000:2")
+    rig.reload(tenants(export_targets=both))
+    assert rig.last.delta.reaches == {"blue": ("red",)}
+    assert not rig.router.state.pending
+    rig.ce(BLUE, "10.2.0.0/16")
+    assert told(rig, PE2) == {"10.2.0.0/16"}
 
 
 def test_a_session_opens_behind_its_own_guard_and_ends_at_once() -> None:
