@@ -177,9 +177,9 @@ class VrfSection(Section):
     import_route_target: RouteTargets = Field(default_factory=list)
     export_route_target: RouteTargets = Field(default_factory=list)
     # The table stands in the mark of IPv6 packets (pe.filters.too_big), where bit 31 is a verdict
-    # (controlplane.model.verdict) and bits 30 and 29 speak of labels (pe.filters.core): a table of
-    # 2^31 once let denied packets pass.
-    table: Annotated[int | None, v.number(1, 536870911)] = None
+    # and bits 28 to 30 speak of flows (controlplane.model.verdict, pe.observe.log_entry), and bits
+    # 26 and 27 of labels (pe.filters.core): a table of 2^31 once let denied packets pass.
+    table: Annotated[int | None, v.number(1, 67108863)] = None
     label_mode: Annotated[str, v.scalar(_per_vrf, "per-vrf")] = "per-vrf"
     limits: LimitsSection = LimitsSection()
     advertise_connected: v.Flag = False

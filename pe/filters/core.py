@@ -21,10 +21,10 @@ EXPLICIT_NULLS = (0, 2)
 """The labels of RFC 3032 section 2.1, for IPv4 and for IPv6."""
 
 
-OF_A_VPN = 1 << 30
+OF_A_VPN = 1 << 27
 """The bit of a packet's mark that says, from the stack to the core port, that a VPN's packet is
 on its way there: the label is pushed in between, where no hook is."""
-UNDER_A_LABEL = 1 << 29
+UNDER_A_LABEL = 1 << 26
 """The bit that says, from the core port to the stack, that a packet came under a label: in OUTPUT
 it looks like one of the node's own otherwise."""
 
