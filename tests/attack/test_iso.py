@@ -69,7 +69,7 @@ def test_iso_02_a_miss_is_unreachable(net: Net, target: str) -> None:
 
     attack = Attack(RED.ce, frames, net.p, RED)
     if target not in ("10.5.0.1", "2001:db8:5::1"):
-        control(net, attack, [Guard.LAST_RESORT])
+        control(net, attack, [Guard.LAST_RESORT, Guard.WAYS_OUT])
     else:
         assert reaches_blue_site_5(net, version), "control: blue reaches it"
     mark = token()
