@@ -194,7 +194,9 @@ def test_a_leak_from_a_vrf_without_policy_is_judged_where_it_enters(
 ) -> None:
     hops = node.desired().next_hops.items()
     hop = next(h for key, h in hops if h is not None and key.device == "pe-b")
-    process.apply(Delta(routes={node.TABLES["blue"]: {host_prefix(DB): hop.key}}))
+    process.apply(
+        Delta(routes={node.TABLES["blue"]: {host_prefix(DB): hop.key}}, reaches={"blue": ("red",)})
+    )
     process.segment("zones", {"red": node.ZONES["red"]})
 
     def arrives(document: str) -> bool:
