@@ -174,7 +174,7 @@ def fragmented(version: int) -> int:
 
 
 RETRIED = "event=connect_failed"
-"""The node tries sessions of neighbours again that earlier tests ended, whatever else happens."""
+"""The node tries sessions of neighbours again that earlier tests ended."""
 
 
 def test_dos_09_nothing_is_logged_for_what_is_dropped(net: Net) -> None:
