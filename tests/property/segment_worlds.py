@@ -9,7 +9,7 @@ The generators take a `random.Random`. Hypothesis lends one whose choices it can
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from random import Random
 
@@ -181,6 +181,17 @@ def _tags(rng: Random) -> dict[str, str]:
 def claimants(rng: Random, most: int = 10) -> list[Endpoint]:
     """Up to `most` claimants; later ones replace earlier ones of the same key."""
     return [claimant(rng) for _ in range(rng.randint(most // 2, most))]
+
+
+def workloads_apart(rng: Random) -> list[Workload]:
+    """Workloads of which no two have the same prefix."""
+    taken, found = set(), []
+    for number, each in enumerate(claimants(rng, 20)):
+        if isinstance(each, Workload):
+            own = tuple(p for p in each.addresses if (each.vrf, p) not in taken)
+            taken |= {(each.vrf, p) for p in own}
+            found.append(replace(each, name=f"w{number}", addresses=own))
+    return [each for each in found if each.addresses]
 
 
 def inventory_of(claimed: list[Endpoint]) -> Inventory:

@@ -10,7 +10,6 @@ it enforces as soon as the other has it, staged or enforced.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from random import Random
 
 from controlplane.model.attachment import Attachment
@@ -98,13 +97,7 @@ def exchange(pes: tuple[Pe, Pe]) -> None:
 
 def attach(pes: tuple[Pe, Pe], rng: Random) -> list[Workload]:
     """Workloads of which no two have the same prefix, at either PE."""
-    taken, found = set(), []
-    for number, each in enumerate(worlds.claimants(rng, 20)):
-        if isinstance(each, Workload):
-            own = tuple(p for p in each.addresses if (each.vrf, p) not in taken)
-            taken |= {(each.vrf, p) for p in own}
-            found.append(replace(each, name=f"w{number}", addresses=own))
-    found = [each for each in found if each.addresses]
+    found = worlds.workloads_apart(rng)
     for each in found:
         pe = rng.choice(pes)
         pe.do(pe.state.attach(Attachment(each, 1, 0.0), 1.0))

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from random import Random
 
 from controlplane.model.workload import Inventory, RemotePrefix, Workload
@@ -17,17 +16,6 @@ from controlplane.policy.language.policy import Policy
 from tests.property import segment_worlds as worlds
 
 SEEDS = 150
-
-
-def _workloads(rng: Random) -> list[Workload]:
-    """Workloads of which no two have the same prefix."""
-    taken, found = set(), []
-    for number, each in enumerate(worlds.claimants(rng, 20)):
-        if isinstance(each, Workload):
-            own = tuple(p for p in each.addresses if (each.vrf, p) not in taken)
-            taken |= {(each.vrf, p) for p in own}
-            found.append(replace(each, name=f"w{number}", addresses=own))
-    return [each for each in found if each.addresses]
 
 
 def _seen_by(policy: Policy, here: list[Workload], there: list[Workload]) -> Inventory:
@@ -44,7 +32,7 @@ def test_both_pes_say_the_same_of_every_packet() -> None:
     seen: Counter[str] = Counter()
     for seed in range(SEEDS):
         rng = Random(seed)
-        policy, everybody = worlds.policy(rng), _workloads(rng)
+        policy, everybody = worlds.policy(rng), worlds.workloads_apart(rng)
         half = [each for each in everybody if rng.randrange(2)]
         rest = [each for each in everybody if each not in half]
         sides = (_seen_by(policy, half, rest), _seen_by(policy, rest, half))
