@@ -94,3 +94,31 @@ def access_link(vpn: str, number: int) -> Link:
     """CE to PE. The PE's end stays down until the PE has guarded it."""
     ours = (f"192.168.{number}.2/30", f"2001:db8:f{number}::2/64")
     return Link(End(f"ce-{vpn}-{number}", "eth0", ours), End(f"pe{number}", f"ce-{vpn}", up=False))
+
+
+def static_vrf(vpn: str, rd: str, target: int, here: int) -> str:
+    """A VRF of a Bulkhead PE in pe.yaml, with one static site."""
+    return f"""\
+  {vpn}:
+    rd: {rd}
+    route-target: 65000:{target}
+    ports:
+      ce-{vpn}:
+        addresses: [192.168.{here}.1/30, "2001:db8:f{here}::1/64"]
+    static-routes:
+      - {{prefix: 10.{here}.0.0/24, via: 192.168.{here}.2}}
+      - {{prefix: "2001:db8:{here}::/64", via: "2001:db8:f{here}::2"}}
+"""
+
+
+def vrf_devices(vpn: str, table: int, here: int) -> tuple[Command, ...]:
+    """The commands that make a VRF and its port by hand, as FRR expects them."""
+    port = f"ce-{vpn}"
+    return (
+        ("ip", "link", "add", vpn, "type", "vrf", "table", str(table)),
+        ("ip", "link", "set", vpn, "up"),
+        ("ip", "link", "set", port, "master", vpn),
+        ("ip", "link", "set", port, "up"),
+        ("ip", "addr", "add", f"192.168.{here}.1/30", "dev", port),
+        ("ip", "addr", "add", f"2001:db8:f{here}::1/64", "dev", port, "nodad"),
+    )

@@ -12,28 +12,23 @@ there. Bulkhead's own direction needs nothing of that.
 from __future__ import annotations
 
 from labs.checks.frr_pe import CHECKS
-from labs.parts import access_link, core_link, loopback, lsp, static_ce, transit
+from labs.parts import (
+    access_link,
+    core_link,
+    loopback,
+    lsp,
+    static_ce,
+    static_vrf,
+    transit,
+    vrf_devices,
+)
 from labs.peers.frr import programs as frr
 from labs.peers.pe import pe
-from labs.topology import Command, Lab, Node
+from labs.topology import Lab, Node
 
 MD5 = "mixed-77be"
 VPNS = (("red", 100), ("blue", 200))
 P_MAC = "02:00:00:00:02:02"
-
-
-def _vrf_yaml(vpn: str, target: int) -> str:
-    return f"""\
-  {vpn}:
-    rd: 65000:1{target}
-    route-target: 65000:{target}
-    ports:
-      ce-{vpn}:
-        addresses: [192.168.1.1/30, "2001:db8:f1::1/64"]
-    static-routes:
-      - {{prefix: 10.1.0.0/24, via: 192.168.1.2}}
-      - {{prefix: "2001:db8:1::/64", via: "2001:db8:f1::2"}}
-"""
 
 
 PE_YAML = f"""\
@@ -45,7 +40,7 @@ core-ports: {{core0: {{}}}}
 peers:
   {loopback(2)}: {{md5: {MD5}, hold-time: 30}}
 vrfs:
-""" + "".join(_vrf_yaml(vpn, target) for vpn, target in VPNS)
+""" + "".join(static_vrf(vpn, f"65000:1{target}", target, 1) for vpn, target in VPNS)
 
 
 def _frr_family(family: str, target: int) -> str:
@@ -98,18 +93,6 @@ exit
 """ + "".join(_frr_vrf(vpn, target) for vpn, target in VPNS)
 
 
-def _vrf_setup(vpn: str, table: int) -> tuple[Command, ...]:
-    port = f"ce-{vpn}"
-    return (
-        ("ip", "link", "add", vpn, "type", "vrf", "table", str(table)),
-        ("ip", "link", "set", vpn, "up"),
-        ("ip", "link", "set", port, "master", vpn),
-        ("ip", "link", "set", port, "up"),
-        ("ip", "addr", "add", "192.168.2.1/30", "dev", port),
-        ("ip", "addr", "add", "2001:db8:f2::1/64", "dev", port, "nodad"),
-    )
-
-
 def frr_edge() -> Node:
     """The other make's PE; its VRF devices are made by hand, as FRR expects."""
     sysctls = {
@@ -118,7 +101,7 @@ def frr_edge() -> Node:
         "net.mpls.platform_labels": "100000",
         "net.mpls.conf.core0.input": "1",
     }
-    setup = tuple(c for vpn, target in VPNS for c in _vrf_setup(vpn, target))
+    setup = tuple(c for vpn, target in VPNS for c in vrf_devices(vpn, target, 2))
     gateway = ("ip", "neigh", "add", "::", "lladdr", P_MAC, "dev", "core0", "nud", "permanent")
     daemons = frr("pe2", _frr_config(), daemons=("zebra", "staticd", "bgpd"))
     return Node("pe2", "pe", (f"{loopback(2)}/32",), sysctls, (*setup, lsp(2, 1), gateway), daemons)

@@ -7,7 +7,7 @@ pe1 and pe2 are Bulkhead, pe3 is FRR (bgpd and zebra). VPN-IPv4 routes have IPv6
 from __future__ import annotations
 
 from labs.checks.ipv6_core import CHECKS
-from labs.parts import ROUTER, access_link, loopback, static_ce
+from labs.parts import ROUTER, access_link, loopback, static_ce, static_vrf, vrf_devices
 from labs.peers.frr import programs as frr
 from labs.peers.pe import pe
 from labs.topology import Command, End, Lab, Link, Node
@@ -22,24 +22,10 @@ def loopback6(number: int) -> str:
     return f"2001:db8:255::{number}"
 
 
-def _vrf_yaml(vpn: str, target: int, here: int) -> str:
-    return f"""\
-  {vpn}:
-    rd: 65000:{here}{target}
-    route-target: 65000:{target}
-    ports:
-      ce-{vpn}:
-        addresses: [192.168.{here}.1/30, "2001:db8:f{here}::1/64"]
-    static-routes:
-      - {{prefix: 10.{here}.0.0/24, via: 192.168.{here}.2}}
-      - {{prefix: "2001:db8:{here}::/64", via: "2001:db8:f{here}::2"}}
-"""
-
-
 def _pe_yaml(here: int) -> str:
     others = [n for n in PES if n != here]
     peers = "".join(f'  "{loopback6(n)}": {{md5: {MD5}, hold-time: 30}}\n' for n in others)
-    vrfs = "".join(_vrf_yaml(vpn, target, here) for vpn, target in VPNS)
+    vrfs = "".join(static_vrf(vpn, f"65000:{here}{target}", target, here) for vpn, target in VPNS)
     return (
         f"name: pe{here}\nasn: 65000\nloopback: {loopback(here)}\n"
         f"loopback-ipv6: {loopback6(here)}\ncore-ports: {{core0: {{}}}}\n"
@@ -114,21 +100,9 @@ def _frr_config() -> str:
     return statics + core + vrfs
 
 
-def _vrf_setup(vpn: str, table: int) -> tuple[Command, ...]:
-    port = f"ce-{vpn}"
-    return (
-        ("ip", "link", "add", vpn, "type", "vrf", "table", str(table)),
-        ("ip", "link", "set", vpn, "up"),
-        ("ip", "link", "set", port, "master", vpn),
-        ("ip", "link", "set", port, "up"),
-        ("ip", "addr", "add", "192.168.3.1/30", "dev", port),
-        ("ip", "addr", "add", "2001:db8:f3::1/64", "dev", port, "nodad"),
-    )
-
-
 def _frr_edge() -> Node:
     labels = {"net.mpls.platform_labels": "100000", "net.mpls.conf.core0.input": "1"}
-    vrfs = tuple(c for vpn, target in VPNS for c in _vrf_setup(vpn, target))
+    vrfs = tuple(c for vpn, target in VPNS for c in vrf_devices(vpn, target, 3))
     ways = tuple(_lsp(3, there) for there in (1, 2))
     daemons = frr("pe3", _frr_config(), daemons=("zebra", "staticd", "bgpd"))
     own = (f"{loopback6(3)}/128",)

@@ -15,7 +15,7 @@ would deliver to blue. Blue's sites are on neighbouring PEs: between these nothi
 from __future__ import annotations
 
 from labs.checks.unlabelled import CHECKS
-from labs.parts import access_link, loopback, static_ce
+from labs.parts import access_link, loopback, static_ce, static_vrf
 from labs.peers.pe import pe
 from labs.topology import Command, End, Lab, Link, Node
 
@@ -23,25 +23,12 @@ TARGETS = {"red": 100, "blue": 200}
 SITES = {1: ("red", "blue"), 2: ("blue",), 3: ("red",)}
 
 
-def _vrf(vpn: str, here: int) -> str:
-    target = TARGETS[vpn]
-    return f"""\
-  {vpn}:
-    rd: 65000:{target + here}
-    route-target: 65000:{target}
-    ports:
-      ce-{vpn}:
-        addresses: [192.168.{here}.1/30, "2001:db8:f{here}::1/64"]
-    static-routes:
-      - {{prefix: 10.{here}.0.0/24, via: 192.168.{here}.2}}
-      - {{prefix: "2001:db8:{here}::/64", via: "2001:db8:f{here}::2"}}
-"""
-
-
 def _config(here: int, ports: tuple[str, ...]) -> str:
     peers = "".join(f"  {loopback(n)}: {{hold-time: 30}}\n" for n in SITES if n != here)
     core = "".join(f"  {port}: {{}}\n" for port in ports)
-    vrfs = "".join(_vrf(vpn, here) for vpn in SITES[here])
+    vrfs = "".join(
+        static_vrf(vpn, f"65000:{TARGETS[vpn] + here}", TARGETS[vpn], here) for vpn in SITES[here]
+    )
     return (
         f"name: pe{here}\nasn: 65000\nloopback: {loopback(here)}\n"
         f"core-ports:\n{core}peers:\n{peers}vrfs:\n{vrfs}"
