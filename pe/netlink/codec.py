@@ -44,6 +44,9 @@ _ABSENT = frozenset({
 })  # fmt: skip
 """The refusals of a request for one object that mean that there is none."""
 
+DUMPS = 5
+"""How often a dump is repeated at most if the kernel changed during it."""
+
 BUFFER = 1 << 20
 """Room for answers, in bytes: errors of a whole send fit, dumps come in pieces of 32 KB."""
 
@@ -239,38 +242,51 @@ class NetlinkSocket:
 
     def dump(self, kind: int, body: bytes) -> list[Message]:
         """Return all objects of a kind; repeats the dump if the kernel changed during it."""
-        for _ in range(5):
-            answer, whole = self._dump(kind, body)
+        for _ in range(DUMPS):
+            answer, whole = self.dump_once(kind, body)
             if whole:
                 return answer
         return answer
 
-    def _dump(self, kind: int, body: bytes) -> tuple[list[Message], bool]:
+    def dump_once(self, kind: int, body: bytes) -> tuple[list[Message], bool]:
+        """Return all objects of a kind, and False if the kernel changed during the dump."""
         answer: list[Message] = []
         whole = True
 
-        def cut(data: memoryview) -> bool:
+        def cut(data: memoryview) -> Message | None:
             nonlocal whole
             for message in messages(data):
                 whole = whole and not message.flags & NLM_F_DUMP_INTR
                 if message.type == NLMSG_DONE:
-                    _check_end(message)
-                    return True
+                    return message
                 answer.append(message)
-            return False
+            return None
 
         self.stream(kind, body, cut)
         return answer, whole
 
-    def stream(self, kind: int, body: bytes, cut: Callable[[memoryview], bool]) -> None:
-        """Dump without keeping: ``cut`` gets each buffer, and returns True at NLMSG_DONE.
+    def each(self, kind: int, body: bytes, take: Callable[[Message], None]) -> None:
+        """Dump without keeping: ``take`` gets each object's message. Raises OSError as ``stream``
+        does."""
 
-        Raises OSError where the kernel refuses the dump.
+        def cut(data: memoryview) -> Message | None:
+            for message in messages(data):
+                if message.type == NLMSG_DONE:
+                    return message
+                take(message)
+            return None
+
+        self.stream(kind, body, cut)
+
+    def stream(self, kind: int, body: bytes, cut: Callable[[memoryview], Message | None]) -> None:
+        """Dump without keeping: ``cut`` gets each buffer, and returns the NLMSG_DONE in it, if any.
+
+        Raises OSError where the kernel refuses the dump, or broke it off (netlink_dump_done).
         """
         seq = self.next_seq()
         self.send(HEADER.pack(16 + len(body), kind, NLM_F_REQUEST | NLM_F_DUMP, seq, 0) + body)
-        ended = False
-        while not ended:
+        done: Message | None = None
+        while done is None:
             data = memoryview(self.socket.recv(1 << 18))
             _, first, _, whose, _ = HEADER.unpack_from(data)
             if whose != seq:
@@ -278,7 +294,8 @@ class NetlinkSocket:
             if first == NLMSG_ERROR:
                 error = refusal(next(messages(data)))
                 raise error or KernelRefusedError(errno.EPROTO, "a dump without an end")
-            ended = cut(data)
+            done = cut(data)
+        _check_end(done)
 
     def close(self) -> None:
         """Close the socket."""

@@ -75,14 +75,20 @@ def parse(body: memoryview) -> MainRoute | None:
     table = nl.number(found[_TABLE]) if _TABLE in found else short_table
     if table != MAIN or protocol == PROTOCOL:
         return None
-    packed = bytes(found[_DST]) if _DST in found else bytes(4 if family == socket.AF_INET else 16)
     metric = nl.number(found[_PRIORITY]) if _PRIORITY in found else 0
     next_hop = nl.number(found[_NH_ID]) if _NH_ID in found else 0
-    paths = () if next_hop else tuple(_paths(found, flags))
-    return MainRoute(Prefix(packed, length), tos, metric, paths, next_hop)
+    ways = () if next_hop else tuple(paths(found, flags))
+    return MainRoute(destination(family, length, found), tos, metric, ways, next_hop)
 
 
-def _paths(found: dict[int, memoryview], flags: int) -> Iterator[RawPath]:
+def destination(family: int, length: int, found: dict[int, memoryview]) -> Prefix:
+    """Return the prefix of a route message; that of length 0 comes without an address."""
+    size = 4 if family == socket.AF_INET else 16
+    return Prefix(bytes(found[_DST]) if _DST in found else bytes(size), length)
+
+
+def paths(found: dict[int, memoryview], flags: int) -> Iterator[RawPath]:
+    """Yield the paths of a route message; one without device and gateway if it has none."""
     if _MULTIPATH not in found:
         yield _path(found, nl.number(found[_OIF]) if _OIF in found else 0, 1, flags)
         return
@@ -97,10 +103,14 @@ def _paths(found: dict[int, memoryview], flags: int) -> Iterator[RawPath]:
 
 
 def _path(found: dict[int, memoryview], oif: int, weight: int, flags: int) -> RawPath:
-    gateway = None
-    if _GATEWAY in found:
-        gateway = ip_address(bytes(found[_GATEWAY]))
-    elif _VIA in found:  # an IPv4 route by an IPv6 gateway (RFC 5549): family, then address
-        gateway = ip_address(bytes(found[_VIA][2:]))
     labels = parse_encap(found, _ENCAP_TYPE, _ENCAP)
-    return RawPath(oif, gateway, labels, weight, bool(flags & _DEAD))
+    return RawPath(oif, gateway(found), labels, weight, bool(flags & _DEAD))
+
+
+def gateway(found: dict[int, memoryview]) -> IPAddress | None:
+    """Return the gateway of a route or path; None on the link."""
+    if _GATEWAY in found:
+        return ip_address(bytes(found[_GATEWAY]))
+    if _VIA in found:  # an IPv4 route by an IPv6 gateway (RFC 5549): family, then address
+        return ip_address(bytes(found[_VIA][2:]))
+    return None

@@ -1,4 +1,4 @@
-"""Read links, addresses, rules and label routes: the same parsers for dumps and for events."""
+"""Read links, addresses and label routes: the same parsers for dumps and for events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_interface
 
 from controlplane.model.prefix import Afi
-from pe.model.state import LastResort, Link, PortAddress, Rule
+from pe.model.state import LastResort, Link, PortAddress
 from pe.netlink import codec as nl
 from pe.netlink.ownership import PROTOCOL, UNREACHABLE_METRIC
 
@@ -19,30 +19,31 @@ AF_MPLS = 28
 AFIS = {int(socket.AF_INET): Afi.IPV4, int(socket.AF_INET6): Afi.IPV6}
 FAMILIES = {afi: family for family, afi in AFIS.items()}
 RTN_UNREACHABLE = 7
+_LOOPBACK = 1
+"""The number of the loopback device (LOOPBACK_IFINDEX)."""
 
 _LINK = struct.Struct("=BBHiII")
 _ADDRESS = struct.Struct("=BBBBI")
-_RULE = struct.Struct("=BBBBBBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 
 _IFLA_MTU, _IFLA_LINK, _IFLA_NAME, _IFLA_MASTER = 4, 5, 3, 10
 _IFLA_LINKINFO, _IFLA_ALIAS, _IFLA_EXT_MASK = 18, 20, 29
 _SKIP_STATISTICS = 1 << 3
 _IFF_UP, _IFF_RUNNING = 0x1, 0x40
-_FRA_PRIORITY, _FRA_TABLE, _FRA_L3MDEV, _FRA_PROTOCOL = 6, 15, 19, 21
-_FRA_SELECTORS = frozenset({1, 2, 3, 4, 17, 20, 22, 23, 24})
 _RTA_DST, _RTA_OIF, _RTA_TABLE = 1, 4, 15
 _RTM_F_FIB_MATCH = 0x2000
-_FRA_FWMARK, _FRA_FWMASK, _WHOLE_MARK = 10, 16, 0xFFFFFFFF
+_REMOTE = {"gre": 7, "ip6gre": 7, "ipip": 3, "sit": 3, "ip6tnl": 3, "bareudp": -1}
+"""Where the attributes of a tunnel's kind have the remote address (IFLA_GRE_REMOTE,
+IFLA_IPTUN_REMOTE): it is zero or missing in one of any number of ends, as bareudp always is."""
 
 
 class RawLink:
     """Hold a link message as it is: masters and parents are still indexes."""
 
-    __slots__ = ("found", "index", "linkinfo", "name", "running", "up")
+    __slots__ = ("found", "hardware_type", "index", "linkinfo", "name", "running", "up")
 
     def __init__(self, body: memoryview) -> None:
-        _, _, _, self.index, flags, _ = _LINK.unpack_from(body)
+        _, _, self.hardware_type, self.index, flags, _ = _LINK.unpack_from(body)
         self.found = nl.attributes(body[16:])
         self.name = nl.text(self.found[_IFLA_NAME]) if _IFLA_NAME in self.found else ""
         self.up = bool(flags & _IFF_UP)
@@ -57,9 +58,18 @@ class RawLink:
 
     def data(self, kind: int) -> int:
         """Return a number among the attributes of the link's kind, 0 if it is missing."""
-        data = self.linkinfo.get(2)  # IFLA_INFO_DATA
-        value = nl.attributes(data).get(kind) if data is not None else None
+        value = self._data(kind)
         return nl.number(value) if value is not None else 0
+
+    def _data(self, kind: int) -> memoryview | None:
+        data = self.linkinfo.get(2)  # IFLA_INFO_DATA
+        return nl.attributes(data).get(kind) if data is not None else None
+
+    @property
+    def has_no_remote(self) -> bool:
+        """Return True for an IP tunnel without the address of its other end."""
+        attribute = _REMOTE.get(self.kind)
+        return attribute is not None and not any(self._data(attribute) or b"")
 
     @property
     def kind(self) -> str:
@@ -84,6 +94,13 @@ def link(sock: nl.NetlinkSocket, name: str, names: Callable[[int], str]) -> Link
     return _link(RawLink(answer.body), names) if answer else None
 
 
+def wait_for_changes(sock: nl.NetlinkSocket) -> None:
+    """Return after all changes of links, addresses and next-hop objects of which the kernel has
+    notified. It notifies of some first and flushes their routes then, under the lock that a request
+    for a link takes too (rtnl_lock); a dump of IPv4 routes takes none."""
+    sock.get(nl.RTM_GETLINK, _LINK.pack(0, 0, 0, _LOOPBACK, 0, 0))
+
+
 def _link(raw: RawLink, names: Callable[[int], str]) -> Link:
     alias = raw.found.get(_IFLA_ALIAS)
     kind = raw.kind
@@ -101,6 +118,8 @@ def _link(raw: RawLink, names: Callable[[int], str]) -> Link:
         mtu=raw.number(_IFLA_MTU),
         table=raw.data(1) if kind == "vrf" else 0,
         vlan=raw.data(1) if kind == "vlan" else 0,
+        hardware_type=raw.hardware_type,
+        has_no_remote=raw.has_no_remote,
     )
 
 
@@ -158,36 +177,6 @@ def netconf_index(body: memoryview) -> int:
     return int.from_bytes(found[1], sys.byteorder, signed=True) if 1 in found else -1
 
 
-def rules(sock: nl.NetlinkSocket) -> dict[Rule, Rule]:
-    """Return the rules that hold for every packet, or for those with a mark, of both families."""
-    found: dict[Rule, Rule] = {}
-    for family in AFIS:
-        for message in sock.dump(nl.RTM_GETRULE, _RULE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
-            rule = parse_rule(message.body)
-            if rule:
-                found[rule] = rule
-    return found
-
-
-def parse_rule(body: memoryview) -> Rule | None:
-    """Read a rule message; None if it has selectors besides a mark, or is of another family."""
-    family, _, _, _, short_table, _, _, action, _ = _RULE.unpack_from(body)
-    afi = AFIS.get(family)
-    if afi is None:
-        return None
-    found = nl.attributes(body[12:])
-    if action != 1 or _FRA_SELECTORS & found.keys():  # FR_ACT_TO_TBL
-        return None
-    mark = nl.number(found[_FRA_FWMARK]) if _FRA_FWMARK in found else 0
-    if mark and nl.number(found[_FRA_FWMASK]) != _WHOLE_MARK:
-        return None
-    table = nl.number(found[_FRA_TABLE]) if _FRA_TABLE in found else short_table
-    preference = nl.number(found[_FRA_PRIORITY]) if _FRA_PRIORITY in found else 0
-    l3mdev = _FRA_L3MDEV in found and nl.number(found[_FRA_L3MDEV]) != 0
-    protocol = nl.number(found[_FRA_PROTOCOL]) if _FRA_PROTOCOL in found else 0
-    return Rule(afi, preference, 0 if l3mdev else table, l3mdev, protocol, mark)
-
-
 @dataclass(frozen=True, slots=True)
 class LabelOwner:
     """Whose an incoming label is: ours with the name of the outgoing device, or another's."""
@@ -231,6 +220,16 @@ def label(sock: nl.NetlinkSocket, number: int, names: Callable[[int], str]) -> L
     return _owner(answer.body, lambda index: _named(names, index))
 
 
+def dump_table(sock: nl.NetlinkSocket, body: bytes) -> list[nl.Message]:
+    """Return the routes of a table; none where there is no such table."""
+    try:
+        return sock.dump(nl.RTM_GETROUTE, body)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        return []
+
+
 def last_resorts(sock: nl.NetlinkSocket, table: int = 0) -> set[LastResort]:
     """Read our ``unreachable`` default routes, of one table or of all. The kernel filters by
     protocol, type and table, so the answer stays small with any number of routes
@@ -239,13 +238,7 @@ def last_resorts(sock: nl.NetlinkSocket, table: int = 0) -> set[LastResort]:
     only = nl.u32(_RTA_TABLE, table) if table else b""
     for family, afi in AFIS.items():
         body = _ROUTE.pack(family, 0, 0, 0, 0, PROTOCOL, 0, RTN_UNREACHABLE, 0) + only
-        try:
-            answer = sock.dump(nl.RTM_GETROUTE, body)
-        except OSError as error:
-            if error.errno != errno.ENOENT:  # no such table, so nothing in it
-                raise
-            continue
-        for message in answer:
+        for message in dump_table(sock, body):
             attributes = nl.attributes(message.body[12:])
             metric = nl.number(attributes[6]) if 6 in attributes else 0  # RTA_PRIORITY
             if message.body[1] == 0 and metric == UNREACHABLE_METRIC:
