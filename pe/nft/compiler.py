@@ -84,8 +84,8 @@ class RuleCompiler:
 
     def learn(self, compared: Field, operator: str, value: bytes) -> None:
         """Remember what a comparison says about the packet's protocols."""
-        if operator == "==" and compared in (f.ETHER_TYPE, f.NFPROTO):
-            found = {f.ETHER_TYPE: 1, f.NFPROTO: 0}[compared]
+        if operator == "==" and compared in (f.ETHER_TYPE, f.PROTOCOL, f.NFPROTO):
+            found = 0 if compared == f.NFPROTO else 1
             self.known |= {p for p, values in _NETWORKS.items() if values[found] == value}
             if value == b"\x81\x00":
                 self.known.add("vlan")

@@ -42,7 +42,7 @@ LINK, NETWORK, TRANSPORT = 0, 1, 2
 COMPARISONS = {"==": 0, "!=": 1, "<": 2, "<=": 3, ">": 4, ">=": 5}
 _INVERTED = 1
 _FIB_SOURCE, _FIB_OUT, _FIB_ADDRESS_TYPE = 1, 1 << 4, 3
-_UPDATE = 1
+_ADD, _UPDATE = 0, 1
 
 
 _remembered = lru_cache(16384)
@@ -189,6 +189,12 @@ def with_bits(register: int, bits: int) -> Expression:
     return _bitwise(register, cleared, f"r{register} |= {bits:#x}", host32(bits))
 
 
+def replaced(register: int, kept: int, bits: int) -> Expression:
+    """Keep some bits of a register, and put others in the place of the rest."""
+    words = f"r{register} = r{register} & {kept:#x} | {bits:#x}"
+    return _bitwise(register, host32(kept), words, host32(bits))
+
+
 def _bitwise(register: int, mask: bytes, words: str, turned: bytes = b"") -> Expression:
     found = _register(1, register) + _register(2, register) + be32(3, len(mask))
     found += data(4, mask) + data(5, turned or bytes(len(mask)))
@@ -276,9 +282,14 @@ def update(set_name: str, register: int) -> Expression:
     return Expression("dynset", found, f"update @{set_name}[r{register}..]")
 
 
-def connections_over(count: int) -> Expression:
-    """Go on only for packets of connections that are more than so many."""
-    return Expression("connlimit", be32(1, count) + be32(2, _INVERTED), f"ct count over {count}")
+def connections_over(count: int, set_name: str, register: int) -> Expression:
+    """Go on only for packets of connections that are more than so many. They are counted in an
+    element of the set, whose key is in a register; ends the rule if the set is full."""
+    limit_ = be32(1, count) + be32(2, _INVERTED)
+    counting = nested(7, attribute(1, b"connlimit\0"), nested(2, limit_))
+    found = attribute(1, set_name.encode() + b"\0") + be32(3, _ADD) + _register(4, register)
+    words = f"add @{set_name}[r{register}..] ct count over {count}"
+    return Expression("dynset", found + counting, words)
 
 
 def untracked() -> Expression:

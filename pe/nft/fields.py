@@ -82,6 +82,7 @@ L4_PROTOCOL = _meta("meta l4proto", "l4proto", "inet_proto")
 PROTOCOL = _meta("meta protocol", "protocol", "ether_type")
 MARK = _meta("meta mark", "mark", "mark")
 CT_MARK = Field("ct mark", TYPES["mark"], loaded=lambda register: x.ct("mark", register))
+CT_ZONE = Field("ct zone", TYPES["zone"], loaded=lambda register: x.ct("zone", register))
 CT_STATE = Field("ct state", TYPES["ct_state"], loaded=lambda register: x.ct("state", register))
 SOURCE_TYPE = Field(
     "fib saddr type", TYPES["fib_addrtype"], loaded=lambda r: x.local_source(r, of_device=False)

@@ -27,7 +27,7 @@ from pe.nft.diff import (
     Operation,
     Simple,
 )
-from pe.nft.expression import be32, verdict_data
+from pe.nft.expression import CT, be32, verdict_data
 from pe.nft.matches import ANONYMOUS
 from pe.nft.model import Hook, NamedSet, TableId
 from pe.nft.ranges import Bound
@@ -53,8 +53,8 @@ _KEY_ORDER, _DATA_ORDER, _MERGED, _KEY_EXPRESSION, _DATA_INTERVAL = 0, 1, 2, 3, 
 """NFTNL_UDATA_SET_*: what nft keeps with a set."""
 _OPEN_RANGE = b"\x01\x04\x01\x00\x00\x00"
 """Userdata of an element: a range that ends with the keys (NFTNL_SET_ELEM_F_INTERVAL_OPEN)."""
-_PAYLOAD_EXPRESSION, _CONCATENATION = 7, 13
-"""EXPR_PAYLOAD and EXPR_CONCAT of nft's enum expr_types."""
+_PAYLOAD_EXPRESSION, _CT_EXPRESSION, _CONCATENATION = 7, 12, 13
+"""EXPR_PAYLOAD, EXPR_CT and EXPR_CONCAT of nft's enum expr_types."""
 
 
 class Encoder:
@@ -184,14 +184,14 @@ def set_attributes(made: NamedSet) -> bytes:
     """What the kernel is given of a set, and dumps of it."""
     flags = (_MAP if made.value else 0) | (_INTERVAL if made.interval else 0)
     flags |= _CONCAT if made.interval and len(made.fields) > 1 else 0
-    flags |= _EVAL | _TIMEOUT if made.is_dynamic else 0
+    flags |= (_EVAL if made.is_dynamic else 0) | (_TIMEOUT if made.timeout else 0)
     found = be32(3, flags) + be32(4, made.key_type) + be32(5, made.key_length)
     if made.is_verdicts:
         found += be32(6, _VERDICT_TYPE) + be32(7, _VERDICT_BYTES)
     elif made.value:
         value = TYPES[made.value]
         found += be32(6, value.number) + be32(7, value.size)
-    if made.is_dynamic:
+    if made.timeout:
         found += attribute(11, (made.timeout * 1000).to_bytes(8, "big"))
     return found + _described(made)
 
@@ -219,6 +219,10 @@ def _userdata(made: NamedSet) -> bytes:
         found += _kept_number(_DATA_ORDER, 0 if made.is_verdicts else TYPES[made.value].order)
     if len(made.fields) > 1:
         inner = _kept_number(0, _CONCATENATION) + _kept(1, b"")
+        found += _kept(_KEY_EXPRESSION, inner)
+    if made.fields == ("zone",):  # nft has no name of a type for it, but lists it as `ct zone`
+        either_way = _kept_number(0, CT["zone"]) + _kept_number(1, 0xFFFFFFFF)
+        inner = _kept_number(0, _CT_EXPRESSION) + _kept(1, either_way)
         found += _kept(_KEY_EXPRESSION, inner)
     if made.value:
         found += _kept_number(_DATA_INTERVAL, 0)

@@ -49,8 +49,8 @@ class Chain:
 @dataclass(frozen=True, slots=True)
 class NamedSet:
     """A set, or with ``value`` (``mark``, ``verdict``) a map. ``fields`` are types of its keys;
-    with ``interval`` they go from first to last. One with ``timeout`` (seconds) is filled by
-    packets, up to ``size``: its elements are not ours to say."""
+    with ``interval`` they go from first to last. One with ``size`` is filled by packets, up to so
+    many, which it forgets after ``timeout`` seconds, if any: its elements are not ours to say."""
 
     fields: tuple[str, ...]
     value: str = ""
@@ -61,7 +61,7 @@ class NamedSet:
     @property
     def is_dynamic(self) -> bool:
         """True if packets fill it."""
-        return self.timeout > 0
+        return self.size > 0
 
     @property
     def is_verdicts(self) -> bool:

@@ -12,15 +12,25 @@ another holder of the same node moves that on, so that nothing is read again for
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 from pe.nft.diff import Operation, recreation, transaction, union
-from pe.nft.model import Elements, Ruleset, TableId
+from pe.nft.model import NamedSet, Ruleset, TableId
 from pe.nft.reader import CounterView, RulesetReader
 from pe.nft.socket import BatchRefusedError, GenerationMovedError, RulesetWriter
 
+ELEMENTS_AT_ONCE = 2000
+"""Elements that are read before a change of ours is looked for."""
 ATTEMPTS = 5
 """How often another program may change the ruleset under one transaction."""
+
+
+SetName: TypeAlias = tuple[TableId, str]
+NamedElements: TypeAlias = tuple[TableId, str, NamedSet]
+Dated: TypeAlias = tuple[int, dict[bytes, bytes]]
+"""Elements, and the generation in which a set had them."""
 
 
 def following(generation: int) -> int:
@@ -69,11 +79,19 @@ class RulesetOwner:
     def counters_apart(tables: Sequence[TableId]) -> list[CounterView]:
         """The same over a socket of its own, for a thread: a dump of the 16,000 counters of 1,000
         ports took 350 ms, for which the loop stood still."""
-        reader = RulesetReader()
-        try:
+        with contextlib.closing(RulesetReader()) as reader:
             return [view for table in tables for view in reader.counters(table)]
-        finally:
-            reader.close()
+
+    @staticmethod
+    def elements_apart(sets: Sequence[NamedElements]) -> list[Dated | None]:
+        """Return the elements of these sets, each with its generation (``elements_at``), over a
+        socket of its own: for a thread that does not have the turn."""
+        with contextlib.closing(RulesetReader()) as reader:
+            return [reader.elements_at(*each) for each in sets]
+
+    def generation(self) -> int:
+        """Return the number of the ruleset's last change, by any program. Raises OSError."""
+        return self._readings.generation()
 
     def packets(self, table: TableId, counter: str) -> int | None:
         """What one counter has counted; None if there is none of that name."""
@@ -241,23 +259,76 @@ class TableHolder:
             if self.doubted or (known and not self._unread):
                 return False
             doubts = self._doubts
-            same = await asyncio.to_thread(self._is_same, generation)
-            if not same and doubts == self._doubts:
-                self.doubt()
-            return not same
+            if not await asyncio.to_thread(self._is_alone, generation):
+                self._doubt_unless(doubts)
+                return True
+        return await self._elements_drifted(doubts)
 
-    def _is_same(self, generation: int) -> bool:
-        if not self._is_alone(generation):
-            return False
-        for table, held in self.loaded.items():
-            found = self._owner.reader.elements(table, held.sets)
-            if found != _with_empty(held.elements, found):
+    def _doubt_unless(self, doubts: int) -> None:
+        if doubts == self._doubts:
+            self.doubt()
+
+    async def _elements_drifted(self, doubts: int) -> bool:
+        """Compare the elements of one set after the other; True if another program changed some.
+        Without the turn: 50,000 elements take half a second, which a tag once waited for."""
+        self._unread = False  # true again as soon as another program is seen to change something
+        for portion in self._portions():
+            if self.doubted or doubts != self._doubts:
+                break
+            differing = await self._differing(portion)
+            if differing is None:  # by another program, again and again
+                break
+            if differing:
                 self._on_drift()
-                return False
-        self._unread = False
-        return True
+                self._doubt_unless(doubts)
+                return True
+        else:
+            return False
+        self._unread = True
+        return False
 
+    def _portions(self) -> Iterator[list[SetName]]:
+        """Yield the names of all sets, some at a time: few large ones, or many small ones."""
+        portion, size = list[SetName](), 0
+        for table, held in list(self.loaded.items()):
+            for name in list(held.sets):
+                portion.append((table, name))
+                size += 1 + len(held.elements.get(name, ()))
+                if size >= ELEMENTS_AT_ONCE:
+                    yield portion
+                    portion, size = [], 0
+        if portion:
+            yield portion
 
-def _with_empty(elements: Elements, names: Elements) -> Elements:
-    """Elements of these sets, of those that have none as well."""
-    return {name: elements.get(name, {}) for name in names}
+    async def _differing(self, names: Sequence[SetName]) -> bool | None:
+        """Return whether a set has other elements than it is known to have; None if that cannot be
+        said, as other programs change the ruleset all the time."""
+        kinds = [(t, n, k) for t, n in names if (k := self._kind_of(t, n)) is not None]
+        found = await asyncio.to_thread(self._owner.elements_apart, kinds)
+        for (table, name, _), dated in zip(kinds, found, strict=True):
+            # What is known now is of the same generation, or a change of ours came in between.
+            if dated and self._owner.is_known(self._part, dated[0]):
+                same: bool | None = self._has(table, name, dated[1])
+            else:
+                async with self._owner.turn:
+                    same = await asyncio.to_thread(self._is_same_set_in_turn, table, name)
+            if not same:
+                return None if same is None else True
+        return False
+
+    def _is_same_set_in_turn(self, table: TableId, name: str) -> bool | None:
+        if (kind := self._kind_of(table, name)) is None:
+            return True
+        for _ in range(ATTEMPTS):
+            if found := self._owner.reader.elements_at(table, name, kind):
+                return self._has(table, name, found[1])
+        return None
+
+    def _kind_of(self, table: TableId, name: str) -> NamedSet | None:
+        """Return a set whose elements are ours to know; None if it is gone, or the kernel's."""
+        held = self.loaded.get(table)
+        kind = held.sets.get(name) if held else None
+        return None if kind is None or kind.is_dynamic else kind
+
+    def _has(self, table: TableId, name: str, elements: dict[bytes, bytes]) -> bool:
+        return self.loaded[table].elements.get(name, {}) == elements

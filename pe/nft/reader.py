@@ -120,23 +120,27 @@ class RulesetReader:
                 return view.packets if view else None
         return None
 
-    def elements(
-        self, table: TableId, sets: Mapping[str, NamedSet]
-    ) -> dict[str, dict[bytes, bytes]]:
-        """All elements of these sets but the dynamic ones, as ``pe.nft.model.Elements`` has
-        them."""
-        return {
-            name: self._elements(table, name, kind)
-            for name, kind in sets.items()
-            if not kind.is_dynamic
-        }
-
-    def _elements(self, table: TableId, name: str, kind: NamedSet) -> dict[bytes, bytes]:
+    def elements_at(
+        self, table: TableId, name: str, kind: NamedSet
+    ) -> tuple[int, dict[bytes, bytes]] | None:
+        """Return the elements of one set, as ``pe.nft.model.Elements`` has them, and the generation
+        in which it had them; None if the ruleset changed meanwhile."""
+        generation = self.generation()
+        body = _head(table.family) + _string(1, table.name) + _string(2, name)
+        try:
+            messages, whole = self._socket.dump_once(GET_ELEMENTS, body)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        if not whole or self.generation() != generation:
+            return None
         held: dict[bytes, bytes] = {}
-        for found in self._in_table(GET_ELEMENTS, table, _string(2, name)):
+        for message in messages:
+            found = nl.attributes(message.body[4:])
             if 3 in found:
                 held.update(_pairs(kind, found[3]))
-        return held
+        return generation, held
 
     def _in_table(self, kind: int, table: TableId, more: bytes = b"") -> Iterator[Found]:
         """Attributes of each object of a kind in a table; none if there is no such table."""

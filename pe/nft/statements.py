@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pe.nft import expression as x
 from pe.nft.compiler import RuleCompiler
-from pe.nft.fields import Field
+from pe.nft.fields import CT_ZONE, Field
 from pe.nft.types import TYPES
 
 _ALL_BITS = 0xFFFFFFFF
@@ -97,16 +97,21 @@ class LimitOver:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionsOver:
-    """Go on only for packets of connections that are more than so many."""
+    """Go on only for packets of connections that are more than so many in their zone.
+
+    They are counted in a set (``name``) and not in the rule: a count of the rule's own begins from
+    zero when the rule is loaded (nft_connlimit_init), as at each repair and start.
+    """
 
     count: int
+    name: str
 
     @property
     def words(self) -> str:
-        return f"ct count over {self.count}"
+        return f"add @{self.name} {{ {CT_ZONE.words} ct count over {self.count} }}"
 
     def compile(self, rule: RuleCompiler) -> None:
-        rule.add(x.connections_over(self.count))
+        rule.add(CT_ZONE.load(0), x.connections_over(self.count, self.name, 0))
 
 
 @dataclass(frozen=True, slots=True)

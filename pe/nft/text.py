@@ -17,6 +17,9 @@ from pe.nft.model import Hook, NamedSet, Rule, TableId
 from pe.nft.types import TYPES, key_words
 
 ELEMENTS_PER_LINE = 500
+_TYPEOF: Mapping[tuple[str, ...], str] = {("zone",): "typeof ct zone"}
+"""What nft has no name of a type for."""
+
 _FILTER = ("inet", "arp")
 """Families in which the priority 0 has a name."""
 
@@ -52,12 +55,13 @@ def rule_words(rule: Rule) -> str:
 
 def declaration(made: NamedSet) -> str:
     """What a set or a map is."""
-    key = " . ".join(made.fields)
-    words = [f"type {key} : {made.value}" if made.value else f"type {key}"]
+    key = _TYPEOF.get(made.fields) or "type " + " . ".join(made.fields)
+    words = [f"{key} : {made.value}" if made.value else key]
     if made.interval:
         words.append("flags interval")
     if made.is_dynamic:
-        words += [f"size {made.size}", "flags dynamic,timeout", f"timeout {made.timeout}s"]
+        words += [f"size {made.size}", "flags dynamic" + (",timeout" if made.timeout else "")]
+        words += [f"timeout {made.timeout}s"] if made.timeout else []
     return "; ".join(words)
 
 
