@@ -17,6 +17,7 @@ from controlplane.model.desired import CePort, Desired, VrfDevice
 from controlplane.model.intent import IPInterface
 from controlplane.model.prefix import IPAddress, Prefix
 from pe.model.guards import NONE, Guard
+from pe.model.mark_code import ANY_BOOT, MarkCode
 
 IPNetwork = IPv4Network | IPv6Network
 
@@ -33,7 +34,10 @@ class RenderContext:
     the node leaves to the host, such as a management port. ``neighbours``: how many on-link
     hosts of a CE port may be resolved within a minute, per family. ``core_seen``: addresses that
     core ports have, by any program. ``tracked``: VRFs whose connections a policy needs;
-    ``judged``: those of them that only judged packets may cross."""
+    ``judged``: those of them that only judged packets may cross; ``code``: how verdicts are known.
+    ``bare``: devices whose packets have no Ethernet header (``Link.is_bare``); ``tunnels``: those
+    that are tunnels over IP (``Link.is_tunnel``).
+    """
 
     desired: Desired
     present: Collection[str]
@@ -43,6 +47,9 @@ class RenderContext:
     core_seen: frozenset[IPAddress] = frozenset()
     tracked: frozenset[str] = frozenset()
     judged: frozenset[str] = frozenset()
+    code: MarkCode = ANY_BOOT
+    bare: frozenset[str] = frozenset()
+    tunnels: frozenset[str] = frozenset()
 
     def on(self, guard: Guard) -> bool:
         """True unless a test switched the guard off."""
@@ -52,6 +59,10 @@ class RenderContext:
     def ce_ports(self) -> list[CePort]:
         """CE ports, present or not, in a stable order."""
         return sorted(self.desired.ce_ports.values(), key=lambda port: port.name)
+
+    def is_tunnel(self, port: CePort) -> bool:
+        """True if what leaves by a CE port leaves the node in packets of its own."""
+        return not self.tunnels.isdisjoint({port.name, port.parent})
 
     @property
     def vrfs(self) -> list[VrfDevice]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from pe.filters.context import PORTS_AT_MOST, RenderContext
-from pe.filters.parts import NamedChain, dropped
+from pe.filters.parts import LAST, NamedChain, dropped
 from pe.model.guards import Guard
 from pe.nft.fields import MARK, MPLS_LABEL, PROTOCOL
 from pe.nft.matches import Masked, equal
@@ -58,7 +58,7 @@ def _ingress(port: str, *, takes_null: bool) -> tuple[NamedChain, ...]:
     null = f"null_{name(port)}"
     then = ACCEPT if takes_null else goto(null)
     mpls = (equal(PROTOCOL, MPLS), MarkBits(UNDER_A_LABEL), then)
-    came = (f"core_{name(port)}", Chain((mpls,), Hook("ingress", -500, "accept", port)))
+    came = (f"core_{name(port)}", Chain((mpls,), Hook("ingress", LAST, "accept", port)))
     if takes_null:
         return (came,)
     nulls = ((equal(MPLS_LABEL, label), *dropped("lbl_07", port)) for label in EXPLICIT_NULLS)

@@ -1,7 +1,10 @@
 """The guard of a CE port, as near to the wire as nftables gets: netdev ingress and egress.
 
 An allow-list by ethertype is what a label cannot slip past, with any tags around it (T6,
-T7). ``ether type`` reads the frame as it came, so a VLAN tag, VID 0 included, is no match.
+T7). ``ether type`` reads the frame as it came, so a VLAN tag, VID 0 included, is no match. A device
+without Ethernet headers (tun, WireGuard, GRE) never matches ``ether type``: there the allow-list
+is by ``meta protocol``, which is the protocol inside the outermost tag (skb_vlan_untag()), so a
+label in a tag is none of the two either.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from controlplane.model.desired import CePort
 from pe.filters.context import PORTS_AT_MOST, RenderContext, sources, to_many
+from pe.filters.core import UNDER_A_LABEL
 from pe.filters.parts import FilledSet, NamedChain, dropped
 from pe.model.guards import Guard
 from pe.nft.compiler import Statement
@@ -28,6 +32,7 @@ from pe.nft.fields import (
     IP_HEADER_LENGTH,
     IP_SOURCE,
     IP_TTL,
+    PROTOCOL,
     ROUTING_TYPE,
     TCP_DESTINATION,
     TCP_SOURCE,
@@ -36,7 +41,7 @@ from pe.nft.fields import (
 from pe.nft.matches import IS_FRAGMENT, Masked, Prefix, any_of, compare, equal, in_set, within
 from pe.nft.model import Chain, Hook, NamedSet, Rule
 from pe.nft.names import name
-from pe.nft.statements import ACCEPT, LimitOver, goto
+from pe.nft.statements import ACCEPT, LimitOver, MarkBits, goto
 
 # RFC 1122 3.2.1.3, RFC 6890: never a source on the wire.
 MARTIANS_4 = (IPv4Network("0.0.0.0/8"), IPv4Network("127.0.0.0/8"), IPv4Network("224.0.0.0/3"))
@@ -78,10 +83,14 @@ def chains(scope: RenderContext) -> Iterator[NamedChain]:
     for port in scope.ce_ports:
         if port.name in scope.present:
             own = tags.get(port.name, ())
+            is_bare = port.name in scope.bare
             if scope.on(Guard.EDGE):
-                yield from _ingress(port, own)
+                yield from _ingress(port, own, is_bare=is_bare)
             if scope.on(Guard.EGRESS):
-                yield _egress(port.name, own, to_many(port.addresses))
+                yield _egress(
+                    port.name, own, to_many(port.addresses), is_bare=is_bare,
+                    is_tunnel=scope.is_tunnel(port),
+                )  # fmt: skip
     for parent in sorted(tags):
         ports = scope.desired.ce_ports.keys() | scope.desired.core_ports.keys()
         if parent in scope.present and parent not in ports and scope.on(Guard.EDGE):
@@ -101,19 +110,20 @@ def _tags_of_parents(scope: RenderContext) -> dict[str, Tags]:
 
 
 @lru_cache(PORTS_AT_MOST)
-def _ingress(port: CePort, tags: Tags) -> tuple[NamedChain, ...]:
-    p = name(port.name)
+def _ingress(port: CePort, tags: Tags, *, is_bare: bool) -> tuple[NamedChain, ...]:
+    p, kind = name(port.name), PROTOCOL if is_bare else ETHER_TYPE
+    ethernet: tuple[Rule, ...] = ((equal(ETHER_TYPE, "arp"), goto(f"arp_{p}")), *_tagged(tags))
     arrived = (
-        (equal(ETHER_TYPE, "ip"), goto(f"v4_{p}")),
-        (equal(ETHER_TYPE, "ip6"), goto(f"v6_{p}")),
-        (equal(ETHER_TYPE, "arp"), goto(f"arp_{p}")),
-        *_tagged(tags),
+        (equal(kind, "ip"), goto(f"v4_{p}")),
+        (equal(kind, "ip6"), goto(f"v6_{p}")),
+        *(() if is_bare else ethernet),
         dropped("lbl_06", port.name),
     )
+    arp = () if is_bare else ((f"arp_{p}", Chain(tuple(_arp(port)))),)
     bgp, discovery = dropped("cpp_01", port.name, "bgp"), dropped("cpp_01", port.name, "nd")
     return (
         (f"ce_{p}", Chain(arrived, Hook("ingress", -500, "drop", port.name))),
-        (f"arp_{p}", Chain(tuple(_arp(port)))),
+        *arp,
         (f"v4_{p}", Chain(tuple(_ipv4(port)))),
         (f"v6_{p}", Chain(tuple(_ipv6(port)))),
         (f"link_{p}", Chain(tuple(_link_local(port)))),
@@ -210,23 +220,30 @@ def _to_pe(port: CePort) -> Iterator[Rule]:
 
 
 @lru_cache(PORTS_AT_MOST)
-def _egress(port: str, tags: Tags, many: tuple[IPv4Address, ...]) -> NamedChain:
+def _egress(
+    port: str, tags: Tags, many: tuple[IPv4Address, ...], *, is_bare: bool, is_tunnel: bool
+) -> NamedChain:
     """No label leaves to a CE (LBL-9), and nothing whose TTL ran out at the label's end: the
     kernel decrements it there without a look (HIDE-2). For IPv6 redirects there is no setting
     (ip6_forward sends them), so they are stopped here (HIDE-9). What comes under a label for the
     link's broadcast address the kernel sends to all hosts of the link, without asking
-    ``bc_forwarding`` (SPF-5)."""
-    four, six, expired = equal(ETHER_TYPE, "ip"), equal(ETHER_TYPE, "ip6"), dropped("hide_02", port)
+    ``bc_forwarding`` (SPF-5).
+
+    A tunnel's packet gets the mark of the one in it, but did not come under a label itself."""
+    kind, expired = PROTOCOL if is_bare else ETHER_TYPE, dropped("hide_02", port)
+    four, six = equal(kind, "ip"), equal(kind, "ip6")
     to_all = ((four, any_of(IP_DESTINATION, many), *dropped("spf_05", port)),) if many else ()
+    arp: tuple[Rule, ...] = () if is_bare else ((equal(ETHER_TYPE, "arp"), ACCEPT),)
     rules = (
-        (equal(ETHER_TYPE, "arp"), ACCEPT),
+        *(((MarkBits(UNDER_A_LABEL, cleared=True),),) if is_tunnel else ()),
+        *arp,
         (four, equal(IP_TTL, 0), *expired),
         *to_all,
         (four, ACCEPT),
         (six, equal(IP6_HOPS, 0), *expired),
         (equal(ICMPV6_TYPE, "nd-redirect"), *dropped("hide_09", port)),
         (six, ACCEPT),
-        *_tagged(tags),
+        *(() if is_bare else _tagged(tags)),
         dropped("lbl_09", port),
     )
     return f"out_{name(port)}", Chain(rules, Hook("egress", 500, "drop", port))

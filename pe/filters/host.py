@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 from controlplane.model.protocols import TCP
-from controlplane.model.verdict import ALLOW_BIT
 from pe.filters.context import RenderContext
 from pe.filters.core import OF_A_VPN, UNDER_A_LABEL
 from pe.filters.edge import LINK_LOCAL, NOWHERE_4, TO_MANY
 from pe.filters.host_sets import (
+    connections,
     crossing_chain,
     has_speaker_users,
     is_limited,
@@ -24,8 +24,9 @@ from pe.filters.host_sets import (
     on_link_ports,
     sessions,
 )
-from pe.filters.parts import FilledSet, NamedChain, devices, dropped
+from pe.filters.parts import FIRST, LAST, FilledSet, NamedChain, devices, dropped
 from pe.model.guards import Guard
+from pe.model.mark_code import CODE_MASK
 from pe.nft.compiler import Statement
 from pe.nft.fields import (
     CT_MARK,
@@ -76,8 +77,6 @@ from pe.nft.statements import (
 )
 
 BGP = 179
-# Before defragmentation (-400), so that untracked packets are not put together on their way.
-RAW = -450
 FRAGMENTED = 0x3FFF
 """More fragments, or an offset (RFC 791 section 3.1)."""
 SYN, SYN_ACK = 0x02, 0x12
@@ -111,10 +110,10 @@ def _raw(scope: RenderContext) -> Iterator[NamedChain]:
     """Before connection tracking: what it is to follow, and in which zone."""
     unknown = (dropped("fail_01"),) if scope.on(Guard.UNKNOWN_PORT) else ()
     arrived = ((verdict_map("arrivals", IIFNAME),), *unknown)
-    yield "zone_in", Chain((*_fragments(scope), *arrived), Hook("prerouting", RAW))
+    yield "zone_in", Chain((*_fragments(scope), *arrived), Hook("prerouting", FIRST))
     yield "fragments", Chain(tuple(_to_pe_in_pieces()))
     left = ((verdict_map("departures", OIFNAME),),)
-    yield "zone_out", Chain((*_own_source(scope), *left), Hook("output", RAW))
+    yield "zone_out", Chain((*_own_source(scope), *left), Hook("output", FIRST))
     yield "stateless", Chain(((NOT_TRACKED,), (ACCEPT,)))
     yield "pieces", Chain(tuple(_pieces()))
     yield "neighbour", Chain(tuple(_neighbour()))
@@ -236,12 +235,12 @@ def _limits(scope: RenderContext) -> Iterator[NamedChain]:
         chain, rules = f"limit_{name(vrf.name)}", list[Rule]()
         if scope.is_judged(vrf.name):
             flows = f"flows_{name(vrf.name)}"
-            yield chain, Chain(tuple(_judged(vrf.name, goto(flows))))
-            yield f"leak_{name(vrf.name)}", Chain(tuple(_judged(vrf.name, RETURN)))
+            yield chain, Chain(tuple(_judged(scope, vrf.name, goto(flows))))
+            yield f"leak_{name(vrf.name)}", Chain(tuple(_judged(scope, vrf.name, RETURN)))
             chain = flows
         over = dropped("dos_01", vrf.name)
-        if vrf.conntrack_limit:
-            rules.append((NEW_CONNECTION, ConnectionsOver(vrf.conntrack_limit), *over))
+        if limit := vrf.conntrack_limit:
+            rules.append((NEW_CONNECTION, ConnectionsOver(limit, connections(limit)), *over))
         if vrf.new_flows_per_second:
             rate = vrf.new_flows_per_second
             rules.append((NEW_CONNECTION, LimitOver(rate, 2 * rate), *over))
@@ -275,12 +274,12 @@ def _nowhere(scope: RenderContext) -> Iterator[Rule]:
         yield dropped("fail_01")
 
 
-def _judged(vrf: str, then: Statement) -> Iterator[Rule]:
-    """A policy is kept in a table of its own, earlier in the same hooks. What it allows has a bit
-    in its connection's mark, or in its own if it has no connection; without that table nothing
-    new gets a bit, and nothing passes. ``ct`` ends a rule where there is no connection."""
-    yield Masked(CT_MARK, ALLOW_BIT, "!=", 0), then
-    yield Masked(MARK, ALLOW_BIT, "==", 0), *dropped("fail_03", vrf)
+def _judged(scope: RenderContext, vrf: str, then: Statement) -> Iterator[Rule]:
+    """A policy is kept in a table of its own, earlier in the same hooks. What it allows has the
+    code in its connection's mark, or in its own if it has no connection; without that table nothing
+    new gets the code, and nothing passes. ``ct`` ends a rule where there is no connection."""
+    yield Masked(CT_MARK, CODE_MASK, "==", scope.code.allowed), then
+    yield compare(MARK, "!=", scope.code.passed), *dropped("fail_03", vrf)
 
 
 def _leaks(scope: RenderContext) -> Iterator[Rule]:
@@ -314,11 +313,11 @@ def _forward(scope: RenderContext) -> NamedChain:
     """Between VRFs only what routes say; out of the core into a VRF nothing (that is OUTPUT)."""
     policy = "drop" if scope.on(Guard.UNKNOWN_PORT) else "accept"
     crossing: Rule = (verdict_map("crossings", IIFNAME),)
-    return "forwarded", Chain((crossing, *_nowhere(scope)), Hook("forward", 0, policy))
+    return "forwarded", Chain((crossing, *_nowhere(scope)), Hook("forward", LAST, policy))
 
 
 def _output(scope: RenderContext) -> NamedChain:
-    rules = list[Rule]()
+    rules = list(_of_tunnels(scope))
     if has_speaker_users(scope) and scope.on(Guard.SPEAKERS):
         of_speaker = in_set("speaker_uids", SOCKET_UID)
         elsewhere = in_set("speakers", SOCKET_UID, OIFNAME, negated=True)
@@ -327,7 +326,28 @@ def _output(scope: RenderContext) -> NamedChain:
     # What the label table hands over for a CE passes here; what the PE says itself does not count.
     foreign = compare(SOURCE_TYPE_AT_OUTPUT, "!=", LOCAL)
     rules.append((in_set("ce_ports", OIFNAME), foreign, jump("to_ce")))
-    return "sent", Chain((*rules, *_astray(scope)), Hook("output", 0))
+    return "sent", Chain((*rules, *_astray(scope)), Hook("output", LAST))
+
+
+def _of_tunnels(scope: RenderContext) -> Iterator[Rule]:
+    """The packets that carry those of CE ports that are tunnels: the node's own, with its address,
+    by a core or management port. They still have the tunnel as device and its sender as socket, so
+    their source is looked up in the tunnel's VRF, where it is not local, and BGP-14 and ISO-15
+    would drop them. What any process sends by itself is looked up where it leaves."""
+    if not any(map(scope.is_tunnel, scope.ce_ports)):
+        return
+    outer = (
+        compare(L4_PROTOCOL, "!=", TCP),
+        Masked(MARK, UNDER_A_LABEL, "==", 0),
+        compare(SOURCE_TYPE, "!=", LOCAL),
+    )
+    sources: list[Statement] = [equal(SOURCE_TYPE_AT_OUTPUT, "local")]
+    for version, (source, _) in ENDS.items():
+        if own := scope.core_addresses(version):
+            sources.append(any_of(source, sorted(own)))
+    for ports in ("core_ports", "spare_ports"):
+        for own_source in sources:
+            yield in_set(ports, OIFNAME), *outer, own_source, ACCEPT
 
 
 def _astray(scope: RenderContext) -> Iterator[Rule]:

@@ -45,6 +45,7 @@ def sets(scope: RenderContext) -> Iterator[FilledSet]:
         yield f"core_sessions{version}", NamedSet((kind, kind), "verdict"), core
     yield from _speaker_sets(scope)
     yield _by_port("limited_ports", _limited(scope))
+    yield from _counts(scope)
     yield from _judged_sets(scope)
     yield from _on_link_sets(scope)
 
@@ -189,6 +190,21 @@ def _judged_sets(scope: RenderContext) -> Iterator[FilledSet]:
 def is_limited(scope: RenderContext, vrf: str) -> bool:
     """True where what crosses a VRF goes through a chain of its own."""
     return scope.is_judged(vrf) or (scope.is_tracked(vrf) and scope.on(Guard.LIMITS))
+
+
+ZONES = 1 << 16
+"""How many zones there can be: 16 bits (nf_conntrack_zone). A VRF that is tracked has one."""
+
+
+def connections(limit: int) -> str:
+    """Return the set in which the connections of each VRF with that limit are counted. By limit:
+    an element keeps the one with which it was made."""
+    return f"connections_{limit}"
+
+
+def _counts(scope: RenderContext) -> Iterator[FilledSet]:
+    for limit in sorted({vrf.conntrack_limit for vrf in scope.vrfs} - {0}):
+        yield connections(limit), NamedSet(("zone",), size=ZONES), {}
 
 
 def _limited(scope: RenderContext) -> dict[str, str]:

@@ -9,6 +9,13 @@ from pe.nft.names import name
 from pe.nft.statements import DROP, Count
 from pe.nft.types import device
 
+FIRST, LAST = -(2**31) + 1, 2**31 - 1
+"""Priorities, before and behind the chains of all other programs. First: zones, where the first one
+counts (nft_ct_set_zone_eval), and what reads the core port's bit of a mark; that is before
+defragmentation (-400), so that untracked packets are not put together. Last: what writes that bit,
+and in FORWARD and OUTPUT the policy and the guards that look whether it has judged: what other
+programs do to marks they have done by then."""
+
 NamedChain = tuple[str, Chain]
 FilledSet = tuple[str, NamedSet, dict[bytes, bytes]]
 """A set with its elements, as ``pe.nft.model.Elements`` has them."""

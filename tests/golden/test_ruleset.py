@@ -35,6 +35,10 @@ CASES = {
     "spare-port": RenderContext(
         founding(), PRESENT, spare_ports=frozenset({"eth9"}), neighbours=16
     ),
+    "bare-port": RenderContext(founding(), PRESENT, bare=frozenset({"ce-red"})),
+    "tunnel-port": RenderContext(
+        founding(), PRESENT, bare=frozenset({"ce-red"}), tunnels=frozenset({"ce-red"})
+    ),
 }
 
 
