@@ -18,11 +18,11 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from controlplane.model.desired import Adjacency, Node
 from controlplane.model.events import AdjacencyChanged, Event
+from controlplane.model.log import Log
 from controlplane.model.prefix import IPAddress
 from controlplane.model.supervision import Part, Task
 from pe.process import sysctl
 
-Log = Callable[[str, str, dict[str, str | int]], None]
 Ask = Callable[[Adjacency, IPAddress], Awaitable[bool]]
 
 ANSWER_SECONDS = 1.0

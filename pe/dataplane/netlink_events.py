@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from controlplane.model.events import Event, LabelsTaken, PortChanged
-from pe.devices.manager import DeviceManager, Log
+from controlplane.model.log import Log
+from controlplane.model.prefix import Prefix
+from pe.dataplane.foreign import ForeignObjects
+from pe.devices.manager import DeviceManager
 from pe.devices.port_states import port_state
 from pe.fib.main_table import MainTableMonitor
 from pe.fib.manager import FibManager
@@ -16,9 +19,9 @@ from pe.fib.next_hop_wire import is_ours, parse
 from pe.fib.route_batch import parse_conflict, parse_own_route
 from pe.model.state import Failures
 from pe.netlink import codec as nl
-from pe.netlink import rtnl
+from pe.netlink import rtnl, rules
 from pe.netlink.main_routes import MainRoute
-from pe.netlink.ownership import PROTOCOL
+from pe.netlink.ownership import PROTOCOL, UNREACHABLE_METRIC
 
 _LINKS = (nl.RTM_NEWLINK, nl.RTM_DELLINK)
 _ADDRESSES = (nl.RTM_NEWADDR, nl.RTM_DELADDR)
@@ -36,12 +39,14 @@ class NetlinkEventHandler:
         configured: Callable[[str], bool],
         failures: Failures,
         log: Log,
+        foreign: ForeignObjects,
     ) -> None:
         self._structure, self._forwarding = structure, forwarding
         self._configured, self._failures, self._log = configured, failures, log
+        self._foreign_objects = foreign
         self.underlay = MainTableMonitor()
         self.next_hop_pid = 0
-        self._foreign: set[int] = set()
+        self._foreign_labels: set[int] = set()
         self.unverified_devices: set[int] = set()
         """Indexes of devices whose next hops may be gone from the kernel."""
         self.repairs = 0
@@ -55,12 +60,15 @@ class NetlinkEventHandler:
         if kind in (nl.RTM_NEWROUTE, nl.RTM_DELROUTE):
             self._route(message)
         elif kind in (nl.RTM_NEWNEXTHOP, nl.RTM_DELNEXTHOP):
+            if kind == nl.RTM_DELNEXTHOP:
+                # Ours too: routes of other programs may use it.
+                self._foreign_objects.object_gone(message)
             if message.pid != self.next_hop_pid:
                 self._next_hop(message)
         elif kind in _LINKS:
             self._link(message)
         elif kind in _ADDRESSES:
-            self._touch(rtnl.address_index(message.body))
+            self._address(message)
         elif kind in _RULES:
             self._rule(message)
         elif kind in _SETTINGS:
@@ -73,8 +81,16 @@ class NetlinkEventHandler:
         if link is not None:
             self._structure.touch(link.name)
 
+    def _address(self, message: nl.Message) -> None:
+        index = rtnl.address_index(message.body)
+        if message.type == nl.RTM_DELADDR:
+            self._foreign_objects.address_gone(index)
+        self._touch(index)
+
     def _rule(self, message: nl.Message) -> None:
-        rule = rtnl.parse_rule(message.body)
+        raw = rules.RawRule(message.body)
+        self._foreign_objects.rule_event(message.type, raw)
+        rule = rules.structural(raw)
         if rule is None:
             return
         seen = self._structure.seen
@@ -95,6 +111,8 @@ class NetlinkEventHandler:
         if message.body[0] == socket.AF_UNSPEC:
             # On every link event: a device that went down and up again has lost its next hops too.
             self.unverified_devices.add(raw.index)
+            if message.type == nl.RTM_DELLINK or not (raw.up and raw.running):
+                self._foreign_objects.device_down(raw.index)  # without a carrier next hops go too
         if message.type == nl.RTM_DELLINK:
             if message.body[0] == socket.AF_UNSPEC and known is not None:  # else it left a bridge
                 structure.link_gone(known.name)
@@ -107,15 +125,30 @@ class NetlinkEventHandler:
             structure.link_seen(replace(known, up=raw.up, carrier=raw.running))
 
     def _route(self, message: nl.Message) -> None:
+        self._foreign_objects.route_event(message)
         if message.body[0] == rtnl.AF_MPLS or message.body[5] == PROTOCOL:
             self._own_route(message)
             return
-        conflict = parse_conflict(message.body)
-        if conflict and message.type == nl.RTM_NEWROUTE and message.flags & nl.NLM_F_REPLACE:
-            if self._forwarding.routes.route_lost(*conflict):
-                self._drift(f"route {conflict[0]} {conflict[1]}", "replaced")
+        conflict = parse_conflict(message.body) if message.type == nl.RTM_NEWROUTE else None
+        if conflict is None:
+            self.underlay.route_event(message)
+        elif conflict.metric == UNREACHABLE_METRIC:
+            self._structure.table_touched(conflict.table)  # a VRF's last resort may be replaced
+        else:
+            self._conflict(message, conflict.table, conflict.prefix)
+
+    def _conflict(self, message: nl.Message, table: int, prefix: Prefix) -> None:
+        """Handle another program's route with our metric: it is in the place of ours, or in IPv4
+        before it (fib_table_insert), where a write of ours would replace it and leave an old one.
+        """
+        if message.flags & nl.NLM_F_REPLACE:
+            changed = self._forwarding.routes.route_lost(table, prefix)
+        elif message.flags & nl.NLM_F_APPEND or len(prefix.packed) != 4:
             return
-        self.underlay.route_event(message)
+        else:
+            changed = self._forwarding.route_hidden(table, prefix)
+        if changed:
+            self._drift(f"route {table} {prefix}", "replaced")
 
     def _own_route(self, message: nl.Message) -> None:
         """Handle another program's change of one of our routes: the socket filters ours out."""
@@ -180,9 +213,10 @@ class NetlinkEventHandler:
         read, foreign = self._structure.labels_read, self._structure.seen.foreign_labels
         if not read:
             return
-        taken, freed = (read & foreign) - self._foreign, (read & self._foreign) - foreign
+        known = self._foreign_labels
+        taken, freed = (read & foreign) - known, (read & known) - foreign
         read.clear()
-        self._foreign = (self._foreign - freed) | taken
+        self._foreign_labels = (known - freed) | taken
         if taken or freed:
             yield LabelsTaken(frozenset(taken), frozenset(freed))
 

@@ -10,32 +10,32 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from controlplane.model.desired import Delta, Desired, NextHopKey, VrfObjects
+from controlplane.model.desired import Delta, Desired, VrfObjects
 from controlplane.model.events import Event, UnderlaySynced, VrfsHeld
-from controlplane.model.prefix import Prefix
+from controlplane.model.log import Log
 from controlplane.model.supervision import Part, Task
-from controlplane.model.view import CounterView, GuardView
 from pe.dataplane.adjacency import AdjacencyProber
+from pe.dataplane.foreign import ForeignObjects
+from pe.dataplane.foreign_chains import ForeignChains
 from pe.dataplane.netlink_events import NetlinkEventHandler
 from pe.dataplane.released_zones import ReleasedZones
+from pe.dataplane.state import DataplaneState
 from pe.dataplane.vrf_reports import VrfReports
 from pe.devices.drift import DriftCheck
 from pe.devices.kernel import DeviceKernel
-from pe.devices.manager import DeviceManager, Log
+from pe.devices.manager import DeviceManager
 from pe.devices.ops import AddRule, DropRule
-from pe.devices.port_states import PortState, port_states
 from pe.devices.scope import Scope
-from pe.fib.manager import FibManager, NextHopView
+from pe.fib.manager import FibManager
 from pe.fib.next_hop_wire import NextHopWriter, is_ours
 from pe.fib.route_batch import RouteWriter
 from pe.filters.manager import FilterManager
 from pe.model.guards import Guard
-from pe.model.state import ROUTE, ROUTE_TABLE, Failure, Failures, Rule
+from pe.model.state import ROUTE, Failure, Failures, Rule
 from pe.netlink.events import EventSocket
 from pe.netlink.main_routes import MainRoute
 from pe.netlink.ownership import LOCAL_PREFERENCE
 from pe.nft.owner import RulesetOwner
-from pe.observe.counters import agent_counters, guard_views
 from pe.process import sysctl
 
 CHECK_SECONDS = 3.0
@@ -78,6 +78,10 @@ class DataplaneReconciler:
         self._resync = False
         self._gone_tables: set[int] = set()
         self._prober = AdjacencyProber(emit, log, part)
+        self.foreign = ForeignObjects(self._desired, log, part)
+        self._chains = ForeignChains(
+            self.rulesets, self._desired, log, part, self.foreign.take_chains
+        )
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
         self._task: Task | None = None
 
@@ -110,8 +114,13 @@ class DataplaneReconciler:
         )
         self._handler = NetlinkEventHandler(
             self._structure, self._forwarding, self._is_configured, self._failures, self._log,
+            self.foreign,
         )  # fmt: skip
         self._handler.next_hop_pid = self._next_hops.pid
+        self.state = DataplaneState(
+            self._desired, self._failures, self._structure, self._forwarding, self._guards,
+            self.foreign, self._handler,
+        )  # fmt: skip
         # Before the dumps: what changes during a dump is reported as an event.
         self._events = EventSocket(self._routes.pid, self._handler.handle, self._on_lost)
 
@@ -132,22 +141,32 @@ class DataplaneReconciler:
 
         ``VrfsHeld`` reports its VRFs under the number, one by one; 0: they are not reported.
         """
-        tables = {self._desired.vrfs[n].table for n in delta.vrfs if n in self._desired.vrfs}
-        self._reports.note(delta, number)
-        self._zones.changing(delta, self._desired.ce_ports)
-        self._structure.changing(delta)
-        self._gone_tables |= tables
-        self._desired.apply(delta)
-        kept = {vrf.table for vrf in delta.vrfs.values() if vrf}
-        self._gone_tables -= kept
-        tables |= kept
-        self._prober.change(delta.node, delta.adjacencies)
+        tables: set[int] = set()
+        if delta.is_of_paths:
+            self._desired.apply(delta)
+        else:
+            tables = self._apply_objects(delta, number)
         self._forwarding.next_hops_changed(delta.next_hops)
         for table, routes in delta.routes.items():
             self._forwarding.routes.changed(table, routes)
         for table in tables:
             self._forwarding.routes.table_changed(table, sweep=self._in_sync)
         self._notify()
+
+    def _apply_objects(self, delta: Delta, number: int) -> set[int]:
+        """Take over a change that has more than paths; return the tables of its VRFs."""
+        tables = {self._desired.vrfs[n].table for n in delta.vrfs if n in self._desired.vrfs}
+        self._reports.note(delta, number)
+        self._zones.changing(delta, self._desired.ce_ports)
+        self._structure.changing(delta)
+        self._gone_tables |= tables
+        self._desired.apply(delta)
+        if delta.vrfs:
+            self.foreign.tables_changed()
+        kept = {vrf.table for vrf in delta.vrfs.values() if vrf}
+        self._gone_tables -= kept
+        self._prober.change(delta.node, delta.adjacencies)
+        return tables | kept
 
     async def require_verdicts(self, tracked: frozenset[str], judged: frozenset[str]) -> None:
         """Have the guards track connections in some VRFs for a policy's sake, and let only judged
@@ -176,6 +195,10 @@ class DataplaneReconciler:
     async def settled(self) -> None:
         """Wait until the kernel is as desired, except for what failed and is retried."""
         await self._idle.wait()
+
+    def failures(self) -> tuple[Failure, ...]:
+        """Return what the kernel refuses at present, oldest first."""
+        return self._failures.all()
 
     @property
     def is_settled(self) -> bool:
@@ -276,8 +299,17 @@ class DataplaneReconciler:
     def _timeout(self) -> float:
         now = asyncio.get_running_loop().time()
         due = [self._drift.due]
-        due += [t for t in (self._failures.next_due({ROUTE}), self._forwarding.next_due()) if t]
+        others = (
+            self._failures.next_due({ROUTE}), self._forwarding.next_due(), self.foreign.due,
+            self.foreign.remove_due if self._removes_foreign else None,
+        )  # fmt: skip
+        due += [t for t in others if t]
         return min(max(min(due) - now, SHORTEST_WAIT), self._check_seconds)
+
+    @property
+    def _removes_foreign(self) -> bool:
+        node = self._desired.node
+        return node is not None and node.removes_foreign_routes and self._in_sync
 
     async def _iterate(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -285,8 +317,14 @@ class DataplaneReconciler:
             self._resync = False
             self._structure.resync()
             self._load()
+            self.foreign.read_anew()
+            self._chains.read_anew()
         if self._desired.node is None:
             return
+        self.foreign.follow(now)
+        self.foreign.report(now)
+        if self._removes_foreign:
+            self.foreign.remove(now)
         await self._look_for_drift(now)
         self._verify_next_hops()
         self._forwarding.urgent(self._devices(), now)
@@ -315,9 +353,10 @@ class DataplaneReconciler:
             self._drift.begin(self._structure.devices(), now)
             self._forwarding.audit()
             self._structure.check_node()
+            self._chains.look(now)
             if await self._guards.drifted():
                 self._structure.filters.drifted()
-                self._structure.repairs += 1
+                self.state.ruleset_repairs += 1
                 self._log("warning", "drift_repaired", {"kind": "ruleset", "step": "load"})
         self._structure.check_devices(self._drift.take(now), whole=self._drift.is_whole)
 
@@ -340,57 +379,3 @@ class DataplaneReconciler:
 
     def _devices(self) -> dict[str, int]:
         return self._structure.seen.indexes
-
-    # -- answers for `pe show` ----------------------------------------------------------------
-
-    def next_hops(self) -> list[NextHopView]:
-        """Return every desired next hop with its state."""
-        return self._forwarding.views()
-
-    def next_hop_ids(self) -> dict[NextHopKey, int]:
-        """Return the kernel's id of each next hop that it has."""
-        ids = ((key, self._forwarding.groups.id_of(key)) for key in self._desired.next_hops)
-        return {key: identifier for key, identifier in ids if identifier}
-
-    def has_route(self, table: int, prefix: Prefix) -> bool:
-        """Return True if the kernel has the route that is desired, by the next hop that is."""
-        key = self._desired.routes.get(table, {}).get(prefix)
-        identifier = self._forwarding.groups.id_of(key) if key else 0
-        return bool(identifier) and self._forwarding.routes.installed(table, prefix) == identifier
-
-    def route_refusal(self, table: int, prefix: Prefix) -> str:
-        """Return why the kernel refuses a route, "" if it does not."""
-        own = self._failures.reason(ROUTE, f"{table} {prefix}")
-        return own or self._failures.reason(ROUTE_TABLE, str(table))
-
-    def ports(self) -> dict[str, PortState]:
-        """Return the state of every configured port."""
-        states = port_states(
-            self._desired, self._structure.seen, self._structure.filters.is_guarded
-        )
-        return {state.name: state for state in states}
-
-    def failures(self) -> tuple[Failure, ...]:
-        """Return what the kernel refuses at present, oldest first."""
-        return self._failures.all()
-
-    @property
-    def repairs(self) -> int:
-        """How many changes by other programs were repaired."""
-        return self._structure.repairs + self._handler.repairs
-
-    def counters(self) -> list[CounterView]:
-        """Return the data plane's own counters."""
-        return agent_counters(self._forwarding, self._failures, self.repairs)
-
-    def packets(self, family: str, counter: str) -> int | None:
-        """Return the packets of one guard counter, None where there is no such counter."""
-        return self._guards.packets(family, counter)
-
-    def devices(self) -> frozenset[str]:
-        """Return the devices that existed when the structure was last read."""
-        return frozenset(self._structure.seen.links)
-
-    async def guards(self) -> list[GuardView]:
-        """Return the guards' counters, read from the kernel now."""
-        return guard_views(await asyncio.to_thread(self._guards.counters), self._desired)

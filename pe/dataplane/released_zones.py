@@ -10,12 +10,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from controlplane.model.desired import CePort, Delta
+from controlplane.model.log import Log
 from pe.model.state import Failures
 from pe.observe import zone_flush
 
 KIND = "conntrack-zone"
-
-Log = Callable[[str, str, dict[str, str | int]], None]
 
 
 class ReleasedZones:
@@ -53,7 +52,7 @@ class ReleasedZones:
             deleted = await asyncio.to_thread(zone_flush.flush, frozenset(due))
         except OSError as error:
             for zone in due:
-                self._fail(zone, error, now)
+                self._failures.report(self._log, KIND, str(zone), error, now)
             return
         if deleted:
             zones = ", ".join(map(str, due))
@@ -61,9 +60,3 @@ class ReleasedZones:
         for zone in due:
             self._released.pop(zone, None)
             self._failures.cleared(KIND, str(zone))
-
-    def _fail(self, zone: int, error: OSError, now: float) -> None:
-        if self._failures.failed(KIND, str(zone), error, now):
-            reason = error.strerror or str(error)
-            fields: dict[str, str | int] = {"kind": KIND, "name": str(zone), "reason": reason}
-            self._log("error", "kernel_refused", fields)

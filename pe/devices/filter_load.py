@@ -15,8 +15,10 @@ from pe.filters.manager import FilterManager
 from pe.filters.ruleset import ruleset
 from pe.model.changes import FilterChanges
 from pe.model.guards import Guard
+from pe.model.mark_code import MarkCode
 from pe.model.state import Failures, Structure
 from pe.nft.names import name as nft_name
+from pe.process.clock import boot_id
 
 KIND = "ruleset"
 
@@ -153,7 +155,8 @@ class FilterLoad:
         )  # fmt: skip
         return RenderContext(
             copied, frozenset(seen.links), self._disabled, self._spare, self._neighbours,
-            self._core_addresses(seen), self._tracked, self._judged,
+            self._core_addresses(seen), self._tracked, self._judged, MarkCode.of(boot_id()),
+            frozenset(seen.bare), frozenset(seen.tunnels),
         )  # fmt: skip
 
     def _core_addresses(self, seen: Structure) -> frozenset[IPAddress]:

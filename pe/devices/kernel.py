@@ -19,7 +19,7 @@ from controlplane.model.prefix import Afi
 from pe.devices import ops
 from pe.model.state import LastResort, Rule, Structure
 from pe.netlink import codec as nl
-from pe.netlink import main_routes, rtnl
+from pe.netlink import main_routes, rtnl, rules
 from pe.netlink.main_routes import MainRoute
 from pe.netlink.ownership import (
     BLACKHOLE_ALIAS,
@@ -54,7 +54,8 @@ class DeviceKernel:
         await asyncio.sleep(0)
         found = Structure(links=links, addresses=rtnl.addresses(self._socket, names))
         await asyncio.sleep(0)
-        found.rules = rtnl.rules(self._socket)
+        read = (rules.structural(raw) for raw in rules.dump(self._socket))
+        found.rules = {rule: rule for rule in read if rule}
         found.last_resorts = rtnl.last_resorts(self._socket)
         await asyncio.sleep(0)
         for label, owner in rtnl.labels(self._socket, names).items():

@@ -1,47 +1,28 @@
-"""The device manager reads what a change touched, plans it, and carries out the plan in order of
-phase; the packet filters are loaded between isolating VRFs and attaching ports."""
+"""The device manager reads what a change touched, plans it, and has the plan carried out in order
+of phase; the packet filters are loaded between isolating VRFs and attaching ports."""
 
 from __future__ import annotations
 
-import errno
-from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from controlplane.model.desired import Delta, Desired, VrfObjects
+from controlplane.model.log import Log
 from controlplane.model.prefix import Afi
 from pe.devices.filter_load import FilterLoad
-from pe.devices.ops import AddRule, DropRule, Op, Phase, SetMaster, SetUp, Step
+from pe.devices.ops import Phase, SetMaster, SetUp, Step
 from pe.devices.pacing import Pacer
 from pe.devices.plan import Planner
 from pe.devices.scope import NODE, DesiredIndex, Item, Scope
 from pe.devices.settings import device_settings, node_settings, settings
+from pe.devices.step_executor import Performer, Planned, StepExecutor
 from pe.filters.manager import FilterManager
 from pe.model.guards import Guard
 from pe.model.state import Failures, LastResort, Link, Structure
-from pe.netlink.ownership import BLACKHOLE, PROTOCOL, VRF_ALIAS
-
-Log = Callable[[str, str, dict[str, str | int]], None]
-MAX_REPEATS = 4
-"""After this many repetitions in a row a step counts as failed and waits for its retry."""
+from pe.netlink.ownership import BLACKHOLE, VRF_ALIAS
 
 
-@dataclass(slots=True)
-class Planned:
-    """The steps of each object, and all of them as they were planned: of two objects in one phase
-    the order is that of the plan."""
-
-    items: dict[Item, list[Step]] = field(default_factory=dict)
-    steps: list[tuple[Step, Item]] = field(default_factory=list)
-
-    def add(self, item: Item, steps: list[Step]) -> None:
-        """Append the steps of an object."""
-        self.items.setdefault(item, []).extend(steps)
-        self.steps.extend((step, item) for step in steps)
-
-
-class StructureKernel(Protocol):
+class StructureKernel(Performer, Protocol):
     """Reads and changes the kernel's structure (``pe.devices.kernel``)."""
 
     async def read_all(self, settings: Callable[[Iterable[str]], Iterable[str]]) -> Structure:
@@ -58,9 +39,6 @@ class StructureKernel(Protocol):
 
     def read_settings(self, seen: Structure, paths: Iterable[str]) -> None:
         """Read these settings into ``seen``."""
-
-    async def perform(self, op: Op) -> None:
-        """Carry out one operation. Raises OSError."""
 
 
 class DeviceManager:
@@ -81,27 +59,20 @@ class DeviceManager:
     ) -> None:
         self.desired = self._desired = desired
         self._kernel, self._disabled = kernel, disabled
-        self._failures, self._log = failures, log
         self._index = DesiredIndex(desired)
         self.seen = Structure()
         self.dirty = Scope(everything=True)
-        self.repairs = 0
         self.links_changed: set[int] = set()
         """Indexes of devices that were added, deleted, or set up or down since the last report."""
         self.labels_read: set[int] = set()
         """Labels whose owner may be another one since this was last emptied."""
         self.ports_changed: set[str] = set()
         """Configured ports whose state may have changed since the last report."""
-        # Differences that follow from a change or from a new device: not drift.
-        self._expected: set[Item] = set()
-        self._all_expected = True
         self._leftovers = Scope()
-        self._failing: dict[Item, set[tuple[str, str]]] = {}
-        self._repeats: dict[Item, Counter[Step]] = {}
-        self._unguarded: set[Item] = set()
         self._ready: dict[int, bool] = {}
+        self._steps = StepExecutor(kernel, failures, log, self._is_allowed)
         self.filters = FilterLoad(
-            desired, guards, failures, self._fail,
+            desired, guards, failures, self._steps.fail,
             disabled=disabled, spare_ports=spare_ports, neighbours=neighbours,
         )  # fmt: skip
 
@@ -111,7 +82,7 @@ class DeviceManager:
         """Note a change of what is desired, before it is applied."""
         if delta.node is not None and self._desired.node is None:
             self.resync()
-            self._all_expected = True
+            self._steps.expect_all()
         before = self._index.touched(delta)
         self.filters.note(delta)
         self._index.follow(delta)
@@ -120,7 +91,7 @@ class DeviceManager:
         if touched.node and (delta.vrfs or not self._desired.vrfs):
             touched.devices.add(BLACKHOLE)
         self.dirty.add(touched)
-        self._expected |= set(_items(touched))
+        self._steps.expect(_items(touched))
         self.ports_changed |= delta.ce_ports.keys() | delta.core_ports.keys()
         for name in delta.vrfs.keys() & self._desired.vrfs.keys():
             self._ready.pop(self._desired.vrfs[name].table, None)
@@ -135,7 +106,7 @@ class DeviceManager:
     def swept(self) -> None:
         """Delete from now on what is ours and not desired."""
         self.resync()
-        self._all_expected = True
+        self._steps.expect_all()
 
     def touch(self, device: str) -> None:
         """Mark a device for reading: it or its addresses changed."""
@@ -143,8 +114,7 @@ class DeviceManager:
 
     def device_added(self, device: str) -> None:
         """Note that a configured device was added: what it needs is no drift."""
-        self._expected.add(("device", device))
-        self._expected |= set(_items(self._index.dependents(device)))
+        self._steps.expect([("device", device), *_items(self._index.dependents(device))])
 
     def table_touched(self, table: int) -> None:
         """Mark a table for reading: its last resort changed."""
@@ -251,27 +221,20 @@ class DeviceManager:
 
     def is_due(self, now: float) -> bool:
         """True if something may differ, or is to be tried again."""
-        if self.dirty or any(self._due_again(now)):
+        if self.dirty or any(self._steps.due_again(now)):
             return True
         return self.filters.is_due(now)
 
-    def _due_again(self, now: float) -> Iterable[Item]:
-        return (
-            item
-            for item, subjects in self._failing.items()
-            if any(self._failures.due(kind, key, now) for kind, key in subjects)
-        )
-
     async def up(self, now: float, *, sweep: bool) -> None:
         """Create what is missing, and note what ``down`` has to remove."""
-        self.dirty.add_items([*self._due_again(now)])
+        self.dirty.add_items([*self._steps.due_again(now)])
         scope, self.dirty = self.dirty, Scope()
         if self.filters.is_due(now):
-            scope.add_items(self._unguarded)
-            self._unguarded.clear()
+            scope.add_items(self._steps.take_unguarded())
         await self.read(scope)
         planned = await self._plan(scope, sweep=sweep)
-        self._classify(planned, whole=scope.everything)
+        self._steps.classify(planned, whole=scope.everything)
+        self._leftovers.add_items(planned.leftovers())
         touched = await self._perform(planned, lambda phase: phase < Phase.FILTER, now)
         # The guards of ports that are about to go stay until these are down.
         keep = not sweep or bool(self._leftovers)
@@ -307,91 +270,21 @@ class DeviceManager:
         await self._perform(planned, lambda phase: phase > Phase.UNFILTER, now)
         self.dirty.add(scope)
 
-    def _classify(self, planned: Planned, *, whole: bool) -> None:
-        """Distinguish drift from change, and clear failures of objects that need no step."""
-        if self._all_expected and whole:
-            self._all_expected = False
-            self._expected |= planned.items.keys()
-        gone = self._failing.keys() - planned.items.keys() if whole else set[Item]()
-        for item in [*gone, *planned.items]:
-            steps = planned.items.get(item, [])
-            self._clear(item, {step.subject for step in steps})
-            if any(step.phase > Phase.PERMIT for step in steps):
-                self._leftovers.add_items([item])
-            if not steps:
-                self._expected.discard(item)
-                self._repeats.pop(item, None)
-            elif item not in self._expected and not self._failing.get(item):
-                self._note_drift(steps)
-            if counts := self._repeats.get(item):
-                self._repeats[item] = Counter({step: counts[step] for step in steps})
-
-    def _clear(self, item: Item, wanted: set[tuple[str, str]]) -> None:
-        failing = self._failing.get(item)
-        if failing is None:
-            return
-        for kind, key in failing - wanted:
-            self._failures.cleared(kind, key)
-        failing &= wanted
-        if not failing:
-            del self._failing[item]
-
-    def _note_drift(self, steps: list[Step]) -> None:
-        for step in steps:
-            self.repairs += 1
-            fields: dict[str, str | int] = {"kind": step.subject[0], "name": step.subject[1]}
-            self._log("warning", "drift_repaired", {**fields, "step": repr(step.op)})
-
     async def _perform(
         self, planned: Planned, chosen: Callable[[Phase], bool], now: float
     ) -> set[Item]:
-        """Carry out the steps of these phases; returns the objects that were changed."""
-        steps = [each for each in planned.steps if chosen(each[0].phase)]
-        steps.sort(key=lambda each: each[0].phase)
-        done: set[Item] = set()
-        broken: set[tuple[str, str]] = set()
-        pacer = Pacer()
-        for step, item in steps:
-            await pacer.pause()
-            if not self._is_allowed(step):
-                # The port waits for its guard. A failure that is due and not retried would have
-                # the object planned again at once, without end.
-                self._clear(item, set())
-                self._unguarded.add(item)
-                continue
-            if step.subject in broken or self._failures.waiting(*step.subject, now):
-                continue
-            try:
-                await self._try(step, item)
-                done.add(item)
-            except OSError as error:
-                broken.add(step.subject)
-                self._failing.setdefault(item, set()).add(step.subject)
-                self._fail(*step.subject, error, now)
-        return done
-
-    async def _try(self, step: Step, item: Item) -> None:
-        counts = self._repeats.setdefault(item, Counter())
-        counts[step] += 1
-        await self._kernel.perform(step.op)
-        match step.op:  # rules are followed by notifications and not read again
-            case AddRule(rule):
-                self.seen.put_rule(replace(rule, protocol=PROTOCOL))
-            case DropRule(rule):
-                self.seen.rules.pop(rule, None)
-        if counts[step] >= MAX_REPEATS:
-            raise OSError(errno.EAGAIN, f"does not stay: {step.op!r}")
-
-    def _fail(self, kind: str, key: str, error: OSError, now: float) -> None:
-        if self._failures.failed(kind, key, error, now):
-            words = error.strerror or str(error)
-            self._log("error", "kernel_refused", {"kind": kind, "name": key, "reason": words})
+        return await self._steps.perform(planned, chosen, self.seen, now)
 
     def _is_allowed(self, step: Step) -> bool:
         """A CE port gets into its VRF, and up, only behind its guard (FAIL-1, FAIL-4)."""
         if not isinstance(step.op, SetMaster | SetUp) or step.phase > Phase.PERMIT:
             return True
         return step.op.name not in self._desired.ce_ports or self.filters.is_guarded(step.op.name)
+
+    @property
+    def repairs(self) -> int:
+        """How many changes by other programs were repaired."""
+        return self._steps.repairs
 
     # -- answers ------------------------------------------------------------------------------
 
@@ -458,5 +351,8 @@ def _carries(link: Link | None) -> tuple[int, str, bool, bool] | None:
     return (link.index, link.name, link.up, link.carrier) if link else None
 
 
-def _identity(link: Link | None) -> tuple[int, int, str] | None:
-    return (link.index, link.table, link.alias) if link else None
+def _identity(link: Link | None) -> tuple[object, ...] | None:
+    """Return what a device is: its guard and the objects that depend on it follow from this."""
+    if link is None:
+        return None
+    return link.index, link.table, link.alias, link.hardware_type, link.has_no_remote

@@ -137,6 +137,15 @@ class SetMtu:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusePort:
+    """Leave a CE port closed whose device cannot be one. The device manager reports it as a
+    failure of the port; nothing reaches the kernel."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AddAddress:
     """Put an address on a port, with our mark."""
 
@@ -169,8 +178,8 @@ class DropLabel:
 
 Op: TypeAlias = (
     WriteSetting | AddRule | DropRule | AddLastResort | DropLastResort | CreateVrf | CreateBlackhole
-    | CreateVlan | DeleteDevice | SetUp | SetDown | SetMaster | SetMtu | AddAddress | DropAddress
-    | PutLabel | DropLabel
+    | CreateVlan | DeleteDevice | SetUp | SetDown | SetMaster | SetMtu | RefusePort | AddAddress
+    | DropAddress | PutLabel | DropLabel
 )  # fmt: skip
 
 

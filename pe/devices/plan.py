@@ -29,6 +29,7 @@ from pe.devices.ops import (
     Op,
     Phase,
     PutLabel,
+    RefusePort,
     SetDown,
     SetMaster,
     SetMtu,
@@ -39,7 +40,8 @@ from pe.devices.ops import (
 from pe.devices.scope import NODE, DesiredIndex, Item, Scope
 from pe.devices.settings import Setting, device_settings, node_settings
 from pe.model.guards import NONE, Guard
-from pe.model.state import LastResort, Link, Rule, Structure
+from pe.model.port_kinds import refusal
+from pe.model.state import ADDRESS, PORT, LastResort, Link, Rule, Structure
 from pe.netlink.ownership import (
     BLACKHOLE,
     BLACKHOLE_ALIAS,
@@ -224,7 +226,7 @@ class Planner:
         link = self.seen.links.get(port.name)
         if link is None:
             return
-        subject = ("port", port.name)
+        subject = (PORT, port.name)
         if port.mtu and link.mtu != port.mtu:
             yield Step(Phase.ADDRESS, SetMtu(port.name, port.mtu), subject)
         yield from self._addresses(port.name, port.addresses, exact=False)
@@ -232,12 +234,17 @@ class Planner:
             yield Step(Phase.PERMIT, SetUp(port.name), subject)
 
     def _ce_port(self, port: CePort) -> Iterator[Step]:
-        link, subject = self.seen.links.get(port.name), ("port", port.name)
+        link, subject = self.seen.links.get(port.name), (PORT, port.name)
         if link and link.alias == PORT_ALIAS and not _same_vlan(link, port):
             yield Step(Phase.RETIRE, DeleteDevice(port.name), subject)
             link = None
         if link is None and (not port.vlan or port.parent not in self.seen.links):
             return  # waited for
+        if reason := self._refusal(port, link):
+            if link is not None and link.up:
+                yield Step(Phase.RETIRE, SetDown(port.name), subject)
+            yield Step(Phase.ATTACH, RefusePort(port.name, reason), subject)
+            return
         if link is None or (port.vlan and not _same_vlan(link, port)):
             # Where another device has the name, this fails with EEXIST and leaves it alone.
             yield Step(Phase.ATTACH, CreateVlan(port.name, port.parent, port.vlan), subject)
@@ -248,8 +255,13 @@ class Planner:
             yield Step(Phase.ADDRESS, SetMtu(port.name, port.mtu), subject)
         yield from self._addresses(port.name, port.addresses, exact=True)
 
+    def _refusal(self, port: CePort, link: Link | None) -> str:
+        parent = self.seen.links.get(port.parent)
+        of_parent = refusal(parent, carries_tags=True) if parent else ""
+        return of_parent or (refusal(link) if link else "")
+
     def _attach(self, port: CePort, link: Link | None) -> Iterator[Step]:
-        subject, index = ("port", port.name), link.index if link else 0
+        subject, index = (PORT, port.name), link.index if link else 0
         in_place = link is not None and link.master == port.vrf and port.name not in self.retired
         if not in_place:
             if link is not None and link.up:
@@ -266,15 +278,16 @@ class Planner:
         self, port: str, wanted: tuple[IPInterface, ...], *, exact: bool
     ) -> Iterator[Step]:
         """A CE port has its configured addresses and no others (``exact``); a core port keeps the
-        addresses of other programs."""
-        subject = ("port", port)
+        addresses of other programs. What the kernel refuses of one family leaves the port's other
+        family as it is."""
         here = self.seen.addresses.get(port, frozenset())
         for address in here:
             if address.interface not in wanted and (exact or address.ours):
-                yield Step(Phase.ADDRESS, DropAddress(port, address.interface), subject)
+                yield Step(Phase.ADDRESS, DropAddress(port, address.interface), (PORT, port))
         there = {address.interface for address in here}
         for interface in wanted:
             if interface not in there:
+                subject = (ADDRESS, f"{port} ipv{interface.version}")
                 yield Step(Phase.ADDRESS, AddAddress(port, interface), subject)
 
     def _label(self, label: int) -> Iterator[Step]:
@@ -297,7 +310,7 @@ class Planner:
         return link.alias == PORT_ALIAS or (master is not None and master.alias == VRF_ALIAS)
 
     def _detach(self, link: Link) -> Iterator[Step]:
-        subject = ("port", link.name)
+        subject = (PORT, link.name)
         if link.alias == PORT_ALIAS:
             yield Step(Phase.DETACH, DeleteDevice(link.name), subject)
             return

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from controlplane.model.desired import Desired
-from pe.model.state import Structure
+from pe.model.port_kinds import refusal
+from pe.model.state import Link, Structure
 
 
 @dataclass(frozen=True, slots=True)
 class PortState:
     """A configured port; ``vrf`` "" for the core. ``up`` means that it carries packets where it
-    should: up, with carrier, and for a CE port in its VRF with its guard in force."""
+    should: up, with carrier, and for a CE port in its VRF with its guard in force. A device that
+    cannot be guarded counts as unguarded."""
 
     name: str
     vrf: str
@@ -37,7 +39,7 @@ def port_state(
     """One configured port, there or not."""
     port, link = desired.ce_ports.get(name), seen.links.get(name)
     vrf = port.vrf if port else ""
-    is_guarded = guarded(name) if vrf else link is not None
+    is_guarded = _is_guardable(link) and guarded(name) if vrf else link is not None
     carries = link is not None and link.up and link.carrier
     in_place = not vrf or (link is not None and link.master == vrf and is_guarded)
     return PortState(
@@ -49,3 +51,7 @@ def port_state(
         mtu=link.mtu if link else 0,
         addresses=tuple(sorted(str(a.interface) for a in seen.addresses.get(name, ()))),
     )
+
+
+def _is_guardable(link: Link | None) -> bool:
+    return link is None or not refusal(link)

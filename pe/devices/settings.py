@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from controlplane.model.desired import Desired
 from pe.model.guards import Guard
+from pe.netlink.ownership import BLACKHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,20 +133,40 @@ def settings(
 def device_settings(name: str, desired: Desired, disabled: frozenset[Guard]) -> tuple[Setting, ...]:
     """Return the settings of one device, ours or not."""
     is_ce = name in desired.ce_ports and Guard.PORT_SYSCTLS not in disabled
-    return _device(name, is_ce, name in desired.core_ports, Guard.LABEL_INPUT in disabled)
+    labels_anywhere = Guard.LABEL_INPUT in disabled
+    is_core, takes_ipv6 = name in desired.core_ports, _takes_ipv6(name, desired)
+    return _device(name, is_ce, is_core, takes_ipv6, labels_anywhere)
+
+
+def _takes_ipv6(name: str, desired: Desired) -> bool:
+    """Return True where IPv6 has to be on, even if the default of new devices is off: on ports with
+    an IPv6 address, and on the devices that the node makes for the routes of both families."""
+    port = desired.ce_ports.get(name) or desired.core_ports.get(name)
+    if port is not None:
+        return any(interface.version == 6 for interface in port.addresses)
+    return name in desired.vrfs or (name == BLACKHOLE and bool(desired.vrfs))
 
 
 @lru_cache(maxsize=8192)
-def _device(name: str, is_ce: bool, is_core: bool, labels_anywhere: bool) -> tuple[Setting, ...]:
+def _device(
+    name: str, is_ce: bool, is_core: bool, takes_ipv6: bool, labels_anywhere: bool
+) -> tuple[Setting, ...]:
     # The label table is one for all ports, so it is closed on every device that is not core:
     # loopback too, where an open one would look labels up twice (T8, T10, LBL-17). Tunnels
     # without an MPLS device of their own (sit, ip6tnl) have no such setting.
     is_open = is_core or labels_anywhere
     label_input = Setting(f"mpls/conf/{name}/input", str(int(is_open)), optional=not is_core)
     rows = _CE_PORT if is_ce else _CORE_PORT if is_core else ()
-    return label_input, *(
-        Setting(path.format(name), value, optional=path.endswith(_OF_SOME_KERNELS))
-        for path, value, _ in rows
+    # Before the others: without IPv6 the kernel refuses an address (inet6_addr_add: EACCES). The
+    # file is missing where the kernel has no IPv6 at all, or the MTU is too small for it.
+    ipv6 = Setting(f"ipv6/conf/{name}/disable_ipv6", "0", optional=True)
+    return (
+        label_input,
+        *((ipv6,) if takes_ipv6 else ()),
+        *(
+            Setting(path.format(name), value, optional=path.endswith(_OF_SOME_KERNELS))
+            for path, value, _ in rows
+        ),
     )
 
 

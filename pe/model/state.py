@@ -8,15 +8,37 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from controlplane.model.intent import IPInterface
+from controlplane.model.log import Log
 from controlplane.model.prefix import Afi
 
 LinkName: TypeAlias = str
+
+ETHERNET = 1
+"""ARPHRD_ETHER."""
+BARE_IP = frozenset({
+    0xFFFE,  # ARPHRD_NONE: tun, wireguard
+    512,  # ARPHRD_PPP
+    519,  # ARPHRD_RAWIP: mobile modems
+    768,  # ARPHRD_TUNNEL: ipip
+    769,  # ARPHRD_TUNNEL6: ip6tnl
+    776,  # ARPHRD_SIT
+    778,  # ARPHRD_IPGRE
+    823,  # ARPHRD_IP6GRE
+})  # fmt: skip
+"""Types whose packets begin with the IP header."""
+
+OVER_IP = frozenset({
+    "gre", "gretap", "erspan", "ip6gre", "ip6gretap", "ip6erspan", "ipip", "sit", "ip6tnl",
+    "wireguard", "vxlan", "geneve", "l2tpeth", "gtp", "amt", "fou",
+})  # fmt: skip
+"""Kinds of devices whose packets leave as the payload of packets of the node's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
     """A network device. ``master`` and ``parent`` are device names, "" where there is none;
-    ``table`` is a VRF's, ``vlan`` a VLAN device's id, 0 for others."""
+    ``table`` is a VRF's, ``vlan`` a VLAN device's id, 0 for others. ``hardware_type`` is its
+    ARPHRD value; ``has_no_remote``: an IP tunnel of any number of ends."""
 
     index: int
     name: LinkName
@@ -29,6 +51,18 @@ class Link:
     mtu: int = 0
     table: int = 0
     vlan: int = 0
+    hardware_type: int = ETHERNET
+    has_no_remote: bool = False
+
+    @property
+    def is_bare(self) -> bool:
+        """True if the device's packets have no header in front of the IP header."""
+        return self.hardware_type in BARE_IP
+
+    @property
+    def is_tunnel(self) -> bool:
+        """True if the device sends packets of the node's own, in which those for it are."""
+        return self.kind in OVER_IP
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +104,9 @@ class Structure:
     ``addresses`` are by port. ``sysctls`` holds the values of those that were asked for (None: the
     file is missing), ``labels`` our label routes with the name of the VRF device that each leads
     to, ``foreign_labels`` the labels that another program routes. ``rules`` gives each rule as it
-    is in the kernel, since rules compare without their maker. ``by_index``, ``indexes`` and
-    ``members`` (devices by their master) follow from ``links``: change those through ``put_link``
-    and ``drop_link``.
+    is in the kernel, since rules compare without their maker. ``by_index``, ``indexes``,
+    ``members`` (devices by their master), ``bare`` (those of bare IP packets) and ``tunnels``
+    follow from ``links``: change those through ``put_link`` and ``drop_link``.
     """
 
     links: dict[LinkName, Link] = field(default_factory=dict)
@@ -85,6 +119,8 @@ class Structure:
     by_index: dict[int, Link] = field(init=False, default_factory=dict, compare=False)
     indexes: dict[LinkName, int] = field(init=False, default_factory=dict, compare=False)
     members: dict[LinkName, set[LinkName]] = field(init=False, default_factory=dict, compare=False)
+    bare: set[LinkName] = field(init=False, default_factory=set, compare=False)
+    tunnels: set[LinkName] = field(init=False, default_factory=set, compare=False)
 
     def __post_init__(self) -> None:
         for link in self.links.values():
@@ -111,6 +147,8 @@ class Structure:
             return
         del self.indexes[name]
         self.by_index.pop(link.index, None)
+        self.bare.discard(name)
+        self.tunnels.discard(name)
         inside = self.members.get(link.master)
         if inside is not None:
             inside.discard(name)
@@ -120,6 +158,10 @@ class Structure:
     def _file(self, link: Link) -> None:
         self.by_index[link.index] = link
         self.indexes[link.name] = link.index
+        if link.is_bare:
+            self.bare.add(link.name)
+        if link.is_tunnel:
+            self.tunnels.add(link.name)
         if link.master:
             self.members.setdefault(link.master, set()).add(link.name)
 
@@ -137,6 +179,9 @@ class Failure:
 
 
 ROUTE, ROUTE_TABLE, NEXT_HOP = "route", "route-table", "next-hop"
+PORT, ADDRESS = "port", "address"
+"""Kinds of failures of a port: of all of it, or of the addresses of one family, by which the key
+is ``NAME ipv4`` or ``NAME ipv6``."""
 
 
 class Failures:
@@ -163,6 +208,12 @@ class Failures:
         self._known[kind, key] = Failure(kind, key, code, words, since, tries)
         self._due[kind, key] = now + self.delay(kind, key)
         return known is None or known.errno != code
+
+    def report(self, log: Log, kind: str, key: str, error: OSError, now: float) -> None:
+        """Record a failure, and log it if it is a new one or has a new reason."""
+        if self.failed(kind, key, error, now):
+            reason = error.strerror or str(error)
+            log("error", "kernel_refused", {"kind": kind, "name": key, "reason": reason})
 
     def delay(self, kind: str, key: str) -> float:
         """Return seconds to wait before the next try."""
