@@ -21,7 +21,11 @@ from controlplane.model.events import (
     SpeakerLost,
 )
 
-BySpeaker = SessionUp | SessionDown | RoutesReceived | RoutesWithdrawn | EndOfRib | RefreshRequested
+BY_SPEAKER = (
+    RoutesReceived, RoutesWithdrawn, SessionUp, SessionDown, EndOfRib, RefreshRequested,
+)  # fmt: skip
+ROUTES = (RoutesReceived, RoutesWithdrawn)
+"""Tuples: asked of each event, and ``isinstance`` takes three times as long with a union."""
 
 BATCH = 1000
 """Routes (or other events) of all sources together in one batch: it bounds the time between two
@@ -114,16 +118,14 @@ class EventQueue:
 
 def source_of(event: Event) -> str:
     """Return the VRF whose speaker sent the event, "" for the core's, ``NODE`` for the rest."""
-    if isinstance(event, SpeakerLost):
-        return event.vrf
-    if isinstance(event, BySpeaker):
+    if isinstance(event, BY_SPEAKER):
         return event.peer.vrf
-    return NODE
+    return event.vrf if isinstance(event, SpeakerLost) else NODE
 
 
 def weight(event: Event) -> int:
     """Return the approximate work of an event, in routes."""
-    if isinstance(event, RoutesReceived | RoutesWithdrawn):
+    if isinstance(event, ROUTES):
         return max(1, len(event.nlri))
     # All routes over a port are decided anew; a start reports a thousand ports at once.
     return PORT if isinstance(event, PortChanged) else 1

@@ -7,7 +7,7 @@ router as an event.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from controlplane.model.attachment import Attachment
@@ -52,15 +52,14 @@ from controlplane.model.events import (
 )
 from controlplane.model.flow import LiveFlow
 from controlplane.model.intent import PeerIntent
-from controlplane.model.peer import PeerId
+from controlplane.model.log import Log
 from controlplane.model.prefix import IPAddress
 from controlplane.model.source_bindings import SourceBindings
 from controlplane.model.supervision import Part
 from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
 from controlplane.store import Store, StoreError
 
-Log = Callable[[str, str, dict[str, str | int]], None]
-"""Level, event in snake_case, fields: one line in the journal."""
+TAKEN_BACK, GIVEN = (Withdraw, ResetSession), (Announce, SendEndOfRib, RequestRefresh)
 
 
 class DataPlane(Protocol):
@@ -118,8 +117,8 @@ class Gate(Protocol):
 class Speakers(Protocol):
     """Command the BGP processes (``controlplane.speaker.pool``)."""
 
-    def configure(self, peers: tuple[PeerIntent, ...], restart_time: int) -> None:
-        """Have these sessions and no others."""
+    def configure(self, peers: Mapping[str, tuple[PeerIntent, ...]], restart_time: int) -> None:
+        """Have these sessions, and no others, in these VRFs."""
 
     def perform(self, actions: Sequence[Effect]) -> None:
         """Send these messages to the peers, in order."""
@@ -140,7 +139,7 @@ class Executor:
         self._maps, self._gate = maps, gate
         self._emit, self._log = emit, log
         self._answer, self._publish = answer, publish
-        self._sessions: dict[PeerId, PeerIntent] = {}
+        self._sessions: dict[str, tuple[PeerIntent, ...]] = {}  # by VRF, none empty
         self._restart_time = 0
         self._is_in_sync = False
         self._part = part
@@ -153,6 +152,18 @@ class Executor:
         depends on the kernel is an effect of the turn in which the kernel reports.
         """
         actions = effects.actions
+        if not actions:  # as in most turns of a full table that comes in
+            self._program(effects)
+            outcome = None
+        else:
+            outcome = self._act(effects)
+        if effects.in_sync and not self._is_in_sync:
+            self._is_in_sync = True
+            self._dataplane.mark_in_sync()
+        return outcome
+
+    def _act(self, effects: Effects) -> StoreWritten | StoreFailed | None:
+        actions = effects.actions
         for action in actions:
             if isinstance(action, LogEvent):
                 self._log(action.level, action.event, action.fields)
@@ -162,9 +173,6 @@ class Executor:
         self._give(actions)
         for action in actions:
             self._reply(action)
-        if effects.in_sync and not self._is_in_sync:
-            self._is_in_sync = True
-            self._dataplane.mark_in_sync()
         return outcome
 
     # -- durable ------------------------------------------------------------------------------
@@ -198,18 +206,21 @@ class Executor:
 
     def _take_back(self, actions: Sequence[Effect]) -> None:
         # A peer receives why its session ends before the end itself (RFC 4486 section 4).
-        self._speakers.perform([a for a in actions if isinstance(a, Withdraw | ResetSession)])
-        configured = [a for a in actions if isinstance(a, ConfigureSpeakers)]
-        if configured:
-            self._close_sessions(configured[-1].peers)
+        self._speakers.perform([a for a in actions if isinstance(a, TAKEN_BACK)])
+        if configured := _configured(actions):
+            self._close_sessions(configured.peers)
 
-    def _close_sessions(self, wanted: tuple[PeerIntent, ...]) -> None:
+    def _close_sessions(self, wanted: Mapping[str, tuple[PeerIntent, ...]]) -> None:
         """End a session before its guard goes (security requirement ACL-7)."""
-        names = {peer.peer for peer in wanted}
-        staying = tuple(p for n, p in self._sessions.items() if n in names)
-        if len(staying) < len(self._sessions):
+        fewer: dict[str, tuple[PeerIntent, ...]] = {}
+        for vrf, peers in wanted.items():
+            names, present = {peer.peer for peer in peers}, self._sessions.get(vrf, ())
+            staying = tuple(peer for peer in present if peer.peer in names)
+            if len(staying) < len(present):
+                fewer[vrf] = staying
+        if fewer:
             # With the restart time that they have: another one would reopen them all.
-            self._speakers.configure(staying, self._restart_time)
+            self._speakers.configure(fewer, self._restart_time)
 
     # -- kernel -------------------------------------------------------------------------------
 
@@ -247,13 +258,14 @@ class Executor:
     # -- give ---------------------------------------------------------------------------------
 
     def _give(self, actions: Sequence[Effect]) -> None:
-        configured = [a for a in actions if isinstance(a, ConfigureSpeakers)]
-        if configured:
-            self._sessions = {p.peer: p for p in configured[-1].peers}
-            self._restart_time = configured[-1].restart_time
-            self._speakers.configure(configured[-1].peers, self._restart_time)
-        given = (Announce, SendEndOfRib, RequestRefresh)
-        self._speakers.perform([a for a in actions if isinstance(a, given)])
+        if configured := _configured(actions):
+            for vrf, peers in configured.peers.items():
+                self._sessions.pop(vrf, None)
+                if peers:
+                    self._sessions[vrf] = peers
+            self._restart_time = configured.restart_time
+            self._speakers.configure(configured.peers, self._restart_time)
+        self._speakers.perform([a for a in actions if isinstance(a, GIVEN)])
 
     # -- answer -------------------------------------------------------------------------------
 
@@ -285,3 +297,12 @@ class Executor:
             self._emit([FlowsEnded(vrf, 0, repr(error))])
         else:
             self._emit([FlowsEnded(vrf, ended)])
+
+
+def _configured(actions: Sequence[Effect]) -> ConfigureSpeakers | None:
+    """Return the sessions that a turn wants in the end; of a VRF its last word counts."""
+    found = [action for action in actions if isinstance(action, ConfigureSpeakers)]
+    if not found:
+        return None
+    peers = {vrf: peers for each in found for vrf, peers in each.peers.items()}
+    return ConfigureSpeakers(peers, found[-1].restart_time)

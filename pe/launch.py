@@ -7,6 +7,7 @@ import fcntl
 import os
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -18,15 +19,18 @@ from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.api.services.policy_services import segment_services
 from controlplane.api.services.selftest_service import selftest_service
 from controlplane.api.tickets import Tickets
+from controlplane.model.flow import FlowRecord
 from controlplane.model.intent import NodeIntent
+from controlplane.model.log import Log
 from controlplane.model.speaker_user import speaker_uid
+from controlplane.policy.controller import PolicyController
 from controlplane.router import Router
 from controlplane.speaker.pool import SpeakerPool
 from controlplane.store import StoreError, open_store
 from pe.config.reload import Reloader
 from pe.dataplane.reconciler import DataplaneReconciler
 from pe.event_queue import EventQueue
-from pe.executor import Executor, Log
+from pe.executor import Executor
 from pe.metrics.service import Metrics
 from pe.node import Node
 from pe.policy.manager import PolicyMapManager
@@ -150,7 +154,7 @@ async def _start(
     )
     await maps.start()
     ending.push_async_callback(maps.stop)
-    maps.watch(lambda records, lost: router.policy.flows_seen(records, lost, time.time()))
+    maps.watch(partial(_take_flows, router.policy, log))
     selftest = Selftest(router, actor, reloader, queue.put, log, supervisor.part("selftest"))
     await _serve_api(view, policy, selftest, intent, journal, tally, supervisor, reloader, ending)
     await _serve_metrics(view, intent, journal, supervisor, reloader, ending)
@@ -162,6 +166,13 @@ async def _start(
     ending.push_async_callback(speakers.stop)
     turns = supervisor.part("router").start(lambda: node.run(intent))
     ending.callback(turns.cancel)
+
+
+def _take_flows(
+    policy: PolicyController, log: Log, records: Sequence[FlowRecord], lost: int
+) -> None:
+    for line in policy.flows_seen(records, lost, time.time()):
+        log(line.level, line.event, line.fields)
 
 
 async def _serve_api(

@@ -18,9 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from controlplane.model.log import Log
 from controlplane.model.supervision import Work
-
-Log = Callable[[str, str, dict[str, str | int]], None]
 
 PERIOD = 60.0
 """Failures are counted over so many seconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pe.cli.connection import EXIT_CODES, node_at, node_options
+from pe.cli.help import Group
 from pe.cli.plain import as_object
 
 
@@ -27,7 +28,7 @@ def reload(socket_path: str, as_json: bool) -> None:
         click.echo(change)
 
 
-@click.group(epilog=EXIT_CODES)
+@click.group(cls=Group, epilog=EXIT_CODES)
 def clear() -> None:
     """Reset a BGP session."""
 

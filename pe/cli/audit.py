@@ -8,9 +8,10 @@ import click
 
 from controlplane.api.access.audit_chain import Anchor, verify
 from pe.cli.connection import fail
+from pe.cli.help import Group
 
 
-@click.group()
+@click.group(cls=Group)
 def audit() -> None:
     """Check the audit log."""
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from controlplane.model.intent import NodeIntent
+from pe.model.port_kinds import refusal
+from pe.model.state import Link
 from pe.netlink import codec as nl
 from pe.netlink import rtnl
 
 
 def missing(intent: NodeIntent) -> Iterator[str]:
     """Yield a sentence for each device or address that the file names and this network namespace
-    has not. Reads only. Raises OSError."""
+    has not, and for each device that cannot be a CE port. Reads only. Raises OSError."""
     sock = nl.NetlinkSocket()
     try:
         links = rtnl.links(sock)
         addresses = rtnl.addresses(sock, {link.index: link.name for link in links.values()})
     finally:
         sock.close()
-    yield from _devices(intent, set(links))
+    yield from _devices(intent, links)
     here = {each.interface.ip for found in addresses.values() for each in found}
     spoken = {peer.local_address.version for peer in intent.peers}
     for address in intent.loopbacks:
@@ -27,7 +29,7 @@ def missing(intent: NodeIntent) -> Iterator[str]:
             yield f"loopback {address}: no device has it; ip address add {address} dev lo"
 
 
-def _devices(intent: NodeIntent, present: set[str]) -> Iterator[str]:
+def _devices(intent: NodeIntent, present: dict[str, Link]) -> Iterator[str]:
     for core in intent.core_ports:
         if core.name not in present:
             yield f"core-ports.{core.name}: there is no such device"
@@ -37,7 +39,10 @@ def _devices(intent: NodeIntent, present: set[str]) -> Iterator[str]:
     for vrf in intent.vrfs:
         for port in vrf.ports:
             place = f"vrfs.{vrf.name}.ports.{port.name}"
-            if port.parent and port.parent not in present:
+            device = present.get(port.parent or port.name)
+            if device is None and port.parent:
                 yield f"{place}.parent: there is no device {port.parent}"
-            elif not port.parent and port.name not in present:
+            elif device is None:
                 yield f"{place}: there is no such device; the port opens when it comes"
+            elif reason := refusal(device, carries_tags=bool(port.parent)):
+                yield f"{place}: {reason}"

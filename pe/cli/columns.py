@@ -24,16 +24,28 @@ def status(node: pb.GetStatusResponse) -> Iterator[str]:
         "Router id": f"{node.router_id}, AS {node.asn}",
         "Loopbacks": ", ".join(node.loopbacks),
         "Up": duration(node.uptime_seconds),
-        "Kernel": "in sync" if node.in_sync else "being brought in sync",
+        "Kernel": _sync(node),
         "Flow records": f"none: {node.flow_log_problem}" if node.flow_log_problem else "read",
         "Policy": _policy(node),
         "Labels": node.label_block,
         "Configuration": node.config_file,
     }
     yield from (f"{name + ':':<15}{value}" for name, value in lines.items())
+    if node.failing:
+        yield f"{'Failing:':<15}{node.failing[0]}"
+        yield from (f"{'':15}{each}" for each in node.failing[1:])
+    if node.foreign:
+        yield f"{'Foreign:':<15}{node.foreign} routes, rules or chains of other programs"
+        yield from (f"  {each}" for each in node.foreign_objects)
     if node.left_out:
         yield f"{'Left out:':<15}{node.left_out} routes, by a defect: see route_left_out"
         yield from (f"  {route}" for route in node.left_out_routes)
+
+
+def _sync(node: pb.GetStatusResponse) -> str:
+    if node.in_sync:
+        return "in sync"
+    return "not in sync" if node.failing else "being brought in sync"
 
 
 def _policy(node: pb.GetStatusResponse) -> str:
@@ -174,8 +186,9 @@ def _path(path: pb.NextHopPath) -> str:
 
 
 def ports(rows: Iterable[pb.Port]) -> Iterator[str]:
-    """Return the table of ``pe show ports``."""
-    return table(
+    """Return the table of ``pe show ports``, and a line below it for each port with a problem."""
+    shown = list(rows)
+    yield from table(
         ("Port", "Role", "VRF", "State", "Guard", "MTU", "Addresses", "Sources"),
         [
             (
@@ -188,10 +201,11 @@ def ports(rows: Iterable[pb.Port]) -> Iterator[str]:
                 " ".join(row.addresses) or "-",
                 _sources(row),
             )
-            for row in rows
+            for row in shown
         ],
         right="MTU",
     )
+    yield from (f"{row.name}: {row.problem}" for row in shown if row.problem)
 
 
 def _sources(row: pb.Port) -> str:

@@ -19,8 +19,14 @@ FAILED = 1
 UNREACHABLE = 3
 REFUSED = 4
 
+LONGEST_SECONDS = 120.0
+"""How long a call may take."""
+
 _NOT_CONNECTED = "failed to connect"
 """How gRPC's own texts begin where the other end has not spoken; the others are the node's."""
+
+_NO_ANSWER = "Deadline Exceeded"
+"""What the client itself says at its deadline; a node's own deadline has other words."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,7 +57,7 @@ def node_at(socket_path: str) -> Iterator[Node]:
 
     begin = time.monotonic()
     try:
-        with connect(socket_path, timeout=120.0) as node:
+        with connect(socket_path, timeout=LONGEST_SECONDS) as node:
             yield node
     except grpc.RpcError as error:
         _explain(error, socket_path, time.monotonic() - begin)
@@ -65,7 +71,10 @@ def _explain(error: grpc.RpcError, socket_path: str, seconds: float) -> NoReturn
     details = str(error.details()) if isinstance(error, grpc.Call) else str(error)
     if code is grpc.StatusCode.UNAVAILABLE:
         path = expand_socket(socket_path)
-        if not _is_accepted(path):
+        refusal = _refusal(path)
+        if isinstance(refusal, PermissionError):
+            fail(f"{path}: permission denied: be root, or in the socket's group", REFUSED)
+        if refusal is not None:
             fail(f"no node answers at {path}: is `pe run` running?", UNREACHABLE)
         if details.startswith(_NOT_CONNECTED):
             details = (
@@ -73,22 +82,29 @@ def _explain(error: grpc.RpcError, socket_path: str, seconds: float) -> NoReturn
                 " the node is busy or stopped; see its journal"
             )
         fail(details, UNREACHABLE)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED and details == _NO_ANSWER:
+        fail(
+            f"no answer in {seconds:.0f} s: what was asked for may still be done;"
+            " see `pe show status` and the node's journal",
+            UNREACHABLE,
+        )
     if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
         fail(details, REFUSED)
     fail(details, FAILED)
 
 
-def _is_accepted(path: str) -> bool:
-    """Return whether a process listens at a Unix socket, whether or not it speaks."""
+def _refusal(path: str) -> OSError | None:
+    """Return why a Unix socket cannot be connected to; None if a process listens there, whether or
+    not it speaks."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
         except BlockingIOError:  # its queue is full
-            return True
-        except OSError:
-            return False
-    return True
+            return None
+        except OSError as error:
+            return error
+    return None
 
 
 def fail(text: str, code: int = FAILED) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,13 +11,11 @@ import click
 from pe.cli.connection import EXIT_CODES, node_at, node_options
 from pe.cli.plain import as_object
 from pe.cli.policy import end_text, when
+from pe.cli.span import span_options
 from pe.cli.table import show, table
 
 if TYPE_CHECKING:
     from bulkhead.v1 import evidence_pb2, policy_pb2
-
-
-MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"])
 
 
 @click.command(epilog=EXIT_CODES)
@@ -70,16 +68,14 @@ def _who(end: Any) -> str:
     metavar="SELECTOR",
     help="Workloads to report on, for example scope=pci.",
 )
-@click.option("--since", type=MOMENT, help="Start, UTC (default: all that the node has).")
-@click.option("--until", type=MOMENT, help="End, UTC (default: now).")
+@span_options
 @node_options
 def evidence(
     selector: str, since: datetime | None, until: datetime | None, socket_path: str, as_json: bool
 ) -> None:
     """Report policy and traffic evidence for the workloads that match a selector."""
-    span = [moment.replace(tzinfo=UTC) if moment else None for moment in (since, until)]
     with node_at(socket_path) as node:
-        answer = node.segment.get_evidence(selector, *span)
+        answer = node.segment.get_evidence(selector, since, until)
     click.echo(as_object(answer)) if as_json else show(_report(answer))
 
 

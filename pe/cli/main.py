@@ -15,7 +15,7 @@ COMMANDS = {
     "evidence": "pe.cli.explain:evidence",
     "explain": "pe.cli.explain:explain",
     "flows": "pe.cli.flows:flows",
-    "group": "pe.cli.workload:group",
+    "group": "pe.cli.group:group",
     "map": "pe.cli.map:flow_map",
     "policy": "pe.cli.policy:policy",
     "reload": "pe.cli.actions:reload",
@@ -39,7 +39,7 @@ SUMMARIES = {
     "evidence": "Report policy and traffic evidence for the workloads that match a selector.",
     "explain": "Explain which rule allows or denies SERVICE (tcp/443) from SOURCE to DESTINATION.",
     "flows": "Show flows with the enforced and the staged verdict.",
-    "group": "Show groups and network sets of the policy.",
+    "group": "Show groups and network sets of the policy, and try selectors.",
     "lab": "Bring up lab networks of namespaces on one machine and run their checks.",
     "map": "Draw the map of flows between groups: text, JSON, DOT, SVG or HTML.",
     "policy": "Check, compare, stage, promote and roll back policy.",
@@ -48,7 +48,7 @@ SUMMARIES = {
     "selftest": "Run the packet-filter self-test.",
     "show": "Show the state of a node.",
     "version": "Print the version.",
-    "workload": "Attach, tag and list workloads.",
+    "workload": "Attach, tag, list and show workloads.",
 }
 """The help line of each command, without importing it. A test compares both."""
 

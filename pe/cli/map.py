@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,14 +26,10 @@ FORMATS = ("text", "json", "dot", "svg", "html")
 @filter_options
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @node_options
-def flow_map(
-    vrf: str, source: str, destination: str, service: str, denied: bool, form: str,
-    socket_path: str, as_json: bool,
-) -> None:  # fmt: skip
+def flow_map(form: str, socket_path: str, as_json: bool, **options: Any) -> None:
     """Draw the map of flows between groups: text, JSON, DOT, SVG or HTML."""
     with node_at(socket_path) as node:
-        wish = make_filter(vrf, source, destination, service, denied)
-        answer = node.segment.map(wish)
+        answer = node.segment.map(make_filter(**options))
         name = node.status().name
     drawn = {"dot": dot, "svg": picture, "html": lambda m: page(m, name)}
     if form == "json" or as_json:

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pe.cli.connection import EXIT_CODES, FAILED, fail, node_at, node_options
+from pe.cli.connection import EXIT_CODES, fail, node_at, node_options
+from pe.cli.help import Group
 from pe.cli.plain import as_object, print_json
+from pe.cli.policy_check import check, print_problems
 from pe.cli.table import show, table
 
 if TYPE_CHECKING:
     from bulkhead.v1 import policy_pb2 as pb
 
-DOCUMENT = click.argument("document", type=click.File("r"))
 REASON = click.option("-m", "--reason", default="", help="Reason, for the audit log.")
 
 
-@click.group(epilog=EXIT_CODES)
+@click.group(cls=Group, epilog=EXIT_CODES)
 def policy() -> None:
     """Check, compare, stage, promote and roll back policy.
 
@@ -28,29 +29,7 @@ def policy() -> None:
     """
 
 
-@policy.command()
-@DOCUMENT
-@node_options
-def check(document: Any, socket_path: str, as_json: bool) -> None:
-    """Validate a policy document. Prints errors and warnings; exits 1 on errors."""
-    with node_at(socket_path) as node:
-        answer = node.segment.check(document.read())
-    if as_json:
-        click.echo(as_object(answer))
-    else:
-        _problems(answer.problems, "error")
-        _problems(answer.warnings, "warning")
-        if not answer.problems:
-            click.echo(f"{document.name} is good: revision {answer.revision[:12]}")
-    sys.exit(FAILED if answer.problems else 0)
-
-
-def _problems(problems: Iterable[pb.PolicyProblem], kind: str) -> None:
-    for each in problems:
-        line = f"line {each.line}: " if each.line else ""
-        cure = f" ({each.cure})" if each.cure else ""
-        path = f"{each.path}: " if each.path else ""
-        click.echo(f"{kind}: {line}{path}{each.problem}{cure}", err=True)
+policy.add_command(check)
 
 
 def _what(text: str) -> dict[str, str]:
@@ -77,7 +56,7 @@ def whatif(what: str, baseline: str, socket_path: str, as_json: bool) -> None:
     if as_json:
         click.echo(as_object(answer))
         return
-    _problems(answer.warnings, "warning")
+    print_problems(answer.warnings, "warning")
     show(_effects(answer))
 
 
@@ -128,7 +107,7 @@ def stage(what: str, reason: str, allow_empty: bool, socket_path: str, as_json: 
     if as_json:
         click.echo(as_object(answer))
         return
-    _problems(answer.warnings, "warning")
+    print_problems(answer.warnings, "warning")
     enforced = answer.revision.state == answer.revision.STATE_ENFORCED
     state = "enforced already: nothing is changed" if enforced else "staged"
     click.echo(f"revision {answer.revision.digest[:12]} is {state}")
@@ -234,35 +213,34 @@ def when(stamp: Any) -> str:
 
 
 @policy.command("list")
+@click.option("-n", "limit", default=0, help="Maximum number of revisions.")
 @node_options
-def list_revisions(socket_path: str, as_json: bool) -> None:
-    """List revisions and their states."""
-    from bulkhead.v1 import policy_pb2 as pb
-
+def list_revisions(limit: int, socket_path: str, as_json: bool) -> None:
+    """List revisions and their states, with who moved each last and when."""
     with node_at(socket_path) as node:
-        rows = node.segment.revisions()
-    states = {v: k.removeprefix("STATE_").lower() for k, v in pb.Revision.State.items()}
-    lines = table(
-        ("Revision", "Name", "State", "Rules", "Groups"),
-        [
-            (
-                r.digest[:12],
-                r.name or "-",
-                states[r.state] + (", unreadable" if r.problem else ""),
-                str(r.rules),
-                str(r.groups),
-            )
-            for r in rows
-        ],
-        right="Rules,Groups",
-    )
+        rows = node.segment.revisions(limit)
     if as_json:
         print_json(rows)
         return
-    show(lines)
+    heads = ("Revision", "Name", "State", "Rules", "Groups", "Changed", "By")
+    show(table(heads, map(_revision, rows), right="Rules,Groups"))
     for row in rows:
         if row.problem:
             click.echo(f"{row.digest[:12]} is unreadable: {row.problem}", err=True)
+
+
+def _revision(row: pb.Revision) -> tuple[str, ...]:
+    state = row.State.Name(row.state).removeprefix("STATE_").lower()
+    moved = row.HasField("last_change")
+    return (
+        row.digest[:12],
+        row.name or "-",
+        state + (", unreadable" if row.problem else ""),
+        str(row.rules),
+        str(row.groups),
+        when(row.last_change.when) if moved else "-",
+        row.last_change.who if moved else "-",
+    )
 
 
 @policy.command("show")

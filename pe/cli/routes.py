@@ -16,12 +16,22 @@ _CODES = {
     pb.Route.SOURCE_VPN: "V",
     pb.Route.SOURCE_LEAKED: "L",
     pb.Route.SOURCE_WORKLOAD: "W",
+    pb.Route.SOURCE_FOREIGN: "K",
 }
 LEGEND = (
     "Codes: C connected, S static, B BGP from a CE, V VPN route of another PE, L leaked,",
-    "       W workload; > best, * in the kernel, s stale",
+    "       W workload, K of another program; > best, * in the kernel, s stale",
     "",
 )
+
+
+def table(*, received: bool, advertised: bool) -> pb.ShowRoutesRequest.Table:
+    """Return which table is asked for; neither: the VRF's."""
+    if received:
+        return pb.ShowRoutesRequest.TABLE_RECEIVED
+    if advertised:
+        return pb.ShowRoutesRequest.TABLE_ADVERTISED
+    return pb.ShowRoutesRequest.TABLE_UNSPECIFIED
 
 
 def listing(rows: Iterable[pb.Route]) -> Iterator[str]:
@@ -51,12 +61,33 @@ def _marks(row: pb.Route) -> str:
 def _way(row: pb.Route) -> str:
     labels = f", label {'/'.join(map(str, row.labels))}" if row.labels else ""
     port = f", {row.port}" if row.port else ""
-    if row.source == pb.Route.SOURCE_CONNECTED:
+    if row.refused:
+        return f"from {row.neighbor} (refused: {row.refused})"
+    if row.source == pb.Route.SOURCE_FOREIGN:
+        return f"{_foreign_way(row)}{port}{labels}{_foreign_key(row)}"
+    if row.source == pb.Route.SOURCE_CONNECTED and not row.next_hop:
         return f"is directly connected{port}"
     if not row.next_hop:
         return f"on the link{port}" if row.port else "discards (blackhole)"
     unused = f" (inactive: {row.inactive_reason})" if row.inactive_reason else ""
     return f"via {row.next_hop}{unused}{port}{labels}"
+
+
+def _foreign_way(row: pb.Route) -> str:
+    way = f"via {row.next_hop}" if row.next_hop else ""
+    return f"{row.type} {way}".strip() or ("on the link" if row.port else "no way out")
+
+
+def _foreign_key(row: pb.Route) -> str:
+    """Return maker and key of a foreign route in the words of ``ip route``."""
+    words = (
+        (f"proto {row.protocol}", True),
+        (f"from {row.from_prefix}", row.from_prefix),
+        (f"tos {row.tos:#x}", row.tos),
+        (f"metric {row.metric}", row.metric),
+    )
+    unused = f" (inactive: {row.inactive_reason})" if row.inactive_reason else ""
+    return "".join(f", {word}" for word, given in words if given) + unused
 
 
 def _age(row: pb.Route) -> str:
@@ -85,3 +116,9 @@ def _attributes(row: pb.Route) -> Iterator[tuple[str, str]]:
     yield "sites of origin", " ".join(row.sites_of_origin)
     yield "communities", " ".join(row.communities)
     yield "large communities", " ".join(row.large_communities)
+    yield "extended communities", " ".join(row.extended_communities)
+    yield "atomic aggregate", "yes" if row.atomic_aggregate else ""
+    yield "aggregator", row.aggregator
+    yield "originator id", row.originator_id
+    yield "cluster list", " ".join(row.cluster_list)
+    yield "passed on unread", ", ".join(row.unknown_attributes)

@@ -8,11 +8,12 @@ import click
 
 from pe.cli import columns, routes
 from pe.cli.connection import EXIT_CODES, fail, node_at, node_options
+from pe.cli.help import Group
 from pe.cli.plain import as_object, print_json
 from pe.cli.table import show as print_lines
 
 
-@click.group("show", epilog=EXIT_CODES)
+@click.group("show", cls=Group, epilog=EXIT_CODES)
 def show() -> None:
     """Show the state of a node."""
 
@@ -61,21 +62,31 @@ def neighbors(vrf: str, core: bool, detail: bool, socket_path: str, as_json: boo
 @click.option(
     "--neighbor", default="", metavar="ADDRESS", help="Show routes learned from this neighbour."
 )
+@click.option("--received", is_flag=True, help="With --neighbor: what it announced, refused too.")
+@click.option("--advertised", is_flag=True, help="With --neighbor: what is announced to it.")
 @click.option("--detail", is_flag=True, help="Show all attributes.")
 @node_options
 def show_routes(
-    vrf: str, prefix: str, longer: bool, all_paths: bool, neighbor: str, detail: bool,
-    socket_path: str, as_json: bool,
+    vrf: str, prefix: str, longer: bool, all_paths: bool, neighbor: str, received: bool,
+    advertised: bool, detail: bool, socket_path: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Show routes of all VRFs or of one."""
     if longer and not prefix:
         fail("--longer needs --prefix", 2)
+    if received and advertised:
+        fail("--received and --advertised: one of them", 2)
+    if (received or advertised) and not neighbor:
+        fail(f"--{'received' if received else 'advertised'} needs --neighbor", 2)
     with node_at(socket_path) as node:
-        rows = node.show_routes(vrf, prefix, longer=longer, all_paths=all_paths, neighbor=neighbor)
+        found = node.show_routes(
+            vrf, prefix, longer=longer, all_paths=all_paths, neighbor=neighbor,
+            table=routes.table(received=received, advertised=advertised),
+        )  # fmt: skip
         if as_json:
-            print_json(rows)
+            print_json(found)
         else:
-            print_lines(routes.details(rows) if detail else routes.listing(rows))
+            print_lines(routes.details(found) if detail else routes.listing(found))
+            print_lines(f"  {reason}" for reason in found.absent)
 
 
 @show.command()

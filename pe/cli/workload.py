@@ -1,24 +1,29 @@
-"""Implement ``pe workload`` and ``pe group``."""
+"""Implement ``pe workload``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from pe.cli.connection import EXIT_CODES, fail, node_at, node_options
+from pe.cli.help import Group
 from pe.cli.plain import as_object, print_json, word
+from pe.cli.policy import when
 from pe.cli.table import show, table
 
 if TYPE_CHECKING:
     from bulkhead.v1 import workloads_pb2 as pb
 
+SHORT = 32
+"""Characters that the addresses, the tags or the groups of a workload take in a short line."""
 
-@click.group(epilog=EXIT_CODES)
+
+@click.group(cls=Group, epilog=EXIT_CODES)
 def workload() -> None:
-    """Attach, tag and list workloads."""
+    """Attach, tag, list and show workloads."""
 
 
 @workload.command()
@@ -83,12 +88,27 @@ def tag(name: str, tags: tuple[str, ...], generation: int, socket_path: str, as_
 @workload.command("list")
 @click.argument("selector", default="")
 @click.option("--vrf", default="", help="Show workloads of this VRF only.")
+@click.option("--wide", is_flag=True, help="Show every address, tag and group.")
 @node_options
-def list_workloads(selector: str, vrf: str, socket_path: str, as_json: bool) -> None:
-    """List workloads, all or those that match a selector ("env=prod and tier in (web, app)")."""
+def list_workloads(selector: str, vrf: str, wide: bool, socket_path: str, as_json: bool) -> None:
+    """List workloads, all or those that match a selector ("env=prod and tier in (web, app)").
+
+    Of many addresses, tags or groups of a workload a line has the first ones and the number of
+    the others; --wide shows all.
+    """
     with node_at(socket_path) as node:
         rows = node.segment.list_workloads(vrf, selector)
-    print_json(rows) if as_json else show(_table(rows))
+    print_json(rows) if as_json else show(_table(rows, wide=wide))
+
+
+@workload.command("show")
+@click.argument("name")
+@node_options
+def show_workload(name: str, socket_path: str, as_json: bool) -> None:
+    """Show one workload with all that the node knows of it."""
+    with node_at(socket_path) as node:
+        found = node.segment.workload(name)
+    click.echo(as_object(found)) if as_json else show(_whole(found))
 
 
 @workload.command()
@@ -130,53 +150,44 @@ def read_tags(words: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
     return set_, unset
 
 
-def _table(rows: list[pb.Workload]) -> Iterator[str]:
-    return table(
+def _whole(row: pb.Workload) -> Iterator[str]:
+    yield f"Workload:    {row.name}"
+    yield f"VRF:         {row.vrf}, port {row.port}"
+    yield f"Addresses:   {' '.join(row.addresses)}"
+    for each in row.conflicts:
+        yield f"Conflict:    {each}, under another name; pending, so denied"
+    yield f"Tags:        {' '.join(_tags(row)) or '-'}"
+    yield f"Groups:      {', '.join(row.groups) or '-'}"
+    yield f"Attached:    {when(row.attached_at)} UTC, generation {row.generation}"
+    yield f"Changed by:  {'pe.yaml' if row.configured else 'the API (pe workload)'}"
+
+
+def _table(rows: list[pb.Workload], *, wide: bool = True) -> Iterator[str]:
+    yield from table(
         ("Workload", "VRF", "Port", "Addresses", "Tags", "Groups"),
-        map(_row, rows),
+        [_row(row, wide=wide) for row in rows],
     )
+    for row in rows:
+        for each in row.conflicts:
+            yield f"! {row.name}: {each}, under another name; pending, so denied"
 
 
-def _row(row: pb.Workload) -> tuple[str, ...]:
-    return (
-        row.name,
-        row.vrf,
-        row.port,
-        " ".join(row.addresses),
-        " ".join(f"{k}={v}" for k, v in sorted(row.tags.items())) or "-",
-        " ".join(row.groups) or "-",
-    )
+def _row(row: pb.Workload, *, wide: bool = True) -> tuple[str, ...]:
+    several = (row.addresses, _tags(row), row.groups)
+    name = f"{row.name} !" if row.conflicts else row.name
+    return (name, row.vrf, row.port, *(_few(each, wide=wide) for each in several))
 
 
-@click.group(epilog=EXIT_CODES)
-def group() -> None:
-    """Show groups and network sets of the policy."""
+def _tags(row: pb.Workload) -> list[str]:
+    return [f"{key}={value}" for key, value in sorted(row.tags.items())]
 
 
-@group.command("list")
-@click.argument("name", default="")
-@click.option("--revision", default="", help="Revision (default: the enforced one).")
-@click.option("--networks", is_flag=True, help="Show network sets.")
-@node_options
-def list_groups(name: str, revision: str, networks: bool, socket_path: str, as_json: bool) -> None:
-    """Show all groups, or the members of one."""
-    with node_at(socket_path) as node:
-        if networks:
-            sets = node.segment.list_network_sets(revision)
-            lines = table(
-                ("Network set", "Prefixes"), [(s.name, " ".join(s.prefixes)) for s in sets]
-            )
-            print_json(sets) if as_json else show(lines)
-        elif name:
-            found = node.segment.group(name, revision)
-            rows = [(m.workload or "-", m.vrf, " ".join(m.prefixes), m.node or "here")
-                    for m in found.members]  # fmt: skip
-            lines = table(("Member", "VRF", "Prefixes", "At"), rows)
-            click.echo(as_object(found)) if as_json else show(lines)
-        else:
-            groups = node.segment.list_groups(revision)
-            listed = [(g.name, str(g.id), g.mode or "-", str(g.local_members),
-                       str(g.remote_members), g.selector) for g in groups]  # fmt: skip
-            heads = ("Group", "Id", "Mode", "Here", "Elsewhere", "Selector")
-            lines = table(heads, listed, right="Id,Here,Elsewhere")
-            print_json(groups) if as_json else show(lines)
+def _few(names: Sequence[str], *, wide: bool) -> str:
+    """Return the names; of more than a line has room for, the first ones and ``+5``."""
+    room, shown = SHORT, list[str]()
+    for name in names:
+        room -= len(name) + 1
+        if room < 0 and shown and not wide:
+            return f"{' '.join(shown)} +{len(names) - len(shown)}"
+        shown.append(name)
+    return " ".join(shown) or "-"

@@ -61,6 +61,7 @@ def build_intent(node: NodeSection, keys: Keys) -> NodeIntent:
         restart_time=node.timers.restart_time,
         sync_timeout=node.timers.sync_timeout,
         resolve_via_default=node.resolve_via_default,
+        removes_foreign_routes=node.foreign_routes == "remove",
         igp_costs=tuple((ip_address(pe), cost) for pe, cost in node.igp_costs.items()),
         run_dir=node.run_dir,
         state_dir=node.state_dir,

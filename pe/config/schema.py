@@ -258,6 +258,7 @@ class NodeSection(Section):
     limits: NodeLimitsSection = NodeLimitsSection()
     resolve_via_default: v.Flag = False
     igp_costs: Annotated[dict[v.AddressKey, v.IgpCost], Empty] = Field(default_factory=dict)
+    foreign_routes: Literal["show", "remove"] = "show"
     timers: TimersSection = TimersSection()
     api: ApiSection = ApiSection()
     metrics_socket: v.SocketPath | None = None

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import errno
 import heapq
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from controlplane.model.desired import Desired, NextHop, NextHopKey
+from controlplane.model.log import Log
 from controlplane.model.prefix import Afi, Prefix
 from pe.fib.next_hop_ids import NextHopIds
 from pe.fib.next_hop_objects import NextHopKernel, NextHopObjects, Read
@@ -28,8 +29,6 @@ SHOWN_FAILURES = 1000
 
 AUDITED_NEXT_HOPS = 256
 """Objects that one audit reads again: its cost does not grow with their number."""
-
-Log = Callable[[str, str, dict[str, str | int]], None]
 
 
 class RouteKernel(Protocol):
@@ -82,6 +81,7 @@ class FibManager:
         self._retry_at: dict[tuple[int, Prefix], float] = {}
         self._refused_next_hops: dict[NextHopKey, None] = {}
         self._unread: dict[int, None] = {}
+        self._hidden: dict[tuple[int, Prefix], None] = {}
         self._swept = False
         self._audited = 0
         self.written = self.refused = self.path_changes = 0
@@ -236,6 +236,7 @@ class FibManager:
 
     def batch(self, ready: Mapping[int, bool], now: float) -> int:
         """Write one batch of routes; returns how many prefixes were looked at, 0 at the end."""
+        self._delete_hidden(now)
         if self._unread:
             ready = {**ready, **dict.fromkeys(self._unread, False)}
         batch = self.routes.batch(SEND_ROUTES, self.groups.id_of, self._desired.next_hops, ready)
@@ -245,6 +246,22 @@ class FibManager:
         refused = self._write(table, changes, now) if changes else {}
         self._clear_failures(table, taken, refused)
         return len(taken)
+
+    def route_hidden(self, table: int, prefix: Prefix) -> bool:
+        """Note that another program's route precedes one of ours in the kernel; False if we have
+        none there."""
+        if not self.routes.installed(table, prefix):
+            return False
+        self._hidden[table, prefix] = None
+        return True
+
+    def _delete_hidden(self, now: float) -> None:
+        """Delete routes that others precede, to write them anew: written as they are, they would
+        take the place of the other one, and their old one would stay behind them."""
+        hidden, self._hidden = self._hidden, {}
+        for table, prefix in hidden:
+            self._write(table, [(prefix, 0)], now)
+            self.routes.changed(table, (prefix,))
 
     def _write(self, table: int, changes: list[Change], now: float) -> Mapping[Prefix, object]:
         """Write a batch; returns those of its prefixes that have to be looked at again."""
@@ -348,9 +365,7 @@ class FibManager:
         self.groups.delete_orphans()
 
     def _fail(self, kind: str, key: str, error: OSError, now: float) -> None:
-        if self._failures.failed(kind, key, error, now):
-            words = error.strerror or str(error)
-            self._log("error", "kernel_refused", {"kind": kind, "name": key, "reason": words})
+        self._failures.report(self._log, kind, key, error, now)
 
     def views(self) -> list[NextHopView]:
         """Return every desired next hop with its state."""

@@ -11,11 +11,12 @@ import errno
 import socket
 import struct
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from controlplane.model.prefix import Prefix
 from pe.netlink import codec as nl
-from pe.netlink.ownership import PROTOCOL, ROUTE_METRIC
+from pe.netlink.main_routes import destination
+from pe.netlink.ownership import PROTOCOL, ROUTE_METRIC, UNREACHABLE_METRIC
 
 SEND_ROUTES = 2000
 """Routes in one send: enough to make its cost vanish, few enough that the event loop and the
@@ -38,7 +39,7 @@ _IPV6 = struct.Struct("=IHHII32s16s8s")
 _IPV4_GONE = struct.Struct("=IHHII32s4s")
 _IPV6_GONE = struct.Struct("=IHHII32s16s")
 
-_START = struct.Struct("=IH")
+_START = struct.Struct("=IHH")
 # Header, rtmsg, RTA_TABLE, RTA_DST, RTA_PRIORITY, RTA_NH_ID; IPv6 adds cache info and preference.
 _SEEN_4 = struct.Struct("=17xB3xB6x4sI4s4s4s4x4sI")
 _SEEN_6 = struct.Struct("=17xB3xB6x4sI4s16s4s4x4sI44x")
@@ -122,17 +123,27 @@ class RouteWriter:
         return refused
 
     def dump(self, table: int = 0) -> list[tuple[int, Prefix, int]]:
-        """Return our routes of a table (0: of all) as (table, prefix, next-hop id)."""
-        found: list[tuple[int, Prefix, int]] = []
+        """Return our routes of a table (0: of all) as (table, prefix, next-hop id).
+
+        Raises OSError, also where the kernel broke the dump off: the routes that it left out would
+        count as lost.
+        """
+        for _ in range(nl.DUMPS):
+            found = OwnRoutes()
+            self._dump(table, found)
+            if found.is_whole:
+                break
+        return found.routes
+
+    def _dump(self, table: int, found: OwnRoutes) -> None:
         for family in (socket.AF_INET, socket.AF_INET6):
             body = _RTMSG.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0)
             body += nl.u32(_TABLE, table) if table else b""
             try:
-                self._socket.stream(nl.RTM_GETROUTE, body, lambda data: cut_own_routes(data, found))
+                self._socket.stream(nl.RTM_GETROUTE, body, found.cut)
             except OSError as error:
                 if not table or error.errno != errno.ENOENT:  # a table without any route
                     raise
-        return found
 
     def forget(self, table: int) -> None:
         """The table is no longer used: drop its templates."""
@@ -143,24 +154,36 @@ class RouteWriter:
         self._socket.close()
 
 
-def cut_own_routes(data: memoryview, found: list[tuple[int, Prefix, int]]) -> bool:
-    """Add the routes in a dump's buffer to ``found``; True at its end.
+class OwnRoutes:
+    """Our routes in a dump, as (table, prefix, next-hop id).
 
     Messages that look as the kernel writes ours (fib_dump_info, rt6_fill_node) are read with
-    one unpack each, others attribute by attribute.
+    one unpack each, others attribute by attribute. ``is_whole`` is False if the kernel changed
+    meanwhile.
     """
-    at, end, done = 0, len(data), False
-    while at + 16 <= end:
-        total, kind = _START.unpack_from(data, at)
-        if total < 16:
-            break
-        if kind == nl.RTM_NEWROUTE:
-            route = _read_as_written(data, at, total) or parse_own_route(data[at + 16 : at + total])
-            if route:
-                found.append(route)
-        done = done or kind == nl.NLMSG_DONE
-        at += (total + 3) & ~3
-    return done
+
+    def __init__(self) -> None:
+        self.routes: list[tuple[int, Prefix, int]] = []
+        self.is_whole = True
+
+    def cut(self, data: memoryview) -> nl.Message | None:
+        """Take in one buffer; returns the end of the dump, if it is in it."""
+        at, end, interrupted = 0, len(data), 0
+        done = None
+        while at + 16 <= end and done is None:
+            total, kind, flags = _START.unpack_from(data, at)
+            if total < 16:
+                break
+            interrupted |= flags & nl.NLM_F_DUMP_INTR
+            if kind == nl.RTM_NEWROUTE:
+                body = data[at + 16 : at + total]
+                if route := _read_as_written(data, at, total) or parse_own_route(body):
+                    self.routes.append(route)
+            elif kind == nl.NLMSG_DONE:
+                done = next(nl.messages(data[at:]))
+            at += (total + 3) & ~3
+        self.is_whole = self.is_whole and not interrupted
+        return done
 
 
 def _read_as_written(data: memoryview, at: int, total: int) -> tuple[int, Prefix, int] | None:
@@ -187,20 +210,25 @@ def parse_own_route(body: memoryview) -> tuple[int, Prefix, int] | None:
     next_hop = found.get(_NH_ID)
     if protocol != PROTOCOL or next_hop is None or _TABLE not in found:
         return None
-    size = 4 if family == socket.AF_INET else 16
-    packed = bytes(found[_DST]) if _DST in found else bytes(size)
-    return nl.number(found[_TABLE]), Prefix(packed, length), nl.number(next_hop)
+    return nl.number(found[_TABLE]), destination(family, length, found), nl.number(next_hop)
 
 
-def parse_conflict(body: memoryview) -> tuple[int, Prefix] | None:
-    """Read (table, prefix) of another program's route that may have replaced one of ours, for it
-    has our metric. None for any other."""
+class Conflict(NamedTuple):
+    """A route of another program that may be in the place of one of ours, for it has its metric."""
+
+    table: int
+    prefix: Prefix
+    metric: int
+
+
+def parse_conflict(body: memoryview) -> Conflict | None:
+    """Read another program's route that has the metric of our VPN routes, or is a default route
+    with that of a table's last resort. None for any other."""
     family, length, protocol = body[0], body[1], body[5]
     if family not in (socket.AF_INET, socket.AF_INET6) or protocol == PROTOCOL:
         return None
     found = nl.attributes(body[12:])
-    if _PRIORITY not in found or nl.number(found[_PRIORITY]) != ROUTE_METRIC:
+    metric = nl.number(found[_PRIORITY]) if _PRIORITY in found else 0
+    if metric != ROUTE_METRIC and (length or metric != UNREACHABLE_METRIC):
         return None
-    size = 4 if family == socket.AF_INET else 16
-    packed = bytes(found[_DST]) if _DST in found else bytes(size)
-    return nl.number(found[_TABLE]), Prefix(packed, length)
+    return Conflict(nl.number(found[_TABLE]), destination(family, length, found), metric)

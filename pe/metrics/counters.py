@@ -20,6 +20,7 @@ MEANINGS = {
     "tcp_md5_unexpected": "TCP segments dropped for an MD5 signature where no key is configured.",
     "tcp_md5_wrong": "TCP segments dropped for a wrong MD5 signature: the keys differ.",
     "flow_telemetry_lost": "Flow records lost before export.",
+    "logged_flows_left_out": "Flows that a log rule matched and that have no journal line.",
     "identity_quota_reached": "Times that a VRF reached its quota of sets of groups.",
     "flow_log_failures": "Failed attempts to read the flow log: another process has its group.",
     "flow_log_foreign": "Log entries in Bulkhead's nflog groups that another rule made.",

@@ -53,6 +53,8 @@ class Figures:
     """Entries and size of the connection table of this network namespace."""
     failing: int
     """Objects that the kernel refuses at present."""
+    address_conflicts: int
+    group_id_conflicts: int
     loop_lag: LagHistogram
     longest_collection: float
     """Seconds of the longest garbage collection yet."""
@@ -98,6 +100,14 @@ def _node(figures: Figures) -> Iterator[Metric]:
     yield _single("in_sync", in_sync, float(status.in_sync))
     failing = "Objects that the kernel refuses at present; the node retries them."
     yield _single("kernel_failing_objects", failing, figures.failing)
+    foreign = "Routes in VRFs' tables, rules before them and chains that other programs made."
+    yield _single("kernel_foreign_objects", foreign, status.foreign)
+    chains = "Statements in other programs' chains that set marks or use log groups of the node."
+    yield _single("kernel_foreign_chains", chains, status.foreign_chains)
+    addresses = "Addresses that are attached under different names, at this PE or others."
+    yield _single("address_conflicts", addresses, figures.address_conflicts)
+    ids = "Group ids that another PE gives to another group, counted for each PE."
+    yield _single("group_id_conflicts", ids, figures.group_id_conflicts)
     serving = _gauge("part_serving", "1 if the part works, else 0.", ("part",))
     for part, well in figures.serving.items():
         if part:

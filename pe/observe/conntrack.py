@@ -53,16 +53,12 @@ def count() -> Mapping[int, int]:
     """Walk the table. Blocks; raises OSError."""
     found: Counter[int] = Counter()
 
-    def cut(data: memoryview) -> bool:
-        for message in nl.messages(data):
-            if message.type == nl.NLMSG_DONE:
-                return True
-            found[zone_of(message.body)] += 1
-        return False
+    def take(message: nl.Message) -> None:
+        found[zone_of(message.body)] += 1
 
     opened = nl.NetlinkSocket(NETLINK_NETFILTER)
     try:
-        opened.stream(_GET, bytes(4), cut)
+        opened.each(_GET, bytes(4), take)
     finally:
         opened.close()
     return found

@@ -19,7 +19,9 @@ from collections.abc import Callable
 import msgspec
 
 from controlplane.model.flow import FlowRecord, OnFlows
+from controlplane.model.log import Log
 from controlplane.model.supervision import Part
+from pe.model.mark_code import ANY_BOOT, MarkCode
 from pe.netlink import codec as nl
 from pe.nft.socket import NETLINK_NETFILTER
 from pe.observe import log_entry
@@ -46,9 +48,6 @@ RETRY_SECONDS = 5.0
 FOREIGN_LOG_SECONDS = 60.0
 """At most one log line about foreign entries in this time."""
 
-Log = Callable[[str, str, dict[str, str | int]], None]
-"""Level, event, fields: one line in the journal."""
-
 
 class FlowLog:
     """Read the log and hand flows on. ``vrf_of`` gives the VRF of a conntrack zone; ``room`` is how
@@ -60,8 +59,14 @@ class FlowLog:
     """
 
     def __init__(
-        self, vrf_of: Callable[[int], str | None], log: Log, part: Part, room: int = ROOM
+        self,
+        vrf_of: Callable[[int], str | None],
+        log: Log,
+        part: Part,
+        room: int = ROOM,
+        code: MarkCode = ANY_BOOT,
     ) -> None:
+        self._code = code
         self._vrf_of, self._log, self._part, self._room = vrf_of, log, part, room
         self._socket: nl.NetlinkSocket | None = None
         self._retry: asyncio.TimerHandle | None = None
@@ -178,7 +183,7 @@ class FlowLog:
         sequence = log_entry.sequence_of(attributes)
         if group == FLOW_GROUP and sequence is not None:
             self._number(sequence)
-        entry = log_entry.read(group, attributes)
+        entry = log_entry.read(group, attributes, self._code)
         if entry is None:
             self._count_foreign(group)
             return

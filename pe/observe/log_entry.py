@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass
 
 from controlplane.model.verdict import OLDER_BIT
+from pe.model.mark_code import MarkCode
 from pe.netlink import codec as nl
 
 FLOW_GROUP, STAGED_GROUP = 5, 6
@@ -54,14 +55,16 @@ def sequence_of(entry: dict[int, memoryview]) -> int | None:
     return _number(entry.get(_SEQUENCE), 4)
 
 
-def read(group: int, entry: dict[int, memoryview]) -> LogEntry | None:
+def read(group: int, entry: dict[int, memoryview], code: MarkCode) -> LogEntry | None:
     """Read the attributes of an entry; None for one that no rule of ours made."""
     payload, mark = entry.get(_PAYLOAD), entry.get(_MARK)
     prefix = nl.text(entry.get(_PREFIX, memoryview(b"")))
-    awaited = prefix.endswith(AWAITED)
-    digits = prefix.removesuffix(AWAITED)
     if group not in (FLOW_GROUP, STAGED_GROUP) or payload is None:
         return None
+    if not prefix.startswith(code.log):
+        return None
+    awaited = prefix.endswith(AWAITED)
+    digits = prefix.removeprefix(code.log).removesuffix(AWAITED)
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 5):
         return None
     word, zone = 0 if mark is None else _number(mark, 4), int(digits)

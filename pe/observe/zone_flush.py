@@ -46,18 +46,14 @@ def _find(opened: nl.NetlinkSocket, zones: Collection[int]) -> list[bytes]:
     """Return the bodies of the messages that delete the zones' connections."""
     found: list[bytes] = []
 
-    def cut(data: memoryview) -> bool:
-        for message in nl.messages(data):
-            if message.type == nl.NLMSG_DONE:
-                return True
-            if (zone := zone_of(message.body)) in zones:
-                original = nl.attributes(message.body[4:])[_TUPLE]
-                family = bytes((message.body[0], 0, 0, 0))
-                nested = nl.attribute(_TUPLE | nl.NLA_F_NESTED, bytes(original))
-                found.append(family + nested + nl.attribute(_ZONE, zone.to_bytes(2, "big")))
-        return False
+    def take(message: nl.Message) -> None:
+        if (zone := zone_of(message.body)) in zones:
+            original = nl.attributes(message.body[4:])[_TUPLE]
+            family = bytes((message.body[0], 0, 0, 0))
+            nested = nl.attribute(_TUPLE | nl.NLA_F_NESTED, bytes(original))
+            found.append(family + nested + nl.attribute(_ZONE, zone.to_bytes(2, "big")))
 
-    opened.stream(_GET, bytes(4), cut)
+    opened.each(_GET, bytes(4), take)
     return found
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from controlplane.model.source_bindings import BINDING_MAPS, SourceBindings
+from controlplane.model.verdict import EPOCHS
 from controlplane.model.verdict_tables import Slot, Tables, TablesDelta, apply
+from pe.model.mark_code import ANY_BOOT, MarkCode
 from pe.nft.diff import Change, difference
 from pe.nft.model import Elements, Ruleset, Table
 from pe.policy.binding_elements import BindingEncoder, PortNumbers
@@ -27,6 +29,9 @@ class Wanted:
     tables: dict[Slot, Tables | None] = field(default_factory=dict)
     bindings: SourceBindings = field(default_factory=SourceBindings)
     numbers: PortNumbers = field(default_factory=PortNumbers)
+    epoch: int = 0
+    """Counts, modulo EPOCHS, how often the enforced tables were replaced."""
+    code: MarkCode = ANY_BOOT
     whole: bool = True
     """All is to be worked out anew."""
     changes: list[Change] = field(default_factory=list)
@@ -64,7 +69,12 @@ class Wanted:
         return gates(zones, ports) | bindings
 
     def set_tables(self, slot: Slot, tables: Tables | None) -> None:
-        """Have a slot hold these; a copy is made, the caller may change his."""
+        """Have a slot hold these; a copy is made, the caller may change his.
+
+        Connections that other enforced tables allowed are judged again, each by its next packet.
+        """
+        if slot is Slot.ENFORCED:
+            self.epoch = (self.epoch + 1) % EPOCHS
         self.tables[slot] = tables.copy() if tables is not None else None
         self.whole = True
 
@@ -103,7 +113,9 @@ class Wanted:
         self.changes, self.whole = [], False
         held = {slot: tables.copy() for slot, tables in self.tables.items() if tables is not None}
         bindings = (self.bindings.copy(), self.numbers, self.numbers.elements())
-        return Parts(dict(self.zones or {}), dict(self.ports), held, *bindings)
+        return Parts(
+            dict(self.zones or {}), dict(self.ports), held, *bindings, self.epoch, self.code
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +128,15 @@ class Parts:
     bindings: SourceBindings
     numbers: PortNumbers
     numbered: Elements
+    epoch: int
+    code: MarkCode
 
     def ruleset(self) -> Ruleset:
         """Program and elements: much work where there is much."""
         if not self.zones:
             return {}
-        layout = Layout(frozenset(self.zones.values()), staged=Slot.STAGED in self.tables)
+        zones, staged = frozenset(self.zones.values()), Slot.STAGED in self.tables
+        layout = Layout(zones, staged=staged, epoch=self.epoch, code=self.code)
         encoder = Encoder(self.zones)
         elements: Elements = gates(self.zones, self.ports)
         elements |= BindingEncoder(self.zones, self.ports, self.numbers).all(self.bindings)

@@ -10,8 +10,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.model.protocols import AH, ICMP, ICMP6
-from controlplane.model.verdict import ALLOW_BIT, BY_MALFORMED, BY_ZONE, Verdict
+from controlplane.model.verdict import (
+    ALLOW_BIT,
+    BY_MALFORMED,
+    BY_ZONE,
+    EPOCH_MASK,
+    EPOCH_SHIFT,
+    OLDER_BIT,
+    Verdict,
+)
 from controlplane.model.verdict_tables import Slot
+from pe.model.mark_code import CODE_MASK, MarkCode
 from pe.nft import expression as x
 from pe.nft.expression import Expression
 from pe.nft.model import Chain, NamedSet, Rule
@@ -39,6 +48,33 @@ VERDICT_MAPS: Mapping[str, NamedSet] = {
 def allowed(verdict: Expression) -> Rule:
     """Accept, if what this loads is a verdict that allows."""
     return (verdict, x.masked(0, ALLOW_BIT), x.not_zero(0), x.verdict("accept"))
+
+
+KEEP = "keep"
+"""The chain that stores the mark, a verdict, in the connection; it comes back."""
+
+
+def settled(code: MarkCode, epoch: int) -> Rule:
+    """Accept what was allowed by the tables of this epoch: all that most packets meet."""
+    mask, value = CODE_MASK | EPOCH_MASK, code.allowed | epoch << EPOCH_SHIFT
+    return (*has_mark(value, mask), x.verdict("accept"))
+
+
+def has_mark(value: int, mask: int = CODE_MASK) -> Rule:
+    """Go on only for a connection that is marked so: ``allowed`` or ``denied`` of the code."""
+    return (x.ct("mark", 0), x.masked(0, mask), x.equal(0, x.host32(value)))
+
+
+def keep(code: MarkCode, epoch: int) -> Iterator[Rule]:
+    """Store whether it is allowed, and the epoch; the packet's mark stays as it is."""
+    allows = (x.meta("mark", 0), x.masked(0, ALLOW_BIT), x.not_zero(0))
+    yield (*allows, *_stored(code.allowed, epoch), x.verdict("return"))
+    yield _stored(code.denied, epoch)
+
+
+def _stored(value: int, epoch: int) -> Rule:
+    bits = x.replaced(0, OLDER_BIT, value | epoch << EPOCH_SHIFT)
+    return (x.meta("mark", 0), bits, x.set_ct("mark", 0))
 
 
 def judged(zone: int, slot: Slot, reading: Reading) -> Iterator[Rule]:

@@ -16,10 +16,12 @@ import errno
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from controlplane.model.flow import LiveFlow, OnFlows
+from controlplane.model.log import Log
 from controlplane.model.prefix import IPAddress
 from controlplane.model.source_bindings import SourceBindings
 from controlplane.model.supervision import Part, Task
 from controlplane.model.verdict_tables import Slot, Tables, TablesDelta
+from pe.model.mark_code import MarkCode
 from pe.nft.diff import Change, elements_change, merge
 from pe.nft.owner import RulesetOwner
 from pe.nft.socket import BatchRefusedError
@@ -29,8 +31,8 @@ from pe.policy.ports import PortReader
 from pe.policy.program import TABLE
 from pe.policy.tracking import Tracking
 from pe.process import sysctl
+from pe.process.clock import boot_id
 
-Log = Callable[[str, str, dict[str, str | int]], None]
 Require = Callable[[frozenset[str], frozenset[str]], Awaitable[None]]
 """VRFs that have to be tracked, and those of them whose packets the guards must find judged."""
 
@@ -65,12 +67,14 @@ class PolicyMapManager:
         self._flow_room, self._own = flow_room, None if rulesets else RulesetOwner()
         self._rulesets = rulesets or self._own or RulesetOwner()
         self._holder = self._rulesets.holder(PART, (TABLE,), self._report_drift)
-        self._wanted = Wanted()
+        self._code = MarkCode.of(boot_id())
+        self._wanted = Wanted(code=self._code)
         self._required: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
         self._wake, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
         self._refused: OSError | None = None
         self._task: Task | None = None
+        self._checking: Task | None = None
         self._log_dropped: int | None = None
         self._mark = 0
         self._acknowledged: tuple[int, str] = (0, "")
@@ -86,18 +90,22 @@ class PolicyMapManager:
             # A connection of which a part went another way, as its workload moved, goes on.
             sysctl.write("netfilter/nf_conntrack_tcp_be_liberal", "1")
         self._rulesets.open()
-        self._ports, self._tracking = PortReader(), Tracking()
-        self._flows = FlowLog(self._vrf_of_zone, self._log, self._flows_part, self._flow_room)
+        self._ports, self._tracking = PortReader(), Tracking(self._code)
+        self._flows = FlowLog(
+            self._vrf_of_zone, self._log, self._flows_part, self._flow_room, self._code
+        )
         self._task = self._part.start(self._run)
 
     async def stop(self) -> None:
         """End. The kernel goes on judging with what it holds."""
         if self._task is None:
             return
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-        self._task = None
+        for task in (self._task, self._checking):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._task = self._checking = None
         self._flows.close()
         for part in (self._ports, self._tracking, *((self._own,) if self._own else ())):
             part.close()
@@ -248,7 +256,7 @@ class PolicyMapManager:
         if not self._wanted.known:
             return
         if checking:
-            await self._check()
+            self._begin_check()
             self._count_log_dropped()
             self._flows.flush()
         if checking or self._wanted.whole:
@@ -316,8 +324,20 @@ class PolicyMapManager:
         fields: dict[str, str | int] = {"kind": "segment", "step": "rebuild"}
         self._log("warning", "drift_repaired", fields)
 
+    def _begin_check(self) -> None:
+        """Check beside what changes: a tag once waited half a second for it."""
+        if self._checking is None or self._checking.done():
+            self._checking = self._part.spawn(self._check())
+
     async def _check(self) -> None:
         """Did another program touch our table? One small request while none changed any."""
-        await self._holder.has_drifted()
-        if self._holder.doubted:
+        try:
+            await self._holder.has_drifted()
+        except OSError as error:
+            self._fail(error)
+        except Exception as error:
+            self._fail(OSError(errno.EINVAL, repr(error)))
+            self._part.failed(error)
+        if self._holder.doubted and not self._wanted.whole:
             self._wanted.whole = True
+            self._awake()

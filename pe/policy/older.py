@@ -6,33 +6,37 @@ other half takes another way. It passes if a rule allows one of the two flows th
 both are allowed (``Reader.older_verdict``, which flow revocation goes by). Whose beginning
 was seen keeps its direction for as long as its connection is tracked: the mark of a connection that
 was ended keeps all but its permission, and each of its packets is judged as the flow was opened.
+Where another program overwrote the mark, a segment without SYN is again part of an older flow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controlplane.model.protocols import TCP
 from controlplane.model.verdict import ALLOW_BIT, BY_RULE_MASK, OLDER_BIT
 from controlplane.model.verdict_tables import Slot
+from pe.model.mark_code import MarkCode
 from pe.nft import expression as x
 from pe.nft.expression import Expression
 from pe.nft.model import Chain, Rule
 from pe.observe.log_entry import BACKWARDS_BIT
 from pe.policy.logging import entry_of_few, opens_tcp
-from pe.policy.lookup import judged
+from pe.policy.lookup import KEEP, allowed, judged
 from pe.policy.reading import ANSWER, OPENED, PACKET, REOPENED, Reading
 
 ORIGINAL, REPLY = b"\0", b"\1"
 """Directions of a connection, as ``ct direction`` has them."""
 
 
-def chains(zone: int) -> Iterator[tuple[str, Chain]]:
+def chains(zone: int, code: MarkCode) -> Iterator[tuple[str, Chain]]:
     """The chains of a VRF; packets enter at ``again_N``, ``older_N``, ``older_untracked_N``."""
     yield f"again_{zone}", Chain(tuple(_again(zone)))
+    yield f"renew_{zone}", Chain(tuple(_renew(zone)))
     yield from _either(zone, f"older_{zone}", OPENED, REOPENED)
     yield f"older_{zone}_ahead", Chain(tuple(_kept(zone, REPLY)))
     yield f"older_{zone}_back", Chain(tuple(_kept(zone, ORIGINAL)))
-    yield f"older_log_{zone}", Chain(tuple(_log(zone)))
+    yield f"older_log_{zone}", Chain(tuple(_log(zone, code)))
     name = f"older_untracked_{zone}"
     yield from _either(zone, name, PACKET, ANSWER)
     then = x.verdict("goto", f"untracked_judged_{zone}")
@@ -45,10 +49,29 @@ def _again(zone: int) -> Iterator[Rule]:
     ports as the one before."""
     opens = (x.ct("direction", 0), x.equal(0, ORIGINAL))
     yield (*opens, *opens_tcp(), x.verdict("goto", f"opened_{zone}"))
+    yield from _as_opened(zone)
+    yield from _carried_out(zone)
+
+
+def _renew(zone: int) -> Iterator[Rule]:
+    """Former tables allowed it. What the tables as they are allow goes on without a record; it is
+    not judged again before they are replaced."""
+    yield from _as_opened(zone)
+    yield allowed(x.meta("mark", 0))
+    yield from _carried_out(zone)
+
+
+def _as_opened(zone: int) -> Iterator[Rule]:
+    """The connection's verdict is that of the tables as they are; so is the mark."""
     unknown = (x.ct("mark", 0), x.masked(0, OLDER_BIT), x.not_zero(0))
-    yield (*unknown, x.verdict("goto", f"older_{zone}"))
+    of_tcp = (x.ct("protocol", 0), x.equal(0, bytes((TCP,))))  # else the bit is not ours
+    yield (*unknown, *of_tcp, x.verdict("goto", f"older_{zone}"))
     yield from judged(zone, Slot.ENFORCED, OPENED)
-    yield (x.meta("mark", 0), x.set_ct("mark", 0))
+    yield (x.verdict("jump", KEEP),)
+
+
+def _carried_out(zone: int) -> Iterator[Rule]:
+    """Log it as a part of an older flow, and do what the verdict says."""
     yield _marked(OLDER_BIT)
     yield from _told(zone, REPLY)
 
@@ -80,7 +103,7 @@ def _marked(bits: int) -> Rule:
 def _kept(zone: int, against: bytes) -> Iterator[Rule]:
     """The verdict is the connection's; its packets in one direction go against the flow."""
     yield _marked(OLDER_BIT)
-    yield (x.meta("mark", 0), x.set_ct("mark", 0))
+    yield (x.verdict("jump", KEEP),)
     yield from _told(zone, against)
 
 
@@ -89,8 +112,8 @@ def _told(zone: int, against: bytes) -> Iterator[Rule]:
     yield (x.verdict("goto", f"older_log_{zone}"),)
 
 
-def _log(zone: int) -> Iterator[Rule]:
+def _log(zone: int, code: MarkCode) -> Iterator[Rule]:
     decide = x.verdict("goto", f"decide_{zone}")
     yield (x.counter(f"judged_{zone}"),)
-    yield (*entry_of_few(zone), decide)
+    yield (*entry_of_few(zone, code), decide)
     yield (x.counter(f"log_dropped_{zone}"), decide)

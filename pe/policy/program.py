@@ -2,8 +2,11 @@
 
 A packet's way, in FORWARD (from a CE) and in OUTPUT (from the core to a CE, kernel-facts T3):
 
-* Its connection is allowed already (bit 31 of the connection's mark): accept. That is all that
-  most packets meet. A connection that was never judged is judged now, however old it is.
+* Its connection is allowed already, by the enforced tables as they are (the code of this boot in
+  the connection's mark, and the epoch of the tables): accept. That is all that most packets meet. A
+  connection that was never judged, or that another program marked, is judged now, however old it
+  is. One that former tables allowed is judged once more, by the tables that took their place: what
+  they forbid ends with its next packet.
 * Its zone is that of a VRF under policy: ``vrf_N``. What the PE itself says is no business of
   a policy's.
 * It has no connection (ICMP of odd types, what TCP cannot make sense of), but its VRF is under
@@ -26,17 +29,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from controlplane.model.verdict_tables import Slot
+from pe.model.mark_code import ANY_BOOT, MarkCode
 from pe.nft import expression as x
 from pe.nft.model import Chain, Hook, NamedSet, Rule, Table, TableId
 from pe.policy import logging, older
-from pe.policy.lookup import PREFIX, VERDICT_MAPS, allowed, lookups
+from pe.policy.lookup import KEEP, PREFIX, VERDICT_MAPS, keep, lookups, settled
 from pe.policy.reading import ANSWER, IPV6, OPENED, PACKET, PROTOCOLS, REOPENED
 
 TABLE = TableId("inet", "bulkhead_segment")
-PRIORITIES = {"prerouting": -290, "forward": -10, "output": -10}
+PRIORITIES = {"prerouting": -290, "forward": 2**31 - 2, "output": 2**31 - 2}
 """Of each hook. Source bindings are checked after fragments were put together (-400) and before
-connection tracking (-200) looks at a packet; policy comes before the guards (filter, 0), which
-check that we judged."""
+connection tracking (-200) looks at a packet. Policy comes right before the guards, the last in
+their hooks (pe.filters.parts), which check that we judged: other programs change marks before."""
 
 READINGS = {Slot.ENFORCED: (OPENED, REOPENED, PACKET, ANSWER), Slot.STAGED: (OPENED,)}
 """What packets are read as; older flows are no concern of a staged revision's."""
@@ -52,6 +56,9 @@ class Layout:
 
     zones: frozenset[int] = frozenset()
     staged: bool = False
+    epoch: int = 0
+    """Of the enforced tables: connections that were judged in another one are judged again."""
+    code: MarkCode = ANY_BOOT
 
 
 GATES: Mapping[str, NamedSet] = {
@@ -86,9 +93,9 @@ def program(layout: Layout) -> Table:
     """The program for some VRFs, its maps empty; an empty table when there are none."""
     if not layout.zones:
         return Table()
-    chains = dict(_gates())
+    chains = dict(_gates(layout))
     for zone in sorted(layout.zones):
-        chains |= _zone(zone, staged=layout.staged)
+        chains |= _zone(zone, layout)
     maps = {**GATES, **BINDINGS}
     for slot, prefix in PREFIX.items():
         if slot is Slot.ENFORCED or layout.staged:
@@ -99,16 +106,17 @@ def program(layout: Layout) -> Table:
     return Table(chains, maps, counters)
 
 
-def _gates() -> Iterator[tuple[str, Chain]]:
-    settled = allowed(x.ct("mark", 0))
+def _gates(layout: Layout) -> Iterator[tuple[str, Chain]]:
+    through = settled(layout.code, layout.epoch)
+    yield KEEP, Chain(tuple(keep(layout.code, layout.epoch)))
     into = (x.meta("oifname", 0), x.lookup_verdict("ports_out", 0))
     from_ce = (
         (x.ct("zone", 0), x.lookup_verdict("zones", 0)),
         (x.meta("iifname", 0), x.lookup_verdict("vrfs", 0)),
     )
-    yield "forward", Chain((settled, *from_ce, into), _hook("forward"))
+    yield "forward", Chain((through, *from_ce, into), _hook("forward"))
     from_core = (x.ct("zone", 0), x.lookup_verdict("zones_out", 0))
-    yield "output", Chain((settled, from_core, into), _hook("output"))
+    yield "output", Chain((through, from_core, into), _hook("output"))
     # Packets come by twice, the second time out of the VRF's own device.
     again: Rule = (x.meta("iifkind", 0), x.equal(0, VRF_KIND), x.verdict("accept"))
     at_port: Rule = (x.meta("iifname", 0), x.lookup_verdict("ports_in", 0))
@@ -133,13 +141,13 @@ def _at_own_port(version: int) -> Rule:
     )
 
 
-def _zone(zone: int, *, staged: bool) -> dict[str, Chain]:
+def _zone(zone: int, layout: Layout) -> dict[str, Chain]:
     # What the PE itself sends to a CE: routing sessions, ICMP errors.
     own = (x.local_source(0), x.equal(0, LOCAL), x.verdict("accept"))
     bound: Rule = (x.verdict("jump", f"binding_out_{zone}"),)
     return {
-        **dict(logging.chains(zone, staged=staged)),
-        **dict(older.chains(zone)),
+        **dict(logging.chains(zone, layout.code, staged=layout.staged)),
+        **dict(older.chains(zone, layout.code)),
         f"vrf_out_{zone}": Chain((own, bound, (x.verdict("goto", f"vrf_{zone}"),))),
         f"untracked_out_{zone}": Chain((own, bound, (x.verdict("goto", f"untracked_{zone}"),))),
         **dict(_bindings(zone)),

@@ -18,7 +18,8 @@ from typing import TypeAlias
 from controlplane.model.flow import LiveFlow
 from controlplane.model.prefix import IPAddress
 from controlplane.model.protocols import ICMP, ICMP6, PORT_PROTOCOLS
-from controlplane.model.verdict import ALLOW_BIT, OLDER_BIT, RULE_MASK
+from controlplane.model.verdict import OLDER_BIT
+from pe.model.mark_code import CODE_MASK, TURNED, MarkCode
 from pe.netlink import codec as nl
 from pe.nft.socket import NETLINK_NETFILTER
 
@@ -49,7 +50,6 @@ translator remembers UDP (RFC 4787 section 4.3). A TCP segment that comes later 
 Connection: TypeAlias = tuple[int, int, bytes]
 """Zone, address family, and the tuple by which it was opened."""
 
-_FORBIDDEN = nl.attribute(_MARK, bytes(4)) + nl.attribute(_MARK_MASK, ALLOW_BIT.to_bytes(4, "big"))
 _KEPT = nl.attribute(_TIMEOUT, REMEMBERED_SECONDS.to_bytes(4, "big")) + nl.attribute(
     _STATUS, _REMEMBERED.to_bytes(4, "big")
 )
@@ -58,13 +58,17 @@ _KEPT = nl.attribute(_TIMEOUT, REMEMBERED_SECONDS.to_bytes(4, "big")) + nl.attri
 class Tracking:
     """One ctnetlink socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, code: MarkCode) -> None:
+        self._code = code
+        self._common = _marked(*code.common)
+        self._forbidden = _marked(code.denied & TURNED, TURNED)
         self._socket = nl.NetlinkSocket(NETLINK_NETFILTER)
         self._turn = threading.Lock()
 
     def live(self, vrf: str, zone: int, ends: Collection[IPAddress] = ()) -> list[LiveFlow]:
-        """The flows of a zone that a verdict allowed, as they were opened; with ``ends``, those
-        from or to one of them."""
+        """The flows of a zone that a verdict allowed, as they were opened, and those that the
+        kernel has refused since and that were not ended yet; with ``ends``, those from or to one.
+        """
         if not ends:
             with self._turn:
                 return [flow for _, flow in self._dump(vrf, zone)]
@@ -85,11 +89,10 @@ class Tracking:
     ) -> Iterator[tuple[memoryview, LiveFlow]]:
         # Newer kernels leave other zones out by themselves; all leave out other marks.
         asked = more + nl.attribute(_ZONE, zone.to_bytes(2, "big"))
-        asked += nl.attribute(_MARK, ALLOW_BIT.to_bytes(4, "big"))
-        asked += nl.attribute(_MARK_MASK, ALLOW_BIT.to_bytes(4, "big"))
+        asked += self._common
         for message in self._socket.dump(_GET, bytes((family, 0, 0, 0)) + asked):
             entry = nl.attributes(message.body[4:])
-            if _big(entry.get(_ZONE)) == zone and _big(entry.get(_MARK)) & ALLOW_BIT:
+            if _big(entry.get(_ZONE)) == zone and self._is_live(entry):
                 yield entry[_TUPLE], _live(vrf, entry)
 
     def end(self, flows: Sequence[tuple[int, LiveFlow]]) -> int:
@@ -115,7 +118,7 @@ class Tracking:
                     yield zone, _family(flow), bytes(found)
 
     def _end(self, part: Sequence[Connection]) -> int:
-        refusals = self._change(part, _FORBIDDEN)
+        refusals = self._change(part, self._forbidden)
         for error in refusals:
             if error is not None and error.errno != errno.ENOENT:
                 raise error
@@ -134,6 +137,12 @@ class Tracking:
         self._socket.send(messages)
         return [nl.refusal(answer) for answer in self._socket.receive()]
 
+    def _is_live(self, entry: dict[int, memoryview]) -> bool:
+        """Return whether a connection may pass, or was refused by the kernel and not ended yet."""
+        code, status = _big(entry.get(_MARK)) & CODE_MASK, _big(entry.get(_STATUS))
+        is_ended = bool(status & _FIXED_TIMEOUT)
+        return code == self._code.allowed or (code == self._code.denied and not is_ended)
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
@@ -149,6 +158,13 @@ def _filter(end: IPAddress, side: int) -> tuple[int, bytes]:
     return (_INET if end.version == 4 else _INET6), attributes
 
 
+def _marked(value: int, mask: int) -> bytes:
+    """Attributes of a mark: the bits of a mask. Of a dump those that are asked for, of a change
+    those that are replaced (ctnetlink_change_mark)."""
+    bits = nl.attribute(_MARK, value.to_bytes(4, "big"))
+    return bits + nl.attribute(_MARK_MASK, mask.to_bytes(4, "big"))
+
+
 def _big(value: memoryview | None) -> int:
     return int.from_bytes(value, "big") if value is not None else 0
 
@@ -160,7 +176,7 @@ def _family(flow: LiveFlow) -> int:
 def _bare(flow: LiveFlow) -> LiveFlow:
     """The flow without what changes, to be compared."""
     return LiveFlow(
-        flow.vrf, flow.source, flow.destination, flow.protocol, 0, 0, flow.icmp_type, 0, 0, 0
+        flow.vrf, flow.source, flow.destination, flow.protocol, 0, 0, flow.icmp_type, 0, 0
     )
 
 
@@ -189,7 +205,6 @@ def _live(vrf: str, entry: dict[int, memoryview]) -> LiveFlow:
         _big(protocol.get(_SPORT)),
         _big(protocol.get(_DPORT)),
         kind,
-        _big(entry[_MARK]) & RULE_MASK,
         packets,
         size,
         bool(_big(entry[_MARK]) & OLDER_BIT),

@@ -18,9 +18,10 @@ def now() -> Instant:
 
 def boot_now() -> BootTime:
     """Read the boot clock."""
-    return BootTime(_boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME))
+    return BootTime(boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 @functools.cache
-def _boot_id() -> str:
+def boot_id() -> str:
+    """Read which boot of the machine this is."""
     return BOOT_ID.read_text(encoding="ascii").strip()

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable, MutableMapping
 
-Log = Callable[[str, str, dict[str, str | int]], None]
+from controlplane.model.log import Log
 
 PROOFS = frozenset({"router", "dataplane"})
 FEEDS = 4

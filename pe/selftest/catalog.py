@@ -36,6 +36,7 @@ NOT_TESTED: dict[str, str] = {
     "ISO-13": _POLICY,
     "ISO-14": "a selftest's remote sites are behind a labelled path",
     "ISO-15": _OVER_TIME,
+    "ISO-16": _POLICY,
     "HIDE-6": _SESSION,
     "HIDE-8": "a selftest's ports are numbered",
     "ACL-7": "shows only when a neighbour is added or removed",

@@ -12,17 +12,17 @@ from typing import Protocol
 
 from controlplane.model.events import Event, SelftestBegan, SelftestEnded
 from controlplane.model.intent import NodeIntent
-from controlplane.model.supervision import Part
-from controlplane.model.view import (
+from controlplane.model.log import Log
+from controlplane.model.selftest_report import (
     SelftestBusyError,
     SelftestReport,
     SelftestUnavailableError,
     TrialView,
     Verdict,
 )
+from controlplane.model.supervision import Part
 from controlplane.router import Router
 from pe.dataplane.reconciler import DataplaneReconciler
-from pe.executor import Log
 from pe.process import sysctl
 from pe.selftest import access, core, labels, settings, sources
 from pe.selftest.bench import SelftestBed
@@ -124,13 +124,13 @@ class Selftest:
             raise SelftestUnavailableError(self._router.scratch.refusal)
         if self._router.scratch.labels is None or not self._agent.is_settled:
             return False
-        ports = self._agent.ports()
+        ports = self._agent.state.ports()
         return all(name in ports and ports[name].up for name in (*CE_PORTS, CORE))
 
     def _is_closed(self) -> bool:
         if self._router.scratch.labels is not None or not self._agent.is_settled:
             return False
-        return not self._agent.devices() & {RED, BLUE, R2}
+        return not self._agent.state.devices() & {RED, BLUE, R2}
 
     async def _wait(self, holds: Callable[[], bool], otherwise: str) -> None:
         try:
@@ -142,7 +142,7 @@ class Selftest:
             raise SelftestUnavailableError(otherwise) from None
 
     async def _try_all(self, bench: SelftestBed, intent: NodeIntent) -> list[TrialView]:
-        found, kit = [], Kit(bench, self._agent.packets, sysctl.read)
+        found, kit = [], Kit(bench, self._agent.state.packets, sysctl.read)
         for trial in self._trials(Maker(bench, self._bed_settings(intent)), intent):
             if self._router.scratch.labels is None:
                 raise SelftestUnavailableError("the configuration was changed meanwhile")
@@ -161,7 +161,7 @@ class Selftest:
         yield from sources.trials(make)
         yield from access.trials(make)
         yield from settings.trials(
-            self._agent.devices(), (CORE, *(port.name for port in intent.core_ports))
+            self._agent.state.devices(), (CORE, *(port.name for port in intent.core_ports))
         )
         yield from access.floods(make)
 

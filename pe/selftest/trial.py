@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from controlplane.model.view import TrialView, Verdict
+from controlplane.model.selftest_report import TrialView, Verdict
 from pe.selftest.bench import Mark, SelftestBed
 from pe.selftest.frame import Frame
 

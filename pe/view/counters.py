@@ -43,6 +43,7 @@ def part_counters(supervisor: Supervisor) -> Iterator[CounterView]:
 def segment_counters(policy: PolicyController, maps: PolicyMapManager) -> Iterator[CounterView]:
     """Yield the counters of microsegmentation: lost telemetry, and evaluated packets per VRF."""
     yield CounterView(name="flow_telemetry_lost", value=policy.book.lost)
+    yield CounterView(name="logged_flows_left_out", value=policy.logged_flows.left_out)
     yield CounterView(name="identity_quota_reached", value=policy.quota_reached)
     flows = maps.flow_log
     yield CounterView(name="flow_log_failures", value=flows.failures)

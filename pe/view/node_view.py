@@ -13,6 +13,7 @@ from controlplane.model.events import PeerCleared
 from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.revision import State
+from controlplane.model.route_view import RouteFilter, RouteView
 from controlplane.model.view import (
     CounterView,
     GuardView,
@@ -21,8 +22,6 @@ from controlplane.model.view import (
     NextHopView,
     PortView,
     ReloadReport,
-    RouteFilter,
-    RouteView,
     StatusView,
     VrfView,
 )
@@ -38,6 +37,7 @@ from pe.process.gc_tuning import Heap
 from pe.process.journal import Journal
 from pe.process.loop_lag import LagHistogram
 from pe.supervisor import Supervisor
+from pe.view.absence import absence
 from pe.view.counters import api_counters, part_counters, segment_counters, speaker_counters
 from pe.view.health import NodeHealth
 from pe.view.ports import port_rows
@@ -100,11 +100,15 @@ class LiveView:
             loopbacks=tuple(map(str, intent.loopbacks)),
             uptime=self._node.uptime,
             in_sync=self._health.in_sync,
+            failing=tuple(self._health.failing()),
             config_file=self._reloader.file,
             config_loaded=self._reloader.loaded,
             label_block=str(intent.label_block),
             left_out=len(self._router.left_out),
             left_out_routes=tuple(map(str, islice(self._router.left_out, LEFT_OUT_SHOWN))),
+            foreign=len(self._actor.foreign),
+            foreign_objects=self._actor.foreign.shown(LEFT_OUT_SHOWN),
+            foreign_chains=len(self._actor.foreign.chains),
             flow_log_problem=self._maps.flow_log.problem,
             enforced_revision=enforced.digest if enforced else "",
             workloads=len(policy.population.attachments),
@@ -124,7 +128,13 @@ class LiveView:
 
     def routes(self, wanted: RouteFilter) -> Iterable[RouteView]:
         """Return the routes that pass the filter."""
-        return route_rows(self._router, self._actor, wanted, time.monotonic())
+        return route_rows(self._router, self._actor.state, wanted, time.monotonic())
+
+    def absence(self, vrf: str, prefix: str, *, core: bool) -> Iterable[str]:
+        """Return why a VRF has no route to a prefix."""
+        router = self._router
+        found = router.vrfs.get(vrf)
+        return absence(router, found, prefix, time.monotonic(), core=core) if found else ()
 
     def labels(self) -> Iterable[LabelView]:
         """Return every label in use or in hold-down."""
@@ -132,7 +142,7 @@ class LiveView:
 
     def next_hops(self) -> Iterable[NextHopView]:
         """Return every next hop."""
-        return next_hop_rows(self._router, self._actor.next_hop_ids())
+        return next_hop_rows(self._router, self._actor.state.next_hop_ids())
 
     def ports(self) -> Iterable[PortView]:
         """Return every port."""
@@ -143,7 +153,7 @@ class LiveView:
         return self._counters(signature_drops())
 
     def _counters(self, drops: SignatureDrops) -> Iterator[CounterView]:
-        yield from self._actor.counters()
+        yield from self._actor.state.counters()
         yield from speaker_counters(self._speakers)
         yield from segment_counters(self._router.policy, self._maps)
         yield from api_counters(self._tally)
@@ -170,6 +180,8 @@ class LiveView:
             conntrack=self._conntrack(await self._census.by_zone()),
             conntrack_table=table_use(),
             failing=len(self._actor.failures()),
+            address_conflicts=len(self._router.policy.conflicts.addresses),
+            group_id_conflicts=self._router.policy.conflicts.group_ids,
             loop_lag=self._lag,
             longest_collection=self._heap.longest_pause,
             serving=self.serving(),
@@ -186,7 +198,7 @@ class LiveView:
 
     async def guards(self) -> Iterable[GuardView]:
         """Return the guards' counters, read from the kernel."""
-        return await self._actor.guards()
+        return await self._actor.state.guards()
 
     def serving(self) -> Mapping[str, bool]:
         """Return True for each part that works now, by name; "" is the whole node."""

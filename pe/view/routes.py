@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from controlplane.bgp.decision import ranked, why_not
 from controlplane.bgp.path import Path, RouteProtocol
-from controlplane.model.attributes import AsSegment
-from controlplane.model.prefix import Prefix, parse_prefix
-from controlplane.model.view import RouteFilter, RouteSource, RouteView
+from controlplane.model.prefix import Family, Prefix, parse_prefix
+from controlplane.model.route_view import (
+    ForeignRouteView,
+    RouteFilter,
+    RouteTable,
+    RouteView,
+)
 from controlplane.router import Router
 from controlplane.vpn.vrf import Vrf
+from pe.netlink.ownership import ROUTE_METRIC
+from pe.view.foreign_routes import ForeignRows, connected_metric
+from pe.view.neighbor_routes import advertised, refused
+from pe.view.route_fields import attribute_fields, order, selection, source_of
 
 
 class KernelRoutes(Protocol):
@@ -23,39 +33,62 @@ class KernelRoutes(Protocol):
     def route_refusal(self, table: int, prefix: Prefix) -> str:
         """Return why the kernel refuses a route, "" if it does not."""
 
+    def foreign_routes(self, table: int) -> Iterable[ForeignRouteView]:
+        """Return the routes of other programs in a table."""
+
 
 def route_rows(
     router: Router, kernel: KernelRoutes, wanted: RouteFilter, now: float
 ) -> Iterator[RouteView]:
     """Yield the rows that pass a filter; the tables may change meanwhile."""
-    rows = _Rows(router, kernel, wanted, now)
     names = [wanted.vrf] if wanted.vrf else sorted(router.vrfs)
+    if wanted.table is RouteTable.ADVERTISED:
+        yield from advertised(router, names, wanted)
+        return
+    if wanted.table is RouteTable.RECEIVED:
+        yield from refused(router, names, wanted, now)
+        wanted = replace(wanted, all_paths=True)
+    selected = selection(wanted)
     for vrf in (router.vrfs[name] for name in names if name in router.vrfs):
+        found = [r for r in kernel.foreign_routes(vrf.number) if selected(r.prefix)]
+        foreign = ForeignRows(vrf.name, found, partial(_own_metric, vrf, kernel))
+        rows = _Rows(router, kernel, foreign, wanted, now)
         for prefix in _prefixes(vrf, wanted):
             yield from rows.of(vrf, prefix)
+        if not wanted.neighbor:
+            yield from foreign
+
+
+def _own_metric(vrf: Vrf, kernel: KernelRoutes, prefix: Prefix) -> int | None:
+    """Return the metric of the VRF's own route in the kernel, None if there is none."""
+    best = vrf.table.best.get(prefix)
+    if best is not None and best.source.protocol is RouteProtocol.CONNECTED:
+        return connected_metric(prefix)
+    return ROUTE_METRIC if kernel.has_route(vrf.number, prefix) else None
 
 
 def _prefixes(vrf: Vrf, wanted: RouteFilter) -> Iterable[Prefix]:
-    if not wanted.prefix:
-        return sorted(vrf.table.prefixes(), key=_order)
-    asked = parse_prefix(wanted.prefix, strict=False)
-    if wanted.longer:
-        return sorted((p for p in vrf.table.prefixes() if asked.contains(p)), key=_order)
-    if "/" in wanted.prefix:
+    if "/" in wanted.prefix and not wanted.longer:
+        asked = parse_prefix(wanted.prefix, strict=False)
         return [asked] if asked in vrf.table else []
-    covering = [p for p in vrf.table.prefixes() if p.contains(asked)]
-    return [max(covering, key=lambda p: p.length)] if covering else []
-
-
-def _order(prefix: Prefix) -> tuple[int, bytes, int]:
-    return (len(prefix.packed), prefix.packed, prefix.length)
+    found = filter(selection(wanted), vrf.table.prefixes())
+    if wanted.longer or not wanted.prefix:
+        return sorted(found, key=order)
+    longest = max(found, key=lambda p: p.length, default=None)
+    return [longest] if longest is not None else []
 
 
 class _Rows:
     def __init__(
-        self, router: Router, kernel: KernelRoutes, wanted: RouteFilter, now: float
+        self,
+        router: Router,
+        kernel: KernelRoutes,
+        foreign: ForeignRows,
+        wanted: RouteFilter,
+        now: float,
     ) -> None:
-        self._router, self._kernel, self._wanted, self._now = router, kernel, wanted, now
+        self._router, self._kernel, self._foreign = router, kernel, foreign
+        self._wanted, self._now = wanted, now
 
     def of(self, vrf: Vrf, prefix: Prefix) -> Iterator[RouteView]:
         """Yield the paths of a prefix, the best first."""
@@ -68,12 +101,12 @@ class _Rows:
             yield self._row(vrf, prefix, path, best)
 
     def _row(self, vrf: Vrf, prefix: Prefix, path: Path, best: Path | None) -> RouteView:
-        a, hop = path.attributes, self._router.hops.resolve(path.hop)
+        hop = self._router.hops.resolve(path.hop)
         reason = self._inactive(vrf, prefix, path, best)
         return RouteView(
             vrf=vrf.name,
             prefix=str(prefix),
-            source=_source(path),
+            source=source_of(path),
             next_hop=_next_hop(path),
             best=path is best,
             active=not reason,
@@ -82,16 +115,9 @@ class _Rows:
             age=self._now - path.accepted if path.accepted else 0.0,
             neighbor=str(path.source.peer.address) if path.source.peer else "",
             rd=str(path.rd) if path.rd else "",
-            local_pref=a.local_pref,
-            med=a.med,
-            origin=a.origin.name,
-            as_path=" ".join(map(_segment, a.as_path)),
-            communities=tuple(f"{x}:{y}" for x, y in a.communities),
-            large_communities=tuple(":".join(map(str, c)) for c in a.large_communities),
-            route_targets=tuple(sorted(map(str, a.route_targets))),
-            sites_of_origin=tuple(sorted(map(str, a.sites_of_origin))),
             stale=_is_stale(self._router, prefix, path),
             inactive_reason=reason,
+            **attribute_fields(path.attributes),
         )
 
     def _inactive(self, vrf: Vrf, prefix: Prefix, path: Path, best: Path | None) -> str:
@@ -100,23 +126,15 @@ class _Rows:
         if unusable := self._router.hops.unusable(path.hop):
             return unusable
         if best is not None and path is not best:
+            if vrf.table.is_in_conflict(prefix):
+                return "not best: address conflict"
             return f"not best: {why_not(path, best, metric)}"
         if path.source.protocol is RouteProtocol.CONNECTED:
-            return ""  # the kernel's own
+            return self._foreign.before(prefix, connected_metric(prefix))  # the kernel's own
         if self._kernel.has_route(vrf.number, prefix):
-            return ""
+            return self._foreign.before(prefix)
         refused = self._kernel.route_refusal(vrf.number, prefix)
         return f"the kernel refuses it: {refused}" if refused else "not in the kernel yet"
-
-
-def _source(path: Path) -> RouteSource:
-    if path.source.protocol is RouteProtocol.CONNECTED:
-        return RouteSource.CONNECTED
-    if path.source.protocol is RouteProtocol.STATIC:
-        return RouteSource.STATIC
-    if path.source.is_local:
-        return RouteSource.EBGP if path.source.peer else RouteSource.WORKLOAD
-    return RouteSource.VPN if path.source.peer else RouteSource.LEAKED
 
 
 def _next_hop(path: Path) -> str:
@@ -125,13 +143,7 @@ def _next_hop(path: Path) -> str:
     return "" if path.hop.device else "blackhole"
 
 
-def _segment(segment: AsSegment) -> str:
-    text = " ".join(map(str, segment.asns))
-    if segment.kind == "confed-sequence":
-        return f"({text})"
-    return text if segment.kind == "sequence" else f"{{{text.replace(' ', ',')}}}"
-
-
 def _is_stale(router: Router, prefix: Prefix, path: Path) -> bool:
     peer = router.peers.get(path.source.peer) if path.source.peer else None
-    return peer is not None and not peer.up and peer.stale_until is not None and bool(prefix)
+    family = Family.of(prefix.afi, vpn=path.rd is not None)
+    return peer is not None and peer.adj_in.is_stale(family, path.rd, prefix)
