@@ -110,13 +110,14 @@ class LabelBinding(msgspec.Struct, frozen=True):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """What the node is as a whole: its addresses in the core, its label space, and the first user
-    id of its BGP processes (``speaker_uid``)."""
+    """What the node is as a whole: its addresses in the core, its label space, the first user id of
+    its BGP processes (``speaker_uid``), and whether other programs' routes in VRFs' tables go."""
 
     name: str
     loopbacks: tuple[IPAddress, ...]
     platform_labels: int
     speaker_uids: int = 0
+    removes_foreign_routes: bool = False
 
 
 K = TypeVar("K")
@@ -178,6 +179,14 @@ class Delta(msgspec.Struct):
         return bool(
             self.node or self.vrfs or self.ce_ports or self.core_ports or self.sessions
             or self.next_hops or self.labels or self.adjacencies or self.routes or self.reaches
+        )  # fmt: skip
+
+    @property
+    def is_of_paths(self) -> bool:
+        """True where it has next hops and routes alone, as nearly every turn of a full table."""
+        return not (
+            self.vrfs or self.ce_ports or self.sessions or self.labels or self.core_ports
+            or self.node or self.reaches or self.adjacencies
         )  # fmt: skip
 
     def merge(self, later: Delta) -> None:

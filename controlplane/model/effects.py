@@ -62,12 +62,14 @@ class ResetSession(msgspec.Struct, frozen=True):
 
 
 class ConfigureSpeakers(msgspec.Struct, frozen=True):
-    """The sessions that should exist, all of them; one that is missing here is shut down.
+    """The sessions that should exist in some VRFs ("" is the core), all of each; one that is
+    missing there is shut down, and the other VRFs stay as they are.
 
-    ``restart_time`` is offered to every peer for graceful restart, in seconds; 0 for none.
+    ``restart_time`` is offered to every peer for graceful restart, in seconds; 0 for none. Where it
+    changes, all VRFs with sessions are here.
     """
 
-    peers: tuple[PeerIntent, ...]
+    peers: dict[str, tuple[PeerIntent, ...]]
     restart_time: int = 0
 
 

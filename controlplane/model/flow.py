@@ -39,7 +39,6 @@ class LiveFlow(msgspec.Struct, frozen=True):
     sport: int
     dport: int
     icmp_type: int
-    rule: int
     packets: int
     bytes: int
     older: bool = False

@@ -226,6 +226,7 @@ class NodeIntent(msgspec.Struct, frozen=True, kw_only=True):
     sync_timeout: int = 60
     resolve_via_default: bool = False
     igp_costs: tuple[tuple[IPAddress, int], ...] = ()
+    removes_foreign_routes: bool = False
     run_dir: str = "/run/bulkhead"
     state_dir: str = "/var/lib/bulkhead"
     socket_mode: int = 0o660

@@ -31,31 +31,32 @@ class RefusedRoutes:
     """At most ``KEPT`` of them; a route that was taken since is none any more."""
 
     def __init__(self) -> None:
-        self._routes: dict[Key, RefusedRoute] = {}
+        self.kept: dict[Key, RefusedRoute] = {}
+        """By key; empty for nearly every neighbour."""
 
     def note(self, family: Family, nlri: Sequence[Nlri], reason: str, now: float) -> None:
         """Keep these as the last ones."""
         for each in islice(nlri, max(0, len(nlri) - KEPT), None):
             key = (family, each.rd, each.prefix)
-            self._routes.pop(key, None)
-            self._routes[key] = RefusedRoute(family, each, reason, now)
-        for key in list(islice(self._routes, max(0, len(self._routes) - KEPT))):
-            del self._routes[key]
+            self.kept.pop(key, None)
+            self.kept[key] = RefusedRoute(family, each, reason, now)
+        for key in list(islice(self.kept, max(0, len(self.kept) - KEPT))):
+            del self.kept[key]
 
     def forget(
         self, family: Family, rd: RouteDistinguisher | None, prefixes: Sequence[Prefix]
     ) -> None:
-        """Forget routes that were taken or withdrawn; costs nothing where none is kept."""
-        for prefix in prefixes if self._routes else ():
-            self._routes.pop((family, rd, prefix), None)
+        """Forget routes that were taken or withdrawn; most neighbours have none ``kept``."""
+        for prefix in prefixes:
+            self.kept.pop((family, rd, prefix), None)
 
     def clear(self) -> None:
         """Forget all: the session is over."""
-        self._routes.clear()
+        self.kept.clear()
 
     def __len__(self) -> int:
-        return len(self._routes)
+        return len(self.kept)
 
     def __iter__(self) -> Iterator[RefusedRoute]:
         """Yield them, the last one first."""
-        return reversed(self._routes.values())
+        return reversed(self.kept.values())

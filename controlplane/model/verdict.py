@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-RULE_BITS = 24
+RULE_BITS = 20
 ALLOW_BIT = 1 << 31
 LOG_BIT = 1 << 30
 OLDER_BIT = 1 << 29
 """Beside a verdict: its flow was not seen from its beginning."""
+EPOCH_SHIFT, EPOCHS = RULE_BITS, 64
+"""Of the mark of a connection: how often the enforced tables had been replaced, modulo EPOCHS, when
+it was judged."""
+EPOCH_MASK = (EPOCHS - 1) << EPOCH_SHIFT
 RULE_MASK = (1 << RULE_BITS) - 1
 FIRST_RULE = 64
 """Numbers below are those of the defaults; rules of a policy are numbered from here."""

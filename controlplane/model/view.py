@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from controlplane.model.peer import PeerId
+from controlplane.model.route_view import RouteFilter, RouteView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +27,19 @@ class StatusView:
     loopbacks: tuple[str, ...]
     uptime: float
     in_sync: bool
+    failing: tuple[str, ...] = ()
+    """What fails at present, a sentence each."""
     config_file: str = ""
     config_loaded: float = 0.0
     label_block: str = ""
     left_out: int = 0
     left_out_routes: tuple[str, ...] = ()
+    foreign: int = 0
+    foreign_objects: tuple[str, ...] = ()
+    """Routes and rules of other programs that decide about VRFs' packets, and their chains that set
+    marks; some in words."""
+    foreign_chains: int = 0
+    """How many of them are chains."""
     flow_log_problem: str = ""
     """Why there are no flow records at present, "" while they are read."""
     enforced_revision: str = ""
@@ -115,57 +124,6 @@ class NeighborView:
     unsent_routes: tuple[RefusedRouteView, ...] = ()
 
 
-class RouteSource(enum.Enum):
-    """Where a route came from."""
-
-    CONNECTED = "connected"
-    STATIC = "static"
-    EBGP = "eBGP"
-    VPN = "VPN"
-    LEAKED = "leaked"
-    WORKLOAD = "workload"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteView:
-    """One path to one prefix; ``labels`` are all that is pushed, outermost first."""
-
-    vrf: str
-    prefix: str
-    source: RouteSource
-    next_hop: str
-    best: bool
-    active: bool
-    port: str = ""
-    labels: tuple[int, ...] = ()
-    age: float = 0.0
-    neighbor: str = ""
-    rd: str = ""
-    local_pref: int | None = None
-    med: int | None = None
-    origin: str = ""
-    as_path: str = ""
-    communities: tuple[str, ...] = ()
-    large_communities: tuple[str, ...] = ()
-    route_targets: tuple[str, ...] = ()
-    sites_of_origin: tuple[str, ...] = ()
-    stale: bool = False
-    inactive_reason: str = ""
-    """Why it is not active; "" where it is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteFilter:
-    """Which routes: fields left empty let all pass. ``prefix`` is a prefix, or an address, whose
-    longest match is wanted; ``longer``: what lies inside the prefix too."""
-
-    vrf: str = ""
-    prefix: str = ""
-    longer: bool = False
-    all_paths: bool = False
-    neighbor: str = ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelView:
     """One label of the block: in use, or in hold-down for ``hold_down`` more seconds."""
@@ -202,7 +160,8 @@ class NextHopView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortView:
-    """One port; ``vrf`` "" is the core. ``sources`` None: no list of source prefixes."""
+    """One port; ``vrf`` "" is the core. ``sources`` None: no list of source prefixes.
+    ``problem``: why it is closed, or what of it is refused; "" if nothing is."""
 
     name: str
     vrf: str
@@ -213,6 +172,7 @@ class PortView:
     sources: tuple[str, ...] | None = None
     guarded: bool = False
     description: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,66 +205,6 @@ class ReloadReport:
 
     changes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-
-
-class Verdict(enum.Enum):
-    """What a trial of a selftest found. UNPROVEN: what should have passed did not pass either, so
-    that nothing follows from what was dropped."""
-
-    HELD = "held"
-    NOT_HELD = "not held"
-    UNPROVEN = "unproven"
-    NOT_TESTED = "not tested"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialView:
-    """One requirement, one kind of packet. ``counter`` is that of the guard, with its packets
-    before and after; "" where there is no counter. ``evidence`` is for people."""
-
-    requirement: str
-    sent: str
-    verdict: Verdict
-    evidence: str = ""
-    counter: str = ""
-    before: int = 0
-    after: int = 0
-    family: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SelftestReport:
-    """An auditor's evidence. Times are seconds of the epoch; ``config_digest`` is the SHA-256 of
-    the configuration file in force."""
-
-    node: str
-    version: str
-    kernel: str
-    config_file: str
-    config_digest: str
-    began: float
-    ended: float
-    trials: tuple[TrialView, ...]
-
-    def count(self, verdict: Verdict) -> int:
-        """Return how many trials ended so."""
-        return sum(trial.verdict is verdict for trial in self.trials)
-
-
-class SelftestUnavailableError(Exception):
-    """A selftest cannot be made now; the text says why."""
-
-
-class SelftestBusyError(SelftestUnavailableError):
-    """Another one is under way."""
-
-
-class SelftestRunner(Protocol):
-    """Who makes selftests (``pe.selftest``)."""
-
-    async def run(self) -> SelftestReport:
-        """Run one and remove all of it afterwards. Raises SelftestUnavailableError."""
-        ...
 
 
 class ReloadRefusedError(Exception):
@@ -340,6 +240,11 @@ class NodeView(Protocol):
 
     def neighbors(self) -> Iterable[NeighborView]:
         """Return every session."""
+        ...
+
+    def absence(self, vrf: str, prefix: str, *, core: bool) -> Iterable[str]:
+        """Return why a VRF has no route to a prefix; with ``core`` also what PEs announced for any
+        VPN."""
         ...
 
     def routes(self, wanted: RouteFilter) -> Iterable[RouteView]:

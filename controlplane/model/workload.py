@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
 
 from controlplane.model.prefix import Prefix
+
+HERE = "here"
+"""This node, among those that claim an address."""
+OTHER_VRF = "another VRF"
+"""Where a claim of this node comes from that is of no other PE."""
+
+
+@lru_cache(maxsize=65536)
+def digest_31(text: str) -> int:
+    """Return 31 bits of the SHA-256 of a text: what travels of a name in a large community."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +57,14 @@ class RemotePrefix:
     ``groups`` are those of the revision that the other PE enforces. None: the route is expected
     or its groups are not known yet; it is denied until they are. An empty set is a workload that
     is in no group. ``staged``, where its PE has staged a revision under which they are others.
+    ``meanings`` as in ``RemoteEndpoint``.
     """
 
     vrf: str
     prefix: Prefix
     groups: frozenset[int] | None
     staged: StagedGroups | None = None
-
-    def groups_under(self, revision: int) -> frozenset[int] | None:
-        """Return the ids by which a policy judges: those that the other PE found by the same
-        revision, also where it has only staged it, else those of what it enforces.
-
-        Ids that the policy does not name mean nothing: no PE's staging changes what another
-        enforces.
-        """
-        if self.staged is not None and self.staged.revision == revision and self.groups is not None:
-            return self.staged.groups
-        return self.groups
+    meanings: frozenset[int] | None = None
 
     @property
     def key(self) -> str:
@@ -96,14 +100,30 @@ class Inventory:
 class RemoteEndpoint(msgspec.Struct, frozen=True):
     """The group ids that a route from another PE (or from another VRF here) carries.
 
-    ``node`` is the next hop, "" for a VRF of this node; ``moves`` and ``staged`` as in
-    ``WorkloadAttached``.
+    ``node`` is the next hop, "" for a VRF of this node; ``moves``, ``staged`` and ``meanings`` as
+    in ``WorkloadAttached``. ``name`` is the digest (`digest_31`) of the workload's name. A PE of
+    an earlier version sends neither name nor meanings: None.
+
+    ``conflict`` has the nodes, `HERE` among them, that claim the prefix under different names;
+    then ``groups`` is None: nothing is known of the address.
     """
 
-    groups: frozenset[int]
+    groups: frozenset[int] | None
     node: str = ""
     moves: int = 0
     staged: StagedGroups | None = None
+    name: int | None = None
+    meanings: frozenset[int] | None = None
+    conflict: tuple[str, ...] = ()
+
+    @property
+    def is_pending(self) -> bool:
+        """True while the address has no identity."""
+        return self.groups is None
+
+    def is_of(self, name: str) -> bool:
+        """Return whether it may be the workload of that name: an earlier version sends none."""
+        return not self.conflict and self.name in (None, digest_31(name))
 
 
 class RemoteEndpointsChanged(msgspec.Struct, frozen=True):
@@ -117,8 +137,9 @@ class WorkloadAttached(msgspec.Struct, frozen=True, kw_only=True):
     """The routes of a workload; they replace those that it had.
 
     ``groups`` are the ids under the enforced revision, ``staged`` those under the staged one
-    where they are others; its routes carry both. ``moves`` counts how often it came here from
-    another PE: the route of the latest move wins everywhere.
+    where they are others; its routes carry both. ``meanings`` are the digests of what the ids
+    stand for (`meaning_of`). ``moves`` counts how often it came here from another PE: the route of
+    the latest move wins everywhere.
     """
 
     name: str
@@ -127,6 +148,7 @@ class WorkloadAttached(msgspec.Struct, frozen=True, kw_only=True):
     prefixes: tuple[Prefix, ...]
     groups: frozenset[int]
     staged: StagedGroups | None = None
+    meanings: frozenset[int] = frozenset()
     moves: int = 0
 
 

@@ -7,9 +7,9 @@ from operator import length_hint
 
 from controlplane.bgp.path import BestPathChange, Path, RouteProtocol
 from controlplane.model.desired import NextHopKey
-from controlplane.model.prefix import IPAddress
+from controlplane.model.prefix import IPAddress, Prefix
 from controlplane.model.workload import RemoteEndpointsChanged
-from controlplane.routing.left_out import Failures, LeftOutRoutes
+from controlplane.routing.left_out import Failures, LeftOut, LeftOutRoutes
 from controlplane.routing.state import RouterState
 from controlplane.vpn.inter_vrf_import import InterVrfImport
 from controlplane.vpn.next_hop_resolver import Turns
@@ -91,20 +91,34 @@ class DecisionProcess:
     def _decide(self, vrf: Vrf) -> None:
         """Decide for one VRF; what raises is left out, and is not tried again as the same path."""
         before = self.left_out.of(vrf.name)
-        decided = [prefix for prefix in vrf.table.dirty if prefix in before] if before else []
         failures: Failures = {}
-        changes = vrf.table.decide(self._state.hops.metric, failures)
+        if not before:
+            changes = self._choose(vrf, failures)
+        else:
+            changes = self._decide_left_out(vrf, before, failures)
+        for prefix, error in failures.items():
+            path = next(iter(reversed(vrf.table.candidates(prefix))), None)
+            self.left_out.add(vrf.name, prefix, path, error, chosen=False)
+        if changes or vrf.table.has_new_conflicts:
+            self._carry_out(vrf, changes)
+
+    def _choose(self, vrf: Vrf, failures: Failures) -> list[BestPathChange]:
+        find_conflict = self._state.workloads.find_conflict
+        return vrf.table.decide(self._state.hops.metric, failures, find_conflict)
+
+    def _decide_left_out(
+        self, vrf: Vrf, before: dict[Prefix, LeftOut], failures: Failures
+    ) -> list[BestPathChange]:
+        """Decide for a VRF some routes of which are left out: the same path is not tried again."""
+        decided = [prefix for prefix in vrf.table.dirty if prefix in before]
+        changes = self._choose(vrf, failures)
         known = [p for p in decided if p in vrf.table.best and vrf.table.best[p] is before[p].tried]
         if known:
             skipped = frozenset(known)
             changes = [change for change in changes if change[0] not in skipped]
             vrf.table.leave_out(known)
         self.left_out.forget(vrf.name, [p for p in decided if p not in known and p not in failures])
-        for prefix, error in failures.items():
-            path = next(iter(reversed(vrf.table.candidates(prefix))), None)
-            self.left_out.add(vrf.name, prefix, path, error, chosen=False)
-        if changes:
-            self._carry_out(vrf, changes)
+        return changes
 
     def leave_out(self, vrf: Vrf, failures: Failures) -> None:
         """Take back routes that could not be carried out or announced.
@@ -122,6 +136,7 @@ class DecisionProcess:
         gone: list[BestPathChange] = [
             (prefix, best, None) for prefix, best in vrf.table.best.items()
         ]
+        vrf.table.end_conflicts()
         self._carry_out(vrf, gone)
         self._state.core_out.forget(vrf.name)
         self.left_out.forget_vrf(vrf.name)
@@ -151,15 +166,16 @@ class DecisionProcess:
 
     def _identify(self, vrf: Vrf, changes: list[BestPathChange], failures: Failures) -> None:
         state, found = self._state, RemoteEndpointsChanged(vrf.name, {})
+        claims = vrf.table.claim_changes(changes)
         try:
-            found = state.workloads.remote_endpoints(vrf.name, changes) or found
+            found = state.workloads.remote_endpoints(vrf.name, claims) or found
         except Exception:
-            for change in changes:
+            for claim in claims:
                 try:
-                    one = state.workloads.remote_endpoints(vrf.name, [change])
+                    one = state.workloads.remote_endpoints(vrf.name, [claim])
                     found.remote.update(one.remote if one else {})
                 except Exception as error:
-                    prefix, _, new = change
+                    prefix, _, new = claim
                     found.remote[prefix] = None  # as it is after a withdrawal
                     if new is not None:
                         failures[prefix] = error

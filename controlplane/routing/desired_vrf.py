@@ -31,6 +31,7 @@ class Layout:
             loopbacks=intent.loopbacks,
             platform_labels=intent.label_block.last + 1,
             speaker_uids=intent.speaker_uids,
+            removes_foreign_routes=intent.removes_foreign_routes,
         )
         self.vrfs = {vrf.name: _device(vrf) for vrf in vrfs.values()}
         self.reaches = _reaches(vrfs.values())

@@ -6,18 +6,27 @@ Only the prefixes of those endpoints wait; every other route of the turn goes on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from controlplane.model.attachment import EndpointKey
 from controlplane.model.desired import Delta, NextHopKey
 from controlplane.model.prefix import Prefix
 
 
+class HeldRoute(NamedTuple):
+    """A prefix in the kernel table that its VRF had when the route was held."""
+
+    vrf: str
+    table: int
+    prefix: Prefix
+
+
 class HeldRoutes:
-    """Routes by table and prefix, each with the number of the policy maps that it waits for."""
+    """Routes, each with the number of the policy maps that it waits for."""
 
     def __init__(self) -> None:
-        self._held: dict[tuple[int, Prefix], tuple[NextHopKey, int]] = {}
+        self._held: dict[HeldRoute, tuple[NextHopKey, int]] = {}
         # While a route is held, the one that it replaces needs its next hop.
         self._unused: set[NextHopKey] = set()
 
@@ -25,44 +34,44 @@ class HeldRoutes:
         return len(self._held)
 
     def settle(
-        self, delta: Delta, claimed: Iterable[EndpointKey], tables: Mapping[str, int],
+        self, delta: Delta, claimed: Iterable[EndpointKey], table_of: Callable[[str], int],
         number: int, released: int,
     ) -> None:  # fmt: skip
         """Take routes that have to wait out of a change, and put those in that need not.
 
         ``claimed`` are the endpoints whose identity is new under ``number``; up to ``released``
-        the kernel knows all. ``tables``: the kernel table of each VRF.
+        the kernel knows all. ``table_of`` gives the kernel table of a VRF, 0 where there is none.
         """
         claimed = list(claimed)
         if not claimed and not self._held:
             return
-        self._supersede(delta, set(tables.values()))
+        self._supersede(delta, table_of)
         for vrf, prefix in claimed:
-            routes = delta.routes.get(tables.get(vrf, 0), {})
+            table = table_of(vrf)
+            routes = delta.routes.get(table, {})
             hop = routes.get(prefix)
             if hop is not None:
-                self._held[tables[vrf], prefix] = (hop, number)
+                self._held[HeldRoute(vrf, table, prefix)] = (hop, number)
                 del routes[prefix]
-        for key in [k for k, (_, needs) in self._held.items() if needs <= released]:
-            table, prefix = key
-            delta.routes.setdefault(table, {})[prefix] = self._held.pop(key)[0]
+        for held in [k for k, (_, needs) in self._held.items() if needs <= released]:
+            delta.routes.setdefault(held.table, {})[held.prefix] = self._held.pop(held)[0]
         self._keep_next_hops(delta)
         for table in [t for t, routes in delta.routes.items() if not routes]:
             del delta.routes[table]
 
-    def _supersede(self, delta: Delta, tables: set[int]) -> None:
+    def _supersede(self, delta: Delta, table_of: Callable[[str], int]) -> None:
         """Replace a held route by a later change of it; a withdrawal is not held."""
-        for table, prefix in list(self._held):
-            routes = delta.routes.get(table, {})
-            if table not in tables:
-                del self._held[table, prefix]
-            elif prefix in routes:
-                hop = routes[prefix]
+        for held, (_, number) in list(self._held.items()):
+            routes = delta.routes.get(held.table, {})
+            if table_of(held.vrf) != held.table:
+                del self._held[held]
+            elif held.prefix in routes:
+                hop = routes[held.prefix]
                 if hop is None:
-                    del self._held[table, prefix]
+                    del self._held[held]
                 else:
-                    self._held[table, prefix] = (hop, self._held[table, prefix][1])
-                    del routes[prefix]
+                    self._held[held] = (hop, number)
+                    del routes[held.prefix]
 
     def _keep_next_hops(self, delta: Delta) -> None:
         self._unused.difference_update(delta.next_hops)

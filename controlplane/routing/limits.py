@@ -53,7 +53,7 @@ class PrefixLimits:
         peer.held_until = end_of_hold(peer, limit)
         state.notice("error", "prefix_limit_exceeded", peer=str(name), count=count, idle_hold=hold)
         state.act(ResetSession(name, MAX_PREFIX_REACHED, TOO_MANY))
-        state.configure_speakers()
+        state.configure_speakers((name.vrf,))
 
     def changed(self, peer: PeerState, before: Limits) -> None:
         """Apply limits that a reload has changed, to a peer in its pause too; the reload
@@ -82,7 +82,7 @@ class PrefixLimits:
     def release(self, peer: PeerState) -> None:
         """Let a peer try again."""
         self._let_go(peer)
-        self._state.configure_speakers()
+        self._state.configure_speakers((peer.intent.peer.vrf,))
 
     def _let_go(self, peer: PeerState) -> None:
         peer.held_until = None
@@ -127,11 +127,11 @@ class RouteLimits:
         vrf.asked_at = state.now.monotonic
         self._full.discard(vrf.name)
         state.notice("info", "vrf_limit_cleared", vrf=vrf.name, routes=len(vrf.table))
-        state.route_import.restore((vrf,), state.peers.values())
+        peers = [*state.core, *state.peers_of(vrf.name)]
+        state.route_import.restore((vrf,), peers)
         self._leaks.fill(vrf)
-        for peer in state.peers.values():
-            if peer.intent.peer.vrf in ("", vrf.name):
-                state.ask_again(peer)
+        for peer in peers:
+            state.ask_again(peer)
 
     def deadlines(self) -> Iterator[float]:
         """Return when something will be due."""

@@ -46,12 +46,16 @@ class PendingVrfs:
         self._then.append((needed, call))
         self._call()
 
-    def held(self, numbers: dict[str, int]) -> bool:
-        """Take in what the kernel holds; return True if a VRF waits no longer."""
-        return self._release([v for v, n in numbers.items() if self._needs(v) <= n], numbers)
+    def held(self, numbers: dict[str, int]) -> list[str]:
+        """Take in what the kernel holds; return the VRFs that wait no longer."""
+        held = [vrf for vrf, number in numbers.items() if self._needs(vrf) <= number]
+        self._release(held, numbers)
+        return held
 
     def expire(self, now: Instant) -> list[str]:
         """Return the VRFs that have waited too long; they wait no longer."""
+        if not self._waits:
+            return []
         late = {v: number for v, (number, due) in self._waits.items() if due <= now.monotonic}
         self._release(list(late), late)
         return sorted(late)
@@ -64,7 +68,7 @@ class PendingVrfs:
     def _needs(self, vrf: str) -> float:
         return self._waits[vrf][0] if vrf in self._waits else float("inf")
 
-    def _release(self, vrfs: list[str], numbers: dict[str, int]) -> bool:
+    def _release(self, vrfs: list[str], numbers: dict[str, int]) -> None:
         for vrf in vrfs:
             del self._waits[vrf]
         for needed, _ in self._then:
@@ -72,7 +76,6 @@ class PendingVrfs:
                 if needed.get(vrf, number + 1) <= number:
                     del needed[vrf]
         self._call()
-        return bool(vrfs)
 
     def _call(self) -> None:
         ready = [call for needed, call in self._then if not needed]

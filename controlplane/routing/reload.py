@@ -3,16 +3,13 @@
 Tables are filled anew only for VRFs that something changed for. What was chosen stays until the
 new choice is made, so that only true differences leave the router.
 
-The first configuration is taken over in portions of its VRFs, one a turn: each portion is a
-configuration by itself.
+A large change is taken over in portions, one a turn (``portions``).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-
-import msgspec
 
 from controlplane.model.desired import objects_by_vrf
 from controlplane.model.effects import Save, SaveLabels
@@ -21,6 +18,7 @@ from controlplane.model.label import Label
 from controlplane.model.rd import RouteTarget
 from controlplane.routing.decision_process import DecisionProcess
 from controlplane.routing.desired_vrf import Layout, difference
+from controlplane.routing.portions import Portion, portions
 from controlplane.routing.reload_peers import PeerReload
 from controlplane.routing.route_import import RouteImport
 from controlplane.routing.sessions import Sessions
@@ -29,7 +27,7 @@ from controlplane.vpn.next_hop_resolver import Core
 from controlplane.vpn.plan import VrfPlan, plan_vrfs
 from controlplane.vpn.vrf import Vrf
 
-PORTION = 200
+AT_ONCE = 200
 """Ports, sessions, static routes and VRFs that one turn takes over, about 40 microseconds each."""
 SOON = 1e-6
 
@@ -42,10 +40,11 @@ class Reload:
         self._decisions = decisions
         self._peers = PeerReload(state, sessions)
         self._layout: Layout | None = None
-        self._portions: deque[NodeIntent] = deque()
-        self._labels: dict[str, Label] = {}
+        self._portions: deque[Portion] = deque()
+        self._former: NodeIntent | None = None
         self._programmed: set[str] = set()
-        self._then: Callable[[], None] = lambda: None
+        self._configure: Callable[[], None] = _nothing
+        self._then: Callable[[], None] = _nothing
 
     def plan(self, intent: NodeIntent) -> tuple[VrfPlan, list[Save]]:
         """Give out labels, and say what has to be saved before they count. Changes nothing.
@@ -58,15 +57,27 @@ class Reload:
             return plan, []
         return plan, [SaveLabels(dict(plan.ledger.held), dict(plan.ledger.held_down))]
 
-    def take_over(self, intent: NodeIntent, plan: VrfPlan, then: Callable[[], None]) -> None:
-        """Make an intent ours whose labels are saved: the whole, or its first portion. Call
-        ``then`` once the kernel holds all that it changes."""
+    def take_over(
+        self, intent: NodeIntent, plan: VrfPlan,
+        configure: Callable[[], None], then: Callable[[], None],
+    ) -> None:  # fmt: skip
+        """Make an intent ours whose labels are saved: the whole, or its first portion.
+
+        Call ``configure`` once no VRF is left that the intent does not have, in the turn of the
+        first change beyond that; ``then`` once the kernel holds all that changes.
+        """
         state = self._state
-        state.ledger, self._labels, self._programmed = plan.ledger, plan.labels, set()
-        self._then = then
+        old = [(vrf.intent, vrf.label) for vrf in state.vrfs.values()]
+        state.ledger, self._former, self._programmed = plan.ledger, state.intent, set()
+        self._configure, self._then = configure, then
         state.workloads.mark_with(intent.asn, intent.segment_function)
-        self._portions.extend(portions(intent) if state.intent is None else [intent])
+        self._portions.extend(portions(state.intent, old, intent, plan.labels, AT_ONCE))
         self.go_on()
+
+    def vrf_of(self, label: int) -> str | None:
+        """Return the VRF that has a label, None if none has."""
+        binding = self._layout.labels.get(Label(label)) if self._layout else None
+        return binding.vrf if binding else None
 
     @property
     def is_under_way(self) -> bool:
@@ -75,17 +86,23 @@ class Reload:
 
     def go_on(self) -> None:
         """Take over the next portion."""
-        state, intent = self._state, self._portions.popleft()
+        state, portion = self._state, self._portions.popleft()
+        intent = portion.intent
         old, state.intent = state.intent, intent
         links = {vrf.name: vrf.links for vrf in state.vrfs.values()}
-        changed, stale = self._change_vrfs(old, intent, self._labels)
+        changed, stale = self._change_vrfs(old, intent, portion.labels)
         self._peers.change(intent, links, changed)
         self._refill(changed, stale)
         self._change_targets(old, intent)
         self._change_core(old, intent)
         self._programmed.update(self._lay_out(intent))
-        state.configure_speakers()
+        # In another VRF no session is another one; those of the core are compared each time.
+        state.configure_speakers(("", *changed, *(links.keys() - state.vrfs.keys())))
+        if not portion.removes:
+            self._configure()
+            self._configure = _nothing
         if not self._portions:
+            self._former = None
             state.pending.then(self._programmed, self._then)
 
     def deadlines(self) -> Iterator[float]:
@@ -96,7 +113,7 @@ class Reload:
     # -- VRFs ---------------------------------------------------------------------------------
 
     def _change_vrfs(
-        self, old: NodeIntent | None, new: NodeIntent, labels: dict[str, Label]
+        self, old: NodeIntent | None, new: NodeIntent, labels: Mapping[str, Label]
     ) -> tuple[frozenset[str], list[Vrf]]:
         """Bring the VRFs to the new intent; return the names of those that are new or have another
         intent, and the VRFs whose tables must be filled anew."""
@@ -127,7 +144,7 @@ class Reload:
         ]  # fmt: skip
         return names, stale
 
-    def _close_vrfs(self, new: NodeIntent, labels: dict[str, Label]) -> None:
+    def _close_vrfs(self, new: NodeIntent, labels: Mapping[str, Label]) -> None:
         """Delete the VRFs whose label or table changed: to the kernel they are new ones."""
         wanted = {v.name: (labels[v.name], v.table or int(labels[v.name])) for v in new.vrfs}
         gone = [
@@ -172,13 +189,16 @@ class Reload:
             self._decisions.leaks.fill(vrf)
 
     def _change_targets(self, old: NodeIntent | None, new: NodeIntent) -> None:
-        """Drop what no VRF imports any more, ask peers for what is new (RFC 4364 section 4.3.2)."""
-        before, after = _imported(old), _imported(new)
-        if before - after:
-            self._state.route_import.forget_unimported(self._state.peers.values())
-        if old is not None and after - before:
-            for peer in self._state.core_peers():
-                self._state.ask_again(peer)
+        """Drop what no VRF imports any more; at the end ask peers for what is new (RFC 4364 section
+        4.3.2)."""
+        state, imported = self._state, _imported(new)
+        to_come = _imported(self._portions[-1].intent) if self._portions else imported
+        if gone := _imported(old) - imported - to_come:
+            state.route_import.forget_unimported(state.peers.values(), gone, to_come)
+        former = self._former
+        if not self._portions and former is not None and to_come - _imported(former):
+            for peer in state.core_peers():
+                state.ask_again(peer)
 
     def _change_core(self, old: NodeIntent | None, new: NodeIntent) -> None:
         ports = {port.name: frozenset(port.adjacent_pes) for port in new.core_ports}
@@ -200,15 +220,8 @@ class Reload:
         return changed
 
 
-def portions(intent: NodeIntent) -> Iterator[NodeIntent]:
-    """Yield the intent with its first VRFs, then with more and more of them, at last as it is."""
-    begun = 0
-    for number, vrf in enumerate(intent.vrfs):
-        begun += 1 + len(vrf.ports) + len(vrf.neighbors) + len(vrf.static_routes)
-        if begun >= PORTION and number + 1 < len(intent.vrfs):
-            begun = 0
-            yield msgspec.structs.replace(intent, vrfs=intent.vrfs[: number + 1])
-    yield intent
+def _nothing() -> None:
+    pass
 
 
 def _concerns_imports(

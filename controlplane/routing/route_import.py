@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
 
@@ -23,7 +23,7 @@ from controlplane.model.attributes import Nlri
 from controlplane.model.desired import NextHopKey
 from controlplane.model.events import RoutesReceived
 from controlplane.model.prefix import Afi, Family, IPAddress, Prefix
-from controlplane.model.rd import RouteDistinguisher
+from controlplane.model.rd import RouteDistinguisher, RouteTarget
 from controlplane.vpn.import_index import Importers, ImportIndex
 from controlplane.vpn.vrf import Vrf
 
@@ -126,7 +126,8 @@ class RouteImport:
         self, peer: PeerState, family: Family, rd: RouteDistinguisher | None,
         prefixes: list[Prefix], path: Path, importers: Importers,
     ) -> None:  # fmt: skip
-        peer.refused_routes.forget(family, rd, prefixes)
+        if peer.refused_routes.kept:
+            peer.refused_routes.forget(family, rd, prefixes)
         news, replaced = peer.adj_in.put(family, rd, prefixes, path)
         for prefix, old in replaced:
             if not path.replaces(old) or (
@@ -157,7 +158,8 @@ class RouteImport:
         """Take routes of a peer out of its Adj-RIB-In and of every VRF."""
         for item in nlri:
             rd = item.rd if family.is_vpn else None
-            peer.refused_routes.forget(family, rd, (item.prefix,))
+            if peer.refused_routes.kept:
+                peer.refused_routes.forget(family, rd, (item.prefix,))
             path = peer.adj_in.drop(family, rd, item.prefix)
             if path is not None:
                 self._drop(item.prefix, path)
@@ -184,22 +186,29 @@ class RouteImport:
         """Offer VRFs everything in the Adj-RIBs-In that belongs to them."""
         if not vrfs:
             return
+        wanted = frozenset[RouteTarget]().union(*(vrf.intent.import_targets for vrf in vrfs))
+        names = {vrf.name for vrf in vrfs}
         importers: dict[Path, list[Vrf]] = {}
         for peer in peers:
+            if not peer.intent.peer.is_core and peer.intent.peer.vrf not in names:
+                continue
             for family in peer.adj_in.families:
-                for _, prefix, path in peer.adj_in.routes(family):
+                for _, prefix, path in _belonging(peer, family, wanted):
                     if path not in importers:
-                        importers[path] = [vrf for vrf in self._importers(path) if vrf in vrfs]
+                        importers[path] = [v for v in self._importers(path) if v.name in names]
                     for vrf in importers[path]:
                         vrf.offer([prefix], path)
 
-    def forget_unimported(self, peers: Iterable[PeerState]) -> None:
-        """Drop what no VRF imports any more; nothing of it is in a table."""
+    def forget_unimported(
+        self, peers: Iterable[PeerState], targets: Set[RouteTarget], kept: Set[RouteTarget]
+    ) -> None:
+        """Drop what had an importer by one of these targets alone; nothing of it is in a table.
+        What has one of the ``kept`` targets is imported by a VRF to come."""
         for peer in peers:
-            for family in peer.adj_in.families:
-                held = list(peer.adj_in.routes(family))
-                for rd, prefix, path in held:
-                    if not self._importers(path):
+            for family in peer.adj_in.families if peer.intent.peer.is_core else ():
+                for rd, prefix, path in list(_belonging(peer, family, targets)):
+                    found = path.attributes.route_targets
+                    if kept.isdisjoint(found) and not self._importers(path):
                         peer.adj_in.drop(family, rd, prefix)
 
     def reconsider(self, peer: PeerState) -> None:
@@ -237,6 +246,13 @@ class _HopsByLabel(dict[int, NextHopKey]):
             self.clear()
         self[label] = hop = NextHopKey(self._afi, self._address, label)
         return hop
+
+
+def _belonging(peer: PeerState, family: Family, targets: Set[RouteTarget]) -> Iterator[Held]:
+    """Yield at least the routes of a peer with one of these targets; of a CE, all."""
+    if not family.is_vpn:
+        return peer.adj_in.routes(family)
+    return peer.adj_in.routes_with(family, lambda found: not targets.isdisjoint(found))
 
 
 def _by_rd_and_label(nlri: list[Nlri]) -> Iterable[list[Nlri]]:

@@ -111,8 +111,8 @@ class Sessions:
     def speaker_lost(self, event: SpeakerLost) -> None:
         """Keep the routes of a BGP worker that died: the peers have not withdrawn them."""
         self._state.notice("error", "speaker_lost", vrf=event.vrf, reason=event.reason)
-        for peer in self._state.peers.values():
-            if peer.intent.peer.vrf == event.vrf and peer.up:
+        for peer in self._state.peers_of(event.vrf):
+            if peer.up:
                 self._close(peer, event.reason)
                 peer.own_restart = True
                 for family in peer.adj_in.families:
@@ -174,7 +174,7 @@ class Sessions:
         peer.held_until = peer.held_since + seconds
         state.notice("error", "session_held_down", peer=str(name), seconds=int(seconds))
         state.act(ResetSession(name, OUT_OF_RESOURCES, "held down"))
-        state.configure_speakers()
+        state.configure_speakers((name.vrf,))
 
     def forget(self, peer: PeerState) -> None:
         """Drop all routes of a peer."""

@@ -19,7 +19,7 @@ from controlplane.model.effects import (
 )
 from controlplane.model.events import Event
 from controlplane.model.instant import BootTime, Instant
-from controlplane.model.intent import NodeIntent
+from controlplane.model.intent import NodeIntent, PeerIntent
 from controlplane.model.label import LabelLedger
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, IPAddress
@@ -75,7 +75,8 @@ class RouterState:
         self.proposal: Proposal | None = None
         self.resumed: deque[Event] = deque()
         self.remote_endpoints: list[RemoteEndpointsChanged] = []  # in this turn
-        self._configured: ConfigureSpeakers | None = None
+        self._configured: dict[str, tuple[PeerIntent, ...]] = {}  # sessions by VRF, none empty
+        self._restart_time = 0
 
     def begin(self, now: Instant) -> None:
         """Begin an iteration."""
@@ -119,9 +120,17 @@ class RouterState:
         """The kernel tables of the VRFs, by name."""
         return {vrf.name: vrf.number for vrf in self.vrfs.values()}
 
+    def table_of(self, vrf: str) -> int:
+        """Return the kernel table of a VRF, 0 where there is none."""
+        return self.vrfs[vrf].number if vrf in self.vrfs else 0
+
     def core_peers(self) -> Iterator[PeerState]:
         """Return the sessions with PEs and reflectors that are up."""
         return (p for p in self.core if p.up)
+
+    def peers_of(self, vrf: str) -> Iterable[PeerState]:
+        """Return the sessions of one VRF; "" is the core."""
+        return (self.peers[name] for name in self.ce_out.get(vrf, ())) if vrf else self.core
 
     def listeners(self) -> list[UpdateGroupMember]:
         """Return the core peers that receive our sites' routes, each with what it is owed."""
@@ -154,20 +163,32 @@ class RouterState:
         for family in sorted(peer.families, key=lambda f: f.value):
             self.act(RequestRefresh(name, family))
 
-    def configure_speakers(self) -> None:
-        """Say which sessions should exist, if that is news.
+    def configure_speakers(self, vrfs: Iterable[str]) -> None:
+        """Say which sessions should exist in these VRFs ("" is the core), where that is news."""
+        restart_time = self.intent.restart_time if self.intent else 0
+        is_another = restart_time != self._restart_time
+        news: dict[str, tuple[PeerIntent, ...]] = {}
+        for vrf in dict.fromkeys((*vrfs, *self._configured) if is_another else vrfs):
+            wanted, before = self._ready_sessions(vrf), self._configured.pop(vrf, ())
+            if wanted:
+                self._configured[vrf] = wanted
+            if wanted != before or (wanted and is_another):
+                news[vrf] = wanted
+        self._restart_time = restart_time
+        if news:
+            self.act(ConfigureSpeakers(news, restart_time))
+
+    def _ready_sessions(self, vrf: str) -> tuple[PeerIntent, ...]:
+        """Return which sessions a VRF may have now.
 
         A session of a VRF that the kernel does not hold yet stays as it was: its guard comes first.
         Where the VRF's device is made anew it ends: a socket stays bound to the former device, and
         a session over it was "established" until its hold time ran out.
         """
-        self.remade = {vrf for vrf in self.remade if vrf in self.pending}
-        configured = self._configured.peers if self._configured else ()
-        before = {p.peer: p for p in configured if p.peer.vrf not in self.remade}
-        wanting = (p.intent for p in self.peers.values() if not p.disabled)
-        peers = (before.get(p.peer) if p.peer.vrf in self.pending else p for p in wanting)
-        ready = tuple(peer for peer in peers if peer is not None)
-        wanted = ConfigureSpeakers(ready, self.intent.restart_time if self.intent else 0)
-        if wanted != self._configured:
-            self._configured = wanted
-            self.act(wanted)
+        wanted = tuple(peer.intent for peer in self.peers_of(vrf) if not peer.disabled)
+        if vrf not in self.pending:
+            self.remade.discard(vrf)
+            return wanted
+        configured = () if vrf in self.remade else self._configured.get(vrf, ())
+        before = {peer.peer: peer for peer in configured}
+        return tuple(before[peer.peer] for peer in wanted if peer.peer in before)

@@ -7,8 +7,8 @@ from ipaddress import ip_address
 import msgspec
 from hypothesis import strategies as st
 
-from controlplane.model.attributes import AsSegment, Attributes, Origin
-from controlplane.model.events import UnderlayPath
+from controlplane.model.attributes import AsSegment, Attributes, Nlri, Origin
+from controlplane.model.events import RoutesReceived, UnderlayPath
 from controlplane.model.intent import (
     ACCEPT_ANY,
     DENY_ALL,
@@ -21,6 +21,7 @@ from controlplane.model.intent import (
 )
 from controlplane.model.label import LabelBlock
 from controlplane.model.peer import PeerId
+from controlplane.model.prefix import Family, IPAddress, Prefix
 from controlplane.model.rd import RouteTarget, parse_rd, parse_soo
 from tests.unit.controlplane.rig import (
     PE2,
@@ -194,3 +195,25 @@ _CHANGING = [
     "internet",
     "neighbors",
 ]
+
+
+def core_words(peer: PeerId, prefixes: list[Prefix], data: st.DataObject) -> list[RoutesReceived]:
+    """The announcements of a PE, all with the same attributes."""
+    rts: frozenset[RouteTarget] = data.draw(some_targets)
+    said = msgspec.structs.replace(data.draw(attributes()), route_targets=rts)
+    rd, label = data.draw(rds), data.draw(labels)
+    hop = data.draw(st.sampled_from([p.address for p in CORE]))
+    return [
+        RoutesReceived(peer, Family.of(p.afi, vpn=True), hop, said, [Nlri(p, rd, (label,))])
+        for p in prefixes
+    ]
+
+
+def ce_words(peer: PeerId, prefixes: list[Prefix], data: st.DataObject) -> list[RoutesReceived]:
+    """The announcements of a CE, all with the same attributes."""
+    said = data.draw(attributes(first=asn_of(peer.vrf)))
+    hops: dict[int, IPAddress] = {4: peer.address, 16: ip_address("2001:db8::2")}
+    return [
+        RoutesReceived(peer, Family.of(p.afi, vpn=False), hops[len(p.packed)], said, [Nlri(p)])
+        for p in prefixes
+    ]

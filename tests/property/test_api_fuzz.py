@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from controlplane.model.view import RouteFilter
+from controlplane.model.route_view import RouteFilter
 from tests.unit.api.serving import Serving, node_intent, serving
 
 EXPECTED = {
@@ -87,7 +87,7 @@ def test_any_question_about_routes(
     running.node.asked.clear()
     answer = status(node, "ShowRoutes", request.SerializeToString())
     assert answer in EXPECTED
-    wanted = RouteFilter(vrf=vrf, prefix=prefix, neighbor=neighbor, longer=longer)
+    wanted = RouteFilter(vrf=vrf, prefix=prefix, neighbor=neighbor, longer=longer, core=True)
     assert running.node.asked == ([wanted] if answer is grpc.StatusCode.OK else [])
 
 

@@ -19,6 +19,7 @@ from controlplane.policy import tables
 from controlplane.policy.compile.full import compile_policy
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.revision import Ledger, Revision
+from controlplane.policy.workload_routes import SentGroups
 from tests.unit.api.segment_serving import segment_intent
 from tests.unit.policy.node import PolicyNode
 
@@ -90,7 +91,8 @@ def check(pe: PolicyNode) -> None:
     routes = {n: r for n, r in laid.items() if isinstance(r, WorkloadAttached)}
     assert routes.keys() == attachments(pe).keys(), "a route is missing, or too many"
     for name, attachment in attachments(pe).items():
-        sent = routes[name].groups, routes[name].staged
+        route = routes[name]
+        sent = SentGroups(route.groups, route.staged, route.meanings)
         assert sent == state.groups_to_send(attachment.workload)
     prefixes = {p for r in routes.values() for p in r.prefixes}
     table = pe.router.vrfs["red"].table.best

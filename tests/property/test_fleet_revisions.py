@@ -10,13 +10,17 @@ it enforces as soon as the other has it, staged or enforced.
 from __future__ import annotations
 
 from collections import Counter
+from ipaddress import IPv4Address
 from random import Random
 
+from controlplane.bgp.path import Path, RouteProtocol, Source
 from controlplane.model.attachment import Attachment
-from controlplane.model.prefix import parse_prefix
+from controlplane.model.desired import NextHopKey
+from controlplane.model.peer import PeerId
+from controlplane.model.prefix import Afi, parse_prefix
 from controlplane.model.revision import Signature, State
 from controlplane.model.verdict_tables import Slot
-from controlplane.model.workload import Inventory, RemoteEndpoint, Workload, WorkloadAttached
+from controlplane.model.workload import Inventory, Workload, WorkloadAttached
 from controlplane.policy.compile.reader import Reader
 from controlplane.policy.compile.reference import evaluate
 from controlplane.policy.endpoints.registry import EndpointRegistry
@@ -32,6 +36,7 @@ SEEDS, STEPS = 40, 16
 MOVES = ("stage", "stage", "stage", "promote", "promote", "unstage", "roll back", "roll back")
 SIGNED = Signature("ada", 1.0, "")
 MARKING = Marking(65000, 1)
+LOOPBACK = IPv4Address("10.255.0.9")
 VRFS = dict(zip(worlds.ZONES, range(1, 9), strict=False))
 
 
@@ -52,10 +57,10 @@ class Pe:
 
     def receive(self, route: WorkloadAttached) -> None:
         """Take in a route of another PE, as far as its communities say."""
-        attributes = MARKING.attributes(route.groups, route.staged, route.moves)
-        groups = MARKING.groups(attributes)
-        assert groups is not None
-        said = RemoteEndpoint(groups, "other", 0, MARKING.staged(attributes))
+        source = Source(RouteProtocol.BGP, peer=PeerId("", LOOPBACK))
+        path = Path(source, MARKING.attributes(route), NextHopKey(Afi.IPV4, LOOPBACK))
+        said = MARKING.claim(path)
+        assert said is not None
         remote = dict.fromkeys(route.prefixes, said)
         self.do(self.state.take_remote_endpoints(route.vrf, dict(remote), 1.0))
 

@@ -10,12 +10,13 @@ from controlplane.model.prefix import Prefix, parse_prefix
 from controlplane.model.revision import Signature
 from controlplane.model.source_bindings import ELSEWHERE
 from controlplane.model.verdict_tables import Slot
-from controlplane.model.workload import Packet, RemoteEndpoint, Workload
+from controlplane.model.workload import HERE, Packet, RemoteEndpoint, Workload
 from controlplane.policy.compile.full import compile_policy
 from controlplane.policy.compile.reader import Reader
 from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.endpoints.source_bindings import BindingTable, binding_of
 from controlplane.policy.language.document import parse_policy
+from controlplane.policy.language.policy import meaning_of
 from controlplane.policy.language.revision import Ledger, MoveError
 from controlplane.policy.orders import Order
 from controlplane.policy.state import HOLD_DOWN_SECONDS, PolicyState
@@ -29,6 +30,8 @@ POLICIES = [
 ]
 PARSED = [parse_policy(text.replace("log b]", "log b to any]")) for text in POLICIES]
 SIGNED = Signature("ada", 1.0, "")
+NAMES = ((1, "a"), (1, "other"), (2, "b"), (3, "c"))
+MEANINGS = [meaning for named in NAMES if (meaning := meaning_of(*named)) is not None]
 
 places = st.tuples(st.sampled_from(["red", "blue"]), st.sampled_from(PREFIXES))
 steps = st.one_of(
@@ -41,6 +44,13 @@ steps = st.one_of(
     ),
     st.tuples(st.just("detach"), st.sampled_from("xyz")),
     st.tuples(st.just("claim"), places, st.frozensets(st.integers(1, 4), max_size=2)),
+    st.tuples(
+        st.just("claim"),
+        places,
+        st.frozensets(st.integers(1, 4), max_size=2),
+        st.frozensets(st.sampled_from(MEANINGS), max_size=3),
+    ),
+    st.tuples(st.just("conflict"), places, st.sampled_from([HERE, "10.255.0.3"])),
     st.tuples(st.just("unclaim"), places),
     st.tuples(st.just("wait"), st.sampled_from([1.0, HOLD_DOWN_SECONDS])),
     st.tuples(st.just("stage"), st.sampled_from(PARSED)),
@@ -72,6 +82,12 @@ class World:
                 self.take(state.detach(name, self.now))
             case ("claim", (str(vrf), Prefix() as prefix), frozenset() as groups):
                 remote = {prefix: RemoteEndpoint(groups)}
+                self.take(state.take_remote_endpoints(vrf, remote, self.now))
+            case ("claim", (str(vrf), Prefix() as prefix), groups, frozenset() as meanings):
+                remote = {prefix: RemoteEndpoint(groups, meanings=meanings)}  # type: ignore[arg-type]
+                self.take(state.take_remote_endpoints(vrf, remote, self.now))
+            case ("conflict", (str(vrf), Prefix() as prefix), str(place)):
+                remote = {prefix: RemoteEndpoint(None, conflict=("10.255.0.2", place))}
                 self.take(state.take_remote_endpoints(vrf, remote, self.now))
             case ("unclaim", (str(vrf), Prefix() as prefix)):
                 self.take(state.take_remote_endpoints(vrf, {prefix: None}, self.now))
@@ -127,7 +143,8 @@ class World:
                 assert len(spans) <= 1
                 found = bindings.bindings4.get((vrf, single.packed), next(iter(spans), None))
                 assert found == meant
-                if (vrf, single) in population.remote:
+                remote = population.remote.get((vrf, single))
+                if remote is not None and HERE not in remote.conflict:
                     assert found == ELSEWHERE
 
     def check_everywhere(self, slot: Slot) -> None:

@@ -18,6 +18,7 @@ from controlplane.model.verdict import ALLOW_BIT
 from controlplane.policy.insight.flowbook import FlowBook, Seen
 from controlplane.policy.insight.replica import FlowTable, Replica
 from controlplane.policy.insight.replica_feed import Needs, ReplicaFeed
+from controlplane.policy.insight.rule_names import by_number
 from controlplane.policy.state import PolicyState
 from tests.property.test_policy_state import World, steps
 from tests.unit.api.serving import node_intent
@@ -49,7 +50,7 @@ class Node:
         word = ALLOW_BIT if allowed else 0
         ends = ip_address(f"10.0.0.{host}"), ip_address("10.0.0.1")
         record = FlowRecord(0.0, vrf, *ends, 6, 1, 443, -1, word, None)
-        self.book.take([record], 0, 0.0, str, str)
+        self.book.take([record], 0, 0.0, by_number, by_number)
 
 
 def rows(seen: list[Seen]) -> list[tuple[object, ...]]:
@@ -86,6 +87,11 @@ def check(world: World, node: Node, replica: Replica) -> None:
         by_name = {w.name: w for w in whole.workloads if w.vrf in seen}
         assert {w.name: w for w in view.inventory.workloads} == by_name
         assert set(view.inventory.remotes) == {r for r in whole.remotes if r.vrf in seen}
+        for vrf in seen:
+            for address in (ip_address(f"10.0.0.{n}") for n in range(5)):
+                held = state.population.holders(vrf, address)
+                told = view.queries.who_then(vrf, address, held)
+                assert told == view.queries.who(vrf, address)
         kept = [s for s in node.book.seen() if s.vrf in seen]
         assert rows(replica.flows.seen(seen)) == rows(kept)
     enforced = state.ledger.in_state(State.ENFORCED)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
+from unittest.mock import patch
 
 import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from controlplane.model.attributes import Attributes, Nlri
+from controlplane.model.attributes import Nlri
 from controlplane.model.effects import RequestRefresh
 from controlplane.model.events import (
     AdjacencyChanged,
@@ -29,8 +30,9 @@ from controlplane.model.events import (
 )
 from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
-from controlplane.model.prefix import Family, IPAddress, Prefix
-from controlplane.model.rd import RouteDistinguisher, RouteTarget
+from controlplane.model.prefix import Family, Prefix
+from controlplane.model.rd import RouteDistinguisher
+from controlplane.routing import reload
 from controlplane.routing.decision_process import REWEIGH_SECONDS
 from tests.property import router_worlds as worlds
 from tests.unit.controlplane.rig import Rig, Told, prefix
@@ -131,12 +133,14 @@ class RouterMachine(RuleBasedStateMachine):
     @rule(peer=st.sampled_from(worlds.CORE), data=st.data(), later=st.booleans())
     def a_pe_announces(self, peer: PeerId, data: st.DataObject, later: bool) -> None:
         if peer in self.said:
-            self.announce(peer, self.core_words(peer, data.draw(worlds.some_prefixes), data), later)
+            self.announce(
+                peer, worlds.core_words(peer, data.draw(worlds.some_prefixes), data), later
+            )
 
     @rule(peer=st.sampled_from(worlds.CES), data=st.data(), later=st.booleans())
     def a_ce_announces(self, peer: PeerId, data: st.DataObject, later: bool) -> None:
         if peer in self.said:
-            self.announce(peer, self.ce_words(peer, data.draw(worlds.some_prefixes), data), later)
+            self.announce(peer, worlds.ce_words(peer, data.draw(worlds.some_prefixes), data), later)
 
     def announce(self, peer: PeerId, events: list[RoutesReceived], later: bool) -> None:
         for event in events:
@@ -192,40 +196,17 @@ class RouterMachine(RuleBasedStateMachine):
             forwarding=families,
         )  # fmt: skip
 
-    @staticmethod
-    def core_words(
-        peer: PeerId, prefixes: list[Prefix], data: st.DataObject
-    ) -> list[RoutesReceived]:
-        attributes = data.draw(worlds.attributes())
-        rts: frozenset[RouteTarget] = data.draw(worlds.some_targets)
-        said = _with_targets(attributes, rts)
-        rd, label = data.draw(worlds.rds), data.draw(worlds.labels)
-        hop = data.draw(st.sampled_from([p.address for p in worlds.CORE]))
-        return [
-            RoutesReceived(peer, Family.of(p.afi, vpn=True), hop, said, [Nlri(p, rd, (label,))])
-            for p in prefixes
-        ]
-
-    @staticmethod
-    def ce_words(peer: PeerId, prefixes: list[Prefix], data: st.DataObject) -> list[RoutesReceived]:
-        asn = worlds.asn_of(peer.vrf)
-        said = data.draw(worlds.attributes(first=asn))
-        hops: dict[int, IPAddress] = {4: peer.address, 16: ip_address("2001:db8::2")}
-        return [
-            RoutesReceived(peer, Family.of(p.afi, vpn=False), hops[len(p.packed)], said, [Nlri(p)])
-            for p in prefixes
-        ]
-
     def happen(self, events: Sequence[Event], later: bool) -> None:
         self.turn += events
         if later:
             return
         turn, self.turn = self.turn, []
-        for event in turn:
-            if isinstance(event, SessionUp):
-                self.rig.advertised[event.peer] = {}
-        self.rig.do(*turn)
-        self.answer()
+        for part in _behind_reloads(turn):
+            for event in part:
+                if isinstance(event, SessionUp):
+                    self.rig.advertised[event.peer] = {}
+            self.rig.do(*part)
+            self.answer()
         answer_probes(self.rig)
         self.answer()
         if any(isinstance(event, UnderlayRouteChanged) for event in turn):
@@ -289,6 +270,17 @@ class RouterMachine(RuleBasedStateMachine):
             assert all(router.hops.metric(p.hop) is not None for p in vrf.table.best.values())
 
     @invariant()
+    def the_sessions_are_those_of_the_vrfs_that_the_kernel_holds(self) -> None:
+        router = self.rig.router
+        wanted = {p.intent.peer: p.intent for p in router.peers.values() if not p.disabled}
+        found = {p.peer: p for peers in self.rig.sessions.values() for p in peers}
+        assert found.keys() <= wanted.keys()
+        pending = router.state.pending
+        assert {n: p for n, p in found.items() if n.vrf not in pending} == {
+            n: p for n, p in wanted.items() if n.vrf not in pending
+        }
+
+    @invariant()
     def no_vpn_label_is_alone_but_on_the_last_link(self) -> None:
         for hop in self.rig.kernel.next_hops.values() if not self.turn else ():
             for path in hop.paths if not hop.key.device else ():
@@ -335,10 +327,6 @@ def answer_probes(rig: Rig) -> None:
     rig.do(*(AdjacencyChanged(a, a.gateway == GATEWAY) for a in rig.kernel.adjacencies))
 
 
-def _with_targets(attributes: Attributes, rts: frozenset[RouteTarget]) -> Attributes:
-    return msgspec.structs.replace(attributes, route_targets=rts)
-
-
 def nlri_prefix(key: Prefix | tuple[object, Prefix]) -> Prefix:
     return key[1] if isinstance(key, tuple) else key
 
@@ -356,10 +344,35 @@ def held(rig: Rig, peer: PeerId) -> dict[object, object]:
     }
 
 
+class PortionsMachine(RouterMachine):
+    """Each VRF of a change of intent is a portion, and so a turn, of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_once = patch.object(reload, "AT_ONCE", 1)
+        self.at_once.start()
+
+    def teardown(self) -> None:
+        self.at_once.stop()
+
+
 TestRouter = RouterMachine.TestCase
-TestRouter.settings = settings(
+TestPortions = PortionsMachine.TestCase
+TestRouter.settings = TestPortions.settings = settings(
     max_examples=30,
     stateful_step_count=35,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+
+def _behind_reloads(turn: list[Event]) -> Iterator[list[Event]]:
+    """Cut a turn before the first session that changes behind a reload: that waits for the store,
+    and what was withdrawn before it was sent to the former session."""
+    reloads = [n for n, event in enumerate(turn) if isinstance(event, IntentChanged)]
+    for place, event in enumerate(turn):
+        if reloads and place > reloads[0] and isinstance(event, SessionDown | SessionUp):
+            yield turn[:place]
+            yield from _behind_reloads(turn[place:])
+            return
+    yield turn

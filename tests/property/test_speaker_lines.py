@@ -36,7 +36,7 @@ def reader() -> ReportReader:
         local_as=65000,
         families=tuple(Family),
     )
-    return ReportReader({ADDRESS: WorkerSession(intent, 0)}, lambda *_: None, lambda: 0.0)
+    return ReportReader({ADDRESS: WorkerSession(intent, 0)}, lambda *_: None, lambda: 0.0, set())
 
 
 @given(st.lists(st.binary(max_size=300)))
