@@ -40,7 +40,7 @@ def render(
     ordered = sorted(peers, key=lambda p: str(p.peer.address))
     neighbors = [_neighbor(p, router_id, restart_time, device, listen_port) for p in ordered]
     keys = {str(p.peer.address): p.md5 for p in ordered if p.md5}
-    return Configure(_PROCESS + "".join(neighbors), keys)
+    return Configure(_PROCESS + "".join(neighbors), keys, len(ordered))
 
 
 def _neighbor(

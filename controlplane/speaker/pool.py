@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from controlplane.model.effects import (
 )
 from controlplane.model.events import Event
 from controlplane.model.intent import PeerIntent
+from controlplane.model.log import Log
 from controlplane.model.supervision import Part, Task
 from controlplane.speaker.process import SpeakerProcess, SpeakerSettings
-from controlplane.speaker.reports import Log
 from controlplane.speaker.session import SessionSnapshot
 
 BGP_PORT = 179
@@ -72,21 +72,19 @@ class SpeakerPool:
         self._processes: dict[str, SpeakerProcess] = {}
         self._part, self._stopping = part, set[Task]()
 
-    def configure(self, peers: tuple[PeerIntent, ...], restart_time: int) -> None:
-        """Have exactly these sessions. Those that do not change stay up.
+    def configure(self, peers: Mapping[str, tuple[PeerIntent, ...]], restart_time: int) -> None:
+        """Have exactly these sessions in these VRFs. Those that do not change stay up.
 
         One that is missing is ended with Cease 6/3, and reported as SessionDown at once.
         ``restart_time`` (seconds) is offered for graceful restart, 0 for none.
         """
-        by_vrf: dict[str, list[PeerIntent]] = {}
-        for peer in peers:
-            by_vrf.setdefault(peer.peer.vrf, []).append(peer)
-        for vrf in set(self._processes) - set(by_vrf):
+        for vrf in [vrf for vrf, wanted in peers.items() if not wanted and vrf in self._processes]:
             self._retire(vrf)
-        for vrf, wanted in by_vrf.items():
-            if vrf not in self._processes:
+        for vrf, wanted in peers.items():
+            if wanted and vrf not in self._processes:
                 self._processes[vrf] = SpeakerProcess(vrf, self._around)
-            self._processes[vrf].configure(tuple(wanted), restart_time)
+            if wanted:
+                self._processes[vrf].configure(wanted, restart_time)
 
     def perform(self, actions: Iterable[Effect]) -> None:
         """Queue what concerns BGP sessions, in its order; skip the rest.

@@ -6,24 +6,27 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from controlplane.model.events import Event, SessionDown, SpeakerLost
 from controlplane.model.intent import PeerIntent
+from controlplane.model.log import Log
 from controlplane.model.supervision import Part
 from controlplane.speaker import wire
-from controlplane.speaker.commands import Action, CommandQueue
+from controlplane.speaker.command_pipe import CommandPipe
+from controlplane.speaker.commands import Action
 from controlplane.speaker.configuration import render
 from controlplane.speaker.launch import Launched, launch
 from controlplane.speaker.lines import LineSplitter
-from controlplane.speaker.reports import Log, ReportReader
+from controlplane.speaker.liveness import LOOK_SECONDS, Liveness
+from controlplane.speaker.reports import ReportReader
+from controlplane.speaker.room import room_for
 from controlplane.speaker.session import WorkerSession
 
 READ_SIZE = 1 << 15
-WRITE_SIZE = 1 << 16
 FIRST_DELAY, LONGEST_DELAY = 0.2, 30.0
 STABLE_AFTER = 60.0
 KILL_AFTER = 2.0
@@ -32,9 +35,6 @@ LAST_WORDS = 2000
 FLUSH_TURNS, FLUSH_SECONDS = 10, 0.2
 CEASE_OUT_OF_RESOURCES = 8
 PAUSE_SECONDS = 0.02
-ASK_SECONDS = 60.0
-"""A worker that in this time neither reports nor takes anything, though asked to, hangs. No limit
-holds before its first word: a thousand workers start at once."""
 CURE = "install the ExaBGP release that this version of Bulkhead is made for, then pe reload"
 
 
@@ -54,6 +54,8 @@ class SpeakerSettings:
     queue_limit: int
     device_of: Callable[[str], str]
     is_full: Callable[[str], bool]
+    logged_once: set[str] = field(default_factory=set)
+    """What of all workers together has one line in the log."""
 
 
 class SpeakerProcess:
@@ -63,21 +65,23 @@ class SpeakerProcess:
         self.vrf = vrf
         self.sessions: dict[str, WorkerSession] = {}
         self._around = around
-        self._queue = CommandQueue(around.queue_limit)
-        self._pending = b""
+        self._commands = CommandPipe(
+            around.queue_limit, self._guard, self._log,
+            acted=self._acted, broken=self._kill,
+        )  # fmt: skip
         self._restart_time = 0
         self._applied: wire.Configure | None = None
         self._worker: Launched | None = None
         self._splitter = LineSplitter()
-        self._reader = ReportReader(self.sessions, self._log, around.clock)
-        self._writing = False
+        self._reader = ReportReader(self.sessions, self._log, around.clock, around.logged_once)
         self._delay = FIRST_DELAY
         self._started = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._pause: asyncio.TimerHandle | None = None
-        self._asking: asyncio.TimerHandle | None = None
+        self._looking: asyncio.TimerHandle | None = None
+        self._liveness = Liveness()
+        self._room = 0
         self._killed: subprocess.Popen[bytes] | None = None  # and its exit status not collected
-        self._moved = False
         self._last_words = ""
         self.restarts = 0
 
@@ -109,11 +113,17 @@ class SpeakerProcess:
         session = self.sessions.get(address)
         if session is None or not session.listens:
             return
-        if not self._queue.put(session.number, action):
+        if self._commands.put(session.number, action):
+            session.queued(action)
+        else:
             self._overflow(address, session)
-            return
-        session.queued(action)
-        self._want_to_write()
+
+    def _overflow(self, address: str, session: WorkerSession) -> None:
+        """Start a session over, of which more waits than the queue takes: no piece may be lost."""
+        dropped = self._commands.drop(address)
+        self._log("error", "speaker_queue_full", {"peer": address, "routes": dropped})
+        self._commands.put_line(wire.Teardown(address, session.number, CEASE_OUT_OF_RESOURCES))
+        session.listens = False
 
     async def stop(self) -> None:
         """End the worker: no NOTIFICATION is sent, so peers that can will keep our routes."""
@@ -138,7 +148,7 @@ class SpeakerProcess:
     async def flushed(self) -> None:
         """Wait, for a moment at most, until the worker has had time to act on its commands."""
         for _ in range(FLUSH_TURNS):
-            if self._worker is None or not (self._queue or self._pending):
+            if self._worker is None or not self._commands:
                 break
             await asyncio.sleep(FLUSH_SECONDS)
         await asyncio.sleep(FLUSH_SECONDS)
@@ -153,7 +163,7 @@ class SpeakerProcess:
         events: list[Event] = []
         for address in addresses:
             session = self.sessions.pop(address)
-            self._queue.drop(address)
+            self._commands.drop(address)
             if session.established:
                 events.append(SessionDown(peer=session.peer, reason="no longer configured"))
         if events:
@@ -164,12 +174,14 @@ class SpeakerProcess:
             if self._timer is None:
                 self._start()
             return
+        if len(self.sessions) > self._room:  # its limits are for no more
+            self._died(f"another one is started: it may have no more than {self._room} sessions")
+            return
         rendered = self._rendered()
         if rendered == self._applied:
             return
         self._applied = rendered
-        self._queue.put_line(rendered)
-        self._want_to_write()
+        self._commands.put_line(rendered)
 
     def _rendered(self) -> wire.Configure:
         around = self._around
@@ -198,34 +210,37 @@ class SpeakerProcess:
             return
         self._worker, self._started = worker, around.clock()
         self._splitter, self._last_words = LineSplitter(), ""
+        self._liveness, self._room = Liveness(), room_for(len(self.sessions))
         for session in self.sessions.values():
             session.running = True
         self._applied = self._rendered()
-        self._queue.put_line(self._applied)
-        self._queue.put_line(wire.Ask())
+        self._commands.open(worker.commands)
+        self._commands.put_line(self._applied)
+        self._commands.put_line(wire.Ask())
         loop = asyncio.get_running_loop()
         loop.add_reader(worker.reports, self._guard(self._readable))
         loop.add_reader(worker.errors, self._guard(self._complained))
-        self._want_to_write()
         self._log("info", "speaker_started", {"pid": worker.process.pid})
 
-    def _ask(self) -> None:
-        """Ask for a word, or give a worker up that had none: its peers end its sessions, and the
+    def _look(self) -> None:
+        """Give a worker up that is stopped or answers no more: its peers end its sessions, and the
         node would keep their routes for ever."""
-        self._asking = None
+        self._looking = None
         if self._worker is None:
             return
-        if not self._moved and self._pause is None:  # paused, its words are not read
-            self._died(f"no answer for {ASK_SECONDS:g} s")
+        found = self._liveness.look(self._worker.process.pid)
+        if found.stopped:
+            self._log("error", "speaker_stopped", {"reason": found.reason})
+        if found.reason:
+            self._died(found.reason)
             return
-        self._moved = False
-        self._queue.put_line(wire.Ask())
-        self._want_to_write()
-        self._ask_later()
+        if found.ask:
+            self._commands.put_line(wire.Ask())
+        self._look_later()
 
-    def _ask_later(self) -> None:
-        asking = self._guard(self._ask)
-        self._asking = asyncio.get_running_loop().call_later(ASK_SECONDS, asking)
+    def _look_later(self) -> None:
+        looking = self._guard(self._look)
+        self._looking = asyncio.get_running_loop().call_later(LOOK_SECONDS, looking)
 
     def _start_later(self) -> None:
         delay, self._delay = self._delay, min(self._delay * 2, LONGEST_DELAY)
@@ -254,8 +269,6 @@ class SpeakerProcess:
         self._read_errors(worker.errors)
         worker.process.kill()
         worker.close()
-        self._queue = CommandQueue(self._around.queue_limit)
-        self._pending = b""
         self.restarts += 1
         last = self._last_words.strip().rpartition("\n")[2][:200]
         reason = self._reader.unusable or reason or last or "the process ended"
@@ -289,23 +302,29 @@ class SpeakerProcess:
         elif self.sessions:
             self._start_later()
 
+    def _acted(self) -> None:
+        self._liveness.acted()
+
+    def _kill(self) -> None:
+        if self._worker is not None:
+            self._worker.process.kill()
+
     def _leave_loop(self, worker: Launched) -> None:
         loop = asyncio.get_running_loop()
-        for timer in (self._pause, self._asking):
+        for timer in (self._pause, self._looking):
             if timer is not None:
                 timer.cancel()
-        self._pause = self._asking = None
+        self._pause = self._looking = None
         loop.remove_reader(worker.reports)
         loop.remove_reader(worker.errors)
-        if self._writing:
-            loop.remove_writer(worker.commands)
-            self._writing = False
+        self._commands.close()
 
     # Reading
 
     def _readable(self) -> None:
         if self._worker is None:
             return
+        self._liveness.acted()
         if self._around.is_full(self.vrf):
             # The worker has to wait with its reports, and through TCP its peers do.
             loop = asyncio.get_running_loop()
@@ -319,9 +338,9 @@ class SpeakerProcess:
         if not data:
             self._died()
             return
-        self._moved = True
-        if self._asking is None:
-            self._ask_later()
+        if self._looking is None:
+            # From its first word on: a thousand workers start at once.
+            self._look_later()
         events = self._reader.read(self._splitter.feed(data))
         if events:
             self._around.emit(events)
@@ -344,48 +363,6 @@ class SpeakerProcess:
             return True
         self._last_words = (self._last_words + data.decode(errors="replace"))[-LAST_WORDS:]
         return bool(data)
-
-    # Writing
-
-    def _want_to_write(self) -> None:
-        if not self._writing and self._worker is not None:
-            self._writing = True
-            loop = asyncio.get_running_loop()
-            loop.add_writer(self._worker.commands, self._guard(self._writable))
-
-    def _writable(self) -> None:
-        if self._worker is None:
-            return
-        try:
-            if not self._pending:
-                self._pending = self._queue.take(WRITE_SIZE)
-                self._report_problems()
-            self._pending = self._pending[os.write(self._worker.commands, self._pending) :]
-            if self._pending or self._queue:  # the pipe was full, and the worker empties it
-                self._moved = True
-        except BlockingIOError:
-            return
-        except BrokenPipeError:
-            # What is left of its lines is read first; their end starts another worker. One that
-            # closed this pipe alone would never have what is dropped here.
-            self._worker.process.kill()
-            self._pending, self._queue = b"", CommandQueue(self._around.queue_limit)
-        if not self._pending and not self._queue:
-            asyncio.get_running_loop().remove_writer(self._worker.commands)
-            self._writing = False
-
-    def _report_problems(self) -> None:
-        for problem in self._queue.problems:
-            self._log("error", "command_refused", {"reason": problem})
-        self._queue.problems.clear()
-
-    def _overflow(self, address: str, session: WorkerSession) -> None:
-        """Start a session over, of which more waits than the queue takes: no piece may be lost."""
-        dropped = self._queue.drop(address)
-        self._log("error", "speaker_queue_full", {"peer": address, "routes": dropped})
-        self._queue.put_line(wire.Teardown(address, session.number, CEASE_OUT_OF_RESOURCES))
-        session.listens = False
-        self._want_to_write()
 
     def _log(self, level: str, event: str, fields: dict[str, str | int]) -> None:
         self._around.log(level, event, {"vrf": self.vrf, **fields})

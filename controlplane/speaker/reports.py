@@ -16,14 +16,13 @@ from controlplane.model.events import (
     RoutesReceived,
     RoutesWithdrawn,
 )
+from controlplane.model.log import Log
 from controlplane.model.prefix import Family, IPAddress, parse_address
 from controlplane.speaker import wire
 from controlplane.speaker.attributes import AttributeReader
 from controlplane.speaker.nlri import family_numbers, unpack_nlri
 from controlplane.speaker.rate_limit import LOG_BURST, LOGS_PER_SECOND, EventLimit
 from controlplane.speaker.session import WorkerSession
-
-Log = Callable[[str, str, dict[str, str | int]], None]
 
 MOST_ROUTES = 100
 MOST_TOGETHER = 500
@@ -35,15 +34,21 @@ _FAMILIES = {family.value: family for family in Family}
 class ReportReader:
     """Reads the lines of one worker, whose sessions it brings up to date.
 
-    ``sessions`` is by the peer's address as text, and may change between calls.
+    ``sessions`` is by the peer's address as text, and may change between calls. ``logged_once``
+    has the events that are logged once, whichever worker reports them.
     """
 
     def __init__(
-        self, sessions: dict[str, WorkerSession], log: Log, clock: Callable[[], float]
+        self,
+        sessions: dict[str, WorkerSession],
+        log: Log,
+        clock: Callable[[], float],
+        logged_once: set[str],
     ) -> None:
         self._sessions = sessions
         self._log = log
         self._clock = clock
+        self._logged_once = logged_once
         self._decode = msgspec.json.Decoder(wire.Report).decode
         self._attributes = AttributeReader()
         self._limit = EventLimit(LOG_BURST, LOGS_PER_SECOND, clock)
@@ -70,11 +75,20 @@ class ReportReader:
 
     def _line(self, line: bytes, events: list[Event]) -> None:
         report = self._decode(line)
+        if isinstance(report, wire.Update):  # nearly all of them
+            session = self._sessions.get(report.peer)
+            # A session that was taken off and put back has other numbers: its late lines go.
+            if session is not None and session.established:
+                self._update(session, report, events)
+            return
         if isinstance(report, wire.LogLine):
             self._log_line(report)
             return
         if isinstance(report, wire.Unusable):
             self.unusable = report.reason
+            return
+        if isinstance(report, wire.Unconfined):
+            self._unconfined(report)
             return
         if isinstance(report, wire.Alive):
             return  # that something was read is what counts
@@ -95,6 +109,12 @@ class ReportReader:
         elif session is not None:
             self._for_session(session, report, events)
 
+    def _unconfined(self, report: wire.Unconfined) -> None:
+        """Log, once for all workers, that they run without a filter of system calls."""
+        if "speaker_unconfined" not in self._logged_once:
+            self._logged_once.add("speaker_unconfined")
+            self._emit("warning", "speaker_unconfined", {"reason": report.reason[:200]})
+
     def _too_large(self, session: WorkerSession, report: wire.TooLarge) -> None:
         """Note which routes were withdrawn because they fit no UPDATE."""
         family = next((f for f in Family if family_numbers(f) == report.family), None)
@@ -111,10 +131,6 @@ class ReportReader:
         self, session: WorkerSession, report: wire.Report, events: list[Event]
     ) -> None:
         match report:
-            case wire.Update():
-                # A session that was taken off and put back has other numbers: its late lines go.
-                if session.established:
-                    self._update(session, report, events)
             case wire.Up():
                 events.append(session.come_up(report, self._clock()))
             case wire.Down():

@@ -154,6 +154,12 @@ class Unusable(msgspec.Struct, tag_field="t", tag="unusable"):
     reason: str
 
 
+class Unconfined(msgspec.Struct, tag_field="t", tag="unconfined"):
+    """The worker runs without a filter of system calls; ``reason`` says why."""
+
+    reason: str
+
+
 class Alive(msgspec.Struct, tag_field="t", tag="alive"):
     """The answer to ``Ask``."""
 
@@ -171,6 +177,7 @@ Report = (
     | CapabilityIgnored
     | LogLine
     | Unusable
+    | Unconfined
     | Alive
 )
 
@@ -228,6 +235,8 @@ class Configure(msgspec.Struct, tag_field="t", tag="configure"):
 
     text: str
     md5: dict[str, str] = {}
+    sessions: int = 0
+    """How many: a worker's limits follow from those of its first configuration."""
 
 
 class Ask(msgspec.Struct, tag_field="t", tag="ask"):

@@ -7,26 +7,13 @@ configuration.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 
 import msgspec
 
+from controlplane.confine.process import end_with
 from controlplane.speaker import wire
-
-PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
-
-
-def die_with(parent: int) -> None:
-    """End when the node does, and keep the memory, with its keys, from being read or dumped."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if os.getppid() != parent:
-        raise SystemExit("the node was gone before the worker began")
 
 
 def main(arguments: list[str]) -> int:
@@ -36,7 +23,7 @@ def main(arguments: list[str]) -> int:
     with EX_CONFIG: with a replaced part that is never called it would forward wrong routes.
     """
     parent, commands, reports = map(int, arguments[:3])
-    die_with(parent)
+    end_with(parent)  # its memory has the sessions' keys
     try:
         # A name that is gone fails the import itself.
         from controlplane.speaker.worker import surface

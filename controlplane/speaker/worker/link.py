@@ -33,6 +33,7 @@ from controlplane.speaker.worker.updates import is_packed
 FLUSH_AT = 65536
 READ_SIZE = 262144
 SERVICE = "node"
+ANNOUNCE = Action.ANNOUNCE
 encode = msgspec.json.Encoder().encode
 
 
@@ -160,14 +161,15 @@ class Link:
             nlri = message.nlris[0]
             self.put(encode(wire.EndOfRibReport(peer, family_name(nlri.afi, nlri.safi))))
             return
-        announce = ",".join(route(n) for n in message.nlris if n.action == Action.ANNOUNCE)
-        withdraw = ",".join(route(n) for n in message.nlris if n.action == Action.WITHDRAW)
+        announce, withdraw = list[str](), list[str]()
+        for nlri in message.nlris:
+            (announce if nlri.action == ANNOUNCE else withdraw).append(route(nlri))
         line = f'{{"t":"update","peer":"{peer}"'
         if announce:
-            attributes = message.attributes.text.decode()
-            line += f',"attributes":{attributes},"announce":[{announce}]'
+            attributes = message.attributes.text
+            line += f',"attributes":{attributes},"announce":[{",".join(announce)}]'
         if withdraw:
-            line += f',"withdraw":[{withdraw}]'
+            line += f',"withdraw":[{",".join(withdraw)}]'
         if announce or withdraw:
             self.put(f"{line}}}".encode())
 
@@ -196,11 +198,11 @@ def route(nlri: Any) -> str:
         data, hop = nlri.data, nlri.next_hop
     else:
         data, hop = nlri.cidr.pack_nlri(), str(nlri.nexthop)
+    packed = binascii.b2a_base64(data, newline=False).decode("ascii")
     family = family_name(nlri.afi, nlri.safi)
-    packed = binascii.b2a_base64(data, newline=False).decode()
-    if nlri.action == Action.WITHDRAW:
-        return f'["{family}","{packed}"]'
-    return f'["{family}","{hop}","{packed}"]'
+    if nlri.action == ANNOUNCE:
+        return f'["{family}","{hop}","{packed}"]'
+    return f'["{family}","{packed}"]'
 
 
 NAMES = {(1, 1): "ipv4 unicast", (2, 1): "ipv6 unicast"}

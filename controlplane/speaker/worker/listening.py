@@ -18,6 +18,15 @@ from controlplane.speaker.worker.surface import (
 RETRY_SECONDS = 0.5
 
 
+def bind_to_device(made: socket.socket, device: str) -> None:
+    """Tie a socket to a VRF; OSError (ENODEV) as long as there is no such device.
+
+    Unprivileged as long as the socket is not bound to another device (Linux 5.7). ExaBGP's own
+    looks the name up first, for which the C library opens a socket that a worker may not have.
+    """
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+
+
 class BoundListener(Listener):  # type: ignore[misc]
     """A listener inside one VRF (``device``), or in the core (no device).
 
@@ -35,8 +44,7 @@ class BoundListener(Listener):  # type: ignore[misc]
     def _new_socket(self, ip: Any) -> socket.socket:
         made: socket.socket = super()._new_socket(ip)
         if self.device:
-            # Unprivileged as long as the socket is not bound to another device (Linux 5.7).
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self.device.encode())
+            bind_to_device(made, self.device)
         return made
 
     def listen_on(
@@ -87,3 +95,4 @@ def install(device: str) -> None:
     """Put this in the place of ExaBGP's."""
     BoundListener.device = device
     surface.replace(surface.loop_module, "Listener", BoundListener)
+    surface.replace(surface.tcp, "bind_to_device", bind_to_device)

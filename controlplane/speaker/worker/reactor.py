@@ -9,6 +9,7 @@ import msgspec
 
 from controlplane.speaker import wire
 from controlplane.speaker.worker import (
+    confinement,
     listening,
     logs,
     notifications,
@@ -89,4 +90,7 @@ def run(commands: int, reports: int, device: str) -> int:
     # What is loaded by now stays: without it in every collection a full one is cheap.
     gc.collect()
     gc.freeze()
+    unconfined = confinement.confine(first.sessions)
+    if unconfined:
+        link.report(wire.Unconfined(unconfined))
     return int(NodeReactor(PipedConfiguration(first)).run())

@@ -153,6 +153,7 @@ __all__ = [
     "set_minimum_ttl",
     "set_sending_ttl",
     "socket_errors",
+    "tcp",
 ]
 
 LOOP = (loop_module, peer_module, protocol_module, listener_module)
@@ -173,6 +174,7 @@ REPLACED: tuple[Use, ...] = (
     Function(Connection, "reader", "one system call for many messages", "self", generates=True),
     Function(Connection, "close", "its two warnings say less than the report of the end", "self"),
     Function(Protocol, "new_update", "withdrawals", "self include_withdraw", generates=True),
+    Function(tcp, "bind_to_device", "asks for the name by a datagram socket", "io interface"),
     Function(Capabilities, "_hostname", "peers are not given the host's name", "self neighbor"),
     Function(Capabilities, "_refresh", "plain route refresh only (RFC 2918)", "self neighbor"),
     Function(Capabilities, "_nexthop", "IPv6 next hops of VPN-IPv4 (RFC 8950)", "self neighbor"),

@@ -55,7 +55,9 @@ def separate(data: bytes) -> UpdateParts:
     if size < start or end > size:
         raise Notify(3, 1, "the lengths of the fields exceed the message")
     parts = UpdateParts(data[2:attributes], data[end:])
-    rest, position = [], start
+    # One slice for a row of attributes, not one each: with a route per UPDATE this is the loop that
+    # costs most.
+    rest, position, row = b"", start, start
     while position < end:
         flags, code = data[position], data[position + 1] if position + 1 < end else 0
         head = position + (4 if flags & 0x10 else 3)
@@ -63,12 +65,12 @@ def separate(data: bytes) -> UpdateParts:
         if head > end or after > end:
             _overrun(parts, code)
             break
-        if code != MP_REACH and code != MP_UNREACH:
-            rest.append(data[position:after])
-        else:
+        if code in NAMES:
+            rest += data[row:position]
+            row = after
             _store(parts, flags, code, data[head:after])
         position = after
-    parts.rest = b"".join(rest)
+    parts.rest = rest + data[row:position]
     return parts
 
 

@@ -8,8 +8,9 @@ that decides nothing is left out. Each malformed message is reported to the node
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import pack
 from typing import Any
 
@@ -39,8 +40,10 @@ HEADER = b"\xff" * 16
 HEADER_LEN, UPDATE = 19, 2
 _encode = msgspec.json.Encoder().encode
 NATIVE = (1, 1)
+ANNOUNCE, WITHDRAWN = Action.ANNOUNCE, Action.WITHDRAW
 
 STACKS = "more than one label (RFC 8277 section 2.1)"
+NONZERO_RD = "the next hop's route distinguisher is not zero (RFC 4364 section 4.3.2)"
 RESET, WITHDRAW, DISCARD = "session reset", "treat-as-withdraw", "attribute discard"
 
 report: Callable[[wire.Malformed], None] = lambda _: None  # noqa: E731 - replaced by ``install``
@@ -61,17 +64,16 @@ def decode(data: bytes, direction: Any, negotiated: Any) -> Any:
 def _decoded(data: bytes, direction: Any, negotiated: Any) -> Any:
     """Return the message, what it announces turned into withdrawals if it is malformed."""
     parts = separate(data)
-    if parts.marker:
+    if parts.reach is None and parts.marker:
         return _end_of_rib(parts.marker, direction, negotiated)
     parsed = parse(parts.rest, negotiated)
-    routes = list(_routes(parts, parsed.attributes.next_hop, negotiated))
-    update = Update(routes, parsed.attributes)
+    update = Update(_routes(parts, parsed.attributes.next_hop, negotiated), parsed.attributes)
     fault = parts.fault or parsed.fault
     if fault and not parts.locates_routes:
         # RFC 7606 section 5.2: the routes may be in what could not be read.
         raise Notify(3, 1, f"no routes, and {fault}")
-    if not fault and any(nlri.action == Action.ANNOUNCE for nlri in update.nlris):
-        fault = missing(parsed.validated, negotiated, native=bool(parts.announced))
+    if not fault and ANNOUNCE in [nlri.action for nlri in update.nlris]:
+        fault = parsed.lacking_native if parts.announced else parsed.lacking
     if fault and update.nlris:
         for nlri in update.nlris:
             nlri.action = Action.WITHDRAW
@@ -90,18 +92,20 @@ def _end_of_rib(family: bytes, direction: Any, negotiated: Any) -> Any:
     return EOR.unpack_message(EOR.NLRI.PREFIX + family, direction, negotiated)
 
 
-def _routes(parts: UpdateParts, next_hop: str, negotiated: Any) -> Iterator[PackedNlri]:
-    """Yield the routes, withdrawals first; Notify 3/9 or 3/10 if they cannot be located."""
+def _routes(parts: UpdateParts, next_hop: str, negotiated: Any) -> list[PackedNlri]:
+    """Return the routes, withdrawals first; Notify 3/9 or 3/10 if they cannot be located."""
+    found: list[PackedNlri] = []
     if parts.withdrawn and _is_native(parts, negotiated):
         check(*NATIVE, parts.withdrawn)
-        yield PackedNlri(*NATIVE, Action.WITHDRAW, parts.withdrawn, "")
+        found.append(PackedNlri(*NATIVE, WITHDRAWN, parts.withdrawn, ""))
     if parts.unreach is not None:
-        yield from _unreachable(parts, parts.unreach, negotiated)
+        _unreachable(parts, parts.unreach, negotiated, found)
     if parts.reach is not None:
-        yield from _reachable(parts, parts.reach, negotiated)
+        _reachable(parts, parts.reach, negotiated, found)
     if parts.announced and _is_native(parts, negotiated):
         check(*NATIVE, parts.announced)
-        yield PackedNlri(*NATIVE, Action.ANNOUNCE, parts.announced, next_hop)
+        found.append(PackedNlri(*NATIVE, ANNOUNCE, parts.announced, next_hop))
+    return found
 
 
 def _is_native(parts: UpdateParts, negotiated: Any) -> bool:
@@ -121,36 +125,38 @@ def _is_negotiated(parts: UpdateParts, name: str, family: tuple[int, int], negot
     return False
 
 
-def _reachable(parts: UpdateParts, data: bytes, negotiated: Any) -> Iterator[PackedNlri]:
-    """Yield what MP_REACH_NLRI announces (RFC 4760 section 3)."""
+def _reachable(parts: UpdateParts, data: bytes, negotiated: Any, found: list[PackedNlri]) -> None:
+    """Add what MP_REACH_NLRI announces (RFC 4760 section 3)."""
     if len(data) < 5:
         raise Notify(3, 9, "MP_REACH_NLRI is too short")
-    afi, safi, size = int.from_bytes(data[:2]), data[2], data[3]
-    if not _is_negotiated(parts, "MP_REACH_NLRI", (afi, safi), negotiated):
+    family, size = (data[0] << 8 | data[1], data[2]), data[3]
+    if not _is_negotiated(parts, "MP_REACH_NLRI", family, negotiated):
         return
     if len(data) < 5 + size:
         raise Notify(3, 9, "the next hop runs past MP_REACH_NLRI")
-    hop = _next_hop(parts, data[4 : 4 + size], safi)
+    hop, fault = _next_hop(data[4 : 4 + size], 8 if family[1] == VPN_SAFI else 0)
+    parts.fault = fault or parts.fault
     nlri = data[5 + size :]
-    if not nlri:
+    if nlri:
+        _sort(parts, family, ANNOUNCE, nlri, hop, found)
+    else:
         parts.discarded.append("MP_REACH_NLRI without routes")
-        return
-    yield from _sorted(parts, (afi, safi), Action.ANNOUNCE, nlri, hop)
 
 
-def _unreachable(parts: UpdateParts, data: bytes, negotiated: Any) -> Iterator[PackedNlri]:
-    """Yield what MP_UNREACH_NLRI withdraws (RFC 4760 section 4)."""
+def _unreachable(parts: UpdateParts, data: bytes, negotiated: Any, found: list[PackedNlri]) -> None:
+    """Add what MP_UNREACH_NLRI withdraws (RFC 4760 section 4)."""
     if len(data) < 3:
         raise Notify(3, 9, "MP_UNREACH_NLRI is too short")
-    afi, safi, nlri = int.from_bytes(data[:2]), data[2], data[3:]
-    if nlri and _is_negotiated(parts, "MP_UNREACH_NLRI", (afi, safi), negotiated):
-        yield from _sorted(parts, (afi, safi), Action.WITHDRAW, nlri, "")
+    family, nlri = (data[0] << 8 | data[1], data[2]), data[3:]
+    if nlri and _is_negotiated(parts, "MP_UNREACH_NLRI", family, negotiated):
+        _sort(parts, family, WITHDRAWN, nlri, "", found)
 
 
-def _sorted(
-    parts: UpdateParts, family: tuple[int, int], action: int, nlri: bytes, hop: str
-) -> Iterator[PackedNlri]:
-    """Yield NLRI with one label as they are, and those with several as withdrawn.
+def _sort(
+    parts: UpdateParts, family: tuple[int, int], action: int, nlri: bytes, hop: str,
+    found: list[PackedNlri],
+) -> None:  # fmt: skip
+    """Add NLRI with one label as they are, and those with several as withdrawn.
 
     Several labels take a capability that is not offered (RFC 8277 section 2.1). Through a route
     reflector they share an UPDATE with good routes, which are not to suffer for them.
@@ -158,44 +164,48 @@ def _sorted(
     stacks = check(*family, nlri)
     if stacks:
         nlri, several = without_stacks(nlri, stacks)
-        parts.stacks.append(PackedNlri(*family, Action.WITHDRAW, several, ""))
-        yield parts.stacks[-1]
+        parts.stacks.append(PackedNlri(*family, WITHDRAWN, several, ""))
+        found.append(parts.stacks[-1])
     if nlri:
-        yield PackedNlri(*family, action, nlri, hop)
+        found.append(PackedNlri(*family, action, nlri, hop))
 
 
-def _next_hop(parts: UpdateParts, data: bytes, safi: int) -> str:
+@lru_cache(maxsize=256)
+def _next_hop(data: bytes, rd: int) -> tuple[str, str]:
     """Return the global next hop, or the link-local one behind it where there is none (RFC 2545
-    section 3): some peers fill the global one's place with zeros.
+    section 3): some peers fill the global one's place with zeros; and its fault. ``rd`` octets are
+    before each address.
 
     Notify for a length that no next hop has: the routes are behind it (RFC 7606 section 7.11).
     """
-    rd = 8 if safi == VPN_SAFI else 0
     if len(data) not in (rd + 4, rd + 16, 2 * (rd + 16)):
         raise Notify(3, 9, f"next hop of {len(data)} octets")
-    if any(data[:rd]):
-        parts.fault = "the next hop's route distinguisher is not zero (RFC 4364 section 4.3.2)"
+    fault = NONZERO_RD if any(data[:rd]) else ""
     address = data[rd : rd + 16]
     if len(data) == 2 * (rd + 16) and not any(address):
         address = data[rd + 16 + rd :]
-    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+    family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+    return socket.inet_ntop(family, address), fault
 
 
 class Received(dict[int, object]):
     """Stands where ExaBGP has its attributes, in which its loop looks for marks of its own."""
 
-    def __init__(self, text: bytes = b"{}", next_hop: str = "") -> None:
+    def __init__(self, text: str = "{}", next_hop: str = "") -> None:
         super().__init__()
         self.text, self.next_hop = text, next_hop
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The attributes as the node reads them; ``fault`` is why routes with them are withdrawn."""
+    """The attributes as the node reads them; ``fault`` is why routes with them are withdrawn,
+    ``lacking`` why an announcement with them is, ``lacking_native`` one outside MP_REACH_NLRI."""
 
     attributes: Received
     validated: ValidatedAttributes
     fault: str
+    lacking: str = ""
+    lacking_native: str = ""
 
 
 def parse(rest: bytes, negotiated: Any) -> Parsed:
@@ -221,8 +231,9 @@ def _parsed(rest: bytes, negotiated: Any) -> Parsed:
     except ValueError as error:
         return Parsed(Received(), validated, validated.fault or str(error))
     hop = values.get(Code.NEXT_HOP)
-    received = Received(_encode(found), socket.inet_ntoa(hop) if hop else "")
-    return Parsed(received, validated, validated.fault)
+    received = Received(_encode(found).decode(), socket.inet_ntoa(hop) if hop else "")
+    lacking = [missing(validated, negotiated, native=native) for native in (False, True)]
+    return Parsed(received, validated, validated.fault, *lacking)
 
 
 def _report(

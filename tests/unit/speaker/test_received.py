@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from controlplane.speaker.wire import PathAttributes
 from controlplane.speaker.worker import as_path, received, updates
 from controlplane.speaker.worker.codes import Code
-from controlplane.speaker.worker.update_parts import UpdateParts
 
 SET, SEQUENCE, CONFED = as_path.SET, as_path.SEQUENCE, as_path.CONFED_SEQUENCE
 TRANS = received.AS_TRANS
@@ -190,4 +189,4 @@ GLOBAL, LINK_LOCAL, NONE = (ip_address(a).packed for a in ("2001:db8::2", "fe80:
 )
 def test_the_next_hop_of_an_ipv6_route(data: bytes, hop: str) -> None:
     """RFC 2545 section 3, and what peers without a global address on the link make of it."""
-    assert updates._next_hop(UpdateParts(b"", b""), data, 1) == hop
+    assert updates._next_hop(data, 0) == (hop, "")

@@ -55,6 +55,7 @@ class Reader:
             {address: self.session},
             lambda *line: self.logged.append(line),
             lambda: float(next(self.ticks)),
+            set(),
         )
 
     def read(self, *lines: bytes) -> list[Event]:

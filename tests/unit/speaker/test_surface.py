@@ -160,7 +160,7 @@ def reports() -> Iterator[tuple[int, int]]:
 
 def refused(reports: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> str:
     """What a worker reports that does not start."""
-    monkeypatch.setattr(start, "die_with", lambda _: None)
+    monkeypatch.setattr(start, "end_with", lambda _: None)
     assert start.main(["1", "0", str(reports[1])]) == os.EX_CONFIG
     lines = os.read(reports[0], 4096).splitlines()
     (report,) = [msgspec.json.decode(line, type=wire.Report) for line in lines]

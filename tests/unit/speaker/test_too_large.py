@@ -103,7 +103,7 @@ class Node:
         self.session = WorkerSession(peer("10.0.0.9"), 0.0)
         self.logged: list[tuple[str, str, dict[str, str | int]]] = []
         self.reader = ReportReader(
-            {"10.0.0.9": self.session}, lambda *line: self.logged.append(line), lambda: 7.0
+            {"10.0.0.9": self.session}, lambda *line: self.logged.append(line), lambda: 7.0, set()
         )
         self.told(wire.Up("10.0.0.9", 3, ["ipv4 mpls-vpn"], "10.0.0.9", 90))
 

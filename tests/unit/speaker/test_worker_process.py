@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.model.events import Event, SpeakerLost
-from controlplane.speaker import launch, process
+from controlplane.speaker import launch, process, room
 from tests.unit.speaker.worker_bench import Bench, bench, peer
 
 TURNS = 12
@@ -30,11 +30,9 @@ def test_reloads_in_a_row_are_taken_whole() -> None:
         async with bench() as node:
             crowd = [peer(f"127.0.1.{n}") for n in range(1, 30)]
             for turn in range(40):
-                node.pool.configure(
-                    (*crowd[: 29 - turn % 2], peer("127.0.2.1", hold_time=90 + turn)), 120
-                )
+                node.configure(*crowd[: 29 - turn % 2], peer("127.0.2.1", hold_time=90 + turn))
                 await asyncio.sleep(0.003 * (turn % 5))
-            node.pool.configure((peer("127.0.3.1"),), 120)
+            node.configure(peer("127.0.3.1"))
             await node.until(lambda: node.tried("127.0.3.1"))
             assert node.events == []
             assert node.pool.restarts() == {"": 0}
@@ -46,7 +44,7 @@ def test_another_restart_time_alone_reaches_the_worker() -> None:
     async def scenario() -> None:
         async with bench() as node:
             for seconds, offered in ((120, "120"), (77, "77"), (0, "disable")):
-                node.pool.configure((peer("127.0.3.1"),), seconds)
+                node.configure(peer("127.0.3.1"), restart_time=seconds)
                 applied = node.process()._applied
                 assert applied is not None
                 assert f"graceful-restart {offered};" in applied.text
@@ -57,7 +55,7 @@ def test_another_restart_time_alone_reaches_the_worker() -> None:
 def test_a_worker_that_dies_as_the_node_stops_leaves_no_zombie() -> None:
     async def scenario() -> None:
         async with bench() as node:
-            node.pool.configure((peer("127.0.3.1"),), 120)
+            node.configure(peer("127.0.3.1"))
             await node.until(lambda: node.tried("127.0.3.1"))
             worker = node.process()._worker
             assert worker is not None
@@ -81,7 +79,7 @@ def test_a_worker_that_does_not_fit_its_exabgp_is_not_started_again(tmp_path: Pa
 
     async def scenario() -> None:
         async with bench() as node:
-            node.pool.configure((peer("127.0.3.1"),), 120)
+            node.configure(peer("127.0.3.1"))
             await node.until(lambda: node.logged("speaker_unusable"))
             (line,) = node.logged("speaker_unusable")
             assert line["reason"] == reason
@@ -90,7 +88,7 @@ def test_a_worker_that_does_not_fit_its_exabgp_is_not_started_again(tmp_path: Pa
             (session,) = node.pool.snapshot()
             assert (session.state, session.last_error) == ("idle", f"speaker lost: {reason}")
             assert node.events == [SpeakerLost("", reason)]
-            node.pool.configure((peer("127.0.3.2"),), 120)
+            node.configure(peer("127.0.3.2"))
             await node.until(lambda: len(node.logged("speaker_unusable")) == 2)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -138,7 +136,7 @@ def test_a_worker_that_dies_at_once_waits_longer_each_time(
     async def scenario() -> None:
         made = Bench(device_of=lambda vrf: vrf)
         try:
-            made.pool.configure((peer("127.0.3.1", "red"), peer("127.0.3.2", "blue")), 120)
+            made.configure(peer("127.0.3.1", "red"), peer("127.0.3.2", "blue"))
             await made.until(lambda: len(delays) >= 9)
             await made.until(lambda: made.tried("127.0.3.2", "blue"))
             assert made.pool.restarts()["blue"] == 0
@@ -155,7 +153,7 @@ def test_a_callback_that_raises_restarts_its_worker() -> None:
 
     async def scenario() -> None:
         async with bench() as node:
-            node.pool.configure((peer("127.0.3.1"),), 120)
+            node.configure(peer("127.0.3.1"))
             await node.until(lambda: node.tried("127.0.3.1"))
             reader = node.process()._reader
 
@@ -166,7 +164,7 @@ def test_a_callback_that_raises_restarts_its_worker() -> None:
             stock, reader.read = reader.read, read  # type: ignore[method-assign,assignment]
             node.process().sessions["127.0.3.1"].last_error = ""
             os.kill(int(node.logged("speaker_started")[0]["pid"]), 0)
-            node.pool.configure((peer("127.0.3.1"), peer("127.0.3.2")), 120)
+            node.configure(peer("127.0.3.1"), peer("127.0.3.2"))
             await node.until(lambda: node.part.failures)
             ((subject, error),) = node.part.failures
             assert subject == "vrf ''"
@@ -175,5 +173,78 @@ def test_a_callback_that_raises_restarts_its_worker() -> None:
             await node.until(lambda: node.tried("127.0.3.2"))
             assert [type(event) for event in node.events] == [SpeakerLost]
             assert node.pool.restarts() == {"": 1}
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_is_started_anew_for_more_sessions_than_its_limits_are_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The control: one with as many as they are for stays."""
+    monkeypatch.setattr(room, "SPARE_SESSIONS", 1)
+
+    async def scenario() -> None:
+        async with bench() as node:
+            node.configure(peer("127.0.3.1"))
+            await node.until(lambda: node.tried("127.0.3.1"))
+            crowd = [peer(f"127.0.3.{n}") for n in range(1, 4)]
+            node.configure(*crowd)
+            await node.until(lambda: node.tried("127.0.3.3"))
+            assert node.pool.restarts() == {"": 0}
+            node.configure(*crowd, peer("127.0.3.4"))
+            await node.until(lambda: node.logged("speaker_exited"))
+            (line,) = node.logged("speaker_exited")
+            assert line["reason"] == "another one is started: it may have no more than 3 sessions"
+            last = node.process().sessions["127.0.3.4"]
+            await node.until(lambda: not last.last_error.startswith("speaker lost"))
+            assert node.pool.restarts() == {"": 1}
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_without_a_filter_of_system_calls_goes_on_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine without one: both VRFs' workers have their sessions, the log has one line."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\n"
+        "there = os.uname()\n"
+        "os.uname = lambda: os.uname_result((*list(there)[:4], 'riscv64'))\n"
+    )
+    stock = launch.environment
+    there = {"PYTHONPATH": str(tmp_path)}
+    monkeypatch.setattr(launch, "environment", lambda user: stock(user) | there)
+    monkeypatch.setattr(process, "launch", launching(tmp_path / "none", "no such VRF"))
+
+    async def scenario() -> None:
+        async with bench(device_of=lambda vrf: vrf) as node:
+            node.configure(peer("127.0.3.1", "red"), peer("127.0.3.2", "blue"))
+            await node.until(lambda: node.tried("127.0.3.1", "red"))
+            await node.until(lambda: node.tried("127.0.3.2", "blue"))
+            (line,) = [(level, f) for level, e, f in node.log if e == "speaker_unconfined"]
+            assert line[0] == "warning"
+            assert line[1]["reason"] == "no list of system calls for riscv64, 64 bits"
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_is_confined() -> None:
+    """By the kernel's own account: a filter, no other process, no file."""
+
+    async def scenario() -> None:
+        async with bench() as node:
+            node.configure(peer("127.0.3.1"))
+            await node.until(lambda: node.tried("127.0.3.1"))
+            assert not node.logged("speaker_unconfined")
+            look(Path(f"/proc/{node.logged('speaker_started')[0]['pid']}"))
+
+    def look(process: Path) -> None:
+        status = (process / "status").read_text()
+        assert "Seccomp:\t2\n" in status
+        assert "NoNewPrivs:\t1\n" in status
+        limits = (process / "limits").read_text()
+        for name in ("Max processes", "Max file size", "Max core file size"):
+            (line,) = [line for line in limits.splitlines() if line.startswith(name)]
+            assert line.removeprefix(name).split()[:2] == ["0", "0"]
 
     asyncio.run(scenario())

@@ -33,7 +33,7 @@ class Lined(Bench):
     """A pool with one passive VPN session, and the peer's end of it."""
 
     def start(self) -> None:
-        self.pool.configure((
+        self.configure(
             PeerIntent(
                 peer=PeerId("", ip_address(PEER)),
                 asn=65000,
@@ -41,8 +41,8 @@ class Lined(Bench):
                 local_as=65000,
                 families=(Family.IPV4_VPN,),
                 passive=True,
-            ),
-        ), 120)  # fmt: skip
+            )
+        )
 
     async def connected(self, extra: bytes = b"") -> bgp.Session:
         """A session that is established."""
@@ -165,12 +165,12 @@ def test_a_session_that_goes_and_comes_back_at_once(established: bool) -> None:
             node.start()
             (lined,) = (s.intent for s in node.process().sessions.values())
             other = peer("127.0.8.9")
-            node.pool.configure((lined, other), 120)
+            node.configure(lined, other)
             await node.until(lambda: node.tried("127.0.8.9"))
             if established:
                 first = await node.connected()
-            node.pool.configure((other,), 120)
-            node.pool.configure((lined, other), 120)
+            node.configure(other)
+            node.configure(lined, other)
             if established:
                 await node.until(lambda: not first.alive)
                 first.close()

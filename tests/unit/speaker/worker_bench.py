@@ -15,6 +15,7 @@ from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
 from controlplane.speaker import SpeakerPool, process
 from tests.parts import LonePart
+from tests.sessions import by_vrf
 
 OWN = "127.0.9.9"
 CLOSED_PORT = 1
@@ -51,6 +52,10 @@ class Bench:
             device_of=device_of,
             listen_port=free_port(),
         )
+
+    def configure(self, *peers: PeerIntent, restart_time: int = 120) -> None:
+        """Have exactly these sessions, in all VRFs."""
+        self.pool.configure(by_vrf(peers, self.pool), restart_time)
 
     def emit(self, events: list[Event]) -> None:
         self.events += events
