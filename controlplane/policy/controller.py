@@ -7,11 +7,19 @@ change, and routes and answers follow once the kernel holds them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import assert_never
 
 from controlplane.model.attachment import EndpointKey, MembershipChange
-from controlplane.model.effects import Answer, ExpectVerdicts, Save, SaveBaseline, SaveHistory
+from controlplane.model.effects import (
+    Answer,
+    ExpectVerdicts,
+    LogEvent,
+    Save,
+    SaveBaseline,
+    SaveHistory,
+)
 from controlplane.model.events import (
     FlowsEnded,
     FlowsRead,
@@ -25,15 +33,16 @@ from controlplane.model.instant import BootTime
 from controlplane.model.intent import NodeIntent
 from controlplane.model.observed import MOST_BASELINES, Baseline, Recorded, prune
 from controlplane.model.records import PolicyRecords
-from controlplane.model.verdict import DEFAULT_IDS
 from controlplane.model.verdict_tables import Slot
-from controlplane.model.workload import RemoteEndpointsChanged
+from controlplane.model.workload import HERE, OTHER_VRF, RemoteEndpointsChanged
 from controlplane.policy.acknowledgements import SOON, MapAcknowledgements
 from controlplane.policy.compile.identity_quota import MOST_OF_VRF
-from controlplane.policy.compile.incremental import IncrementalCompiler
+from controlplane.policy.conflicts import Conflicts
 from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.flow_revocation import FlowRevocation
 from controlplane.policy.insight.flowbook import FlowBook
+from controlplane.policy.insight.logged_flows import LoggedFlows
+from controlplane.policy.insight.rule_names import RuleNames, Term
 from controlplane.policy.language.revision import Ledger
 from controlplane.policy.requests import (
     BaselineRequested,
@@ -55,9 +64,6 @@ from controlplane.policy.workload_changes import WorkloadChange, WorkloadChanges
 SAVE_RETRY_SECONDS = 5.0
 """How long what the store did not take, and what has happened already, waits for the next try."""
 
-MOST_RULE_NAMES = 100_000
-"""Names of rules, also of former revisions, under which late flow records are gathered."""
-
 Acknowledgement = PolicyMapsHeld | PolicyMapsRefused | FlowsRead | FlowsEnded
 
 
@@ -76,10 +82,12 @@ class PolicyController:
         )
         self.history, self.baselines = History(records.history), records.baselines
         self.intent: NodeIntent | None = None
-        self.book = FlowBook()
+        self.book, self.logged_flows = FlowBook(), LoggedFlows()
+        self.book.watch_logged(self.logged_flows.note)
         self.started = wall
         self._turn = turn
         self.maps = MapAcknowledgements(turn)
+        self.conflicts = Conflicts(turn, self.state)
         self.revocation = FlowRevocation(turn, self.state, self.maps)
         self._workloads = WorkloadChanges(
             turn, self.state, self.maps, self.revocation, self.history
@@ -93,8 +101,7 @@ class PolicyController:
         self._over_quota: set[str] = set()
         self.quota_reached = 0
         """How often a VRF reached its quota of identities."""
-        self._rule_names: dict[Slot, dict[int, str]] = {}
-        self._named: dict[Slot, IncrementalCompiler] = {}
+        self._rule_names = {slot: RuleNames() for slot in Slot}
 
     # -- requests -----------------------------------------------------------------------------
 
@@ -190,6 +197,7 @@ class PolicyController:
         """
         boot = self._turn.now.boot.seconds
         self._note_moves(change)
+        self.conflicts.take(change)
         self.maps.carry(self.state.take_remote_endpoints(change.vrf, change.remote, boot))
         self._report_quota()
         self.revocation.soon(change.vrf, change.remote)
@@ -221,8 +229,11 @@ class PolicyController:
     def _note_moves(self, change: RemoteEndpointsChanged) -> None:
         lines: list[MembershipChange] = []
         for prefix, claim in change.remote.items():
-            for name in sorted(self.state.population.owners((change.vrf, prefix))):
-                where = claim.node or "another VRF" if claim else "here"
+            key = (change.vrf, prefix)
+            if (claim and claim.conflict) or (not claim and key in self.conflicts.addresses):
+                continue  # it has been here all the time
+            for name in sorted(self.state.population.owners(key)):
+                where = claim.node or OTHER_VRF if claim else HERE
                 text, wall = f"{prefix} {where}", self._turn.now.wall
                 lines.append(MembershipChange(name, "moved", "", text, "bgp", wall))
                 self._turn.notice(
@@ -239,7 +250,9 @@ class PolicyController:
         """Do what is due, and a slice of what takes several turns."""
         self.maps.look()
         self._work()
+        self.conflicts.look()
         self.maps.carry(self.state.expire(self._turn.now.boot.seconds))
+        self._follow_rule_names()
         self.revocation.look()
 
     def _work(self) -> None:
@@ -258,7 +271,7 @@ class PolicyController:
         expiry = self.state.next_deadline
         if expiry is not None:
             yield now.monotonic + expiry - now.boot.seconds
-        if self.state.is_busy:
+        if self.state.is_busy or self.conflicts.is_behind:
             yield now.monotonic + SOON
         if self._unsaved:
             yield self._save_at
@@ -289,25 +302,36 @@ class PolicyController:
             self._save_at = float("-inf")
         self._in_store = 0
 
+    def failing(self) -> list[str]:
+        """Return what fails at present, a sentence each."""
+        found = self.revocation.failing()
+        if self._save_at != float("-inf"):
+            found.append("The store takes no history: see history_not_saved in the journal")
+        return found
+
     # -- flows --------------------------------------------------------------------------------
 
-    def flows_seen(self, records: Sequence[FlowRecord], lost: int, wall: float) -> None:
-        """Gather new flows under the names of the rules that judged them."""
-        self.book.take(records, lost, wall, self._namer(Slot.ENFORCED), self._namer(Slot.STAGED))
+    def flows_seen(self, records: Sequence[FlowRecord], lost: int, wall: float) -> list[LogEvent]:
+        """Gather new flows under the names of the rules that judged them.
 
-    def _namer(self, slot: Slot) -> Callable[[int], str]:
-        return lambda number: self.rule_name(slot, number)
+        Returns the journal lines of those that a log rule matched.
+        """
+        enforced, staged = (self._rule_names[slot] for slot in (Slot.ENFORCED, Slot.STAGED))
+        for names in (enforced, staged):
+            names.set_back(wall)
+        holders = self.state.population.holders
+        self.book.take(records, lost, wall, enforced.at, staged.at, holders)
+        return self.logged_flows.lines()
 
-    def rule_name(self, slot: Slot, number: int) -> str:
-        """Return the id of the rule behind a number in a verdict."""
-        compiler = self.state.compiler(slot)
-        if compiler is not None and compiler is not self._named.get(slot):
-            self._named[slot] = compiler
-            names = self._rule_names.setdefault(slot, dict(DEFAULT_IDS))
-            if len(names) > MOST_RULE_NAMES:
-                names = self._rule_names[slot] = dict(DEFAULT_IDS)
-            names.update(compiler.rule_ids())
-        return self._rule_names.get(slot, DEFAULT_IDS).get(number) or f"number {number}"
+    def _follow_rule_names(self) -> None:
+        for slot, names in self._rule_names.items():
+            term = names.follow(self.state.compiler(slot))
+            if term is not None:
+                self.maps.then_settled(partial(self._begin_term, term))
+
+    def _begin_term(self, term: Term, refusal: str) -> None:
+        if not refusal:
+            term.begin(self._turn.now.wall)
 
 
 def _ends(held_down: Mapping[EndpointKey, BootTime], now: BootTime) -> dict[EndpointKey, float]:

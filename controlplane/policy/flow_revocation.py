@@ -100,6 +100,13 @@ class FlowRevocation:
         """True while flows wait to be compared with the tables."""
         return bool(self._queued or self._passes)
 
+    def failing(self) -> list[str]:
+        """Return in which VRFs flows that are forbidden may go on, a sentence each."""
+        return [
+            f"Forbidden flows of VRF {vrf} are not ended: see flow_revocation_failed in the journal"
+            for vrf in sorted(self._failing)
+        ]
+
     def soon(self, vrf: str, places: Iterable[Prefix]) -> None:
         """Compare the flows of these places in a moment: their groups changed."""
         if not self._state.begun:  # the kernel still judges by what a former process gave it
@@ -165,6 +172,8 @@ class FlowRevocation:
 
     def look(self) -> None:
         """Begin the passes that are due, and compare one batch of flows."""
+        if not (self._queued or self._passes or self._tokens):
+            return
         now = self._turn.now.monotonic
         due = [v for v, work in self._ready() if work.due <= now]
         for vrf in due[: PASSES_AT_ONCE - len(self._passes)]:

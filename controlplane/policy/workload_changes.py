@@ -19,7 +19,13 @@ from controlplane.model.intent import NodeIntent
 from controlplane.model.prefix import Prefix
 from controlplane.model.workload import Workload
 from controlplane.policy.acknowledgements import MapAcknowledgements
-from controlplane.policy.endpoints.placement import Fault, RefusedError, Why, refuse_misplaced
+from controlplane.policy.endpoints.placement import (
+    Fault,
+    RefusedError,
+    Why,
+    refuse_claimed,
+    refuse_misplaced,
+)
 from controlplane.policy.endpoints.registry import latest_move
 from controlplane.policy.flow_revocation import FlowRevocation
 from controlplane.policy.requests import (
@@ -94,6 +100,7 @@ class WorkloadChanges:
             raise _configured(workload.name)
         if known is not None and known.workload == workload:
             return known, self._is_enforced and not self._maps.is_waiting
+        refuse_claimed(workload, known, registry)
         self._refuse_tags(workload)
         attachment = self._attachment(workload, known)
 

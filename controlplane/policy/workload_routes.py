@@ -10,11 +10,12 @@ from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import StagedGroups, Workload, WorkloadAttached
 from controlplane.policy.compile.directory import group_ids
 from controlplane.policy.compile.identity import MOST_REMEMBERED
+from controlplane.policy.compile.meanings import Meanings
 from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.in_force import revision_of
 from controlplane.policy.language.outline import groups_in
 from controlplane.policy.language.policy import Policy, revision_number
-from controlplane.policy.language.revision import Ledger
+from controlplane.policy.language.revision import Ledger, Revision
 from controlplane.policy.orders import LayRoutes, Order
 
 
@@ -23,6 +24,7 @@ class SentGroups(NamedTuple):
 
     enforced: frozenset[int]
     staged: StagedGroups | None = None
+    meanings: frozenset[int] = frozenset()
 
 
 class WorkloadRoutes:
@@ -49,10 +51,14 @@ class WorkloadRoutes:
 
     def _groups_of(self, workload: Workload) -> SentGroups:
         enforced = group_ids(self._policies[Slot.ENFORCED], workload)
+        meanings = self._meanings.of(enforced)
         policy = self._policies[Slot.STAGED]
         staged = group_ids(policy, workload)
-        differs = policy.revision and staged != enforced
-        return SentGroups(enforced, StagedGroups(policy.revision, staged) if differs else None)
+        differs = policy.revision and (
+            staged != enforced or not self._staged_meanings.of(staged) <= meanings
+        )
+        sent = StagedGroups(policy.revision, staged) if differs else None
+        return SentGroups(enforced, sent, meanings)
 
     def lay(self, attachments: Iterable[Attachment]) -> list[Order]:
         """Return the order to lay the routes of these workloads."""
@@ -97,7 +103,10 @@ class WorkloadRoutes:
 
     def _set(self, ledger: Ledger) -> None:
         self._by_tags.clear()
-        self._policies = {slot: _policy(ledger, slot) for slot in Slot}
+        self._policies = {slot: _policy(revision_of(ledger, slot)) for slot in Slot}
+        self._staged_meanings = Meanings(self._policies[Slot.STAGED])
+        beside = (self._policies[Slot.STAGED], _policy(ledger.enforced_before))
+        self._meanings = Meanings(self._policies[Slot.ENFORCED], beside)
         self._groups = sum(len(policy.groups) for policy in self._policies.values())
 
     def _event(self, attachment: Attachment) -> WorkloadAttached:
@@ -110,14 +119,14 @@ class WorkloadRoutes:
             prefixes=workload.addresses,
             groups=groups.enforced,
             staged=groups.staged,
+            meanings=groups.meanings,
             moves=attachment.moves,
         )
 
 
-def _policy(ledger: Ledger, slot: Slot) -> Policy:
+def _policy(revision: Revision | None) -> Policy:
     """Return a policy with the groups of a revision, as far as they can be read: other PEs judge
     by them, whether this one can or not."""
-    revision = revision_of(ledger, slot)
     if revision is None:
         return Policy()
     if not revision.problem:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controlplane.model.prefix import IPAddress, Prefix, host_prefix, mask
 from controlplane.model.workload import Endpoint, Inventory, Workload
 from controlplane.policy.compile.full import prefixes_of
 from controlplane.policy.compile.identity import EndpointKind
+from controlplane.policy.compile.meanings import groups_under, names_by_id
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.selector import matches
 
@@ -43,7 +45,7 @@ class Directory:
 
     def __init__(self, policy: Policy, inventory: Inventory) -> None:
         self._policy = policy
-        self._names = {group.id: group.name for group in policy.groups.values()}
+        self._names = names_by_id(policy)
         self._claims: dict[tuple[str, Prefix], list[Endpoint]] = {}
         for claimant in inventory.claimants():
             for prefix in prefixes_of(claimant):
@@ -57,7 +59,10 @@ class Directory:
 
     def who(self, zone: str, address: IPAddress) -> Who:
         """Return the endpoint that has `address` in VRF `zone`."""
-        claimants = self._claimants(zone, address)
+        return self.who_of(address, self._claimants(zone, address))
+
+    def who_of(self, address: IPAddress, claimants: Sequence[Endpoint]) -> Who:
+        """Return `address` in words if it is theirs; the groups are those of this policy."""
         if not claimants:
             return Who(address, EndpointKind.OUTSIDE, networks=self._networks(address))
         keys = tuple(sorted(claimant.key for claimant in claimants))
@@ -71,7 +76,7 @@ class Directory:
         """Return all groups of a claimant, used by a rule or not; None while they are not known."""
         if isinstance(claimant, Workload):
             return self._by_tags(claimant)
-        ids = claimant.groups_under(self._policy.revision)
+        ids = groups_under(claimant, self._policy.revision, self._names)
         if ids is None:
             return None
         return frozenset(self._names[number] for number in ids if number in self._names)

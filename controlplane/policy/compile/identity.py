@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from controlplane.model.workload import Endpoint, RemotePrefix
+from controlplane.policy.compile.meanings import groups_under, names_by_id
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.rule import RuleEndpointKind
 from controlplane.policy.language.selector import matches
@@ -52,7 +53,7 @@ class Memberships:
     def __init__(self, policy: Policy) -> None:
         self._groups = relevant_groups(policy)
         self._selectors = {n: policy.groups[n].selector for n in self._groups}
-        self._by_id = {group.id: group.name for group in policy.groups.values()}
+        self._by_id = names_by_id(policy)
         self._revision = policy.revision
         self._seen: dict[frozenset[tuple[str, str]], Membership] = {}
         self.matched = 0
@@ -61,7 +62,7 @@ class Memberships:
     def of(self, claimant: Endpoint) -> Membership:
         """Return what the addresses of a workload or remote prefix are."""
         if isinstance(claimant, RemotePrefix):
-            return self._by_ids(claimant.groups_under(self._revision))
+            return self._by_ids(groups_under(claimant, self._revision, self._by_id))
         return self._by_tags(claimant.tags)
 
     def _by_ids(self, ids: frozenset[int] | None) -> Membership:

@@ -11,13 +11,14 @@ comes and goes meanwhile.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from controlplane.model.prefix import Prefix
 from controlplane.model.verdict_tables import RangeKey, Tables, TablesDelta
 from controlplane.model.workload import Endpoint, Inventory, Workload
 from controlplane.policy.compile.change_recorder import ABSENT, ChangeRecorder
+from controlplane.policy.compile.contract import NumberedRule
 from controlplane.policy.compile.coverage import cover
 from controlplane.policy.compile.full import (
     Compiled,
@@ -204,6 +205,11 @@ class IncrementalCompiler:
             self.books.identities.release(identity)
             yield 1
         yield from self._pairing.close()
+
+    @property
+    def numbered_rules(self) -> Sequence[NumberedRule]:
+        """Return the rules with the numbers that stand for them in verdicts."""
+        return self._pairing.rules
 
     def rule_ids(self) -> dict[int, str]:
         """Return what rule numbers in verdicts stand for."""

@@ -256,6 +256,6 @@ def posture(modes: Modes, zone: str, membership: Membership) -> tuple[bool, froz
 
 def rule_text(rule: Rule, twins: dict[str, int]) -> str:
     """Return what the number of a rule is given by; twins, counted here, differ by their place."""
-    text = f"{rule.tier}: {rule}"
+    text = rule.meaning
     twins[text] = twins.get(text, 0) + 1
     return f"{text} #{twins[text]}"

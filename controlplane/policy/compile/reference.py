@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from controlplane.model.prefix import IPAddress, Prefix, host_prefix
 from controlplane.model.protocols import ICMP, ICMP6, PORT_PROTOCOLS
 from controlplane.model.workload import Inventory, Packet, RemotePrefix
+from controlplane.policy.compile.meanings import groups_under, names_by_id
 from controlplane.policy.language.policy import Mode, ModeSetting, Policy
 from controlplane.policy.language.rule import Action, Rule, RuleEndpoint, RuleEndpointKind, Tier
 from controlplane.policy.language.selector import matches
@@ -100,8 +101,8 @@ def _claims(
 
 
 def _remote_party(policy: Policy, remote: RemotePrefix) -> Party:
-    ours = {group.id: group.name for group in policy.groups.values()}
-    ids = remote.groups_under(policy.revision)
+    ours = names_by_id(policy)
+    ids = groups_under(remote, policy.revision, ours)
     if ids is None:
         return PENDING
     return Party(workload=True, groups=_mentioned(policy, {ours[i] for i in ids if i in ours}))

@@ -6,10 +6,11 @@ import enum
 import re
 from dataclasses import dataclass
 
+from controlplane.model.attachment import Attachment, EndpointKey
 from controlplane.model.intent import CePortIntent, NodeIntent, VrfIntent
 from controlplane.model.martians import MARTIANS
 from controlplane.model.prefix import Prefix, parse_prefix
-from controlplane.model.workload import Workload
+from controlplane.model.workload import OTHER_VRF, Workload
 from controlplane.policy.endpoints.registry import EndpointRegistry, places
 from controlplane.policy.language.selector import tag_fault
 
@@ -119,6 +120,27 @@ def _refuse_taken(workload: Workload, population: EndpointRegistry) -> None:
         if others:
             text = f"{place[1]} belongs to workload {min(others)}"
             raise RefusedError(Why.TAKEN, Fault(f"workload.addresses[{index}]", text))
+
+
+def refuse_claimed(
+    workload: Workload, known: Attachment | None, population: EndpointRegistry
+) -> None:
+    """Raise RefusedError if another PE has an address under another name.
+
+    An address that the workload has already may stay: it claims nothing more than before.
+    """
+    former = set(places(known.workload)) if known is not None else set[EndpointKey]()
+    for index, place in enumerate(places(workload)):
+        remote = population.remote.get(place)
+        if place in former or remote is None or remote.is_of(workload.name):
+            continue
+        where = " and ".join(remote.conflict) or remote.node or OTHER_VRF
+        names = "different names" if remote.conflict else "another name"
+        text = (
+            f"{place[1]} is attached at {where} under {names}: detach it there first; "
+            "a workload moves under the name that it has"
+        )
+        raise RefusedError(Why.TAKEN, Fault(f"workload.addresses[{index}]", text))
 
 
 def _refuse_unreachable(workload: Workload, vrf: VrfIntent, port: CePortIntent) -> None:

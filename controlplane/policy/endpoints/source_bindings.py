@@ -13,6 +13,7 @@ from controlplane.model.attachment import EndpointKey
 from controlplane.model.prefix import Prefix
 from controlplane.model.source_bindings import ELSEWHERE, SourceBindings
 from controlplane.model.verdict_tables import TablesDelta
+from controlplane.model.workload import HERE
 from controlplane.policy.compile.change_recorder import ABSENT, ChangeRecorder
 from controlplane.policy.compile.coverage import cut
 from controlplane.policy.endpoints.registry import EndpointRegistry
@@ -23,8 +24,13 @@ _RANGES = {4: "binding_ranges4", 16: "binding_ranges6"}
 
 
 def binding_of(place: EndpointKey, population: EndpointRegistry) -> str | None:
-    """Return the binding of a key; None if no endpoint has it, or two ports here do."""
-    if place in population.remote:
+    """Return the binding of a key; None if no endpoint has it, or two ports here do.
+
+    Where another PE claims the address under another name, it stays bound to its port here: the
+    packets from there are pending, not spoofed.
+    """
+    remote = population.remote.get(place)
+    if remote is not None and HERE not in remote.conflict:
         return ELSEWHERE
     ports = {population.attachments[name].workload.port for name in population.owners(place)}
     return ports.pop() if len(ports) == 1 else None

@@ -1,4 +1,7 @@
-"""Keep flow records, gathered by ends and service, in bounded memory with an exact loss count.
+"""Keep flow records, gathered by ends, service and rule, in bounded memory with exact loss counts.
+
+A record is kept as of its judgement: the rule that decided, and who had the addresses. What another
+rule decided, or what others had the addresses of, is another kind of flow.
 
 Allowed and denied flows have room of their own: a scan, which is denied, does not displace the
 allowed flows of every day.
@@ -8,37 +11,46 @@ from __future__ import annotations
 
 import struct
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from controlplane.model.flow import FlowRecord
 from controlplane.model.observed import Flow
 from controlplane.model.prefix import IPAddress
 from controlplane.model.protocols import PORT_PROTOCOLS, highest_point
-from controlplane.model.verdict import ALLOW_BIT, RULE_MASK
+from controlplane.model.verdict import ALLOW_BIT, LOG_BIT, RULE_MASK
 from controlplane.model.workload import Packet
+from controlplane.policy.endpoints.held import UNHELD, FindHolders, Held, unheld
+from controlplane.policy.insight.rule_names import NameRule
 from controlplane.policy.language.service import Service
 
 ROOM = 100_000
 """Flows kept of each kind."""
 
-NameRule = Callable[[int], str]
-
 
 class FlowVerdict(NamedTuple):
-    """A verdict and the id of its rule."""
+    """A verdict, the id of its rule as it was then, and whether a log rule matched.
+
+    `revision` and `meaning` as in `RuleName`.
+    """
 
     allowed: bool
     rule: str
+    logged: bool = False
+    revision: str = ""
+    meaning: bytes = b""
 
 
 @dataclass(slots=True)
 class Seen:
     """One kind of flow. Times are Unix time; `sport` is that of the latest record.
 
+    `enforced` is the verdict on the latest one: all had the same rule, if not under the same id.
+    `staged_count` is how many of them had the verdict `staged`.
     `older`: no packet of it was seen that opened it, so it proves no flow in this direction.
-    `touched` is the number of the record that changed it last: numbers grow through the book.
+    `key` differs for flows that differ in anything but times and counts. `touched` is the number of
+    the record that changed it last: numbers grow through the book.
     """
 
     vrf: str
@@ -53,6 +65,10 @@ class Seen:
     enforced: FlowVerdict
     staged: FlowVerdict | None
     older: bool = False
+    staged_count: int = 0
+    source_held: Held = UNHELD
+    destination_held: Held = UNHELD
+    key: bytes = b""
     touched: int = 0
 
     @property
@@ -79,7 +95,7 @@ class Seen:
 
 
 _Key = bytes
-_REST = struct.Struct("!Bi")
+_REST = struct.Struct("!Bi?I")
 OnFlow = Callable[[Seen], None]
 
 
@@ -91,6 +107,7 @@ class FlowBook:
         self._allowed: OrderedDict[_Key, Seen] = OrderedDict()
         self._denied: OrderedDict[_Key, Seen] = OrderedDict()
         self._watchers: list[OnFlow] = []
+        self._log_watchers: list[OnFlow] = []
         self.latest = 0
         """The number of the latest record."""
         self.lost = 0
@@ -98,11 +115,11 @@ class FlowBook:
 
     def take(
         self, records: Sequence[FlowRecord], lost: int, now: float, name: NameRule,
-        name_staged: NameRule,
+        name_staged: NameRule, find: FindHolders = unheld,
     ) -> None:  # fmt: skip
         """Add records; `lost` is the number of records that were lost before they came here."""
         for record in records:
-            self._note(record, name, name_staged)
+            self._note(record, name, name_staged, find)
         self._lose(lost, now)
         for held in (self._allowed, self._denied):
             while len(held) > self._room:
@@ -130,31 +147,41 @@ class FlowBook:
         """Call `on_flow` for each record from now on, until `leave`."""
         self._watchers.append(on_flow)
 
+    def watch_logged(self, on_flow: OnFlow) -> None:
+        """Call `on_flow` for each record of a flow that a log rule matched."""
+        self._log_watchers.append(on_flow)
+
     def leave(self, on_flow: OnFlow) -> None:
         """End a watch."""
         self._watchers.remove(on_flow)
 
-    def _note(self, record: FlowRecord, name: NameRule, name_staged: NameRule) -> None:
-        enforced = _ruling(record.enforced, name)
-        staged = None if record.staged is None else _ruling(record.staged, name_staged)
-        held = self._allowed if enforced.allowed else self._denied
+    def _note(
+        self, record: FlowRecord, name: NameRule, name_staged: NameRule, find: FindHolders
+    ) -> None:
+        enforced = _ruling(record.enforced, record.at, name)
+        staged = None if record.staged is None else _ruling(record.staged, record.at, name_staged)
+        kinds = self._allowed if enforced.allowed else self._denied
+        ends = find(record.vrf, record.source), find(record.vrf, record.destination)
         point = _point(record)
         what = (record.vrf, record.source, record.destination, record.protocol, point)
-        key = _key(*what)
-        known = held.get(key)
+        key = _key(record, point, ends)
+
+        def kind() -> Seen:
+            at, sport, older = record.at, record.sport, record.older
+            return Seen(*what, 0, at, at, sport, enforced, staged, older, 0, *ends, key)
+
+        known = kinds.get(key)
         if known is None:
-            times = record.at, record.at
-            held[key] = known = Seen(*what, 0, *times, 0, enforced, staged, record.older)
-        held.move_to_end(key)
-        known.count += 1
-        known.first, known.last = min(known.first, record.at), max(known.last, record.at)
-        known.sport, known.enforced, known.staged = record.sport, enforced, staged
-        known.older = known.older and record.older
+            kinds[key] = known = kind()
+        kinds.move_to_end(key)
+        _add(known, record, enforced, staged)
         self.latest += 1
         known.touched = self.latest
-        for on_flow in self._watchers:
-            times = record.at, record.at
-            on_flow(Seen(*what, 1, *times, record.sport, enforced, staged, record.older))
+        watchers = [*self._watchers, *self._log_watchers] if enforced.logged else self._watchers
+        for on_flow in watchers:
+            alone = kind()
+            _add(alone, record, enforced, staged)
+            on_flow(alone)
 
     def _lose(self, count: int, now: float) -> None:
         if count:
@@ -172,11 +199,27 @@ def _touched_since(held: OrderedDict[_Key, Seen], number: int) -> list[Seen]:
     return found
 
 
-def _key(vrf: str, source: IPAddress, destination: IPAddress, protocol: int, point: int) -> _Key:
+def _add(
+    known: Seen, record: FlowRecord, enforced: FlowVerdict, staged: FlowVerdict | None
+) -> None:
+    known.count += 1
+    known.first, known.last = min(known.first, record.at), max(known.last, record.at)
+    if staged != known.staged:
+        known.staged_count = 0
+    known.staged_count += staged is not None
+    known.sport, known.enforced, known.staged = record.sport, enforced, staged
+    known.older = known.older and record.older
+
+
+def _key(record: FlowRecord, point: int, ends: tuple[Held, Held]) -> _Key:
     """Return the key of a kind of flow. Bytes keep their hash: an ordered dictionary of 100,000
-    computes all of them again whenever it is walked through, and addresses are slow to hash."""
-    ends = source.packed + destination.packed
-    return b"\0".join((vrf.encode(), ends + _REST.pack(protocol, point)))
+    computes all of them again whenever it is walked through, and addresses are slow to hash.
+
+    The number of a rule stands for its meaning (`rule_book`)."""
+    rule, logged = record.enforced & RULE_MASK, bool(record.enforced & LOG_BIT)
+    told = record.source.packed + record.destination.packed
+    told += _REST.pack(record.protocol, point, logged, rule)
+    return b"\0".join((record.vrf.encode(), told + ends[0].token + ends[1].token))
 
 
 def _point(record: FlowRecord) -> int:
@@ -185,5 +228,34 @@ def _point(record: FlowRecord) -> int:
     return min(max(record.icmp_type, 0), highest_point(record.protocol))
 
 
-def _ruling(word: int, name: NameRule) -> FlowVerdict:
-    return FlowVerdict(bool(word & ALLOW_BIT), name(word & RULE_MASK))
+def _ruling(word: int, at: float, name: NameRule) -> FlowVerdict:
+    rule = name(word & RULE_MASK, at)
+    bits = bool(word & ALLOW_BIT), bool(word & LOG_BIT)
+    return FlowVerdict(bits[0], rule.id, bits[1], rule.revision, rule.meaning)
+
+
+def has_changed_hands(seen: Seen, holders: FindHolders) -> bool:
+    """Return whether an address that a workload here had belongs to another one now."""
+    for address, held in (
+        (seen.source, seen.source_held), (seen.destination, seen.destination_held),
+    ):  # fmt: skip
+        if names := held.names:
+            now = holders(seen.vrf, address).names
+            if now and not names & now:
+                return True
+    return False
+
+
+def merged(flows: Iterable[Seen], into: dict[bytes, Flow]) -> None:
+    """Add flows as what-if and the recommender take them: those of the same ends, service and
+    permission are one, whichever rules decided."""
+    for seen in flows:
+        ends = seen.source.packed + seen.destination.packed
+        rest = _REST.pack(seen.protocol, seen.point, seen.enforced.allowed, 0)
+        key = b"\0".join((seen.vrf.encode(), ends + rest))
+        flow, known = seen.observed(), into.get(key)
+        if known is not None:
+            latest = max(flow, known, key=lambda each: each.last)
+            first, hits = min(flow.first, known.first), flow.hits + known.hits
+            flow = replace(latest, first=first, hits=hits)
+        into[key] = flow

@@ -19,14 +19,14 @@ def warnings(compiled: Compiled, inventory: Inventory) -> tuple[Problem, ...]:
     """Return VRFs that are not here, rules without effect, groups without members, network sets
     that hide behind workloads."""
     return (
-        *_unknown_vrfs(compiled.policy, inventory.zones),
+        *unknown_vrfs(compiled.policy, inventory.zones),
         *_idle_rules(compiled, inventory.zones),
         *_empty_groups(compiled, inventory),
         *_covered_workloads(compiled, inventory),
     )
 
 
-def _unknown_vrfs(policy: Policy, here: frozenset[str]) -> Iterator[Problem]:
+def unknown_vrfs(policy: Policy, here: frozenset[str]) -> Iterator[Problem]:
     """Yield a warning for each place that names a VRF which this node has not."""
     places = [(f"modes.vrfs.{vrf}", vrf) for vrf in policy.modes.vrfs]
     places += [(f"rules.{rule.id}", vrf) for rule in policy.rules for vrf in sorted(rule.vrfs)]

@@ -7,12 +7,17 @@ thousand flows makes one directory.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import cached_property
 
 from controlplane.model.prefix import IPAddress
 from controlplane.model.workload import Inventory, Workload
 from controlplane.policy.compile.directory import Directory, Who
 from controlplane.policy.compile.full import Compiled, compile_policy
 from controlplane.policy.compile.identity import EndpointKind
+from controlplane.policy.endpoints.held import Held
+from controlplane.policy.insight.flowbook import FlowVerdict, Seen
+from controlplane.policy.insight.rule_names import meanings_of
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.selector import matches
 
@@ -25,14 +30,16 @@ MOST_ADDRESSES = 100_000
 class PolicyQueries:
     """Answers by `policy`, the enforced one, unless another is given."""
 
-    def __init__(self, policy: Policy, inventory: Inventory) -> None:
+    def __init__(self, policy: Policy, inventory: Inventory, whole: Policy | None = None) -> None:
+        """`whole` is the policy of which `policy` is the part that the caller may see."""
         self.policy = policy
+        self._whole = whole or policy
         self.inventory = inventory
         # By identity: a policy of ten thousand rules takes long to compare. The policy is kept
         # beside the value, so that its identity is not given to another meanwhile.
         self._directories: OrderedDict[int, tuple[Policy, Directory]] = OrderedDict()
         self._compiled: OrderedDict[int, tuple[Policy, Compiled]] = OrderedDict()
-        self._who: dict[tuple[str, IPAddress], Who] = {}
+        self._who: dict[tuple[str, IPAddress, bytes | None], Who] = {}
 
     def directory(self, policy: Policy | None = None) -> Directory:
         """Return addresses in words, by the enforced policy or another."""
@@ -55,12 +62,37 @@ class PolicyQueries:
 
     def who(self, vrf: str, address: IPAddress) -> Who:
         """Return the endpoint that has an address, by the enforced policy."""
-        found = self._who.get((vrf, address))
+        return self._kept((vrf, address, None), lambda: self.directory().who(vrf, address))
+
+    def who_then(self, vrf: str, address: IPAddress, held: Held) -> Who:
+        """Return an address as of the time when these endpoints had it: with their tags of then,
+        in the groups of the enforced policy."""
+        key = (vrf, address, held.token)
+        return self._kept(key, lambda: self.directory().who_of(address, held.claimants))
+
+    def _kept(self, key: tuple[str, IPAddress, bytes | None], find: Callable[[], Who]) -> Who:
+        found = self._who.get(key)
         if found is None:
             if len(self._who) >= MOST_ADDRESSES:
                 self._who.clear()
-            found = self._who[vrf, address] = self.directory().who(vrf, address)
+            found = self._who[key] = find()
         return found
+
+    def ends(self, seen: Seen) -> tuple[Who, Who]:
+        """Return source and destination of a flow as of the time when it was seen."""
+        return (
+            self.who_then(seen.vrf, seen.source, seen.source_held),
+            self.who_then(seen.vrf, seen.destination, seen.destination_held),
+        )
+
+    @cached_property
+    def meanings(self) -> dict[str, bytes]:
+        """The meanings of the enforced rules by id, also of those that the caller sees in part."""
+        return meanings_of(self._whole)
+
+    def is_in_force(self, verdict: FlowVerdict) -> bool:
+        """Return whether the rule of a verdict still has its id and meaning."""
+        return not verdict.meaning or self.meanings.get(verdict.rule) == verdict.meaning
 
     def groups_of(self, workload: Workload) -> frozenset[str]:
         """Return the names of a workload's groups, without looking at other workloads."""

@@ -7,7 +7,7 @@ costs the loop the encoding of what changed since the query before.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
@@ -19,6 +19,7 @@ from controlplane.model.observed import Flow
 from controlplane.model.prefix import IPAddress
 from controlplane.model.revision import Entry, KeptRevision
 from controlplane.model.workload import RemoteEndpoint
+from controlplane.policy.endpoints.held import Held
 from controlplane.policy.insight.flowbook import ROOM, FlowVerdict, Seen
 from controlplane.policy.insight.lockout import RoutingSession
 from controlplane.policy.insight.view import View, by_vrf
@@ -32,8 +33,9 @@ MOST_VIEWS = 8
 """Sets of VRFs whose view is kept."""
 
 FlowRow = tuple[
-    str, bytes, bytes, int, int, int, float, float, int, FlowVerdict, FlowVerdict | None, bool
-]
+    str, bytes, bytes, int, int, int, float, float, int, FlowVerdict, FlowVerdict | None, bool,
+    int, Held, Held, bytes,
+]  # fmt: skip
 """The fields of `Seen`, addresses packed."""
 
 
@@ -224,7 +226,7 @@ class HistoryChanged(ReplicaChange):
             replica.history.append(line)
 
 
-_Key = tuple[str, bytes, bytes, int, int]
+_Key = tuple[str, bytes]
 
 
 class FlowTable:
@@ -241,7 +243,7 @@ class FlowTable:
         """Add or replace rows, which come in the order in which they changed."""
         for row in rows:
             seen = Seen(row[0], _address(row[1]), _address(row[2]), *row[3:])
-            key, allowed = row[:5], seen.enforced.allowed
+            key, allowed = (row[0], seen.key), seen.enforced.allowed
             order = self._order[allowed]
             order[key] = None
             order.move_to_end(key)
@@ -255,13 +257,13 @@ class FlowTable:
         self, vrfs: frozenset[str], since: float = 0.0, until: float = float("inf")
     ) -> list[Seen]:
         """Return the flows of these VRFs in a span of time. Looks at no other VRF's flows."""
-        return [
-            each
-            for vrf in sorted(vrfs)
-            for allowed in (True, False)
-            for each in self._by_vrf.get((vrf, allowed), {}).values()
-            if each.last >= since and each.first <= until
-        ]
+        return [s for s in self.of(vrfs) if s.last >= since and s.first <= until]
+
+    def of(self, vrfs: frozenset[str]) -> Iterator[Seen]:
+        """Yield all flows of these VRFs."""
+        for vrf in sorted(vrfs):
+            for allowed in (True, False):
+                yield from self._by_vrf.get((vrf, allowed), {}).values()
 
 
 @lru_cache(maxsize=65536)

@@ -236,4 +236,8 @@ def _row(seen: Seen) -> FlowRow:
         seen.enforced,
         seen.staged,
         seen.older,
+        seen.staged_count,
+        seen.source_held,
+        seen.destination_held,
+        seen.key,
     )

@@ -54,7 +54,7 @@ class View:
             whole,
             population,
             inventory,
-            PolicyQueries(seen[0], inventory),
+            PolicyQueries(seen[0], inventory, enforced),
             seen[1] if staged is not None else None,
         )
 

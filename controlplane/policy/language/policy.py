@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controlplane.model.prefix import Prefix
+from controlplane.model.workload import digest_31
 from controlplane.policy.language.rule import Rule
 from controlplane.policy.language.selector import Selector
 from controlplane.policy.language.service import Service
@@ -86,6 +87,13 @@ class Policy:
 def revision_number(digest: str) -> int:
     """Return the number of 32 bits that stands for a revision in a large community (RFC 8092)."""
     return int(digest[:8], 16)
+
+
+def meaning_of(number: int, name: str) -> int | None:
+    """Return what travels of a group beside its id, so that two PEs find out that they give one id
+    to different groups. None for ids from 2^31 up: those are derived from the name themselves.
+    """
+    return digest_31(f"{number} {name}") if number < 2**31 else None
 
 
 def derived_group_id(text: str) -> int:

@@ -126,11 +126,19 @@ class Ledger:
         """Return the staged or the enforced revision, if there is one."""
         return next((r for r in self.revisions.values() if r.state is state), None)
 
+    @property
+    def enforced_before(self) -> Revision | None:
+        """The revision that the enforced one took the place of, by promotion or rollback."""
+        entry = self._enforcing()
+        return self.revisions.get(entry.before) if entry is not None else None
+
     def find(self, prefix: str) -> Revision:
         """Return a revision by digest or unambiguous beginning of it (4 or more); raises
         MoveError."""
         found = [r for name, r in self.revisions.items() if name.startswith(prefix)]
         if len(prefix) < 4 or len(found) != 1:
+            if not found:
+                raise MoveError(f"no revision begins with {prefix!r}: see `pe policy list`")
             raise MoveError(
                 f"{len(found)} revisions begin with {prefix!r}: give more of the digest"
             )
@@ -184,7 +192,7 @@ class Ledger:
         """
         name = name or self._previous()
         if not name:
-            cure = "name a revision of `pe policy list` to enforce it"
+            cure = "name one of `pe policy list`, or stage and promote another document"
             raise MoveError(f"there is no earlier enforced revision: {cure}")
         revision = self.find(name)
         if revision.state is not State.SUPERSEDED:

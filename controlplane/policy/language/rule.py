@@ -78,6 +78,11 @@ class Rule:
         """Place in the order of evaluation."""
         return (TIER_RANK[self.tier], self.order)
 
+    @property
+    def meaning(self) -> str:
+        """Return tier and sentence: what is left of a rule without id, order and comment."""
+        return f"{self.tier}: {self}"
+
     def covers(self, protocol: int, point: int) -> bool:
         """Return whether one of its services covers that protocol and port or ICMP type."""
         return any(service.covers(protocol, point) for service in self.services)

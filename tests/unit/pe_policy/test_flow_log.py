@@ -11,6 +11,7 @@ import pytest
 
 from controlplane.model.flow import FlowRecord
 from controlplane.model.verdict import OLDER_BIT
+from pe.model.mark_code import ANY_BOOT
 from pe.netlink import codec as nl
 from pe.observe.flow_log import FlowLog
 from pe.observe.log_entry import AWAITED, BACKWARDS_BIT, FLOW_GROUP, STAGED_GROUP
@@ -19,6 +20,7 @@ from tests.parts import LonePart
 
 A, B = ip_address("10.0.0.1"), ip_address("10.0.0.2")
 A6, B6 = ip_address("2001:db8::1"), ip_address("2001:db8::2")
+CODE = ANY_BOOT.log.encode()
 PORTS = struct.pack(">HH", 1000, 443) + bytes(4)
 
 
@@ -87,7 +89,8 @@ def _entry(
     seq: int, word: int, packet: bytes, *, prefix: str = "10", staged: bool = False
 ) -> bytes:
     group = STAGED_GROUP if staged else FLOW_GROUP
-    body = nl.attribute(10, prefix.encode() + b"\0") + nl.attribute(2, word.to_bytes(4, "big"))
+    body = nl.attribute(10, CODE + prefix.encode() + b"\0")
+    body += nl.attribute(2, word.to_bytes(4, "big"))
     body += nl.attribute(12, seq.to_bytes(4, "big")) + nl.attribute(9, packet)
     return struct.pack(">BBH", 2, 0, group) + body
 
@@ -158,7 +161,7 @@ def _foreign(seq: int | None = 1, group: int = FLOW_GROUP, **attributes: bytes) 
     return struct.pack(">BBH", 2, 0, group) + body
 
 
-OURS: dict[str, Any] = {"prefix": b"10\0", "payload": _four(6, PORTS)}
+OURS: dict[str, Any] = {"prefix": CODE + b"10\0", "payload": _four(6, PORTS)}
 
 
 @pytest.mark.parametrize(
@@ -167,14 +170,18 @@ OURS: dict[str, Any] = {"prefix": b"10\0", "payload": _four(6, PORTS)}
         _foreign(prefix=b"dropped: \0", payload=_four(6, PORTS)),
         _foreign(prefix=b"\0", payload=_four(6, PORTS)),
         _foreign(payload=_four(6, PORTS)),
-        _foreign(prefix=b"10\0"),
-        _foreign(prefix="\u0661\u0660\0".encode(), payload=_four(6, PORTS)),
-        _foreign(prefix=b"\xff\xfe\0", payload=_four(6, PORTS)),
-        _foreign(prefix=b"99999\0", payload=_four(6, PORTS)),
-        _foreign(prefix=b"1" * 120 + b"\0", payload=_four(6, PORTS)),
+        _foreign(prefix=b"10\0", payload=_four(6, PORTS)),
+        _foreign(prefix=b"10+\0", payload=_four(6, PORTS)),
+        _foreign(prefix=b"bulkhead-0000-10\0", payload=_four(6, PORTS)),
+        _foreign(prefix=CODE + b"10\0"),
+        _foreign(prefix=CODE + b"\0", payload=_four(6, PORTS)),
+        _foreign(prefix=CODE + "\u0661\u0660\0".encode(), payload=_four(6, PORTS)),
+        _foreign(prefix=CODE + b"\xff\xfe\0", payload=_four(6, PORTS)),
+        _foreign(prefix=CODE + b"99999\0", payload=_four(6, PORTS)),
+        _foreign(prefix=CODE + b"1" * 100 + b"\0", payload=_four(6, PORTS)),
         _foreign(**OURS, mark=b"\1\2"),
         _foreign(None, group=7, **OURS),
-        _foreign(group=STAGED_GROUP, prefix=b"+\0", payload=_four(6, PORTS)),
+        _foreign(group=STAGED_GROUP, prefix=CODE + b"+\0", payload=_four(6, PORTS)),
         b"\2\0",
         b"",
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from controlplane.model.events import (
     UnderlaySynced,
     VrfsHeld,
 )
+from controlplane.model.flow import FlowRecord
 from controlplane.model.intent import NodeIntent, PeerIntent
 from controlplane.model.prefix import Family
 from controlplane.model.workload import WorkloadAttached, WorkloadDetached
@@ -79,11 +80,12 @@ class FakeSpeakers:
     """What the peers were sent."""
 
     sent: list[Effect] = field(default_factory=list)
-    peers: tuple[PeerIntent, ...] = ()
+    peers: dict[str, tuple[PeerIntent, ...]] = field(default_factory=dict)
     restart_time: int = 0
 
-    def configure(self, peers: tuple[PeerIntent, ...], restart_time: int) -> None:
-        self.peers, self.restart_time = peers, restart_time
+    def configure(self, peers: Mapping[str, tuple[PeerIntent, ...]], restart_time: int) -> None:
+        self.peers |= peers
+        self.restart_time = restart_time
 
     def perform(self, actions: Sequence[Effect]) -> None:
         self.sent += actions
@@ -140,12 +142,15 @@ class PolicyNode:
         self.node = Node(
             self.router, self.dataplane, self.speakers, self.executor, self.queue, self.part
         )
-        self.kernel.watch(lambda records, lost: self.policy.flows_seen(
-            records, lost, clock.now().wall))  # fmt: skip
+        self.kernel.watch(self._take_flows)
         self._task: asyncio.Task[None] | None = None
 
     def _log(self, level: str, event: str, fields: dict[str, str | int]) -> None:
         self.lines.append((level, event, fields))
+
+    def _take_flows(self, records: Sequence[FlowRecord], lost: int) -> None:
+        for line in self.policy.flows_seen(records, lost, clock.now().wall):
+            self._log(line.level, line.event, line.fields)
 
     def logged(self, event: str) -> list[dict[str, str | int]]:
         """The fields of the log lines of an event."""

@@ -26,7 +26,7 @@ NO_BUFFERS = OSError(105, "no buffer space available")
 
 
 def flow(port: int) -> LiveFlow:
-    return LiveFlow("red", WEB, PAY, 6, port, 443, -1, 1, 5, 500)
+    return LiveFlow("red", WEB, PAY, 6, port, 443, -1, 5, 500)
 
 
 def run(folder: Path, story: Callable[[PolicyNode], Awaitable[None]]) -> None:
@@ -56,7 +56,11 @@ def test_a_failure_to_read_or_to_end_is_tried_again(
 
     async def story(pe: PolicyNode) -> None:
         pe.kernel.failures = [*[None] * good, NO_BUFFERS]  # the first reads succeed
-        moved = await pe.access.promote("", SIGNED)
+        promotion = asyncio.create_task(pe.access.promote("", SIGNED))
+        await pe.until(lambda: bool(pe.policy.failing()))
+        assert pe.policy.failing()[0].startswith("Forbidden flows of VRF ")
+        moved = await promotion
+        assert not pe.policy.failing()
         assert pe.kernel.ended == [flow(4000)]
         assert moved.ended == 1
         assert len(pe.logged("flow_revocation_failed")) == 1

@@ -155,8 +155,11 @@ def test_a_move_to_another_pe_is_noted_once_there_is_room(
         await pe.until(lambda: bool(pe.logged("store_failed")))
         assert pe.policy.history.of("web")[-1].change == "moved"
         assert _changes(store) == ["attached"]
+        await pe.until(lambda: bool(pe.policy.failing()))
+        assert "history_not_saved" in pe.policy.failing()[0]
         store.full = False
         await pe.until(lambda: _changes(store) == ["attached", "moved"])
+        await pe.until(lambda: not pe.policy.failing())
         await pe.access.tag("web", {"tier": "web"}, (), 0, "ada")
         assert _changes(store) == ["attached", "moved", "tagged"], "once each, in order"
         assert len(pe.logged("history_not_saved")) == 1

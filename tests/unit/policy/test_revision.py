@@ -136,9 +136,13 @@ def test_moves_that_make_no_sense_are_refused() -> None:
         ledger.promote(SIGNED)
     with pytest.raises(MoveError, match="no earlier"):
         ledger.roll_back(SIGNED)
+    with pytest.raises(MoveError, match="no revision begins with 'ffffffff': see"):
+        ledger.find("f" * 8)
+    with pytest.raises(MoveError, match="give more of the digest"):
+        ledger.find(first.digest[:3])
     with pytest.raises(MoveError, match="is draft"):
         ledger.roll_back(SIGNED, second.digest)
-    with pytest.raises(MoveError, match="0 revisions"):
+    with pytest.raises(MoveError, match="no revision begins"):
         ledger.stage("ffff" * 16, SIGNED)
     with pytest.raises(MoveError, match="2 revisions"):
         ledger.find("")

@@ -19,6 +19,7 @@ from controlplane.policy.language.affected_vrfs import AffectedVrfs
 from controlplane.policy.language.canonical import canonical_text, digest_of
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.outline import PossiblyAffectedVrfs
+from controlplane.policy.language.policy import meaning_of
 from controlplane.policy.language.revision import (
     MOST_DRAFTS,
     MOST_ENTRIES,
@@ -81,7 +82,10 @@ def test_with_an_unreadable_enforced_revision_the_kernel_keeps_what_it_has() -> 
 def test_its_vrfs_stay_under_policy_and_its_groups_are_announced() -> None:
     state = state_with(OLD)
     assert set(state.zones) == {"red", "blue"}, "where workloads are, and where it acts"
-    assert state.groups_to_send(WEB.workload) == SentGroups(frozenset({7}))
+    meaning = meaning_of(7, "web")
+    assert meaning is not None
+    wanted = SentGroups(frozenset({7}), None, frozenset({meaning}))
+    assert state.groups_to_send(WEB.workload) == wanted
 
 
 def test_promoting_a_readable_revision_repairs() -> None:
