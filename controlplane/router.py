@@ -67,6 +67,7 @@ from controlplane.vpn.next_hop_tracker import NextHopTracker
 from controlplane.vpn.plan import IntentRefusedError, VrfPlan
 from controlplane.vpn.vrf import Vrf
 
+OUTCOMES = (StoreWritten, StoreFailed)
 SHOWN = 5
 """VRFs that a line in the log names."""
 
@@ -106,14 +107,16 @@ class Router:
         state.begin(now)
         if self._reload.is_under_way:
             self._reload.go_on()
+        waiting, resumed, reload = self._waiting, state.resumed, self._reload
         for event in events:
-            if isinstance(event, StoreWritten | StoreFailed):
+            if isinstance(event, OUTCOMES):
                 self._conclude(event)
             else:
-                self._waiting.append(event)
+                waiting.append(event)
         self.policy.look()
-        while self._is_free and (state.resumed or self._waiting):
-            event = (state.resumed or self._waiting).popleft()
+        # None between a change and its commit.
+        while (resumed or waiting) and state.proposal is None and not reload.is_under_way:
+            event = (resumed or waiting).popleft()
             try:
                 self._take(event)
             except Exception as error:  # one peer's event must not end the sessions of all
@@ -133,11 +136,6 @@ class Router:
         self._save()
         return state.effects
 
-    @property
-    def _is_free(self) -> bool:
-        """Whether an event may be taken: none between a change and its commit."""
-        return self.state.proposal is None and not self._reload.is_under_way
-
     def _expire(self) -> None:
         """Go on without what the data plane is late with: it tries on, and says which object it is;
         to hold every session of the VRF back for it would make things worse."""
@@ -148,7 +146,7 @@ class Router:
             state.notice(
                 "error", "kernel_not_settled", seconds=seconds, vrfs=len(late), first=names
             )
-            state.configure_speakers()
+            state.configure_speakers(late)
 
     def _conclude(self, event: StoreWritten | StoreFailed) -> None:
         """Commit the change that was proposed, or refuse it."""
@@ -179,9 +177,8 @@ class Router:
             for key in policy.remote_endpoints_changed(change)
         ]
         if waiting or len(self._held):
-            tables = {vrf.name: vrf.number for vrf in state.vrfs.values()}
-            maps = policy.maps
-            self._held.settle(state.effects.delta, waiting, tables, maps.number, maps.released)
+            delta, maps = state.effects.delta, policy.maps
+            self._held.settle(delta, waiting, state.table_of, maps.number, maps.released)
 
     def _take(self, event: Event) -> None:
         match event:
@@ -225,8 +222,7 @@ class Router:
             case PolicyMapsHeld() | PolicyMapsRefused() | FlowsRead() | FlowsEnded():
                 self.policy.acknowledge(event)
             case VrfsHeld():
-                if self.state.pending.held(event.numbers):
-                    self.state.configure_speakers()
+                self.state.configure_speakers(self.state.pending.held(event.numbers))
             case SelftestBegan():
                 self.scratch.open(event.scratch)
             case SelftestEnded():
@@ -241,9 +237,9 @@ class Router:
         state = self.state
         state.foreign_labels -= event.freed
         state.foreign_labels |= event.taken
-        lost = [vrf for vrf in state.vrfs.values() if int(vrf.label) in event.taken]
-        for vrf in lost:
-            state.notice("warning", "label_taken", vrf=vrf.name, label=int(vrf.label))
+        lost = [(vrf, n) for n in sorted(event.taken) if (vrf := self._reload.vrf_of(n))]
+        for vrf, label in lost:
+            state.notice("warning", "label_taken", vrf=vrf, label=label)
         if lost and state.intent is not None:
             self._intent_changed(IntentChanged(state.intent))
 
@@ -266,12 +262,12 @@ class Router:
     ) -> None:
         first = self.state.intent is None
         self.scratch.close()  # a VRF may have its labels and tables now
-        self._reload.take_over(event.intent, plan, partial(self._answer, event))
-        if first:
-            self._start.begin(event.intent.sync_timeout)
         # Of all VRFs, before the devices of later portions: one under policy opens closed.
         zones = {name: zone_of(label) for name, label in plan.labels.items()}
-        self.policy.configure(event.intent, zones, changes)
+        configure = partial(self.policy.configure, event.intent, zones, changes)
+        self._reload.take_over(event.intent, plan, configure, partial(self._answer, event))
+        if first:
+            self._start.begin(event.intent.sync_timeout)
 
     def _refuse_intent(self, event: IntentChanged, reason: str) -> None:
         self.state.notice("error", "intent_refused", reason=reason)
@@ -287,7 +283,7 @@ class Router:
         if state.intent is None:
             return
         pending = state.pending
-        while True:
+        while state.ce_pending or state.to_replay or state.core_out.has_news:
             state.effects.actions += state.core_out.flush(state.listeners(), pending)
             unsaid = state.core_out.take_unsaid()
             outs = list(state.ce_pending.values())
@@ -307,7 +303,8 @@ class Router:
                 failures.setdefault(vrf, {}).update(dict.fromkeys(prefixes, error))
         for vrf, found in failures.items():
             self._decisions.leave_out(state.vrfs[vrf], found)
-        self._decisions.settle()
+        if failures:
+            self._decisions.settle()
         return bool(failures)
 
     # -- reading ------------------------------------------------------------------------------

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from controlplane.bgp.path import Path
 from controlplane.model.prefix import Family, Prefix
-from controlplane.model.rd import RouteDistinguisher
+from controlplane.model.rd import RouteDistinguisher, RouteTarget
 
 Rd: TypeAlias = RouteDistinguisher | None
 Held: TypeAlias = tuple[Rd, Prefix, Path]
+Targets: TypeAlias = frozenset[RouteTarget]
+
+MOST_TARGETS = 64
+"""Sets of targets remembered for an RD; with more of them, any might be among them."""
 
 
 class AdjRibIn:
@@ -20,6 +24,8 @@ class AdjRibIn:
         self._routes: dict[Family, dict[Rd, dict[Prefix, Path]]] = {}
         self._stale: dict[Family, dict[Rd, dict[Prefix, None]]] = {}
         self._counts: dict[Family, int] = {}
+        self._targets: dict[Family, dict[Rd, set[Targets]]] = {}
+        """What the routes of each RD have, or had, as targets: never less than they have now."""
 
     def put(
         self, family: Family, rd: Rd, prefixes: list[Prefix], path: Path
@@ -30,6 +36,9 @@ class AdjRibIn:
         valid. A stale route that is announced again is fresh.
         """
         routes = self._routes.setdefault(family, {}).setdefault(rd, {})
+        targets = self._targets.setdefault(family, {}).setdefault(rd, set())
+        if len(targets) < MOST_TARGETS:
+            targets.add(path.attributes.route_targets)
         before = len(routes)
         news, replaced = prefixes, []
         for prefix in prefixes:
@@ -55,7 +64,7 @@ class AdjRibIn:
             return None
         self._counts[family] -= 1
         if not routes:
-            del rds[rd]
+            del rds[rd], self._targets[family][rd]
         if family in self._stale:
             self._freshen(family, rd, (prefix,))
         return path
@@ -69,6 +78,14 @@ class AdjRibIn:
         for rd, routes in self._routes.get(family, {}).items():
             for prefix, path in routes.items():
                 yield rd, prefix, path
+
+    def routes_with(self, family: Family, wanted: Callable[[Targets], bool]) -> Iterator[Held]:
+        """Yield every route whose targets are wanted, and others of the same RDs; no route of
+        another RD is looked at. Do not change the RIB meanwhile."""
+        for rd, targets in self._targets.get(family, {}).items():
+            if len(targets) >= MOST_TARGETS or any(map(wanted, targets)):
+                for prefix, path in self._routes[family][rd].items():
+                    yield rd, prefix, path
 
     @property
     def families(self) -> list[Family]:
@@ -95,8 +112,13 @@ class AdjRibIn:
         taken = list(self.routes(family))
         self._routes.pop(family, None)
         self._stale.pop(family, None)
+        self._targets.pop(family, None)
         self._counts.pop(family, None)
         return taken
+
+    def is_stale(self, family: Family, rd: Rd, prefix: Prefix) -> bool:
+        """Return whether a route was not announced again yet, and End-of-RIB has not come."""
+        return prefix in self._stale.get(family, {}).get(rd, {})
 
     def stale_count(self, family: Family) -> int:
         """Return how many routes of a family are stale."""

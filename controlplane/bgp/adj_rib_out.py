@@ -136,8 +136,17 @@ class CoreRibOut:
 
     def change(self, vrf: str, changes: Iterable[BestPathChange]) -> None:
         """Take in changed best paths of a VRF."""
-        self._changed[vrf] = None
-        self._exports[vrf].change(changes)
+        export = self._exports[vrf]
+        try:
+            export.change(changes)
+        finally:  # what came before one that raises is taken in
+            if export.sent.is_pending:
+                self._changed[vrf] = None
+
+    @property
+    def has_news(self) -> bool:
+        """Whether peers that are up are to be sent anything that they have not asked for."""
+        return bool(self._changed or self._orphans)
 
     def flush(
         self, listeners: Sequence[UpdateGroupMember], held: Container[str] = ()
@@ -161,6 +170,11 @@ class CoreRibOut:
             effects += _announce(one, one.families - one.asked, news)
             effects += _announce(one, one.families & one.asked, everything)
         return effects
+
+    def announced(self, vrf: str, peer: PeerId) -> tuple[ExportMark, list[tuple[Prefix, Path]]]:
+        """Return the routes of a VRF that a peer which is up has, and what they carry."""
+        export = self._exports[vrf]
+        return export.mark, [] if peer in export.lacking else export.sent.current()
 
     def take_unsaid(self) -> list[tuple[str, Unsaid]]:
         """Return the prefixes of each VRF that could not be announced since the last call."""

@@ -110,6 +110,14 @@ class CeRibOut:
             effects.append(Announce(name, UNICAST[afi], self._next_hops[afi], attributes, nlri))
         return effects
 
+    def announced(self) -> list[tuple[Prefix, Path]]:
+        """Return the routes that the CE has."""
+        return self.sent.current()
+
+    def as_sent(self, prefix: Prefix, path: Path) -> tuple[IPAddress, Attributes]:
+        """Return the next hop and the attributes with which the CE gets a path."""
+        return self._next_hops[prefix.afi], self._attributes(path)
+
     def take_unsaid(self) -> Unsaid:
         """Return the prefixes that could not be announced since the last call."""
         unsaid, self.unsaid = self.unsaid, []

@@ -63,6 +63,10 @@ class SentRoutes:
         gone = [prefix for prefix, sent in self._pending.items() if sent]
         return list(dict.fromkeys([*gone, *(p for p in self.paths if p not in unsaid)]))
 
+    def current(self) -> list[tuple[Prefix, Path]]:
+        """Return what the peer has or is being sent again, each with its path of now."""
+        return [(p, path) for p, path in self.paths.items() if self._pending.get(p, True)]
+
     def drain(self) -> tuple[list[Prefix], dict[Path, list[Prefix]]]:
         """Return what to withdraw and what to announce, the latter by path; nothing is pending
         then."""

@@ -34,7 +34,7 @@ def plan_vrfs(
     """
     _refuse_twins("VRF name", ((v.name, v.name) for v in intent.vrfs))
     _refuse_twins("route distinguisher", ((v.name, v.rd) for v in intent.vrfs))
-    _refuse_twins("session", ((str(p.peer), p.peer) for p in intent.all_peers))
+    _refuse_twins("session", ((p.peer, p.peer) for p in intent.all_peers))
     tried, given = ledger.copy(), [v.table for v in intent.vrfs if v.table]
     avoid = {*given, *(label for label in foreign if label in intent.label_block)}
     allocator = LabelAllocator(intent.label_block, intent.label_hold_down, tried, avoid)
@@ -60,8 +60,8 @@ def _refuse_handover(tables: Mapping[str, int], in_use: Mapping[str, int]) -> No
             )
 
 
-def _refuse_twins(what: str, named: Iterable[tuple[str, Hashable]]) -> None:
-    first: dict[Hashable, str] = {}
+def _refuse_twins(what: str, named: Iterable[tuple[object, Hashable]]) -> None:
+    first: dict[Hashable, object] = {}
     for name, value in named:
         if value in first:
             raise IntentRefusedError(f"{what} {value} of {name} is also that of {first[value]}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controlplane.bgp.path import BestPathChange, Path, RouteProtocol, Source
+from controlplane.bgp.path import Path, RouteProtocol, Source
 from controlplane.model.attributes import Attributes
 from controlplane.model.desired import NextHopKey
 from controlplane.model.prefix import Prefix
 from controlplane.model.workload import RemoteEndpointsChanged, WorkloadAttached
 from controlplane.vpn.claims import Marking
 from controlplane.vpn.vrf import Vrf
+from controlplane.vpn.vrf_table import ClaimChange, FindConflict
 
 
 class Workloads:
@@ -56,10 +57,15 @@ class Workloads:
         for name, event in self._attached.get(vrf.name, {}).items():
             vrf.lay_workload(name, self._routes(event))
 
+    @property
+    def find_conflict(self) -> FindConflict | None:
+        """How candidates are compared that claim one address; None while there is no workload."""
+        return self._marking.conflict if self.in_use else None
+
     def remote_endpoints(
-        self, vrf: str, changes: Iterable[BestPathChange]
+        self, vrf: str, changes: Iterable[ClaimChange]
     ) -> RemoteEndpointsChanged | None:
-        """Return the remote endpoints of the prefixes whose best path changed."""
+        """Return the remote endpoints of the prefixes whose best path or conflict changed."""
         found = self._marking.changed(changes) if self.in_use else {}
         return RemoteEndpointsChanged(vrf, found) if found else None
 
@@ -67,7 +73,7 @@ class Workloads:
         # Like a route learned in the VRF, so that LOCAL_PREF decides between two PEs that have
         # the workload: a static route of ours would hide the one of the PE that it moved to.
         source = Source(RouteProtocol.BGP, event.vrf, via=f"workload {event.name}")
-        attributes = self._marking.attributes(event.groups, event.staged, event.moves)
+        attributes = self._marking.attributes(event)
         return {
             prefix: Path(source, attributes, NextHopKey(prefix.afi, None, device=event.port))
             for prefix in event.prefixes

@@ -212,9 +212,8 @@ class Admission(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generi
     async def _write(self, caller: Caller, method: str, request: Any, **fields: object) -> None:
         role = caller.role.value if caller.role else "none"
         text = _as_text(request)[:_LONGEST_REQUEST]
-        await self.audit.write(
-            who=caller.identity, role=role, method=method, request=text, **fields
-        )
+        who = {"who": caller.identity, **({"person": caller.person} if caller.person else {})}
+        await self.audit.write(**who, role=role, method=method, request=text, **fields)
 
 
 def _serializer(handler: Any) -> Callable[[Any], bytes]:

@@ -13,22 +13,31 @@ from controlplane.model.intent import ApiGrant, ApiRole
 
 @dataclass(frozen=True, slots=True)
 class UnixPeer:
-    """Credentials of the process at the other end of a Unix socket (SO_PEERCRED)."""
+    """Credentials of the process at the other end of a Unix socket (SO_PEERCRED), and the person
+    who logged in to run it, "" if unknown (``person_of``)."""
 
     pid: int
     uid: int
     gid: int
+    person: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An identity with its role (None: may do nothing) and the VRFs it is limited to; ``unpaced``
-    callers may ask as fast as they like."""
+    callers may ask as fast as they like. ``person`` says who runs as that identity, where it is
+    known; it grants nothing."""
 
     identity: str
     role: ApiRole | None
     vrfs: frozenset[str] = frozenset()
     unpaced: bool = False
+    person: str = ""
+
+    @property
+    def signature(self) -> str:
+        """Return identity and person, for the histories: ``uid:0 (loginuid 1000, sudo alice)``."""
+        return f"{self.identity} ({self.person})" if self.person else self.identity
 
     def may_see(self, vrf: str) -> bool:
         """Return True if rows of this VRF ("" is the core) are for this caller."""
@@ -44,7 +53,7 @@ def local_caller(peer: UnixPeer) -> Caller:
     every other user whom the socket's mode lets in is a viewer."""
     mine = peer.uid in (0, os.geteuid())
     role = ApiRole.ADMIN if mine else ApiRole.VIEWER
-    return Caller(f"uid:{peer.uid}", role, unpaced=mine)
+    return Caller(f"uid:{peer.uid}", role, unpaced=mine, person=peer.person)
 
 
 def certified_caller(names: Sequence[CertificateName], grants: Iterable[ApiGrant]) -> Caller:

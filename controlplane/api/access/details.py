@@ -5,7 +5,7 @@ A `google.rpc.Status` in the trailing metadata, as the gRPC richer error model h
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import grpc
 from bulkhead.v1 import policy_pb2 as pb
@@ -41,7 +41,7 @@ def refusal(error: RefusedError) -> StatusError:
 def field_refusal(code: grpc.StatusCode, faults: Iterable[tuple[str, str]]) -> StatusError:
     """Return a refusal with the fields that are to blame."""
     listed = list(faults)
-    text = _fitting([f"{field}: {what}" for field, what in listed])
+    text = fitting([f"{field}: {what}" for field, what in listed], "faults", _LONGEST)
     return StatusError(code, text, _trailer(code, text, [_bad_request(listed)]))
 
 
@@ -50,7 +50,7 @@ def policy_refusal(
 ) -> StatusError:
     """Return a refusal of a document."""
     listed = list(problems)
-    text = _fitting([str(problem) for problem in listed])
+    text = fitting([str(problem) for problem in listed], "faults", _LONGEST)
     bad = _bad_request([(problem.path, problem.message) for problem in listed])
     whole = pb.PolicyProblems(problems=map(problem_message, listed[:MOST]))
     return StatusError(code, text, _trailer(code, text, [bad, whole]))
@@ -82,12 +82,13 @@ def _trailer(
     return ((KEY, status.SerializeToString()),)
 
 
-def _fitting(lines: list[str]) -> str:
-    taken, room = [], _LONGEST
+def fitting(lines: Sequence[str], what: str, most: int) -> str:
+    """Return as many whole lines as ``most`` octets hold, and how many there are in all."""
+    taken, room = [], most
     for line in lines:
         room -= len(line.encode()) + 1
         if room < 0:
-            taken.append(f"... {len(lines)} faults in all")
+            taken.append(f"... {len(lines)} {what} in all")
             break
         taken.append(line)
     return "\n".join(taken)

@@ -26,6 +26,7 @@ from controlplane.api.access.limits import (
     AtOnce,
     TooManyRequests,
 )
+from controlplane.api.access.person import person_of
 from controlplane.model.intent import TcpApiIntent
 from controlplane.model.supervision import Part, Task
 
@@ -147,7 +148,8 @@ def _note(connection: socket.socket) -> UnixPeer | str:
     if connection.family == socket.AF_UNIX:
         size = _CREDENTIALS.size
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-        return UnixPeer(*_CREDENTIALS.unpack(raw))
+        pid, uid, gid = _CREDENTIALS.unpack(raw)
+        return UnixPeer(pid, uid, gid, person_of(pid, uid))
     with contextlib.suppress(OSError):
         return str(connection.getpeername()[0])
     return "gone"

@@ -39,23 +39,27 @@ def read_document(text: str) -> Document:
     return document
 
 
+def empty_warning() -> Problem:
+    """Return the warning on a document that says nothing."""
+    return Problem("", "is empty and allows everything", "staging it needs --allow-empty", 1)
+
+
 def warnings_of(view: View, document: Document) -> list[pb.PolicyProblem]:
     """Return what a policy says validly but hardly on purpose; for callers that see the whole
     node."""
     if document.is_empty:
-        empty = Problem("", "is empty and allows everything", "staging it needs --allow-empty", 1)
-        return [problem_message(empty)]
+        return [problem_message(empty_warning())]
     found = warnings(view.queries.compiled(document.policy), view.inventory)
-    return [problem_message(problem) for problem in _placed(found, document)]
+    return [problem_message(problem) for problem in placed(found, document)]
 
 
 def lockouts_of(replica: Replica, view: View, document: Document) -> list[Problem]:
     """Return the routing sessions in the view's VRFs that a policy denies."""
     found = lockouts(document.policy, view.inventory, replica.sessions)
-    return list(_placed(found, document))
+    return list(placed(found, document))
 
 
-def _placed(problems: Iterable[Problem], document: Document) -> Iterator[Problem]:
+def placed(problems: Iterable[Problem], document: Document) -> Iterator[Problem]:
     """Give problems their lines; a revision of the store has none."""
     for problem in problems:
         yield replace(problem, line=document.lines.get(problem.path, 0))

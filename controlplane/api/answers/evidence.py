@@ -17,6 +17,7 @@ from controlplane.model.prefix import IPAddress, host_prefix
 from controlplane.model.workload import Endpoint, Workload
 from controlplane.policy.compile.full import prefixes_of
 from controlplane.policy.compile.reference import Party, is_endpoint
+from controlplane.policy.endpoints.held import Held
 from controlplane.policy.insight.flowbook import Seen
 from controlplane.policy.insight.replica import Replica
 from controlplane.policy.insight.view import View
@@ -90,11 +91,21 @@ class _Evidence:
         parties = [self._party(each) for each in self.members]
         rules = [r for r in self._answers.policy.rules if r.action is Action.ALLOW]
         found: list[pb.AllowedPair] = []
+        # By its meaning: its id may have been another rule's. Of two that mean the same, the first
+        # decides.
+        ruled: dict[bytes, list[Seen]] = {}
+        rest: list[Seen] = []
+        meanings = self._answers.meanings
+        known = {meanings[rule.id] for rule in rules}
+        for seen in flows:
+            if seen.enforced.meaning in known:
+                ruled.setdefault(seen.enforced.meaning, []).append(seen)
+            elif seen.enforced.allowed:
+                rest.append(seen)
         for rule in rules:
+            its = ruled.pop(meanings[rule.id], [])
             if _means(rule.sources, parties) or _means(rule.destinations, parties):
-                found += self._pairs(rule, [f for f in flows if f.enforced.rule == rule.id])
-        ruled = {rule.id for rule in rules}
-        rest = [f for f in flows if f.enforced.allowed and f.enforced.rule not in ruled]
+                found += self._pairs(rule, its)
         return found + list(self._unruled(rest))
 
     def _party(self, member: Endpoint) -> Party:
@@ -116,11 +127,8 @@ class _Evidence:
     def _unruled(self, flows: Iterable[Seen]) -> Iterator[pb.AllowedPair]:
         gathered: dict[tuple[str, str, str, str], list[Seen]] = {}
         for seen in flows:
-            source, destination = (
-                self._answers.box(self._answers.who(seen.vrf, address))[0]
-                for address in (seen.source, seen.destination)
-            )
-            key = (source, destination, str(seen.service), seen.enforced.rule)
+            source, destination = (self._answers.box(who)[0] for who in self._answers.ends(seen))
+            key = (source, destination, str(seen.service), self._rule(seen))
             gathered.setdefault(key, []).append(seen)
         for (source, destination, service, rule), several in sorted(gathered.items()):
             yield pb.AllowedPair(
@@ -132,16 +140,23 @@ class _Evidence:
                 count=sum(seen.count for seen in several),
             )
 
+    def _rule(self, seen: Seen) -> str:
+        """Return the rule of a flow; with its revision, if the id is not that rule's any more."""
+        verdict = seen.enforced
+        if self._answers.is_in_force(verdict):
+            return verdict.rule
+        return f"{verdict.rule} of {verdict.revision}"
+
     def denied(self, flows: Iterable[Seen]) -> Iterator[pb.DeniedAttempt]:
         """Yield denied flows, those seen last first."""
-        who = self._answers.who
         for seen in sorted(flows, key=lambda seen: -seen.last):
             if not seen.enforced.allowed:
+                source, destination = self._answers.ends(seen)
                 yield pb.DeniedAttempt(
-                    source=messages.end(who(seen.vrf, seen.source)),
-                    destination=messages.end(who(seen.vrf, seen.destination)),
+                    source=messages.end(source),
+                    destination=messages.end(destination),
                     service=str(seen.service),
-                    rule=seen.enforced.rule,
+                    rule=self._rule(seen),
                     count=seen.count,
                     first=messages.stamp(seen.first),
                     last=messages.stamp(seen.last),
@@ -152,14 +167,23 @@ class _Scope:
     """The addresses of the members."""
 
     def __init__(self, members: Iterable[Endpoint]) -> None:
+        members = list(members)
+        self._keys = {member.key for member in members}
         self._prefixes = {(m.vrf, prefix) for m in members for prefix in prefixes_of(m)}
         self._wide = [(v, p) for v, p in self._prefixes if p.length < 8 * len(p.packed)]
 
     def touches(self, seen: Seen) -> bool:
         """Return whether a member is at either end."""
-        return any(self._has(seen.vrf, address) for address in (seen.source, seen.destination))
+        ends = (seen.source, seen.source_held), (seen.destination, seen.destination_held)
+        return any(self._has(seen.vrf, *end) for end in ends)
 
-    def _has(self, vrf: str, address: IPAddress) -> bool:
+    def _has(self, vrf: str, address: IPAddress, held: Held) -> bool:
+        """Return whether a member had an address. A workload that has moved between this node and
+        others is known by its address, another workload of this node by its name."""
+        if any(each.key in self._keys for each in held.claimants):
+            return True
+        if not held.claimants or held.names:
+            return False
         host = host_prefix(address)
         if (vrf, host) in self._prefixes:
             return True

@@ -71,7 +71,9 @@ def _vrf(view: View, query: pb.ExplainRequest) -> str:
     named = [_workload(view, text) for text in (query.source, query.destination)]
     vrf = query.vrf or next((w.vrf for w in named if w), "")
     if not vrf:
-        raise _bad("vrf", "is needed where neither end is a workload's name")
+        raise _bad(
+            "vrf", f"is needed: neither {query.source!r} nor {query.destination!r} names a workload"
+        )
     if vrf not in view.vrfs:
         raise _bad("vrf", f"there is no VRF {vrf!r}", grpc.StatusCode.NOT_FOUND)
     return vrf
@@ -106,7 +108,8 @@ def _addresses(view: View, field: str, text: str, vrf: str) -> list[IPAddress]:
 
 
 def _ruling(explanation: Explanation) -> FlowVerdict:
-    return FlowVerdict(explanation.decision.allowed, explanation.decision.rule)
+    decision = explanation.decision
+    return FlowVerdict(decision.allowed, decision.rule, bool(decision.logged))
 
 
 def _service(text: str) -> Service:

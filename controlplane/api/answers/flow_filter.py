@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import grpc
 from bulkhead.v1 import flows_pb2 as pb
 
@@ -35,25 +37,33 @@ class Filter:
             return False
         if query.HasField("allowed") and query.allowed != seen.enforced.allowed:
             return False
+        if query.logged and not seen.enforced.logged:
+            return False
         if query.staged_differs and not differs(seen):
             return False
         if self._services and not any(s.covers(seen.protocol, seen.point) for s in self._services):
             return False
-        who = self._answers.who
-        return (not self._source or _is(who(seen.vrf, seen.source), self._source)) and (
-            not self._destination or _is(who(seen.vrf, seen.destination), self._destination)
+        if not self._source and not self._destination:
+            return True
+        source, destination = self._answers.ends(seen)
+        return (not self._source or _is(source, self._source)) and (
+            not self._destination or _is(destination, self._destination)
         )
 
 
-def refuse_unknown(query: pb.FlowFilter, view: View) -> None:
-    """Refuse a filter that names what is not there; not while a watch goes on, for then it may
-    have gone."""
+def refuse_unknown(query: pb.FlowFilter, view: View, seen: Iterable[Seen]) -> None:
+    """Refuse a filter that names what is not there and had no part in flows that were seen; not
+    while a watch goes on, for then it may have gone."""
     refuse_vrf(query.vrf, view.vrfs)
     policy = view.queries.policy
     for field in ("source", "destination"):
         name = getattr(query, field)
         known = (policy.groups, policy.networks, view.population.attachments)
-        if name and not _is_address(name) and not any(name in each for each in known):
+        if not name or _is_address(name) or any(name in each for each in known):
+            continue
+        if not any(
+            name in held.names for s in seen for held in (s.source_held, s.destination_held)
+        ):
             text = f"{name!r} is no workload, group or network set here, and no address"
             raise field_refusal(grpc.StatusCode.NOT_FOUND, [(f"filter.{field}", text)])
 

@@ -34,8 +34,8 @@ def draw(flows: Iterable[Seen], answers: PolicyQueries, vrfs: Iterable[str]) -> 
     edges: dict[tuple[str, str, str], _Edge] = {}
     for seen in flows:
         ends = []
-        for address in (seen.source, seen.destination):
-            name, kind = answers.box(answers.who(seen.vrf, address))
+        for who in answers.ends(seen):
+            name, kind = answers.box(who)
             nodes.setdefault((seen.vrf, name), _node(seen.vrf, name, kind, answers.policy))
             ends.append(name)
         edges.setdefault((seen.vrf, ends[0], ends[1]), _Edge()).flows.append(seen)
@@ -85,7 +85,7 @@ def _edge(key: tuple[str, str, str], flows: list[Seen]) -> pb.MapEdge:
 
 def _count(flows: list[Seen], *, enforced: bool, staged: bool | None = None) -> int:
     return sum(
-        seen.count
+        seen.count if staged is None else seen.staged_count
         for seen in flows
         if seen.enforced.allowed is enforced
         and (staged is None or (seen.staged is not None and seen.staged.allowed is staged))

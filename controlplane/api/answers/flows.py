@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator
 
 from bulkhead.v1 import flows_pb2 as pb
 
@@ -12,7 +13,7 @@ from controlplane.api.answers.asked import refuse_vrf
 from controlplane.api.answers.flow_filter import Filter, refuse_unknown
 from controlplane.api.answers.flow_map import draw
 from controlplane.model.observed import Flow
-from controlplane.policy.insight.flowbook import Seen
+from controlplane.policy.insight.flowbook import Seen, has_changed_hands, merged
 from controlplane.policy.insight.recommend import Proposal, recommend
 from controlplane.policy.insight.replica import Replica
 from controlplane.policy.insight.view import View
@@ -24,7 +25,7 @@ MOST_UNPLACED = 1_000
 def query_flows(replica: Replica, request: bytes) -> Iterator[bytes]:
     """Yield flows, those seen last first; at least one message, with the losses."""
     query, view = pb.QueryFlowsRequest.FromString(request), _view(replica)
-    refuse_unknown(query.filter, view)
+    refuse_unknown(query.filter, view, replica.flows.of(view.vrfs))
     rows = sorted(_chosen(replica, view, query.filter), key=lambda seen: -seen.last)
     rows = rows[: query.limit] if query.limit else rows
     for start in range(0, max(1, len(rows)), FLOWS_PER_MESSAGE):
@@ -41,8 +42,8 @@ def watched_flows(
     view, query = _view(replica), pb.WatchFlowsRequest.FromString(request).filter
     wanted = Filter(query, view.queries)
     if not seen:
-        refuse_unknown(query, view)
-    for each in seen:
+        refuse_unknown(query, view, ())
+    for each in _with_staged(replica, seen):
         if wanted.passes(each):
             yield pb.WatchFlowsResponse(
                 flow=messages.flow(each, view.queries), loss=messages.loss(lost, last_lost)
@@ -52,7 +53,7 @@ def watched_flows(
 def get_map(replica: Replica, request: bytes) -> Iterator[bytes]:
     """Yield groups as boxes, what they send to each other as arrows."""
     query, view = pb.GetMapRequest.FromString(request), _view(replica)
-    refuse_unknown(query.filter, view)
+    refuse_unknown(query.filter, view, replica.flows.of(view.vrfs))
     vrfs = view.vrfs & {query.filter.vrf} if query.filter.vrf else view.vrfs
     response = draw(_chosen(replica, view, query.filter), view.queries, vrfs)
     response.loss.CopyFrom(loss(replica))
@@ -77,10 +78,14 @@ def recommend_rules(replica: Replica, request: bytes) -> Iterator[bytes]:
 
 
 def observed_flows(replica: Replica, view: View, baseline: str) -> list[Flow]:
-    """Return the flows of a baseline, or all whose beginning was seen."""
+    """Return the flows of a baseline, or all whose beginning was seen and whose addresses have no
+    other workload now."""
     if baseline:
         return list(replica.baselines[baseline])
-    return [seen.observed() for seen in replica.flows.seen(view.vrfs) if not seen.older]
+    found: dict[bytes, Flow] = {}
+    rows = (seen for seen in replica.flows.seen(view.vrfs) if not seen.older)
+    merged((seen for seen in rows if not has_changed_hands(seen, view.population.holders)), found)
+    return list(found.values())
 
 
 def loss(replica: Replica) -> pb.TelemetryLoss:
@@ -96,7 +101,17 @@ def _chosen(replica: Replica, view: View, query: pb.FlowFilter) -> list[Seen]:
     wanted = Filter(query, view.queries)
     vrfs = view.vrfs & {query.vrf} if query.vrf else view.vrfs
     found = replica.flows.seen(vrfs, wanted.since, wanted.until)
-    return [seen for seen in found if wanted.passes(seen)]
+    return [seen for seen in _with_staged(replica, found) if wanted.passes(seen)]
+
+
+def _with_staged(replica: Replica, flows: Iterable[Seen]) -> Iterator[Seen]:
+    """Yield flows with the verdicts of the revision that is staged now, and of no other."""
+    for seen in flows:
+        verdict = seen.staged
+        if verdict is None or (verdict.revision and replica.staged.startswith(verdict.revision)):
+            yield seen
+        else:
+            yield dataclasses.replace(seen, staged=None, staged_count=0)
 
 
 def _proposal(it: Proposal) -> pb.Proposal:

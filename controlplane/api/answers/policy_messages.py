@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from bulkhead.v1 import evidence_pb2, flows_pb2, groups_pb2, policy_pb2, workloads_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,8 +11,9 @@ from controlplane.model.attachment import Attachment, MembershipChange
 from controlplane.model.observed import Flow
 from controlplane.model.protocols import PORT_PROTOCOLS
 from controlplane.model.revision import Entry, State
-from controlplane.model.workload import Packet
+from controlplane.model.workload import HERE, Packet, Workload
 from controlplane.policy.compile.directory import Who
+from controlplane.policy.endpoints.registry import EndpointRegistry, places
 from controlplane.policy.insight.explain import Step
 from controlplane.policy.insight.flowbook import FlowVerdict, Seen
 from controlplane.policy.insight.queries import PolicyQueries
@@ -41,8 +42,11 @@ def seconds_of(at: Timestamp) -> float:
     return at.seconds + at.nanos / 1e9
 
 
-def workload(attachment: Attachment, groups: Iterable[str]) -> workloads_pb2.Workload:
-    """Return one workload with its groups, which are those of the enforced revision."""
+def workload(
+    attachment: Attachment, groups: Iterable[str], population: EndpointRegistry
+) -> workloads_pb2.Workload:
+    """Return one workload with its groups, which are those of the enforced revision, and its
+    conflicts."""
     it = attachment.workload
     return workloads_pb2.Workload(
         name=it.name,
@@ -54,7 +58,16 @@ def workload(attachment: Attachment, groups: Iterable[str]) -> workloads_pb2.Wor
         groups=sorted(groups),
         attached_at=stamp(attachment.since),
         configured=attachment.configured,
+        conflicts=_conflicts(it, population),
     )
+
+
+def _conflicts(it: Workload, population: EndpointRegistry) -> Iterator[str]:
+    for place in places(it):
+        remote = population.remote.get(place)
+        if remote is not None and remote.conflict:
+            where = ", ".join(node for node in remote.conflict if node != HERE)
+            yield f"{short(str(place[1]))}: also at {where}"
 
 
 def short(prefix: str) -> str:
@@ -79,7 +92,9 @@ def group(it: Group, policy: Policy, local: int, remote: int) -> groups_pb2.Grou
 
 def ruling(it: FlowVerdict) -> flows_pb2.Ruling:
     """Return a verdict."""
-    return flows_pb2.Ruling(allowed=it.allowed, rule=it.rule)
+    return flows_pb2.Ruling(
+        allowed=it.allowed, rule=it.rule, logged=it.logged, revision=it.revision
+    )
 
 
 def end(who: Who) -> flows_pb2.FlowEnd:
@@ -94,18 +109,22 @@ def end(who: Who) -> flows_pb2.FlowEnd:
 
 def flow(it: Seen, answers: PolicyQueries) -> flows_pb2.Flow:
     """Return a flow as it was seen."""
+    source, destination = answers.ends(it)
+    enforced = ruling(it.enforced)
+    enforced.former = not answers.is_in_force(it.enforced)
     return flows_pb2.Flow(
         vrf=it.vrf,
-        source=end(answers.who(it.vrf, it.source)),
-        destination=end(answers.who(it.vrf, it.destination)),
+        source=end(source),
+        destination=end(destination),
         service=str(it.service),
         count=it.count,
         first=stamp(it.first),
         last=stamp(it.last),
-        enforced=ruling(it.enforced),
+        enforced=enforced,
         staged=ruling(it.staged) if it.staged is not None else None,
         last_source_port=it.sport,
         older=it.older,
+        staged_count=it.staged_count,
     )
 
 

@@ -20,7 +20,9 @@ def list_workloads(replica: Replica, request: bytes) -> Iterator[bytes]:
     refuse_vrf(query.vrf, view.vrfs)
     selector, attachments = read_selector(query.selector), view.population.attachments
     rows = (
-        messages.workload(attachments[name], view.queries.groups_of(attachments[name].workload))
+        messages.workload(
+            attachments[name], view.queries.groups_of(attachments[name].workload), view.population
+        )
         for name in sorted(attachments)
         if query.vrf in ("", attachments[name].workload.vrf)
         and (selector is None or matches(selector, attachments[name].workload.tags))

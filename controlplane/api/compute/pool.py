@@ -12,13 +12,16 @@ from controlplane.api.access.caller import Caller
 from controlplane.api.compute.channel import ProcessChannel
 from controlplane.api.compute.frames import Job
 from controlplane.api.compute.queue import Query, Queue
-from controlplane.api.compute.slots import Log, Open, WorkerSlot
+from controlplane.api.compute.slots import Open, WorkerSlot
+from controlplane.model.log import Log
 from controlplane.model.supervision import Part, Task
 from controlplane.policy.insight.replica_feed import Needs, ReplicaFeed, Source
 
 WORKERS = 2
 SECONDS = 60.0
 """A query that takes longer is ended."""
+IDLE_SECONDS = 600.0
+"""A worker without a query for this long is ended: a node without queries has none."""
 
 
 class ComputePool:
@@ -26,16 +29,17 @@ class ComputePool:
 
     def __init__(
         self, open_worker: Open, log: Log, part: Part, *, workers: int = WORKERS,
-        seconds: float = SECONDS,
+        seconds: float = SECONDS, idle: float = IDLE_SECONDS,
     ) -> None:  # fmt: skip
         self._part = part
         self._queue = Queue()
-        self._workers = [WorkerSlot(self._queue, open_worker, log, seconds) for _ in range(workers)]
+        self._workers = [
+            WorkerSlot(self._queue, open_worker, log, seconds, idle) for _ in range(workers)
+        ]
         self._tasks: list[Task] = []
 
     def start(self) -> None:
-        """Serve queries from now on; the first worker is started at once, so that it is warm."""
-        self._workers[0].open()
+        """Serve queries from now on."""
         self._tasks = [self._part.start(worker.serve) for worker in self._workers]
 
     async def stop(self) -> None:

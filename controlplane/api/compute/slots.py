@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 import grpc
@@ -12,12 +11,11 @@ import grpc
 from controlplane.api.access.status import StatusError
 from controlplane.api.compute.frames import Done, Failed, Interrupted, Refused, Reply
 from controlplane.api.compute.queue import Query, Queue
+from controlplane.model.log import Log
 from controlplane.policy.insight.replica_feed import Changes
 
 GRACE_SECONDS, ASK_AGAIN_SECONDS = 2.0, 0.1
 """How long an interrupted worker may take to say so before it is killed."""
-
-Log = Callable[[str, str, dict[str, str | int]], None]
 
 
 class Channel(Protocol):
@@ -45,16 +43,15 @@ Open = Callable[[], tuple[Channel, Changes]]
 
 
 class WorkerSlot:
-    """Takes queries from the queue, each to a worker that is started when it is needed."""
+    """Takes queries from the queue, each to a worker that is started when it is needed, and ended
+    after ``idle`` seconds without a query."""
 
-    def __init__(self, queue: Queue, open_worker: Open, log: Log, seconds: float) -> None:
+    def __init__(
+        self, queue: Queue, open_worker: Open, log: Log, seconds: float, idle: float
+    ) -> None:
         self._queue, self._open, self._log, self._seconds = queue, open_worker, log, seconds
+        self._idle = idle
         self._held: tuple[Channel, Changes] | None = None
-
-    def open(self) -> None:
-        """Start the process. A failure is reported with the first query."""
-        with suppress(OSError):
-            self._held = self._open()
 
     async def close(self) -> str:
         """End the process; how it ended."""
@@ -64,7 +61,12 @@ class WorkerSlot:
     async def serve(self) -> None:
         """Answer queries until cancelled."""
         while True:
-            query = await self._queue.take()
+            try:
+                async with asyncio.timeout(self._idle if self._held else None):
+                    query = await self._queue.take()
+            except TimeoutError:
+                await self.close()
+                continue
             try:
                 await self._answer(query)
             finally:

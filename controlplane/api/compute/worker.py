@@ -7,10 +7,8 @@ connection on which changes and jobs arrive.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
-import resource
 import signal
 import socket
 import sys
@@ -32,11 +30,11 @@ from controlplane.api.compute.frames import (
     job_or_change,
 )
 from controlplane.api.compute.jobs import JOBS
+from controlplane.confine.process import end_with, limit
 from controlplane.model.intent import ApiRole
 from controlplane.policy.insight.replica import Replica
 from controlplane.policy.language.revision import UnreadableError
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
 NICE = 5
 MOST_MEMORY = 4 << 30
 """Bytes: a job that needs more ends with MemoryError, not with the machine's out-of-memory killer.
@@ -112,22 +110,12 @@ def _read(stream: BinaryIO) -> object | None:
     return frame
 
 
-def _confine(parent: int) -> None:
-    """End with the node, keep the memory unreadable for other processes, leave the CPU to it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if os.getppid() != parent:
-        raise SystemExit("the node ended before its compute worker began")
-    os.nice(NICE)
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 def main() -> None:
     """Serve the node that started this process."""
     parent, descriptor = int(sys.argv[1]), int(sys.argv[2])
-    _confine(parent)
+    end_with(parent)
+    os.nice(NICE)  # the CPU is the node's first
+    limit(memory=MOST_MEMORY)
     gc.set_threshold(50_000, 20, 100)
     interruption = Interruption()
     interruption.install()

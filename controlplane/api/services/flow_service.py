@@ -20,11 +20,12 @@ from controlplane.api.services.flow_watcher import FlowWatcher
 from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.api.services.queries import Encoded, Queries
 from controlplane.model.observed import Baseline, Flow
-from controlplane.policy.insight.flowbook import Seen
+from controlplane.policy.endpoints.held import FindHolders
+from controlplane.policy.insight.flowbook import Seen, has_changed_hands, merged
 from controlplane.policy.insight.replica_feed import Needs
 from controlplane.policy.language.syntax import is_name
 
-OBSERVED_AT_ONCE = 2_000
+OBSERVED_AT_ONCE = 1_000
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -77,8 +78,9 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
         known, pruned = controller.baselines.get(request.name), tuple[str, ...]()
         if known is None:
             since = max(since, min(controller.started, now))
-            flows = await _observed(list(controller.book.seen(since, until)))
-            who = CALLER.get().identity
+            seen = list(controller.book.seen(since, until))
+            flows = await _observed(seen, controller.state.population.holders)
+            who = CALLER.get().signature
             recorded = Baseline(request.name, since, until, who, controller.book.lost, flows)
             known, pruned = await controller.record_baseline(recorded)
             if known is recorded:
@@ -102,15 +104,15 @@ class FlowService(flows_pb2_grpc.FlowsServicer):
         return await self._queries.answer("Recommend", request, needs=needs)
 
 
-async def _observed(seen: list[Seen]) -> tuple[Flow, ...]:
-    """Return the flows of a baseline, those whose beginning was seen; of two hundred thousand the
-    loop makes some at a time."""
-    found: list[Flow] = []
+async def _observed(seen: list[Seen], holders: FindHolders) -> tuple[Flow, ...]:
+    """Return the flows of a baseline: those whose beginning was seen, and whose addresses have no
+    other workload now; of two hundred thousand the loop makes some at a time."""
+    found: dict[bytes, Flow] = {}
     for start in range(0, len(seen), OBSERVED_AT_ONCE):
-        some = seen[start : start + OBSERVED_AT_ONCE]
-        found += [each.observed() for each in some if not each.older]
+        some = (each for each in seen[start : start + OBSERVED_AT_ONCE] if not each.older)
+        merged((each for each in some if not has_changed_hands(each, holders)), found)
         await asyncio.sleep(0)
-    return tuple(found)
+    return tuple(found.values())
 
 
 def _same_span(request: pb.RecordBaselineRequest, known: Baseline) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bulkhead.v1 import node_pb2 as pb
 
 from controlplane.model import view
+from controlplane.model.route_view import RouteSource, RouteView
 
 _STATES = {
     view.SessionState.IDLE: pb.Neighbor.SESSION_STATE_IDLE,
@@ -14,12 +15,13 @@ _STATES = {
     view.SessionState.HELD_DOWN: pb.Neighbor.SESSION_STATE_HELD_DOWN,
 }
 _SOURCES = {
-    view.RouteSource.CONNECTED: pb.Route.SOURCE_CONNECTED,
-    view.RouteSource.STATIC: pb.Route.SOURCE_STATIC,
-    view.RouteSource.EBGP: pb.Route.SOURCE_EBGP,
-    view.RouteSource.VPN: pb.Route.SOURCE_VPN,
-    view.RouteSource.LEAKED: pb.Route.SOURCE_LEAKED,
-    view.RouteSource.WORKLOAD: pb.Route.SOURCE_WORKLOAD,
+    RouteSource.CONNECTED: pb.Route.SOURCE_CONNECTED,
+    RouteSource.STATIC: pb.Route.SOURCE_STATIC,
+    RouteSource.EBGP: pb.Route.SOURCE_EBGP,
+    RouteSource.VPN: pb.Route.SOURCE_VPN,
+    RouteSource.LEAKED: pb.Route.SOURCE_LEAKED,
+    RouteSource.WORKLOAD: pb.Route.SOURCE_WORKLOAD,
+    RouteSource.FOREIGN: pb.Route.SOURCE_FOREIGN,
 }
 
 
@@ -33,11 +35,14 @@ def status(row: view.StatusView) -> pb.GetStatusResponse:
         loopbacks=row.loopbacks,
         uptime_seconds=int(row.uptime),
         in_sync=row.in_sync,
+        failing=row.failing,
         config_file=row.config_file,
         config_loaded_unix=int(row.config_loaded),
         label_block=row.label_block,
         left_out=row.left_out,
         left_out_routes=row.left_out_routes,
+        foreign=row.foreign,
+        foreign_objects=row.foreign_objects,
         flow_log_problem=row.flow_log_problem,
         enforced_revision=row.enforced_revision,
         workloads=row.workloads,
@@ -108,7 +113,7 @@ def _family(row: view.NeighborFamilyView) -> pb.NeighborFamily:
     )
 
 
-def route(row: view.RouteView) -> pb.Route:
+def route(row: RouteView) -> pb.Route:
     """Return one path."""
     return pb.Route(
         vrf=row.vrf,
@@ -130,8 +135,20 @@ def route(row: view.RouteView) -> pb.Route:
         large_communities=row.large_communities,
         route_targets=row.route_targets,
         sites_of_origin=row.sites_of_origin,
+        extended_communities=row.extended_communities,
+        atomic_aggregate=row.atomic_aggregate,
+        aggregator=row.aggregator,
+        originator_id=row.originator_id,
+        cluster_list=row.cluster_list,
+        unknown_attributes=row.unknown_attributes,
         stale=row.stale,
         inactive_reason=row.inactive_reason,
+        protocol=row.protocol,
+        refused=row.refused,
+        type=row.kind,
+        metric=row.metric,
+        tos=row.tos,
+        from_prefix=row.from_prefix,
     )
 
 
@@ -178,6 +195,7 @@ def port(row: view.PortView) -> pb.Port:
         any_source=row.sources is None,
         description=row.description,
         guarded=row.guarded,
+        problem=row.problem,
     )
 
 

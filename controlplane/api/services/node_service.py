@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from bulkhead.v1 import node_pb2 as pb
@@ -13,17 +13,22 @@ from bulkhead.v1 import node_pb2_grpc
 
 from controlplane.api.access.audit import CHANGE
 from controlplane.api.access.caller import CALLER
+from controlplane.api.access.details import fitting
 from controlplane.api.access.status import StatusError, denied, invalid, not_found
 from controlplane.api.services import messages
+from controlplane.model.name_list import name_list
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import parse_address, parse_prefix
+from controlplane.model.route_view import RouteFilter, RouteTable, RouteView
 from controlplane.model.view import (
+    GuardView,
+    LabelView,
     NeighborView,
+    NextHopView,
     NodeView,
+    PortView,
     ReloadIncompleteError,
     ReloadRefusedError,
-    RouteFilter,
-    RouteView,
 )
 
 ROUTES_PER_MESSAGE = 500
@@ -32,6 +37,7 @@ _LONGEST_STATUS = 3000  # a status travels in a header, and clients take 8 KiB o
 _MOST_PLACES = 5  # VRFs that an error names: many CEs may have the same address
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Row = TypeVar("Row", LabelView, NextHopView, PortView, GuardView)
 
 
 class NodeService(node_pb2_grpc.NodeServicer):
@@ -81,32 +87,35 @@ class NodeService(node_pb2_grpc.NodeServicer):
         _check_addresses(request)
         self._check_neighbor(request)
         rows = chain.from_iterable(map(self._view.routes, _filters(request)))
+        found = False
         for piece in _pieces(rows, ROUTES_PER_MESSAGE):
+            found = True
             yield pb.ShowRoutesResponse(routes=map(messages.route, piece))
             await asyncio.sleep(0)
+        if not found and request.vrf and request.prefix and not request.neighbor:
+            whole = not CALLER.get().vrfs  # who sees all VPNs
+            reasons = self._view.absence(request.vrf, request.prefix, core=whole)
+            yield pb.ShowRoutesResponse(absent=reasons)
 
     async def ShowLabels(
         self, request: pb.ShowLabelsRequest, context: Context
     ) -> pb.ShowLabelsResponse:
         """Return the labels of the caller's VRFs."""
-        caller = CALLER.get()
-        rows = (row for row in self._view.labels() if caller.may_see(row.vrf))
+        rows = _visible(self._view.labels())
         return pb.ShowLabelsResponse(labels=map(messages.label, rows))
 
     async def ShowNextHops(
         self, request: pb.ShowNextHopsRequest, context: Context
     ) -> pb.ShowNextHopsResponse:
         """Return the caller's next hops: those in the core are the provider's own."""
-        caller = CALLER.get()
-        rows = (row for row in self._view.next_hops() if caller.may_see(row.vrf))
+        rows = _visible(self._view.next_hops())
         return pb.ShowNextHopsResponse(next_hops=map(messages.next_hop, rows))
 
     async def ShowPorts(
         self, request: pb.ShowPortsRequest, context: Context
     ) -> pb.ShowPortsResponse:
         """Return the caller's ports."""
-        caller = CALLER.get()
-        rows = (row for row in self._view.ports() if caller.may_see(row.vrf))
+        rows = _visible(self._view.ports())
         return pb.ShowPortsResponse(ports=map(messages.port, rows))
 
     async def ShowCounters(
@@ -120,12 +129,7 @@ class NodeService(node_pb2_grpc.NodeServicer):
     ) -> pb.ShowGuardsResponse:
         """Return the guards of the caller's ports."""
         self._check_vrf(request.vrf)
-        caller = CALLER.get()
-        rows = (
-            row
-            for row in await self._view.guards()
-            if caller.may_see(row.vrf) and (not request.vrf or row.vrf == request.vrf)
-        )
+        rows = _visible(await self._view.guards(), request.vrf)
         return pb.ShowGuardsResponse(guards=map(messages.guard, rows))
 
     async def Reload(self, request: pb.ReloadRequest, context: Context) -> pb.ReloadResponse:
@@ -135,10 +139,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
                 report = await self._view.reload()
             except ReloadRefusedError as error:
                 CHANGE.get().after = f"refused: {len(error.errors)} errors"
-                raise invalid(_fitting(error.errors)) from None
+                raise invalid(fitting(error.errors, "errors", _LONGEST_STATUS)) from None
             except ReloadIncompleteError as error:
                 CHANGE.get().after = f"incomplete: {'; '.join(error.errors)}"
-                text = "the configuration is in force, except for: " + _fitting(error.errors)
+                left = fitting(error.errors, "errors", _LONGEST_STATUS)
+                text = f"the configuration is in force, except for: {left}"
                 raise StatusError(grpc.StatusCode.INTERNAL, text) from None
         CHANGE.get().after = "; ".join(report.changes)
         return pb.ReloadResponse(changes=report.changes, warnings=report.warnings)
@@ -166,9 +171,10 @@ class NodeService(node_pb2_grpc.NodeServicer):
         """Say in which VRFs of the caller's a neighbour of this address is."""
         rows = [row for row in self._neighbors("") if row.address == str(peer.address)]
         places = [f"VRF {row.vrf}" if row.vrf else "the core" for row in rows]
-        if len(places) > _MOST_PLACES:
-            places[_MOST_PLACES:] = [f"{len(places) - _MOST_PLACES} more"]
-        return f"; {peer.address} is a neighbour in {', '.join(places)}" if places else ""
+        if not places:
+            return ""
+        cure = next((f" (--vrf {row.vrf})" for row in rows if row.vrf), "")
+        return f"; {peer.address} is a neighbour in {name_list(places, _MOST_PLACES)}{cure}"
 
     def _check_neighbor(self, request: pb.ShowRoutesRequest) -> None:
         if not request.neighbor:
@@ -191,18 +197,35 @@ class NodeService(node_pb2_grpc.NodeServicer):
             raise not_found(f"there is no VRF {vrf}")
 
 
+def _visible(rows: Iterable[Row], vrf: str = "") -> Iterator[Row]:
+    """Yield the rows of VRFs that the caller may see; of one VRF if it is named."""
+    caller = CALLER.get()
+    return (row for row in rows if caller.may_see(row.vrf) and vrf in ("", row.vrf))
+
+
 def _check_addresses(request: pb.ShowRoutesRequest) -> None:
     try:
         if request.prefix:
             parse_prefix(request.prefix)
         if request.neighbor:
             parse_address(request.neighbor)
+        elif request.table:
+            raise ValueError("received and advertised routes are a neighbour's: which neighbour?")
+        if request.table not in _TABLES:
+            raise ValueError(f"there is no table {request.table}")
     except ValueError as error:
         raise invalid(str(error)) from None
 
 
 def _names(row: NeighborView, peer: PeerId) -> bool:
     return row.vrf == peer.vrf and row.address == str(peer.address)
+
+
+_TABLES = {
+    pb.ShowRoutesRequest.TABLE_UNSPECIFIED: RouteTable.VRF,
+    pb.ShowRoutesRequest.TABLE_RECEIVED: RouteTable.RECEIVED,
+    pb.ShowRoutesRequest.TABLE_ADVERTISED: RouteTable.ADVERTISED,
+}
 
 
 def _filters(request: pb.ShowRoutesRequest) -> Iterator[RouteFilter]:
@@ -214,6 +237,8 @@ def _filters(request: pb.ShowRoutesRequest) -> Iterator[RouteFilter]:
             longer=request.longer,
             all_paths=request.all_paths,
             neighbor=request.neighbor,
+            table=_TABLES[request.table],
+            core=not limited,
         )
 
 
@@ -221,15 +246,3 @@ def _pieces(rows: Iterable[RouteView], size: int) -> Iterator[list[RouteView]]:
     rows = iter(rows)
     while piece := list(islice(rows, size)):
         yield piece
-
-
-def _fitting(errors: tuple[str, ...]) -> str:
-    """As many whole lines as a status can hold."""
-    taken, room = [], _LONGEST_STATUS
-    for line in errors:
-        room -= len(line.encode()) + 1
-        if room < 0:
-            taken.append(f"... {len(errors)} errors in all")
-            break
-        taken.append(line)
-    return "\n".join(taken)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bulkhead.v1 import policy_pb2 as pb
 
 from controlplane.model.prefix import IPAddress
-from controlplane.model.view import NodeView, RouteFilter, RouteView
+from controlplane.model.route_view import RouteFilter, RouteView
+from controlplane.model.view import NodeView
 
 
 def add_route(

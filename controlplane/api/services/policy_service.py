@@ -148,7 +148,13 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
         names = (name for entry in ledger.trail for name in (entry.before, entry.after))
         moved = {name: place for place, name in enumerate(names)}
         rows = sorted(ledger.revisions.values(), key=lambda r: -moved.get(r.digest, -1))
-        return pb.ListRevisionsResponse(revisions=[await self._message(row) for row in rows])
+        rows = rows[: request.limit] if request.limit else rows
+        response = pb.ListRevisionsResponse(revisions=[await self._message(row) for row in rows])
+        for row in response.revisions:
+            if row.digest in moved:  # a place is that of the half of an entry
+                entry = ledger.trail[moved[row.digest] // 2]
+                row.last_change.CopyFrom(messages.change(entry))
+        return response
 
     async def GetRevision(
         self, request: pb.GetRevisionRequest, context: Context
@@ -199,7 +205,7 @@ class PolicyService(policy_pb2_grpc.PolicyServicer):
 
     def _sign(self, reason: str) -> Signature:
         return Signature(
-            CALLER.get().identity, self._controller.now(), reason.strip()[:LONGEST_REASON]
+            CALLER.get().signature, self._controller.now(), reason.strip()[:LONGEST_REASON]
         )
 
     def _named(self, request: pb.WhatIfRequest | pb.StagePolicyRequest) -> str:

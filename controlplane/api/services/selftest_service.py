@@ -11,7 +11,7 @@ from bulkhead.v1 import selftest_pb2_grpc
 
 from controlplane.api.access.audit import CHANGE
 from controlplane.api.access.status import StatusError
-from controlplane.model.view import (
+from controlplane.model.selftest_report import (
     SelftestBusyError,
     SelftestReport,
     SelftestRunner,

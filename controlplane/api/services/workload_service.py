@@ -70,7 +70,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
             CHANGE.get().before = summary(known.workload)
         try:
             workload = _read(wanted)
-            attachment, enforced = await self._controller.attach(workload, CALLER.get().identity)
+            attachment, enforced = await self._controller.attach(workload, CALLER.get().signature)
         except RefusedError as error:
             raise refusal(error) from None
         CHANGE.get().after = summary(attachment.workload)
@@ -91,7 +91,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
             return pb.DetachWorkloadResponse()  # there is no such workload for this caller
         CHANGE.get().before = summary(known.workload)
         try:
-            await self._controller.detach(request.name, CALLER.get().identity)
+            await self._controller.detach(request.name, CALLER.get().signature)
         except RefusedError as error:
             raise refusal(error) from None
         return pb.DetachWorkloadResponse(detached=True)
@@ -114,7 +114,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
                 set_,
                 tuple(request.unset),
                 request.expected_generation,
-                CALLER.get().identity,
+                CALLER.get().signature,
             )
         except RefusedError as error:
             raise refusal(error) from None
@@ -182,8 +182,10 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         return pb.WatchWorkloadsResponse(event=event, workload=self._message(attachment))
 
     def _message(self, attachment: Attachment) -> pb.Workload:
-        policy = self._controller.state.policy(Slot.ENFORCED) or Policy()
-        return messages.workload(attachment, groups_of(policy, attachment.workload))
+        state = self._controller.state
+        policy = state.policy(Slot.ENFORCED) or Policy()
+        groups = groups_of(policy, attachment.workload)
+        return messages.workload(attachment, groups, state.population)
 
     def _known(self, name: str) -> Attachment | None:
         return self._controller.state.population.attachments.get(name)

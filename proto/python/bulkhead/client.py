@@ -10,7 +10,7 @@ Messages are those of ``proto/bulkhead/v1``. A failed call raises ``grpc.RpcErro
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -77,6 +77,25 @@ def connect(target: str = "", *, tls: Tls | None = None, timeout: float = 60.0) 
     return Node(grpc.secure_channel(target, credentials, options=options), timeout)
 
 
+class Routes:
+    """Routes as they arrive. ``absent``: why there are none at the prefix, once all are read."""
+
+    def __init__(self, pieces: Iterable[pb.ShowRoutesResponse]) -> None:
+        self.absent: list[str] = []
+        self._routes = self._read(pieces)
+
+    def __iter__(self) -> Iterator[pb.Route]:
+        return self._routes
+
+    def __next__(self) -> pb.Route:
+        return next(self._routes)
+
+    def _read(self, pieces: Iterable[pb.ShowRoutesResponse]) -> Iterator[pb.Route]:
+        for piece in pieces:
+            self.absent += piece.absent
+            yield from piece.routes
+
+
 class Node:
     """One node's API; each method is one call. Close it, or use it in a ``with``."""
 
@@ -124,13 +143,21 @@ class Node:
         longer: bool = False,
         all_paths: bool = False,
         neighbor: str = "",
-    ) -> Iterator[pb.Route]:
+        table: pb.ShowRoutesRequest.Table = pb.ShowRoutesRequest.TABLE_UNSPECIFIED,
+    ) -> Routes:
         """Routes as they arrive; the fields of ``ShowRoutesRequest`` choose which."""
         request = pb.ShowRoutesRequest(
-            vrf=vrf, prefix=prefix, longer=longer, all_paths=all_paths, neighbor=neighbor
-        )
-        for piece in self._stub.ShowRoutes(request, timeout=self.timeout):
-            yield from piece.routes
+            vrf=vrf, prefix=prefix, longer=longer, all_paths=all_paths, neighbor=neighbor,
+            table=table,
+        )  # fmt: skip
+        return Routes(self._stub.ShowRoutes(request, timeout=self.timeout))
+
+    def why_no_route(self, vrf: str, prefix: str) -> list[str]:
+        """Why a VRF has no route at a prefix; empty where it has one."""
+        routes = self.show_routes(vrf, prefix)
+        for _ in routes:
+            pass
+        return routes.absent
 
     def show_labels(self) -> list[pb.Label]:
         """Labels that the node gave out."""

@@ -86,6 +86,12 @@ class Segment:
         answer = self.workloads.TagWorkload(request, timeout=self.timeout)
         return cast(workloads.Workload, answer.workload)
 
+    def workload(self, name: str) -> workloads.Workload:
+        """One workload."""
+        request = workloads.GetWorkloadRequest(name=name)
+        answer = self.workloads.GetWorkload(request, timeout=self.timeout)
+        return cast(workloads.Workload, answer.workload)
+
     def list_workloads(self, vrf: str = "", selector: str = "") -> list[workloads.Workload]:
         """The workloads that match, by name."""
         request = workloads.ListWorkloadsRequest(vrf=vrf, selector=selector)
@@ -117,6 +123,11 @@ class Segment:
         request = groups.GetGroupRequest(name=name, revision=revision)
         answer = self.groups.GetGroup(request, timeout=self.timeout)
         return cast(groups.GetGroupResponse, answer)
+
+    def try_selector(self, selector: str, vrf: str = "") -> list[groups.GroupMember]:
+        """The workloads that a selector would choose."""
+        request = groups.TrySelectorRequest(selector=selector, vrf=vrf)
+        return list(self.groups.TrySelector(request, timeout=self.timeout).members)
 
     # -- policy -------------------------------------------------------------------------------
 
@@ -168,9 +179,10 @@ class Segment:
         answer = self.policy.RollBackPolicy(request, timeout=self.timeout)
         return cast(policy.RollBackPolicyResponse, answer)
 
-    def revisions(self) -> list[policy.Revision]:
+    def revisions(self, limit: int = 0) -> list[policy.Revision]:
         """Revisions, those changed last first."""
-        answer = self.policy.ListRevisions(policy.ListRevisionsRequest(), timeout=self.timeout)
+        request = policy.ListRevisionsRequest(limit=limit)
+        answer = self.policy.ListRevisions(request, timeout=self.timeout)
         return list(answer.revisions)
 
     def revision(self, digest: str) -> policy.GetRevisionResponse:
@@ -217,9 +229,13 @@ class Segment:
         answer = self.flows.GetMap(flows.GetMapRequest(filter=filter), timeout=self.timeout)
         return cast(flows.GetMapResponse, answer)
 
-    def record_baseline(self, name: str) -> flows.RecordBaselineResponse:
-        """Declare all that was seen so far to be good; the answer names what was pruned for it."""
+    def record_baseline(
+        self, name: str, since: datetime | None = None, until: datetime | None = None
+    ) -> flows.RecordBaselineResponse:
+        """Declare what was seen in a span of time (all) to be good; the answer names what was
+        pruned for it. A time without a zone is UTC."""
         request = flows.RecordBaselineRequest(name=name)
+        set_span(request, since, until)
         answer = self.flows.RecordBaseline(request, timeout=self.timeout)
         return cast(flows.RecordBaselineResponse, answer)
 
@@ -236,15 +252,20 @@ class Segment:
     def get_evidence(
         self, selector: str, since: datetime | None = None, until: datetime | None = None
     ) -> evidence.GetEvidenceResponse:
-        """What an auditor asks about the workloads that a selector chooses. Times know their
-        zone; left out, as far back as the node remembers, and now."""
+        """What an auditor asks about the workloads that a selector chooses. A time without a zone
+        is UTC; left out, as far back as the node remembers, and now."""
         request = evidence.GetEvidenceRequest(selector=selector)
-        if since is not None:
-            request.since.FromDatetime(since)
-        if until is not None:
-            request.until.FromDatetime(until)
+        set_span(request, since, until)
         answer = self.evidence.GetEvidence(request, timeout=self.timeout)
         return cast(evidence.GetEvidenceResponse, answer)
+
+
+def set_span(request: Any, since: datetime | None, until: datetime | None) -> None:
+    """Set the span of time of a request or filter; a time without a zone is UTC."""
+    if since is not None:
+        request.since.FromDatetime(since)
+    if until is not None:
+        request.until.FromDatetime(until)
 
 
 def _what(document: str, revision: str) -> dict[str, str]:

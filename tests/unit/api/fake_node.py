@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from controlplane.model import view as v
 from controlplane.model.peer import PeerId
+from controlplane.model.route_view import RouteFilter, RouteSource, RouteView
 
 FAMILY = v.NeighborFamilyView(family="ipv4", negotiated=True, received=3, sent=5, limit=10)
 
@@ -27,18 +28,18 @@ def neighbor(vrf: str, address: str, **fields: object) -> v.NeighborView:
     return v.NeighborView(**{**given, **fields})  # type: ignore[arg-type]
 
 
-def route(vrf: str, prefix: str, **fields: object) -> v.RouteView:
+def route(vrf: str, prefix: str, **fields: object) -> RouteView:
     given: dict[str, object] = {
         "vrf": vrf,
         "prefix": prefix,
-        "source": v.RouteSource.VPN,
+        "source": RouteSource.VPN,
         "next_hop": "10.255.0.2",
         "best": True,
         "active": True,
         "labels": (3001, 16002),
         "age": 90061.0,
     }
-    return v.RouteView(**{**given, **fields})  # type: ignore[arg-type]
+    return RouteView(**{**given, **fields})  # type: ignore[arg-type]
 
 
 def vrf(name: str, **fields: object) -> v.VrfView:
@@ -60,10 +61,10 @@ def vrf(name: str, **fields: object) -> v.VrfView:
 class FakeNode:
     """Implements ``NodeView`` from lists; red and blue, and a core."""
 
-    route_rows: list[v.RouteView] = field(
+    route_rows: list[RouteView] = field(
         default_factory=lambda: [
             route("red", "10.2.0.0/16"),
-            route("red", "10.1.1.0/30", source=v.RouteSource.CONNECTED, next_hop="", labels=()),
+            route("red", "10.1.1.0/30", source=RouteSource.CONNECTED, next_hop="", labels=()),
             route(
                 "blue",
                 "10.2.0.0/16",
@@ -74,19 +75,21 @@ class FakeNode:
             ),
         ]
     )
-    asked: list[v.RouteFilter] = field(default_factory=list)
+    asked: list[RouteFilter] = field(default_factory=list)
     cleared: list[PeerId] = field(default_factory=list)
     reloads: int = 0
     health: dict[str, bool] = field(default_factory=lambda: {"": True, "dataplane": True})
     refusal: tuple[str, ...] = ()
     flow_log_problem: str = ""
+    failing: tuple[str, ...] = ()
     enforced_revision: str = ""
     workloads: int = 0
 
     def status(self) -> v.StatusView:
         return v.StatusView(
             name="pe1", version="0.1.0", router_id="10.255.0.1", asn=65000,
-            loopbacks=("10.255.0.1",), uptime=3661.5, in_sync=True, label_block="16000-23999",
+            loopbacks=("10.255.0.1",), uptime=3661.5, label_block="16000-23999",
+            in_sync=not self.failing, failing=self.failing,
             left_out=1, left_out_routes=("10.66.0.0/16 in VRF red, from 192.0.2.3: KeyError: 'x'",),
             flow_log_problem=self.flow_log_problem,
             enforced_revision=self.enforced_revision, workloads=self.workloads,
@@ -102,7 +105,10 @@ class FakeNode:
             neighbor("blue", "10.1.1.2", state=v.SessionState.ACTIVE, state_age=None),
         ]
 
-    def routes(self, wanted: v.RouteFilter) -> Iterator[v.RouteView]:
+    def absence(self, vrf: str, prefix: str, *, core: bool) -> Iterable[str]:
+        return (f"no neighbour of {vrf} has announced {prefix}", *(["core"] if core else []))
+
+    def routes(self, wanted: RouteFilter) -> Iterator[RouteView]:
         self.asked.append(wanted)
         return (r for r in self.route_rows if wanted.vrf in ("", r.vrf))
 
@@ -123,7 +129,8 @@ class FakeNode:
         return [
             v.PortView(name="core0", vrf="", present=True, up=True, addresses=("10.0.12.1/31",)),
             v.PortView(name="ce-red", vrf="red", present=True, up=False,
-                       addresses=("10.1.1.1/30",), sources=("10.1.0.0/16",), guarded=True),
+                       addresses=("10.1.1.1/30",), sources=("10.1.0.0/16",), guarded=True,
+                       problem="IPv6 address refused: Permission denied"),
         ]  # fmt: skip
 
     def counters(self) -> Iterable[v.CounterView]:

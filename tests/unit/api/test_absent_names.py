@@ -32,6 +32,7 @@ FREE: dict[Place, str] = {
     "Workloads/DetachWorkload name": "detached already: the call is idempotent",
     "Workloads/AttachWorkload workload.addresses": "given here",
     "Workloads/AttachWorkload workload.groups": "set by the node",
+    "Workloads/AttachWorkload workload.conflicts": "set by the node",
     "Workloads/TagWorkload unset": "removed already: the call is idempotent",
     "Workloads/ListWorkloads selector": "a selector may choose no workload",
     "Workloads/WatchWorkloads selector": "a selector may choose no workload",

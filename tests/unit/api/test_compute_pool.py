@@ -44,6 +44,7 @@ class StubWorker:
         self.replies: asyncio.Queue[Any] = asyncio.Queue()
         self.jobs: list[Job] = []
         self.interrupts = self.kills = 0
+        self.ended = asyncio.Event()
         self.changed = changed
 
     async def send(self, frame: object) -> None:
@@ -63,6 +64,7 @@ class StubWorker:
 
     async def kill(self) -> str:
         self.kills += 1
+        self.ended.set()
         return "exit code -9"
 
 
@@ -176,6 +178,24 @@ def test_a_caller_that_goes_away_ends_its_query_and_the_worker_stays() -> None:
             assert (worker.interrupts, worker.kills, len(stubs.workers)) == (1, 0, 1)
             worker.replies.put_nowait(Done((b"x",)))
             assert await after == (b"x",)
+
+    run(test)
+
+
+def test_a_worker_is_started_for_the_first_query_and_ended_without_any() -> None:
+    async def test(stubs: Stubs) -> None:
+        async with pool_of(stubs, workers=1, idle=0.01) as pool:
+            await asyncio.sleep(0)
+            assert not stubs.workers
+            for number in (1, 2):
+                asked = query(pool)
+                await stubs.running(number)
+                worker = stubs.workers[-1]
+                worker.replies.put_nowait(Done((b"x",)))
+                assert await asked == (b"x",)
+                async with asyncio.timeout(5):
+                    await worker.ended.wait()
+            assert [worker.kills for worker in stubs.workers] == [1, 1]
 
     run(test)
 

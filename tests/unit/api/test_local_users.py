@@ -128,3 +128,24 @@ def abstract_names() -> list[str]:
     mine = {link[8:-1] for link in links if link.startswith("socket:[")}
     lines = (line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:])
     return [line[7] for line in lines if line[6] in mine and len(line) > 7 and line[7][0] == "@"]
+
+
+ROOT_BY_SUDO = """
+import sys
+from bulkhead.client import connect
+with connect(sys.argv[1]) as node:
+    node.reload()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's environment is read")
+def test_the_audit_log_has_the_person_behind_root(tmp_path: Path) -> None:
+    with serving(node_intent(tmp_path)) as running:
+        for user in ({"SUDO_USER": "alice"}, {}):
+            command = [sys.executable, "-c", ROOT_BY_SUDO, str(running.api.socket)]
+            environment = {k: v for k, v in os.environ.items() if k != "SUDO_USER"} | user
+            subprocess.run(command, env=environment, check=True, timeout=30)
+        lines = [entry for entry in running.audit if entry["phase"] == "ended"]
+        assert [entry["who"] for entry in lines] == ["uid:0", "uid:0"]
+        assert "sudo alice" in lines[0]["person"]
+        assert "sudo" not in lines[1].get("person", "")

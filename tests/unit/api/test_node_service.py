@@ -17,7 +17,7 @@ from controlplane.api.access import admission
 from controlplane.api.services.node_service import ROUTES_PER_MESSAGE
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import parse_address
-from controlplane.model.view import RouteFilter
+from controlplane.model.route_view import RouteFilter, RouteTable
 from tests.unit.api.fake_node import route
 from tests.unit.api.serving import Serving, node_intent, serving
 
@@ -70,8 +70,21 @@ def test_filters_reach_the_node(running: Serving) -> None:
         assert [n.vrf for n in node.show_neighbors(core_only=True)] == [""]
         assert [g.vrf for g in node.show_guards("red")] == ["red"]
         list(node.show_routes("red", "10.0.0.0/8", longer=True, neighbor="10.1.1.2"))
-    wanted = RouteFilter(vrf="red", prefix="10.0.0.0/8", longer=True, neighbor="10.1.1.2")
-    assert running.node.asked == [wanted]
+        list(node.show_routes(neighbor="10.1.1.2", table=pb.ShowRoutesRequest.TABLE_ADVERTISED))
+    wanted = RouteFilter(
+        vrf="red", prefix="10.0.0.0/8", longer=True, neighbor="10.1.1.2", core=True
+    )
+    table = RouteFilter(neighbor="10.1.1.2", core=True, table=RouteTable.ADVERTISED)
+    assert running.node.asked == [wanted, table]
+
+
+def test_received_and_advertised_routes_are_a_neighbours(running: Serving) -> None:
+    with running.client() as node:
+        for table in (pb.ShowRoutesRequest.TABLE_RECEIVED, pb.ShowRoutesRequest.TABLE_ADVERTISED):
+            with pytest.raises(grpc.RpcError) as refused:
+                list(node.show_routes("red", table=table))
+            assert code(refused) is grpc.StatusCode.INVALID_ARGUMENT
+    assert not running.node.asked, "the control"
 
 
 def test_many_routes_come_in_pieces(running: Serving) -> None:
@@ -123,7 +136,11 @@ def test_clearing_a_neighbour(running: Serving) -> None:
 def test_clearing_in_the_wrong_place_names_the_right_one(running: Serving) -> None:
     with running.client() as node:
         for address, vrf, text in (
-            ("10.1.1.2", "", "10.1.1.2 in the core; 10.1.1.2 is a neighbour in VRF red, VRF blue"),
+            (
+                "10.1.1.2",
+                "",
+                "10.1.1.2 in the core; 10.1.1.2 is a neighbour in VRF red, VRF blue (--vrf red)",
+            ),
             ("10.255.0.2", "red", "10.255.0.2%red; 10.255.0.2 is a neighbour in the core"),
         ):
             with pytest.raises(grpc.RpcError) as error:

@@ -267,3 +267,16 @@ def test_at_once() -> None:
                 pass
     with open_.hold("a"):
         pass
+
+
+def test_why_a_route_is_absent_names_other_vpns_to_callers_of_the_whole_node_alone(
+    running: Serving, caller: list[Caller], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running.node, "route_rows", [])
+    with running.client() as node:
+        caller[0] = Caller("noc", ApiRole.VIEWER)
+        assert "core" in node.why_no_route("red", "10.9.0.0/16")
+        caller[0] = Caller("tenant", ApiRole.VIEWER, frozenset({"red"}))
+        assert node.why_no_route("red", "10.9.0.0/16") == [
+            "no neighbour of red has announced 10.9.0.0/16"
+        ]

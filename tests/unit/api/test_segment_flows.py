@@ -46,6 +46,39 @@ def test_flows_are_gathered_named_and_filtered(company: Desk) -> None:
     assert next(company.segment.query_flows()).loss.lost == 7
 
 
+LOGGING = POLICY.replace("security: [", "security: [log partners to any, ")
+
+
+def test_flows_that_a_log_rule_matched_are_marked_filtered_and_in_the_journal(
+    company: Desk,
+) -> None:
+    enforce(company, LOGGING)
+    company.flow(WEB, PAY, 443)
+    assert company.pe.logged("flow_logged") == []
+    company.flow(PARTNER, PAY, 22)
+    company.flow(PARTNER, WEB, 80)
+    (piece,) = company.segment.query_flows(flows_pb2.FlowFilter(logged=True))
+    marked = {(f.service, f.enforced.rule, f.enforced.logged) for f in piece.flows}
+    assert marked == {("tcp/22", "security/20", True), ("tcp/80", "default/visibility", True)}
+    (everything,) = company.segment.query_flows()
+    assert {f.service: f.enforced.logged for f in everything.flows}["tcp/443"] is False
+    lines = [(x["source"], x["service"], x["verdict"]) for x in company.pe.logged("flow_logged")]
+    assert lines == [(PARTNER, "tcp/22", "denied"), (PARTNER, "tcp/80", "allowed")]
+    socket = str(company.running.api.socket)
+    text = CliRunner().invoke(main, ["flows", "--logged", "--socket", socket]).output
+    assert text.count("(logged)") == 2
+
+
+def test_a_logged_flow_stays_marked_when_the_log_rule_goes(company: Desk) -> None:
+    enforce(company, LOGGING)
+    company.flow(PARTNER, PAY, 22)
+    enforce(company)
+    company.flow(PARTNER, PAY, 22)
+    (piece,) = company.segment.query_flows(flows_pb2.FlowFilter(source="partners"))
+    assert [f.enforced.logged for f in piece.flows].count(True) == 1
+    assert len(piece.flows) == 2
+
+
 def test_a_watch_follows(company: Desk) -> None:
     stream = company.segment.watch_flows(flows_pb2.FlowFilter(vrf="red"))
     timer = threading.Timer(0.3, lambda: company.flow(WEB, PAY, 443))

@@ -153,7 +153,7 @@ def test_promote_and_roll_back(company: Desk) -> None:
 
 def test_established_flows_that_are_forbidden_now_end(company: Desk) -> None:
     ends = (ip_address(WEB), ip_address(PAY))
-    good, bad = (LiveFlow("red", *ends, 6, 4000, port, -1, 1, 5, 500) for port in (443, 22))
+    good, bad = (LiveFlow("red", *ends, 6, 4000, port, -1, 5, 500) for port in (443, 22))
     company.kernel.flows["red"] = [good, bad]
     digest = company.segment.stage(POLICY).revision.digest
     assert company.kernel.ended == []
@@ -165,7 +165,7 @@ def test_a_tag_that_goes_ends_the_flows_that_it_allowed(company: Desk) -> None:
     """Only those of the workload are asked for; of a network, all."""
     enforce(company)
     ends = (ip_address(WEB), ip_address(PAY))
-    flow = LiveFlow("red", *ends, 6, 4000, 443, -1, 1, 5, 500)
+    flow = LiveFlow("red", *ends, 6, 4000, 443, -1, 5, 500)
     assert company.kernel.verdict(WEB, PAY, 443).allowed, "control"
     company.kernel.flows["red"] = [flow]
     assert until(lambda: not company.policy.revocation.has_work, 5.0)

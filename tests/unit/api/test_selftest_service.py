@@ -16,34 +16,40 @@ from controlplane.api import server as api_server
 from controlplane.api.access.caller import Caller
 from controlplane.api.server import AddServices
 from controlplane.api.services.selftest_service import selftest_service
-from controlplane.model import view as v
 from controlplane.model.intent import ApiRole
+from controlplane.model.selftest_report import (
+    SelftestBusyError,
+    SelftestReport,
+    SelftestUnavailableError,
+    TrialView,
+    Verdict,
+)
 from pe.cli.main import main
 from tests.unit.api.fake_node import FakeNode
 from tests.unit.api.serving import Serving, node_intent, serving
 
 
-def trial(requirement: str, verdict: v.Verdict, **more: object) -> v.TrialView:
+def trial(requirement: str, verdict: Verdict, **more: object) -> TrialView:
     fields: dict[str, object] = {"sent": "a packet", "evidence": "seen", "family": 4, **more}
-    return v.TrialView(requirement=requirement, verdict=verdict, **fields)  # type: ignore[arg-type]
+    return TrialView(requirement=requirement, verdict=verdict, **fields)  # type: ignore[arg-type]
 
 
-HELD = trial("LBL-2", v.Verdict.HELD, counter="lbl_06__x", before=3, after=5)
-BROKEN = trial("SPF-1", v.Verdict.NOT_HELD)
-LEFT_OUT = trial("MGMT-1", v.Verdict.NOT_TESTED, sent="", evidence="of the API", family=0)
+HELD = trial("LBL-2", Verdict.HELD, counter="lbl_06__x", before=3, after=5)
+BROKEN = trial("SPF-1", Verdict.NOT_HELD)
+LEFT_OUT = trial("MGMT-1", Verdict.NOT_TESTED, sent="", evidence="of the API", family=0)
 
 
 @dataclass
 class Runner:
-    trials: tuple[v.TrialView, ...] = (HELD, LEFT_OUT)
+    trials: tuple[TrialView, ...] = (HELD, LEFT_OUT)
     refusal: Exception | None = None
     runs: int = 0
 
-    async def run(self) -> v.SelftestReport:
+    async def run(self) -> SelftestReport:
         self.runs += 1
         if self.refusal:
             raise self.refusal
-        return v.SelftestReport(
+        return SelftestReport(
             node="pe1", version="0.1.0", kernel="Linux 6.12", config_file="/etc/pe.yaml",
             config_digest="ab" * 32, began=1000.25, ended=1003.5, trials=self.trials,
         )  # fmt: skip
@@ -87,9 +93,9 @@ def test_a_report_arrives_whole(running: Serving) -> None:
     assert (first.counter, first.packets_before, first.packets_after) == ("lbl_06__x", 3, 5)
 
 
-@pytest.mark.parametrize("verdict", [v.Verdict.NOT_HELD, v.Verdict.UNPROVEN])
+@pytest.mark.parametrize("verdict", [Verdict.NOT_HELD, Verdict.UNPROVEN])
 def test_one_that_did_not_hold_is_enough(
-    running: Serving, runner: Runner, verdict: v.Verdict
+    running: Serving, runner: Runner, verdict: Verdict
 ) -> None:
     runner.trials = (HELD, trial("SPF-1", verdict))
     with running.client() as node:
@@ -117,9 +123,9 @@ def test_it_is_written_down(running: Serving) -> None:
 
 
 def test_refusals(running: Serving, runner: Runner) -> None:
-    runner.refusal = v.SelftestBusyError("one is under way")
+    runner.refusal = SelftestBusyError("one is under way")
     assert code(running) is grpc.StatusCode.ABORTED
-    runner.refusal = v.SelftestUnavailableError("not in sync")
+    runner.refusal = SelftestUnavailableError("not in sync")
     assert code(running) is grpc.StatusCode.FAILED_PRECONDITION
 
 
@@ -152,5 +158,5 @@ def test_the_command_for_programs(running: Serving, runner: Runner) -> None:
 
 
 def test_the_command_when_it_is_refused(running: Serving, runner: Runner) -> None:
-    runner.refusal = v.SelftestBusyError("one is under way")
+    runner.refusal = SelftestBusyError("one is under way")
     assert pe(running) == (1, "pe: one is under way\n")

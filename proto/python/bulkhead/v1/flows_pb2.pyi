@@ -11,12 +11,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Ruling(_message.Message):
-    __slots__ = ("allowed", "rule")
+    __slots__ = ("allowed", "rule", "logged", "revision", "former")
     ALLOWED_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
+    LOGGED_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    FORMER_FIELD_NUMBER: _ClassVar[int]
     allowed: bool
     rule: str
-    def __init__(self, allowed: _Optional[bool] = ..., rule: _Optional[str] = ...) -> None: ...
+    logged: bool
+    revision: str
+    former: bool
+    def __init__(self, allowed: _Optional[bool] = ..., rule: _Optional[str] = ..., logged: _Optional[bool] = ..., revision: _Optional[str] = ..., former: _Optional[bool] = ...) -> None: ...
 
 class FlowEnd(_message.Message):
     __slots__ = ("address", "workload", "groups", "networks")
@@ -31,7 +37,7 @@ class FlowEnd(_message.Message):
     def __init__(self, address: _Optional[str] = ..., workload: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., networks: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Flow(_message.Message):
-    __slots__ = ("vrf", "source", "destination", "service", "count", "first", "last", "enforced", "staged", "last_source_port", "older")
+    __slots__ = ("vrf", "source", "destination", "service", "count", "first", "last", "enforced", "staged", "last_source_port", "older", "staged_count")
     VRF_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     DESTINATION_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +49,7 @@ class Flow(_message.Message):
     STAGED_FIELD_NUMBER: _ClassVar[int]
     LAST_SOURCE_PORT_FIELD_NUMBER: _ClassVar[int]
     OLDER_FIELD_NUMBER: _ClassVar[int]
+    STAGED_COUNT_FIELD_NUMBER: _ClassVar[int]
     vrf: str
     source: FlowEnd
     destination: FlowEnd
@@ -54,10 +61,11 @@ class Flow(_message.Message):
     staged: Ruling
     last_source_port: int
     older: bool
-    def __init__(self, vrf: _Optional[str] = ..., source: _Optional[_Union[FlowEnd, _Mapping]] = ..., destination: _Optional[_Union[FlowEnd, _Mapping]] = ..., service: _Optional[str] = ..., count: _Optional[int] = ..., first: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., enforced: _Optional[_Union[Ruling, _Mapping]] = ..., staged: _Optional[_Union[Ruling, _Mapping]] = ..., last_source_port: _Optional[int] = ..., older: _Optional[bool] = ...) -> None: ...
+    staged_count: int
+    def __init__(self, vrf: _Optional[str] = ..., source: _Optional[_Union[FlowEnd, _Mapping]] = ..., destination: _Optional[_Union[FlowEnd, _Mapping]] = ..., service: _Optional[str] = ..., count: _Optional[int] = ..., first: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., enforced: _Optional[_Union[Ruling, _Mapping]] = ..., staged: _Optional[_Union[Ruling, _Mapping]] = ..., last_source_port: _Optional[int] = ..., older: _Optional[bool] = ..., staged_count: _Optional[int] = ...) -> None: ...
 
 class FlowFilter(_message.Message):
-    __slots__ = ("vrf", "source", "destination", "service", "allowed", "staged_differs", "since", "until")
+    __slots__ = ("vrf", "source", "destination", "service", "allowed", "staged_differs", "since", "until", "logged")
     VRF_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     DESTINATION_FIELD_NUMBER: _ClassVar[int]
@@ -66,6 +74,7 @@ class FlowFilter(_message.Message):
     STAGED_DIFFERS_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
     UNTIL_FIELD_NUMBER: _ClassVar[int]
+    LOGGED_FIELD_NUMBER: _ClassVar[int]
     vrf: str
     source: str
     destination: str
@@ -74,7 +83,8 @@ class FlowFilter(_message.Message):
     staged_differs: bool
     since: _timestamp_pb2.Timestamp
     until: _timestamp_pb2.Timestamp
-    def __init__(self, vrf: _Optional[str] = ..., source: _Optional[str] = ..., destination: _Optional[str] = ..., service: _Optional[str] = ..., allowed: _Optional[bool] = ..., staged_differs: _Optional[bool] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    logged: bool
+    def __init__(self, vrf: _Optional[str] = ..., source: _Optional[str] = ..., destination: _Optional[str] = ..., service: _Optional[str] = ..., allowed: _Optional[bool] = ..., staged_differs: _Optional[bool] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., logged: _Optional[bool] = ...) -> None: ...
 
 class TelemetryLoss(_message.Message):
     __slots__ = ("lost", "last_lost")

@@ -70,7 +70,7 @@ class FlowsServicer:
     """Missing associated documentation comment in .proto file."""
 
     def QueryFlows(self, request, context):
-        """Flows seen, gathered by ends and service, those seen last first.
+        """Flows seen, gathered by ends, service and rule, those seen last first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

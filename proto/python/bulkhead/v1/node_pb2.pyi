@@ -12,7 +12,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("name", "version", "router_id", "asn", "loopbacks", "uptime_seconds", "in_sync", "config_file", "config_loaded_unix", "label_block", "left_out", "left_out_routes", "flow_log_problem", "enforced_revision", "workloads")
+    __slots__ = ("name", "version", "router_id", "asn", "loopbacks", "uptime_seconds", "in_sync", "config_file", "config_loaded_unix", "label_block", "left_out", "left_out_routes", "flow_log_problem", "enforced_revision", "workloads", "foreign", "foreign_objects", "failing")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ROUTER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,9 @@ class GetStatusResponse(_message.Message):
     FLOW_LOG_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     ENFORCED_REVISION_FIELD_NUMBER: _ClassVar[int]
     WORKLOADS_FIELD_NUMBER: _ClassVar[int]
+    FOREIGN_FIELD_NUMBER: _ClassVar[int]
+    FOREIGN_OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    FAILING_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     router_id: str
@@ -43,7 +46,10 @@ class GetStatusResponse(_message.Message):
     flow_log_problem: str
     enforced_revision: str
     workloads: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., router_id: _Optional[str] = ..., asn: _Optional[int] = ..., loopbacks: _Optional[_Iterable[str]] = ..., uptime_seconds: _Optional[int] = ..., in_sync: _Optional[bool] = ..., config_file: _Optional[str] = ..., config_loaded_unix: _Optional[int] = ..., label_block: _Optional[str] = ..., left_out: _Optional[int] = ..., left_out_routes: _Optional[_Iterable[str]] = ..., flow_log_problem: _Optional[str] = ..., enforced_revision: _Optional[str] = ..., workloads: _Optional[int] = ...) -> None: ...
+    foreign: int
+    foreign_objects: _containers.RepeatedScalarFieldContainer[str]
+    failing: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., router_id: _Optional[str] = ..., asn: _Optional[int] = ..., loopbacks: _Optional[_Iterable[str]] = ..., uptime_seconds: _Optional[int] = ..., in_sync: _Optional[bool] = ..., config_file: _Optional[str] = ..., config_loaded_unix: _Optional[int] = ..., label_block: _Optional[str] = ..., left_out: _Optional[int] = ..., left_out_routes: _Optional[_Iterable[str]] = ..., flow_log_problem: _Optional[str] = ..., enforced_revision: _Optional[str] = ..., workloads: _Optional[int] = ..., foreign: _Optional[int] = ..., foreign_objects: _Optional[_Iterable[str]] = ..., failing: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ShowVrfsRequest(_message.Message):
     __slots__ = ()
@@ -197,27 +203,39 @@ class NeighborFamily(_message.Message):
     def __init__(self, family: _Optional[str] = ..., negotiated: _Optional[bool] = ..., received: _Optional[int] = ..., stale: _Optional[int] = ..., sent: _Optional[int] = ..., limit: _Optional[int] = ..., end_of_rib: _Optional[bool] = ...) -> None: ...
 
 class ShowRoutesRequest(_message.Message):
-    __slots__ = ("vrf", "prefix", "longer", "all_paths", "neighbor")
+    __slots__ = ("vrf", "prefix", "longer", "all_paths", "neighbor", "table")
+    class Table(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        TABLE_UNSPECIFIED: _ClassVar[ShowRoutesRequest.Table]
+        TABLE_RECEIVED: _ClassVar[ShowRoutesRequest.Table]
+        TABLE_ADVERTISED: _ClassVar[ShowRoutesRequest.Table]
+    TABLE_UNSPECIFIED: ShowRoutesRequest.Table
+    TABLE_RECEIVED: ShowRoutesRequest.Table
+    TABLE_ADVERTISED: ShowRoutesRequest.Table
     VRF_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     LONGER_FIELD_NUMBER: _ClassVar[int]
     ALL_PATHS_FIELD_NUMBER: _ClassVar[int]
     NEIGHBOR_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
     vrf: str
     prefix: str
     longer: bool
     all_paths: bool
     neighbor: str
-    def __init__(self, vrf: _Optional[str] = ..., prefix: _Optional[str] = ..., longer: _Optional[bool] = ..., all_paths: _Optional[bool] = ..., neighbor: _Optional[str] = ...) -> None: ...
+    table: ShowRoutesRequest.Table
+    def __init__(self, vrf: _Optional[str] = ..., prefix: _Optional[str] = ..., longer: _Optional[bool] = ..., all_paths: _Optional[bool] = ..., neighbor: _Optional[str] = ..., table: _Optional[_Union[ShowRoutesRequest.Table, str]] = ...) -> None: ...
 
 class ShowRoutesResponse(_message.Message):
-    __slots__ = ("routes",)
+    __slots__ = ("routes", "absent")
     ROUTES_FIELD_NUMBER: _ClassVar[int]
+    ABSENT_FIELD_NUMBER: _ClassVar[int]
     routes: _containers.RepeatedCompositeFieldContainer[Route]
-    def __init__(self, routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ...) -> None: ...
+    absent: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., absent: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("vrf", "prefix", "source", "next_hop", "port", "labels", "best", "active", "age_seconds", "neighbor", "rd", "local_preference", "med", "origin", "as_path", "communities", "large_communities", "route_targets", "sites_of_origin", "stale", "inactive_reason")
+    __slots__ = ("vrf", "prefix", "source", "next_hop", "port", "labels", "best", "active", "age_seconds", "neighbor", "rd", "local_preference", "med", "origin", "as_path", "communities", "large_communities", "route_targets", "sites_of_origin", "stale", "inactive_reason", "extended_communities", "atomic_aggregate", "aggregator", "originator_id", "cluster_list", "unknown_attributes", "protocol", "refused", "type", "metric", "tos", "from_prefix")
     class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SOURCE_UNSPECIFIED: _ClassVar[Route.Source]
@@ -227,6 +245,7 @@ class Route(_message.Message):
         SOURCE_VPN: _ClassVar[Route.Source]
         SOURCE_LEAKED: _ClassVar[Route.Source]
         SOURCE_WORKLOAD: _ClassVar[Route.Source]
+        SOURCE_FOREIGN: _ClassVar[Route.Source]
     SOURCE_UNSPECIFIED: Route.Source
     SOURCE_CONNECTED: Route.Source
     SOURCE_STATIC: Route.Source
@@ -234,6 +253,7 @@ class Route(_message.Message):
     SOURCE_VPN: Route.Source
     SOURCE_LEAKED: Route.Source
     SOURCE_WORKLOAD: Route.Source
+    SOURCE_FOREIGN: Route.Source
     VRF_FIELD_NUMBER: _ClassVar[int]
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -255,6 +275,18 @@ class Route(_message.Message):
     SITES_OF_ORIGIN_FIELD_NUMBER: _ClassVar[int]
     STALE_FIELD_NUMBER: _ClassVar[int]
     INACTIVE_REASON_FIELD_NUMBER: _ClassVar[int]
+    EXTENDED_COMMUNITIES_FIELD_NUMBER: _ClassVar[int]
+    ATOMIC_AGGREGATE_FIELD_NUMBER: _ClassVar[int]
+    AGGREGATOR_FIELD_NUMBER: _ClassVar[int]
+    ORIGINATOR_ID_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_LIST_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    TOS_FIELD_NUMBER: _ClassVar[int]
+    FROM_PREFIX_FIELD_NUMBER: _ClassVar[int]
     vrf: str
     prefix: str
     source: Route.Source
@@ -276,7 +308,19 @@ class Route(_message.Message):
     sites_of_origin: _containers.RepeatedScalarFieldContainer[str]
     stale: bool
     inactive_reason: str
-    def __init__(self, vrf: _Optional[str] = ..., prefix: _Optional[str] = ..., source: _Optional[_Union[Route.Source, str]] = ..., next_hop: _Optional[str] = ..., port: _Optional[str] = ..., labels: _Optional[_Iterable[int]] = ..., best: _Optional[bool] = ..., active: _Optional[bool] = ..., age_seconds: _Optional[int] = ..., neighbor: _Optional[str] = ..., rd: _Optional[str] = ..., local_preference: _Optional[int] = ..., med: _Optional[int] = ..., origin: _Optional[str] = ..., as_path: _Optional[str] = ..., communities: _Optional[_Iterable[str]] = ..., large_communities: _Optional[_Iterable[str]] = ..., route_targets: _Optional[_Iterable[str]] = ..., sites_of_origin: _Optional[_Iterable[str]] = ..., stale: _Optional[bool] = ..., inactive_reason: _Optional[str] = ...) -> None: ...
+    extended_communities: _containers.RepeatedScalarFieldContainer[str]
+    atomic_aggregate: bool
+    aggregator: str
+    originator_id: str
+    cluster_list: _containers.RepeatedScalarFieldContainer[str]
+    unknown_attributes: _containers.RepeatedScalarFieldContainer[str]
+    protocol: str
+    refused: str
+    type: str
+    metric: int
+    tos: int
+    from_prefix: str
+    def __init__(self, vrf: _Optional[str] = ..., prefix: _Optional[str] = ..., source: _Optional[_Union[Route.Source, str]] = ..., next_hop: _Optional[str] = ..., port: _Optional[str] = ..., labels: _Optional[_Iterable[int]] = ..., best: _Optional[bool] = ..., active: _Optional[bool] = ..., age_seconds: _Optional[int] = ..., neighbor: _Optional[str] = ..., rd: _Optional[str] = ..., local_preference: _Optional[int] = ..., med: _Optional[int] = ..., origin: _Optional[str] = ..., as_path: _Optional[str] = ..., communities: _Optional[_Iterable[str]] = ..., large_communities: _Optional[_Iterable[str]] = ..., route_targets: _Optional[_Iterable[str]] = ..., sites_of_origin: _Optional[_Iterable[str]] = ..., stale: _Optional[bool] = ..., inactive_reason: _Optional[str] = ..., extended_communities: _Optional[_Iterable[str]] = ..., atomic_aggregate: _Optional[bool] = ..., aggregator: _Optional[str] = ..., originator_id: _Optional[str] = ..., cluster_list: _Optional[_Iterable[str]] = ..., unknown_attributes: _Optional[_Iterable[str]] = ..., protocol: _Optional[str] = ..., refused: _Optional[str] = ..., type: _Optional[str] = ..., metric: _Optional[int] = ..., tos: _Optional[int] = ..., from_prefix: _Optional[str] = ...) -> None: ...
 
 class ShowLabelsRequest(_message.Message):
     __slots__ = ()
@@ -361,7 +405,7 @@ class ShowPortsResponse(_message.Message):
     def __init__(self, ports: _Optional[_Iterable[_Union[Port, _Mapping]]] = ...) -> None: ...
 
 class Port(_message.Message):
-    __slots__ = ("name", "role", "vrf", "present", "up", "addresses", "mtu", "source_prefixes", "any_source", "description", "guarded")
+    __slots__ = ("name", "role", "vrf", "present", "up", "addresses", "mtu", "source_prefixes", "any_source", "description", "guarded", "problem")
     class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ROLE_UNSPECIFIED: _ClassVar[Port.Role]
@@ -381,6 +425,7 @@ class Port(_message.Message):
     ANY_SOURCE_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     GUARDED_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     name: str
     role: Port.Role
     vrf: str
@@ -392,7 +437,8 @@ class Port(_message.Message):
     any_source: bool
     description: str
     guarded: bool
-    def __init__(self, name: _Optional[str] = ..., role: _Optional[_Union[Port.Role, str]] = ..., vrf: _Optional[str] = ..., present: _Optional[bool] = ..., up: _Optional[bool] = ..., addresses: _Optional[_Iterable[str]] = ..., mtu: _Optional[int] = ..., source_prefixes: _Optional[_Iterable[str]] = ..., any_source: _Optional[bool] = ..., description: _Optional[str] = ..., guarded: _Optional[bool] = ...) -> None: ...
+    problem: str
+    def __init__(self, name: _Optional[str] = ..., role: _Optional[_Union[Port.Role, str]] = ..., vrf: _Optional[str] = ..., present: _Optional[bool] = ..., up: _Optional[bool] = ..., addresses: _Optional[_Iterable[str]] = ..., mtu: _Optional[int] = ..., source_prefixes: _Optional[_Iterable[str]] = ..., any_source: _Optional[bool] = ..., description: _Optional[str] = ..., guarded: _Optional[bool] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class ShowCountersRequest(_message.Message):
     __slots__ = ()

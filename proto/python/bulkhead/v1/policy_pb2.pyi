@@ -193,7 +193,7 @@ class RollBackPolicyResponse(_message.Message):
     def __init__(self, enforced: _Optional[_Union[Revision, _Mapping]] = ..., ended_flows: _Optional[int] = ...) -> None: ...
 
 class Revision(_message.Message):
-    __slots__ = ("digest", "name", "state", "rules", "groups", "problem")
+    __slots__ = ("digest", "name", "state", "rules", "groups", "problem", "last_change")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Revision.State]
@@ -212,17 +212,21 @@ class Revision(_message.Message):
     RULES_FIELD_NUMBER: _ClassVar[int]
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    LAST_CHANGE_FIELD_NUMBER: _ClassVar[int]
     digest: str
     name: str
     state: Revision.State
     rules: int
     groups: int
     problem: str
-    def __init__(self, digest: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[_Union[Revision.State, str]] = ..., rules: _Optional[int] = ..., groups: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
+    last_change: PolicyChange
+    def __init__(self, digest: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[_Union[Revision.State, str]] = ..., rules: _Optional[int] = ..., groups: _Optional[int] = ..., problem: _Optional[str] = ..., last_change: _Optional[_Union[PolicyChange, _Mapping]] = ...) -> None: ...
 
 class ListRevisionsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("limit",)
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    limit: int
+    def __init__(self, limit: _Optional[int] = ...) -> None: ...
 
 class ListRevisionsResponse(_message.Message):
     __slots__ = ("revisions",)

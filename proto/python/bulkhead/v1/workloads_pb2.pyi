@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Workload(_message.Message):
-    __slots__ = ("name", "vrf", "port", "addresses", "tags", "generation", "groups", "attached_at", "configured")
+    __slots__ = ("name", "vrf", "port", "addresses", "tags", "generation", "groups", "attached_at", "configured", "conflicts")
     class TagsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -28,6 +28,7 @@ class Workload(_message.Message):
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     ATTACHED_AT_FIELD_NUMBER: _ClassVar[int]
     CONFIGURED_FIELD_NUMBER: _ClassVar[int]
+    CONFLICTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     vrf: str
     port: str
@@ -37,7 +38,8 @@ class Workload(_message.Message):
     groups: _containers.RepeatedScalarFieldContainer[str]
     attached_at: _timestamp_pb2.Timestamp
     configured: bool
-    def __init__(self, name: _Optional[str] = ..., vrf: _Optional[str] = ..., port: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ..., tags: _Optional[_Mapping[str, str]] = ..., generation: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., attached_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., configured: _Optional[bool] = ...) -> None: ...
+    conflicts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., vrf: _Optional[str] = ..., port: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ..., tags: _Optional[_Mapping[str, str]] = ..., generation: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., attached_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., configured: _Optional[bool] = ..., conflicts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AttachWorkloadRequest(_message.Message):
     __slots__ = ("workload",)
