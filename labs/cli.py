@@ -27,6 +27,7 @@ from labs.kernel.guest import GuestDiedError
 from labs.kernel.reach import closed_folders
 from labs.topology import Lab, Outcome
 from labs.waiting import until
+from pe.cli.help import Group
 
 ERRORS = (engine.LabError, BuildError, GuestDiedError, topologies.UnknownLabError, OSError)
 
@@ -42,7 +43,7 @@ def _checked_size(text: str) -> str:
     return text
 
 
-@click.group()
+@click.group(cls=Group)
 @click.option(
     "--kernel",
     type=click.Choice([kind.value for kind in choice.Kind]),

@@ -12,6 +12,8 @@ from labs.topology import End, Lab, Link, Node, Program
 SITES = (("red", 1), ("red", 2), ("red", 3), ("blue", 1), ("blue", 3))
 MD5 = "reflect-19d0"
 REFLECTOR = loopback(9)
+TO_REFLECTOR = (f"{REFLECTOR}/32", "via", "10.0.9.1", "dev", "rr")
+"""The route to it in the core."""
 
 
 def pe_yaml(number: int, vrf: Callable[[str, int, int], str] | None = None) -> str:
@@ -69,7 +71,7 @@ def reflector(programs: tuple[Program, ...]) -> Node:
 def reflected(name: str, title: str, programs: tuple[Program, ...]) -> Lab:
     """The whole lab around the programs that reflect."""
     core = transit((1, 2, 3))
-    towards_rr = ("ip", "route", "add", f"{REFLECTOR}/32", "via", "10.0.9.1", "dev", "rr")
+    towards_rr = ("ip", "route", "add", *TO_REFLECTOR)
     core = Node("p", "p", core.addresses, core.sysctls, (*core.setup, towards_rr))
     rr_link = Link(End("rr", "core0", ("10.0.9.1/30",)), End("p", "rr", ("10.0.9.2/30",)))
     nodes = (core, reflector(programs), *(static_ce(vpn, n) for vpn, n in SITES))

@@ -1,33 +1,12 @@
-"""Acting inside a node's network namespace for the length of a ``with`` block."""
+"""Sockets, programs and settings of a node, in its network namespace."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-@contextlib.contextmanager
-def inside(node: str) -> Iterator[None]:
-    """This thread, the sockets it opens and the programs it starts, in a node's namespace."""
-    with Path("/proc/thread-self/ns/net").open() as home:
-        with Path(f"/run/netns/{node}").open() as there:
-            _enter(there.fileno())
-        try:
-            yield
-        finally:
-            _enter(home.fileno())
-
-
-def _enter(descriptor: int) -> None:
-    if _libc.setns(descriptor, CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "setns")
+from labs.namespaces import inside
 
 
 def socket_in(

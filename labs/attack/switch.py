@@ -20,15 +20,18 @@ from controlplane.model.events import IntentChanged, StoreWritten
 from controlplane.model.instant import BootTime, Instant
 from controlplane.model.label import LabelLedger
 from controlplane.router import Router
-from labs.attack.inside import inside, run_in, sysctl
+from labs.attack.inside import run_in, sysctl
 from labs.attack.net import Net
+from labs.namespaces import inside
 from pe.config import load_config
 from pe.filters.context import RenderContext
 from pe.filters.ruleset import ruleset
 from pe.model.guards import Guard
+from pe.model.mark_code import MarkCode
 from pe.nft.diff import transaction
 from pe.nft.model import Ruleset
 from pe.nft.text import text
+from pe.process.clock import boot_id
 
 SETTINGS: Mapping[Guard, Mapping[str, str]] = {
     Guard.SOCKETS: {f"ipv4/{p}_l3mdev_accept": "1" for p in ("tcp", "udp", "raw")},
@@ -96,7 +99,13 @@ class Switch:
 
     def _rulesets(self, without: frozenset[Guard]) -> tuple[Ruleset, Ruleset]:
         judged = self._judged()
-        scope = RenderContext(self._desired, self._devices(), tracked=judged, judged=judged)
+        scope = RenderContext(
+            self._desired,
+            self._devices(),
+            tracked=judged,
+            judged=judged,
+            code=MarkCode.of(boot_id()),
+        )
         return ruleset(scope), ruleset(replace(scope, disabled=without))
 
     def _judged(self) -> frozenset[str]:

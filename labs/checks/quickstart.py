@@ -120,6 +120,39 @@ def labels(lab: RunningLab) -> Iterator[Outcome]:
         yield Outcome(ttl == 255, "its outer TTL is 255 (pipe mode)", f"TTL {ttl}")
 
 
+def neighbor_tables(lab: RunningLab) -> Iterator[Outcome]:
+    """What pe1 shows as received from ce-red-1, and as advertised to it, is what that one has."""
+    from labs.peers.frr import query
+
+    peer, ours = "192.168.1.2", "192.168.1.1"
+    asked = ("routes", "red", "--neighbor", peer)
+
+    def by_frr(which: str) -> dict[str, str]:
+        command = f"show bgp ipv4 unicast neighbors {ours} {which} json"
+        found = query(lab, "ce-red-1", command)
+        routes = found.get("advertisedRoutes") or found.get("routes") or {}
+        return {prefix: _as_path(route) for prefix, route in routes.items()}
+
+    for option, which in (("--advertised", "routes"), ("--received", "advertised-routes")):
+        until(lambda w=which: len(by_frr(w)) > 0, PATIENCE, every=0.5)  # type: ignore[misc]
+        there = by_frr(which)
+        if option == "--received":  # FRR shows what it sends before it puts its own AS in front
+            there = {prefix: f"65101 {path}".strip() for prefix, path in there.items()}
+        # FRR sends back what it has from here: refused, and of a refused route no path is kept.
+        shown = {
+            row["prefix"]: there.get(row["prefix"]) if row["refused"] else row["as_path"]
+            for row in show(lab, "pe1", *asked, option)
+        }
+        title = f"pe show routes {option} is what ce-red-1 has"
+        yield Outcome(bool(shown) and shown == there, title, f"pe1 {shown}; ce-red-1 {there}")
+
+
+def _as_path(route: object) -> str:
+    one = route[0] if isinstance(route, list) else route
+    assert isinstance(one, dict)  # noqa: S101 - FRR's answer
+    return str(one["path"])
+
+
 def withdrawal(lab: RunningLab) -> Iterator[Outcome]:
     """A route withdrawn at a CE leaves the other PE's kernel, and comes back."""
     table = next(v["table"] for v in show(lab, "pe2", "vrfs") if v["name"] == "red")
@@ -188,6 +221,7 @@ CHECKS: tuple[Check, ...] = (
     isolation,
     labels,
     label_attack,
+    neighbor_tables,
     withdrawal,
     survival,
 )

@@ -8,6 +8,7 @@
 #
 # Says nothing when all is there. Needs root or sudo only when something is missing.
 set -euo pipefail
+. "$(dirname "$0")/progress.sh"
 
 case ${1:-} in
 base)
@@ -67,29 +68,22 @@ if [ ! -e "$policy" ]; then
     own_policy=yes
 fi
 
+# apt HOW COMMAND...: HOW is watch or fetch.
 apt() {
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "$@" </dev/null >>"$log" 2>&1 &
-    local pid=$! seconds=0
-    while kill -0 "$pid" 2>/dev/null; do
-        sleep 1
-        seconds=$((seconds + 1))
-        if [ $((seconds % 15)) -eq 0 ]; then
-            echo "setup: apt-get $1, $seconds s: $(tail -n 1 "$log" | cut -c 1-80)" >&2
-        fi
-    done
-    wait "$pid"
+    "$1" "apt-get $2" "$log" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "${@:2}"
 }
 
 if [ "$1" = lists ]; then
     echo "setup: fetching the package lists" >&2
-    apt update || tail -n 5 "$log" >&2
+    apt fetch update || tail -n 5 "$log" >&2
     exit 0
 fi
 
 echo "setup: installing ${missing[*]}" >&2
+install=(install -y --no-install-recommends "${missing[@]}")
 # The lists of a fresh machine may be missing or old; only then are they fetched.
-if ! apt install -y --no-install-recommends "${missing[@]}"; then
-    if ! { apt update && apt install -y --no-install-recommends "${missing[@]}"; }; then
+if ! apt watch "${install[@]}"; then
+    if ! { apt fetch update && apt fetch "${install[@]}"; }; then
         tail -n 20 "$log" >&2
         exit 1
     fi

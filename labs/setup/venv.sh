@@ -2,6 +2,7 @@
 # Makes .venv and installs the project into it, editable, with the development tools.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. labs/setup/progress.sh
 
 python=${PYTHON:-python3}
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
@@ -16,17 +17,8 @@ install() {
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/python -m pip install --disable-pip-version-check -e '.[dev]'
 }
-install </dev/null >"$log" 2>&1 &
-pid=$! seconds=0
 echo "setup: installing the project into .venv (a minute or two)" >&2
-while kill -0 "$pid" 2>/dev/null; do
-    sleep 1
-    seconds=$((seconds + 1))
-    if [ $((seconds % 15)) -eq 0 ]; then
-        echo "setup: pip, $seconds s: $(tail -n 1 "$log" | awk '{print $1, $2}')" >&2
-    fi
-done
-if ! wait "$pid"; then
+if ! fetch pip "$log" install; then
     tail -n 20 "$log" >&2
     exit 1
 fi

@@ -20,7 +20,7 @@ from labs.estate import HOSTS, Host, arrive, pe_yaml
 from labs.parts import core_link, loopback, lsp, transit
 from labs.peers.frr import programs as frr
 from labs.peers.pe import pe
-from labs.reflected import MD5, REFLECTOR, reflector
+from labs.reflected import MD5, REFLECTOR, TO_REFLECTOR, reflector
 from labs.topology import End, Lab, Link, Node
 
 
@@ -72,7 +72,7 @@ def _provider_edge(number: int) -> Node:
 
 def _core() -> Node:
     core = transit((1, 2))
-    towards = ("ip", "route", "add", f"{REFLECTOR}/32", "via", "10.0.9.1", "dev", "rr")
+    towards = ("ip", "route", "add", *TO_REFLECTOR)
     return Node("p", "p", core.addresses, core.sysctls, (*core.setup, towards))
 
 
