@@ -28,7 +28,7 @@ from perf import guest, loop_results, plot, report, segment, segment_names, segm
 from perf.loop_results import LoopRun
 from perf.machine import machine, versions
 from perf.probes import DESTINATIONS
-from perf.results import Machine, Results, RoutingRun
+from perf.results import FloodRun, Machine, Results, RoutingRun
 from perf.segment_results import SegmentRun
 
 HERE = Path(__file__).parent
@@ -78,6 +78,7 @@ def measured(parts: Sequence[str]) -> Iterator[Results]:
                 machine=_with_kernel(before, directory),
                 versions=versions(),
                 routing=_runs(directory),
+                floods=_floods(directory),
                 loop=_loop(directory) if LOOP in done else None,
                 segment=_segment(directory, [n for n in done if n not in (ROUTING, LOOP)]),
             )
@@ -141,10 +142,15 @@ def _loop(directory: Path) -> LoopRun:
 
 
 def _runs(directory: Path) -> tuple[RoutingRun, ...]:
-    file = directory / guest.FILE
-    return (
-        msgspec.json.decode(file.read_bytes(), type=tuple[RoutingRun, ...]) if file.exists() else ()
-    )
+    return msgspec.json.decode(_listed(directory / guest.FILE), type=tuple[RoutingRun, ...])
+
+
+def _floods(directory: Path) -> tuple[FloodRun, ...]:
+    return msgspec.json.decode(_listed(directory / guest.FLOOD_FILE), type=tuple[FloodRun, ...])
+
+
+def _listed(file: Path) -> bytes:
+    return file.read_bytes() if file.exists() else b"[]"
 
 
 def _options() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Self
 
-from perf.namespaces import inside
+from labs.namespaces import inside
 
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _RTM_NEWROUTE, _RTM_GETROUTE, _RTM_GETNEXTHOP = 24, 26, 106

@@ -16,17 +16,18 @@ from bulkhead.client import Node, connect
 from bulkhead.v1 import node_pb2 as pb
 
 from labs.lab import RunningLab, running
+from labs.namespaces import inside
 from pe.nft.reader import RulesetReader
 from pe.policy.lookup import VERDICT_MAPS
 from pe.policy.program import TABLE
 from perf import segment_world as world
 from perf.fleet_lab import ASKERS, CE_PORTS, FAR, NEAR, lab
 from perf.fleet_probes import TagProbes
-from perf.namespaces import inside
 from perf.probes import now
 from perf.segment_node import VRF
 from perf.segment_results import Fleet, FleetChange
 from perf.waiting import AwaitedError, logs, wait
+from tests.elements import elements_of
 
 Say = Callable[[str], None]
 PROBE_SECONDS = 0.004
@@ -106,7 +107,7 @@ def _held(node: str) -> dict[str, int]:
         kinds = {f"e_{name}": kind for name, kind in VERDICT_MAPS.items()}
         return {
             name.removeprefix("e_"): len(found)
-            for name, found in reader.elements(TABLE, kinds).items()
+            for name, found in elements_of(reader, TABLE, kinds).items()
         }
     finally:
         reader.close()

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from labs.lab import RunningLab
+from labs.namespaces import inside
 from perf import segment_world as world
 from perf.fleet_lab import ASKERS, CE_PORTS, CROWD, FAR, NEAR
-from perf.namespaces import inside
 from perf.probes import SO_TIMESTAMPNS, now
 from perf.segment_frames import plain
 

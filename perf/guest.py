@@ -13,14 +13,14 @@ from pathlib import Path
 
 import msgspec
 
-from perf import receivers, routing
+from perf import flood, receivers, routing
 from perf.machine import pace
 from perf.network import PE
 from perf.receivers import Receiver
-from perf.results import RoutingRun
+from perf.results import FloodRun, RoutingRun
 from perf.workload import Workload
 
-FILE = "routing.json"
+FILE, FLOOD_FILE = "routing.json", "flood.json"
 KERNEL_FILE = "kernel"
 PER_UPDATE = (50, 1)
 PATH_CHANGES = 6
@@ -45,7 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(describe(run))
             runs.append(run)
             (options.directory / FILE).write_bytes(msgspec.json.encode(runs))
-    return int(any(run.failure for run in runs))
+    floods = [_flooded(name) for name in options.receivers]
+    (options.directory / FLOOD_FILE).write_bytes(msgspec.json.encode(floods))
+    return int(any(run.failure for run in runs) or any(run.failure for run in floods))
+
+
+def _flooded(name: str) -> FloodRun:
+    say(f"{name}, {flood.UPDATES} UPDATEs of one prefix with fresh communities ...")
+    run = flood.run(RECEIVERS[name](flood.LOAD, PE))
+    say(f"  failed: {run.failure}" if run.failure else f"  {run.grown_kib / 1024:.0f} MB more")
+    return run
 
 
 def describe(run: RoutingRun) -> str:

@@ -24,6 +24,7 @@ from controlplane.model.events import IntentChanged, RoutesWithdrawn, SessionDow
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
 from controlplane.model.rd import parse_rd
+from controlplane.policy.insight.rule_names import by_number
 from pe.process.gc_tuning import freeze_heap
 from pe.supervisor import Supervisor
 from perf import loop_queries
@@ -101,7 +102,7 @@ async def _fill(world: World, turns: asyncio.Task[None]) -> None:
     world.dataplane.mark_in_sync()
     await _rest(world, turns)
     for first in range(0, world.plan.flows, FLOWS_AT_ONCE):
-        world.book.take(world.flows(first, FLOWS_AT_ONCE), 0, 0.0, str, str)
+        world.book.take(world.flows(first, FLOWS_AT_ONCE), 0, 0.0, by_number, by_number)
         await asyncio.sleep(FLOW_SECONDS)
 
 
@@ -121,6 +122,7 @@ def changes(world: World) -> Iterator[tuple[str, Callable[[int], None]]]:
     """One change of each kind, as a function of how often it was made."""
     dataplane, ports = world.dataplane, world.plan.vrfs
     state = dataplane.kernel.world.state
+    every = world.intent.vrfs
 
     def port(number: int) -> None:
         old = dataplane._desired.ce_ports[f"v{number % ports}-ce"]
@@ -134,6 +136,10 @@ def changes(world: World) -> Iterator[tuple[str, Callable[[int], None]]]:
         vrfs[number % ports] = msgspec.structs.replace(old, ports=changed)
         world.intent = msgspec.structs.replace(world.intent, vrfs=tuple(vrfs))
         world.emit(IntentChanged(world.intent))
+
+    def large_reload(number: int) -> None:
+        vrfs = every if number % 2 else every[: ports // 2]
+        world.emit(IntentChanged(msgspec.structs.replace(world.intent, vrfs=vrfs)))
 
     def one_route(number: int) -> None:
         if number % 2:
@@ -161,7 +167,7 @@ def changes(world: World) -> Iterator[tuple[str, Callable[[int], None]]]:
         world.compiler.put(world.workload(number * 17 % world.plan.workloads, number))
 
     def flows(number: int) -> None:
-        world.book.take(world.flows(1 << 20 | number * 500, 500), 0, 0.0, str, str)
+        world.book.take(world.flows(1 << 20 | number * 500, 500), 0, 0.0, by_number, by_number)
 
     yield "a port", port
     yield "a reload that changes one port", reload
@@ -170,6 +176,7 @@ def changes(world: World) -> Iterator[tuple[str, Callable[[int], None]]]:
     yield "a neighbour's session", session
     yield "a workload's tag (compiled)", tag
     yield "500 new flows (booked)", flows
+    yield "a reload without half of the VRFs, or with them again", large_reload
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from controlplane.policy.compile.incremental import IncrementalCompiler
 from controlplane.policy.insight.flowbook import FlowBook
 from controlplane.policy.language.document import parse_policy
 from controlplane.router import Router
+from pe.dataplane.foreign_chains import ForeignChains
 from pe.dataplane.netlink_events import NetlinkEventHandler
 from pe.dataplane.reconciler import DataplaneReconciler
 from pe.devices.manager import DeviceManager
@@ -127,9 +128,11 @@ class Reconciler(DataplaneReconciler):
         self._next_hops = cast(Any, FakeNextHops())
         self._forwarding = fib(self)
         self._handler = NetlinkEventHandler(
-            self._structure, self._forwarding, self._is_configured, self._failures, self._log
-        )
+            self._structure, self._forwarding, self._is_configured, self._failures, self._log,
+            self.foreign,
+        )  # fmt: skip
         self._handler.underlay.stale = False
+        self._chains = cast(ForeignChains, _NoChains())
 
     def _main_routes(self, _device: int) -> list[MainRoute]:
         return []
@@ -150,6 +153,13 @@ def fib(reconciler: Reconciler) -> FibManager:
     """The FIB manager over stand-ins."""
     next_hops, routes = reconciler._next_hops, FakeRoutes()
     return FibManager(reconciler._desired, next_hops, routes, reconciler._failures, reconciler._log)
+
+
+class _NoChains:
+    """No other program has chains."""
+
+    def look(self, _now: float) -> None:
+        pass
 
 
 class _Filters(FakeFilters):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 from perf import workload
@@ -16,6 +17,9 @@ AFI_IPV4, AFI_IPV6, SAFI_VPN = 1, 2, 128
 FAMILIES = ((AFI_IPV4, SAFI_VPN), (AFI_IPV6, SAFI_VPN))
 NLRI_BITS = 24 + 64 + PREFIX_LENGTH
 """Label, route distinguisher and prefix (RFC 8277 section 2, RFC 4364 section 4.3.4)."""
+
+FLOOD_COMMUNITIES = 960
+"""As many as fit into an UPDATE with the other attributes (RFC 1997: four octets each)."""
 
 WITHDRAWN_LABEL = b"\x80\x00\x00"
 
@@ -42,6 +46,18 @@ def announcements(load: Workload, next_hop: IPv4Address) -> Iterator[bytes]:
     head = struct.pack("!HBB8s4sB", AFI_IPV4, SAFI_VPN, 12, b"", next_hop.packed, 0)
     for vrf, nlri in _nlri(load, withdrawn=False):
         yield _update(attributes[vrf] + _attribute(14, head + nlri))
+
+
+def flood(load: Workload, next_hop: IPv4Address, updates: int) -> Iterator[bytes]:
+    """UPDATEs that announce the first route of the first VRF, each with ``FLOOD_COMMUNITIES``
+    communities that no other has."""
+    head = struct.pack("!HBB8s4sB", AFI_IPV4, SAFI_VPN, 12, b"", next_hop.packed, 0)
+    _, nlri = next(_nlri(replace(load, per_update=1), withdrawn=False))
+    rest = _attribute(14, head + nlri)
+    for number in range(updates):
+        first = number * FLOOD_COMMUNITIES + 1
+        values = struct.pack(f"!{FLOOD_COMMUNITIES}I", *range(first, first + FLOOD_COMMUNITIES))
+        yield _update(_attributes(0) + _attribute(8, values, 0xC0) + rest)
 
 
 def withdrawals(load: Workload) -> Iterator[bytes]:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import Self
 
+from labs.namespaces import inside
 from perf import workload
-from perf.namespaces import inside
 from perf.network import GATEWAY_MAC, LINKS, REMOTE_NODE, SITE_MAC, SITES
 from perf.workload import Workload
 

@@ -22,13 +22,13 @@ CHECKOUT = Path(__file__).parents[1]
 class Sender:
     """A running ``perf.sender`` on the remote node; a context manager."""
 
-    def __init__(self, lab: RunningLab, load: Workload) -> None:
+    def __init__(self, lab: RunningLab, load: Workload, flood: int = 0) -> None:
         self._lab = lab
         argv = (
             *("ip", "netns", "exec", REMOTE_NODE, sys.executable, "-m", "perf.sender"),
             *("--local", REMOTE, "--peer", LOOPBACK, "--accept"),
             *("--routes", str(load.routes), "--vrfs", str(load.vrfs)),
-            *("--per-update", str(load.per_update)),
+            *("--per-update", str(load.per_update), "--flood", str(flood)),
         )
         self._process = subprocess.Popen(
             argv, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
@@ -49,10 +49,17 @@ class Sender:
                 raise AwaitedError(f"{event}: {told['reason']}\n{logs(self._lab)}")
 
     def withdraw(self) -> float:
-        """Have it withdraw all routes; return when it has sent the withdrawals."""
+        """Have it withdraw all routes; return when it was asked, in monotonic seconds."""
+        return self._ask(b"withdraw\n")
+
+    def flood(self) -> float:
+        """Have it announce a prefix again and again; return when it was asked."""
+        return self._ask(b"flood\n")
+
+    def _ask(self, line: bytes) -> float:
         assert self._process.stdin is not None
         at = time.monotonic()
-        self._process.stdin.write(b"withdraw\n")
+        self._process.stdin.write(line)
         return at
 
     def _line(self, deadline: float, event: str) -> bytes:

@@ -7,8 +7,8 @@ from operator import attrgetter
 from statistics import median
 
 from perf import loop_results, segment_report, segment_targets
-from perf.results import Results, RoutingRun
-from perf.targets import REFERENCE, Verdict, looped, megabytes, verdicts
+from perf.results import FloodRun, Results, RoutingRun
+from perf.targets import REFERENCE, Verdict, flooded, looped, megabytes, verdicts
 
 PLOT = "routing.svg"
 STEADY = 1.3
@@ -46,10 +46,23 @@ main table.
 """
 
 
+_FLOOD = """\
+## Attribute flood
+
+One prefix is announced 5,000 times over the same session, each time with 960 communities that
+were never there before, then withdrawn. *Before* and *after*: the peaks of all processes, added up;
+*took*: from the first of these UPDATEs until the withdrawal is in the kernel's tables.
+
+"""
+
+
 def render(results: Results, destinations: int) -> str:
     """The whole page, in Markdown."""
     runs = results.routing
-    found = [*verdicts(runs), *looped(results.loop), *segment_targets.verdicts(results.segment)]
+    found = [
+        *verdicts(runs), *flooded(results.floods), *looped(results.loop),
+        *segment_targets.verdicts(results.segment),
+    ]  # fmt: skip
     parts = [_HEAD, _facts(results), _steadiness(_paces(results)), _targets(found)]
     if runs:
         first = runs[0]
@@ -59,6 +72,8 @@ def render(results: Results, destinations: int) -> str:
             _paths(runs),
             _METHOD.format(routes=first.routes, vrfs=first.vrfs, destinations=destinations),
         ]
+    if results.floods:
+        parts.append(_floods(results.floods))
     parts += loop_results.section(results.loop)
     parts += segment_report.section(results.segment)
     return "\n".join([*parts, *_failures(runs)])
@@ -163,6 +178,20 @@ def _paths(runs: Iterable[RoutingRun]) -> str:
             )
     head = ("core path", "changes", "stayed", "moved", "slowest", "answer", "probes lost")
     return _rows(head, rows) if rows else ""
+
+
+def _floods(runs: Iterable[FloodRun]) -> str:
+    rows = [
+        (
+            run.receiver,
+            f"{sum(p.kib for p in run.before) / 1024:.0f} MB",
+            f"{sum(p.kib for p in run.after) / 1024:.0f} MB",
+            f"{run.seconds:.1f} s",
+            run.failure.splitlines()[0] if run.failure else "",
+        )
+        for run in runs
+    ]
+    return _FLOOD + _rows(("router", "before", "after", "took", ""), rows)
 
 
 def _failures(runs: Iterable[RoutingRun]) -> list[str]:

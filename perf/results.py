@@ -57,6 +57,23 @@ class RoutingRun(msgspec.Struct, frozen=True, kw_only=True):
         return sum(process.kib for process in self.processes)
 
 
+class FloodRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One router under a flood of path attributes: how many UPDATEs, the peaks of its processes
+    before and after, and how long it took to take them in, in seconds."""
+
+    receiver: str
+    updates: int
+    before: tuple[Peak, ...] = ()
+    after: tuple[Peak, ...] = ()
+    seconds: float = 0.0
+    failure: str = ""
+
+    @property
+    def grown_kib(self) -> int:
+        """By how much the peaks of all processes grew."""
+        return sum(p.kib for p in self.after) - sum(p.kib for p in self.before)
+
+
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Where it was measured; ``load`` is the load average of the minute before."""
 
@@ -79,6 +96,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     versions: dict[str, str]
     routing: tuple[RoutingRun, ...] = ()
+    floods: tuple[FloodRun, ...] = ()
     loop: LoopRun | None = None
     segment: SegmentRun | None = None
 
@@ -86,6 +104,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     def has_failed(self) -> bool:
         """True if something that was to be measured was not."""
         failed = any(run.failure for run in self.routing)
+        failed = failed or any(run.failure for run in self.floods)
         failed = failed or bool(self.segment and self.segment.failure)
         failed = failed or bool(self.loop and self.loop.failure)
         return failed or not (self.routing or self.loop or self.segment)

@@ -61,9 +61,14 @@ def _measure(
         install=installed - up,
         sending=sent - up,
         withdraw=gone - told,
-        processes=tuple(Peak(p.name, p.peak_kib) for p in memory.processes_of(PE)),
+        processes=peaks(),
         path_changes=moved,
     )
+
+
+def peaks() -> tuple[Peak, ...]:
+    """The most memory that each process of the router has had."""
+    return tuple(Peak(p.name, p.peak_kib) for p in memory.processes_of(PE))
 
 
 def _path_changes(

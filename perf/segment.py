@@ -15,12 +15,12 @@ import grpc
 import msgspec
 
 from labs.lab import LabError
+from labs.namespaces import inside
 from pe.process import gc_tuning as collector
 from pe.supervisor import Supervisor
 from perf import fleet, segment_changes, segment_forwarding, segment_telemetry
 from perf.guest import KERNEL_FILE
 from perf.machine import pace
-from perf.namespaces import inside
 from perf.segment_node import Site, sites
 from perf.segment_pe import Half, log
 from perf.segment_results import SegmentRun

@@ -15,10 +15,10 @@ from statistics import median
 
 import msgspec
 
+from labs.namespaces import inside
 from pe.netlink import codec as nl
 from pe.nft.socket import NETLINK_NETFILTER
 from perf import segment_world as world
-from perf.namespaces import inside
 from perf.segment_names import AGAIN, BOTH, FEW, NEW, PLAIN, TOLD, TRACKED, listed_name, policy_name
 from perf.segment_node import CLIENT, Site, sites
 from perf.segment_pe import Case, Process

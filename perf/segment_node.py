@@ -32,7 +32,7 @@ from controlplane.model.desired import (
 )
 from controlplane.model.label import Label
 from controlplane.model.prefix import Afi, parse_prefix
-from perf.namespaces import inside
+from labs.namespaces import inside
 
 GEN, CORE = "seg-gen", "seg-core"
 CE_PORT, CORE_PORT = "pe-gen", "core0"

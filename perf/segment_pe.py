@@ -21,6 +21,7 @@ import msgspec
 
 from controlplane.model.verdict_tables import Slot
 from controlplane.policy.insight.flowbook import FlowBook
+from controlplane.policy.insight.rule_names import by_number
 from pe.dataplane.reconciler import DataplaneReconciler
 from pe.policy.manager import PolicyMapManager
 from pe.supervisor import Supervisor
@@ -155,7 +156,9 @@ async def _serve(site: Site, case: Case) -> None:
         await half.start(site)
         print(await half.take(case), flush=True)
         while await asyncio.to_thread(sys.stdin.readline):
-            half.keeper.watch(lambda records, lost: book.take(records, lost, 0.0, str, str))
+            half.keeper.watch(
+                lambda records, lost: book.take(records, lost, 0.0, by_number, by_number)
+            )
             print("listening", flush=True)
         await half.stop()
 

@@ -11,6 +11,7 @@ import msgspec
 from controlplane.model.flow import FlowRecord
 from controlplane.model.verdict_tables import Slot
 from controlplane.policy.insight.flowbook import FlowBook
+from controlplane.policy.insight.rule_names import by_number
 from pe.policy.manager import PolicyMapManager
 from perf import segment_world as world
 from perf.segment_node import CLIENT, VRF, ZONE, Site
@@ -52,7 +53,7 @@ async def _telemetry(
     book = FlowBook()
 
     def take(records: Sequence[FlowRecord], lost: int) -> None:
-        book.take(records, lost, time.time(), str, str)
+        book.take(records, lost, time.time(), by_number, by_number)
 
     keeper.watch(lambda *_: None)
     await asyncio.sleep(QUIET)

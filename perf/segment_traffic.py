@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
-from perf.namespaces import inside
+from labs.namespaces import inside
 from perf.segment_frames import LABEL_BYTES, labelled, with_ports
 from perf.segment_node import CE_PORT, CORE, CORE_PORT, GEN, LABEL, Site, mac
 

@@ -2,11 +2,12 @@
 
 Every message is packed before the session is up; then it is large writes, held back by
 TCP alone. ``python -m perf.sender --local A --peer B ...`` announces as soon as the session
-is established, and withdraws when it reads a line ``withdraw``; end of file ends it. It
+is established, withdraws when it reads a line ``withdraw``, and announces one prefix with ever
+other attributes when it reads ``flood``; end of file ends it. It
 prints a line of JSON for each event, ``{"event": NAME, "at": SECONDS}``, the time being
 CLOCK_MONOTONIC, which is the same in every process of the machine: ``ready``,
-``established``, ``announced`` and ``withdrawn`` (the last byte is in the socket's buffer),
-``closed`` with a ``reason``.
+``established``, ``announced``, ``flooded`` and ``withdrawn`` (the last byte is in the socket's
+buffer), ``closed`` with a ``reason``.
 """
 
 from __future__ import annotations
@@ -44,14 +45,16 @@ class Script:
 
     announce: Sequence[bytes]
     withdraw: Sequence[bytes]
+    flood: Sequence[bytes] = ()
 
 
-def script(load: Workload, next_hop: IPv4Address) -> Script:
+def script(load: Workload, next_hop: IPv4Address, flood: int = 0) -> Script:
     """Pack all that will be sent of a workload."""
     ends = messages.end_of_rib()
     return Script(
         _chunks([*messages.announcements(load, next_hop), ends]),
         _chunks(messages.withdrawals(load)),
+        _chunks(messages.flood(load, next_hop, flood)),
     )
 
 
@@ -192,10 +195,12 @@ def serve(session: Session, packed: Script) -> None:
             ready.modify(session, selectors.EVENT_READ | writing)
             for key, mask in ready.select(session.patience):
                 if key.fileobj is not session:
-                    if not os.read(key.fd, 4096):
+                    line = os.read(key.fd, 4096)
+                    if not line:
                         return
-                    session.send(packed.withdraw)
-                    sending = "withdrawn"
+                    flooding = line == b"flood\n"
+                    session.send(packed.flood if flooding else packed.withdraw)
+                    sending = "flooded" if flooding else "withdrawn"
                 elif mask & selectors.EVENT_READ:
                     session.read()
             if session.established and not greeted:
@@ -212,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one session; the exit status is 1 if the peer ended it."""
     options = _options().parse_args(argv)
     load = Workload(options.routes, options.vrfs, options.per_update)
-    packed = script(load, options.local)
+    packed = script(load, options.local, options.flood)
     local, peer = str(options.local), str(options.peer)
     connection = (
         accept(local, options.port) if options.accept else connect(local, peer, options.port)
@@ -238,6 +243,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--hold-time", type=int, default=90)
     parser.add_argument("--routes", type=int, default=Workload().routes)
     parser.add_argument("--vrfs", type=int, default=Workload().vrfs)
+    parser.add_argument("--flood", type=int, default=0, help="UPDATEs of a flood")
     parser.add_argument("--per-update", type=int, default=Workload().per_update)
     return parser
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from perf.loop_results import BUDGET_SECONDS, FLOOR, LoopRun
-from perf.results import RoutingRun
+from perf.results import FloodRun, RoutingRun
 
 REFERENCE, OURS = "FRR", "Bulkhead"
 INSTALL_SHARE = {50: 0.25, 1: 1.0}
 """Greatest share of FRR's time to install, by routes in one UPDATE."""
 
 PATH_CHANGE_SECONDS = 0.05
+FLOOD_MEGABYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,19 @@ def _moved(run: RoutingRun) -> Verdict:
     slowest = max(change.moved for change in run.path_changes)
     target = f"core path changed under {run.routes} routes in less than 50 ms, the slowest"
     return Verdict(target, f"{slowest * 1000:.0f} ms", slowest < PATH_CHANGE_SECONDS)
+
+
+def flooded(runs: Iterable[FloodRun]) -> Iterator[Verdict]:
+    """The bound of what attributes that no route has any more may take."""
+    for run in runs:
+        if run.receiver == OURS and not run.failure:
+            grown = run.grown_kib / 1024
+            yield Verdict(
+                f"at most {FLOOD_MEGABYTES} MB more after {run.updates:,} UPDATEs of one prefix,"
+                " each with communities of its own",
+                f"{grown:.0f} MB",
+                grown <= FLOOD_MEGABYTES,
+            )
 
 
 def looped(run: LoopRun | None) -> Iterator[Verdict]:

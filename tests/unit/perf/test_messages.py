@@ -104,3 +104,17 @@ def test_chunks_hold_whole_messages_and_the_end_of_rib_comes_last() -> None:
 def test_a_workload_that_does_not_add_up_is_refused(wrong: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="routes"):
         Workload(*wrong)
+
+
+def test_no_community_of_a_flood_comes_twice() -> None:
+    load = Workload(10, 10, 1)
+    seen: set[int] = set()
+    for kind, body in split(b"".join(messages.flood(load, NEXT_HOP, 3))):
+        found = attributes(body)
+        values = struct.unpack(f"!{messages.FLOOD_COMMUNITIES}I", found[8])
+        assert kind == messages.UPDATE
+        assert not seen & set(values)
+        seen |= set(values)
+        ((rd, label, prefix),) = routes(found[14][17:])
+        assert (struct.unpack("!HHI", rd)[2], label >> 4, prefix[:1]) == (1, 1000, bytes([20]))
+    assert len(seen) == 3 * messages.FLOOD_COMMUNITIES

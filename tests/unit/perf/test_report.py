@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from perf import plot, report
-from perf.results import Machine, PathChange, Peak, Results, RoutingRun
-from perf.targets import verdicts
+from perf.results import FloodRun, Machine, PathChange, Peak, Results, RoutingRun
+from perf.targets import flooded, verdicts
 
 MACHINE = Machine(
     cpu="A CPU", cores=2, memory_gib=24.0, load=0.5, host_kernel="6.1", lab_kernel="6.12.1",
@@ -75,6 +75,18 @@ def test_the_page_holds_every_figure_and_its_share() -> None:
     assert "| Bulkhead | 1 | 6.0 ms | 12.0 ms | 12.0 ms | 1.0 ms | 3 of 100 |" in page
     assert "100 to 200 ms" in page
     assert "missed" not in page
+
+
+@pytest.mark.parametrize(("grown", "met"), [(32 << 10, True), ((32 << 10) + 1, False)])
+def test_a_flood_of_attributes_is_judged_by_what_stays(grown: int, met: bool) -> None:
+    flood = FloodRun(receiver="Bulkhead", updates=5000, before=(Peak("pe", 100 << 10),),
+                     after=(Peak("pe", (100 << 10) + grown),), seconds=2.0)  # fmt: skip
+    assert [verdict.met for verdict in flooded([flood])] == [met]
+    page = report.render(msgspec.structs.replace(results(), floods=(flood,)), 160)
+    assert "| Bulkhead | 100 MB | 132 MB | 2.0 s |" in page
+    failed = msgspec.structs.replace(flood, failure="the session ended")
+    assert not list(flooded([failed]))
+    assert msgspec.structs.replace(results(), floods=(failed,)).has_failed
 
 
 def test_a_machine_that_was_not_steady_is_reported() -> None:
