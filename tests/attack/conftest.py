@@ -23,7 +23,9 @@ def net() -> Iterator[Net]:
         yield net
 
 
-POLICY_REMAINS_AFTER = frozenset({"test_dos_routes.py", "test_mgmt.py", "test_mgmt_roles.py"})
+POLICY_REMAINS_AFTER = frozenset(
+    {"test_dos_count.py", "test_dos_routes.py", "test_mgmt.py", "test_mgmt_roles.py"}
+)
 """They attach workloads, whose addresses are in hold-down for five minutes afterwards: until then
 their VRFs are under policy, so they are tracked, and datagrams are reassembled in them."""
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import pytest
 
 from labs.attack import bgp
-from labs.attack.inside import inside
 from labs.attack.net import Net
+from labs.namespaces import inside
 from labs.waiting import until
 from tests.attack.speech import (
     AS,

@@ -6,7 +6,9 @@ import contextlib
 import errno
 import os
 import resource
+import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,14 +16,16 @@ import pytest
 
 from controlplane.model.speaker_user import FIRST_UID, UIDS
 from labs.attack import plan
-from labs.attack.inside import inside
 from labs.attack.net import PROBE_PORT, Net, circuit, watching
 from labs.attack.port import token
 from labs.attack.switch import Switch
+from labs.namespaces import inside
 from labs.waiting import until
 from pe.model.guards import Guard
-from tests.attack.speech import workers
+from tests.attack.speech import SECONDS, done, node_pid, taken, to_pe, workers
 
+STOPPED_SECONDS = 15.0
+"""Eight until the node knows, and the rest for a busy machine."""
 CIRCUITS = {vpn: circuit(vpn, 1) for vpn in ("red", "blue")}
 
 
@@ -73,6 +77,41 @@ def test_bgp_14_none_signals_or_limits_another(net: Net) -> None:
         assert as_user(uid, limit) == errno.EPERM
     assert as_user(red_uid, lambda: os.kill(net.lab.pid("pe1", "pe") or 0, 0)) == errno.EPERM
     assert as_user(its_uid, lambda: os.kill(blue, 0)) == 0, "control"
+
+
+def test_bgp_14_each_process_filters_its_system_calls(net: Net) -> None:
+    """And starts no process, writes no file; the control is the node, which has no filter here."""
+    assert "Seccomp:\t0\n" in Path(f"/proc/{node_pid(net)}/status").read_text(), "control"
+    for pid, _ in users(net).values():
+        assert "Seccomp:\t2\n" in Path(f"/proc/{pid}/status").read_text()
+        assert resource.prlimit(pid, resource.RLIMIT_NPROC) == (0, 0)
+        assert resource.prlimit(pid, resource.RLIMIT_FSIZE) == (0, 0)
+        assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
+        assert resource.prlimit(pid, resource.RLIMIT_NOFILE)[1] < 2000
+    assert "speaker_unconfined" not in net.lab.log("pe1", "pe")
+
+
+def test_bgp_14_a_stopped_process_is_replaced_within_seconds(net: Net) -> None:
+    """Its sessions come back; those of the other VRF, of IPv6 and of the core never went down."""
+    with to_pe("blue") as blue, to_pe("blue", 6) as blue6, to_pe() as red:
+        found = users(net)
+        begun = time.monotonic()
+        os.kill(found["red"][0], signal.SIGSTOP)
+        red.listen(SECONDS, lambda: red.closed)
+        assert red.closed
+        assert time.monotonic() - begun < STOPPED_SECONDS
+        with to_pe() as again, to_pe(version=6) as again6:
+            taken(net, again, "10.101.8.0/24")
+            taken(net, again6, "2001:db8:101:8::/64")
+        after = users(net)
+        assert after["red"] != found["red"]
+        assert {vrf: after[vrf] for vrf in ("", "blue")} == {v: found[v] for v in ("", "blue")}
+        done(net, blue, "blue")
+        done(net, blue6, "blue", 6)
+        assert blue.alive
+        assert blue6.alive
+        assert net.core_is_up()
+    assert "speaker_stopped" in net.lab.log("pe1", "pe")
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -16,26 +16,11 @@ from labs.attack.port import Port, token
 from labs.attack.switch import Switch
 from labs.waiting import until
 from pe.model.guards import Guard
+from tests.attack.connections import flows, tracked
 
 RED, BLUE, NEAR = circuit("red", 1), circuit("blue", 1), circuit("red", 3)
 INTERNET, INTERNET_PE = Port("internet", "eth0"), Port("pe1", "inet")
 both = pytest.mark.parametrize("version", [4, 6])
-
-
-def flows(at: object, version: int, count: int, first: int = 2000) -> list[bytes]:
-    """Return the first packets of so many flows to the other site."""
-    source, target = plan.lan(1, version), plan.lan(2, version)
-    packet = ip.udp(source, target, 0, b"x", sport=0)
-    ports = range(first, first + count)
-    found = ip.varied(packet, ip.ports_at(source), ports, ip.sum_at(source, ip.UDP))
-    return [at.frame(one) for one in found]  # type: ignore[attr-defined]
-
-
-def tracked(zone: int) -> int:
-    """How many connections pe1 tracks in a zone."""
-    listed = [run_in("pe1", "conntrack", "-L", "-f", f, "-w", str(zone), check=False)
-              for f in ("ipv4", "ipv6")]  # fmt: skip
-    return sum(text.count("\n") for text in listed)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from labs.peers.pe import command
 from labs.topology import Program
 from labs.waiting import until
 from pe.selftest.world import PREFIX, TAPS
-from tests.attack.test_fail import rules
+from tests.attack.node_state import rules
 
 HELD, NOT_HELD = pb.Trial.VERDICT_HELD, pb.Trial.VERDICT_NOT_HELD
 NOT_TESTED = pb.Trial.VERDICT_NOT_TESTED
