@@ -43,7 +43,7 @@ class Served:
             self.longest_leap, before = max(self.longest_leap, now - before), now
 
     def _written(self) -> int:
-        names = {counter.name: counter.value for counter in self.agent.counters()}
+        names = {counter.name: counter.value for counter in self.agent.state.counters()}
         return names["kernel_routes_written"]
 
     async def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
@@ -59,12 +59,23 @@ class Served:
         if method == "longest_leap":
             self.watching.cancel()
             return self.longest_leap
+        if method == "foreign_rules":
+            return list(self.agent.foreign.rules)
+        if method == "foreign_routes":
+            return list(self.agent.state.foreign_routes(*arguments))
+        if method == "foreign_chains":
+            return list(self.agent.foreign.chains)
+        if method == "foreign_is_read":  # where there are some
+            return self.agent.foreign.due is not None
+        if method == "read_foreign_anew":
+            return self.agent.foreign.read_anew()
         if method == "timed":  # submit and settle, in one go: seconds
             before = time.monotonic()
             self.agent.submit(arguments[0])
             await self.agent.settled()
             return time.monotonic() - before
-        found = getattr(self.agent, method)
+        owner = self.agent if hasattr(self.agent, method) else self.agent.state
+        found = getattr(owner, method)
         result = found(*arguments) if callable(found) else found
         return await result if asyncio.iscoroutine(result) else result
 

@@ -31,7 +31,7 @@ from controlplane.model.desired import (
 )
 from controlplane.model.label import Label
 from controlplane.model.prefix import Afi, IPAddress, parse_prefix
-from labs.attack.inside import inside as entered
+from labs.namespaces import inside as entered
 from labs.packets import ETH_IP, ETH_IPV6, ETH_MPLS, checksum, ethernet, mac, stack
 from pe.netlink import codec as nl
 from pe.nft.socket import NETLINK_NETFILTER

@@ -63,7 +63,9 @@ class Served:
         if method in ("start", "flows", "flow_log"):
             result = getattr(self, method)()
         else:
-            owner = self.segment if method.startswith("segment.") else self.agent
+            owner: object = self.agent if hasattr(self.agent, method) else self.agent.state
+            if method.startswith("segment."):
+                owner = self.segment
             found = getattr(owner, method.removeprefix("segment."))
             result = found(*arguments) if callable(found) else found
         return await result if asyncio.iscoroutine(result) else result

@@ -48,8 +48,11 @@ def inventory(crowd: int = 0) -> Inventory:
     return Inventory(frozenset(node.ZONES), tuple(found))
 
 
-def tables(document: str, crowd: int = 0) -> Tables:
-    return compile_policy(parse_policy(document), inventory(crowd), BOOKS).tables
+def tables(document: str, crowd: int = 0, without: str = "") -> Tables:
+    """The tables of a document; ``without`` one of the workloads."""
+    whole = inventory(crowd)
+    left = tuple(each for each in whole.workloads if each.name != without)
+    return compile_policy(parse_policy(document), Inventory(whole.zones, left), BOOKS).tables
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from typing import Any
 from controlplane.model.effects import Save
 from controlplane.model.events import Event, IntentChanged, StoreWritten
 from controlplane.model.intent import NodeIntent
+from controlplane.model.route_view import RouteFilter
 from controlplane.router import Router
 from pe.process import clock
+from pe.view.routes import route_rows
 from tests.lab.agent_process import Served, serve
 
 
@@ -43,6 +45,10 @@ class RouterServed(Served):
             return self.configure(*arguments)
         if method == "take":
             return self._handle(*arguments)
+        if method == "show_routes":
+            return [
+                *route_rows(self.router, self.agent.state, RouteFilter(), clock.now().monotonic)
+            ]
         return await super().call(method, arguments)
 
 

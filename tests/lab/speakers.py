@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
@@ -17,27 +15,11 @@ from controlplane.model.intent import PeerIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
 from controlplane.speaker import SpeakerPool
+from labs.namespaces import inside
 from tests.parts import LonePart
+from tests.sessions import by_vrf
 
 FAMILIES = tuple(Family)
-CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-@contextlib.contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """This thread, and what it starts, in a named network namespace."""
-    with open("/proc/self/ns/net") as home, open(f"/run/netns/{namespace}") as there:  # noqa: PTH123
-        _enter(there.fileno())
-        try:
-            yield
-        finally:
-            _enter(home.fileno())
-
-
-def _enter(descriptor: int) -> None:
-    if _libc.setns(descriptor, CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "setns")
 
 
 def ip(*words: str) -> None:
@@ -74,7 +56,7 @@ class Speaker:
     def configure(self, *peers: PeerIntent) -> None:
         """As the pool's, with workers that are started in this speaker's namespace."""
         with inside(self.namespace):
-            self.pool.configure(peers, self.restart_time)
+            self.pool.configure(by_vrf(peers, self.pool), self.restart_time)
 
     def reported(self, kind: type[Event], vrf: str | None = None) -> list[Event]:
         """The events of a kind, of one VRF if it is named."""

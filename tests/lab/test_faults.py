@@ -12,11 +12,12 @@ import errno
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 import grpc
 import pytest
 
+from controlplane.model.verdict import EPOCH_MASK
 from labs.lab import running
 from labs.waiting import until
 from pe.netlink.ownership import PROTOCOL
@@ -63,15 +64,20 @@ def kernel(bench: Bench) -> Counter[str]:
     text = bench.lab.run("pe1", "sh", "-c", KERNEL_STATE).stdout
     text = re.sub(r"elements = \{[^}]*\}", "", text)  # identities and what rules have counted
     text = re.sub(r"nhid \d+ |@if\d+", "", text)
+    # Epochs of the policy tables: a start counts them anew.
+    text = re.sub(r"ct mark .*", _without_epoch, text)
     lines = (line.strip() for line in text.splitlines())
     return Counter(line for line in lines if line)  # of a set without elements nothing is left
 
 
+def _without_epoch(rule: re.Match[str]) -> str:
+    return re.sub(r"0x\w+", lambda n: hex(int(n[0], 16) & ~EPOCH_MASK), rule[0])
+
+
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    with running(LAB) as lab:
-        # Story by story the node has more faults in a minute than it goes on with.
-        made = Bench(lab, counted=1.0)
+    # Story by story the node has more faults in a minute than it goes on with.
+    with running(LAB) as lab, closing((made := Bench(lab, counted=1.0)).systemd):
         made.start()
         with made.client() as client:
             client.segment.attach("web", "red", "red-a", ["192.168.1.2"], {"turn": "0"})
@@ -169,7 +175,7 @@ STEPS: tuple[Callable[[Bench], None], ...] = (grow, tag, flap, alter, meddle)
 ONLY_AFTER: dict[str, Callable[[Bench], None]] = {
     "NextHopWriter.replace": redirect,
     "RulesetReader.present": add_chain,
-    "RulesetReader.elements": add_element,
+    "RulesetReader.elements_at": add_element,
 }
 """Calls that the steps above do not make."""
 
@@ -200,11 +206,16 @@ def test_a_call_to_the_kernel_fails_once(
     process = bench.lab.pid("pe1", "pe")
     with new_lines(bench) as lines:
         bench.arm(call, error)
-        last = ONLY_AFTER.get(call)
-        for step in (grow, last) if last else STEPS:
-            step(bench)
-            if step is not grow and bench.fired(call):
-                break
+        if (alone := ONLY_AFTER.get(call)) is not None:
+            grow(bench)
+            assert until(bench.in_sync, 25.0)  # a load under way may put it right without the call
+            alone(bench)
+            until(lambda: bench.fired(call) > 0, 10.0)
+        else:
+            for step in STEPS:
+                step(bench)
+                if step is not grow and bench.fired(call):
+                    break
         shrink(bench)
         assert until(lambda: bench.fired(call) > 0, 10.0), "no step makes this call"
         bench.disarm()

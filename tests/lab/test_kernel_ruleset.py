@@ -12,7 +12,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from labs.attack.inside import inside, run_in
+from labs.attack.inside import run_in
+from labs.namespaces import inside
 from pe.filters.context import RenderContext
 from pe.filters.ruleset import ruleset
 from pe.netlink import codec as nl
@@ -27,6 +28,7 @@ from pe.nft.socket import NETLINK_NETFILTER, BatchRefusedError, RulesetWriter
 from pe.nft.statements import DROP, goto
 from pe.nft.text import text
 from pe.policy.program import TABLE, Layout, program
+from tests.elements import elements_of
 from tests.golden.founding import PRESENT
 from tests.golden.test_ruleset import CASES
 from tests.lab.agents import namespaces, run
@@ -214,7 +216,7 @@ def test_what_is_read_is_what_was_loaded(node: str) -> None:
             hooks = {n: chain.hook for n, chain in table.chains.items()}
             assert {n: chain.hook for n, chain in held.chains.items()} == hooks
             filled = {n: e for n, e in table.elements.items() if e}
-            read = reader.elements(name, table.sets)
+            read = elements_of(reader, name, table.sets)
             assert {n: e for n, e in read.items() if e} == filled
     finally:
         reader.close()
@@ -231,14 +233,14 @@ def test_made_anew_from_names_it_has_the_same_shape(node: str, lead: int) -> Non
     with inside(node):
         reader, writer = RulesetReader(), RulesetWriter()
     try:
-        before, shape = reader.elements(TABLE, table.sets), reader.shape(TABLE)
+        before, shape = elements_of(reader, TABLE, table.sets), reader.shape(TABLE)
         run_in(node, "nft", "add", "table", "inet", "a" + "b" * lead)
         run_in(node, "nft", "add", "chain", "inet", "a" + "b" * lead, "c")
         held = reader.present(TABLE, wanted[TABLE])
         assert held is not None
         assert held.sets == table.sets
         writer.apply(transaction({TABLE: held}, wanted))
-        assert reader.elements(TABLE, table.sets) == before
+        assert elements_of(reader, TABLE, table.sets) == before
         assert reader.shape(TABLE) == shape
         run_in(node, "nft", "flush", "chain", "inet", TABLE.name, "e_nowhere")
         assert reader.shape(TABLE) != shape, "control: a rule that is gone is seen"

@@ -15,8 +15,8 @@ from random import Random
 import pytest
 from bulkhead.client import connect
 
-from labs.attack.inside import inside
 from labs.lab import RunningLab, running
+from labs.namespaces import inside
 from labs.peers.pe import pe
 from labs.topology import End, Lab, Link, Node
 from labs.waiting import until
@@ -24,6 +24,7 @@ from pe.nft.reader import RulesetReader
 from pe.policy.lookup import VERDICT_MAPS
 from pe.policy.program import TABLE
 from tests.durability import FIRST_PORT, PORT, Model, Writer, check_audit, in_node, settle
+from tests.elements import elements_of
 
 pytestmark = pytest.mark.lab
 
@@ -76,7 +77,7 @@ def in_kernel() -> set[int]:
         held = reader.present(TABLE, None)
         if held is None or "e_ports" not in held.sets:
             return set()
-        found = reader.elements(TABLE, {"e_ports": VERDICT_MAPS["ports"]})["e_ports"]
+        found = elements_of(reader, TABLE, {"e_ports": VERDICT_MAPS["ports"]})["e_ports"]
         return {int.from_bytes(key[8:10], "big") for key in found}
     finally:
         reader.close()

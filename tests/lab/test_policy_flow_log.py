@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from controlplane.model.verdict import LOG_BIT
+from controlplane.model.verdict_tables import Slot
 from pe.observe.log_entry import FLOW_GROUP, STAGED_GROUP
 from tests.lab.agents import inside, until
 from tests.lab.policy_node import NodeProcess, World
@@ -76,7 +78,30 @@ def records(process: NodeProcess, count: int) -> tuple[list[int], int]:
     return ports, lost
 
 
-@pytest.mark.parametrize("prefix", ["dropped by hand: ", ""])
+LOGGING = RULES + f"  - log tier=web to tier=db on udp/{DENIED}\n"
+
+
+def test_records_of_flows_that_a_log_rule_matched_are_marked(
+    world: World, process: NodeProcess
+) -> None:
+    process.segment("submit", Slot.ENFORCED, tables(LOGGING))
+    process.segment("settled")
+    process.call("flows")
+    sender = Sender(world)
+    assert sender.passes(ALLOWED)
+    assert not sender.passes(DENIED)
+    told: dict[int, bool] = {}
+
+    def both() -> bool:
+        taken, _ = process.call("flows")
+        told.update({r.dport: bool(r.enforced & LOG_BIT) for r in taken})
+        return len(told) == 2
+
+    assert until(both), told
+    assert told == {ALLOWED: False, DENIED: True}
+
+
+@pytest.mark.parametrize("prefix", ["dropped by hand: ", "", "10", "10+"])
 @pytest.mark.parametrize("group", [FLOW_GROUP, STAGED_GROUP])
 def test_a_foreign_rule_in_our_group_costs_no_flow_record(
     world: World, process: NodeProcess, prefix: str, group: int

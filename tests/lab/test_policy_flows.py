@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from ipaddress import ip_address
 
@@ -36,6 +37,8 @@ from tests.lab.policy_traffic import (
 )
 
 pytestmark = pytest.mark.lab
+MANY = 5_000
+"""Flows."""
 
 
 def _counters(process: NodeProcess) -> dict[str, int]:
@@ -59,7 +62,7 @@ def test_a_policy_is_enforced_and_a_narrower_one_ends_exactly_what_it_forbids(
 
     live: list[LiveFlow] = process.call("segment.live", "red")
     assert {(flow.sport, flow.dport) for flow in live} == {(1, ALLOWED), (2, KEPT)}
-    assert all(flow.packets and flow.bytes and flow.rule for flow in live)
+    assert all(flow.packets and flow.bytes for flow in live)
     for end, found in ((WEB, 2), (DB, 2), (ip_address("10.9.9.9"), 0)):
         assert len(process.call("segment.live", "red", (end,))) == found, end
     assert len(process.call("segment.live", "red", (WEB, DB))) == 2, "none of them twice"
@@ -72,6 +75,156 @@ def test_a_policy_is_enforced_and_a_narrower_one_ends_exactly_what_it_forbids(
     assert not sender.passes(ALLOWED, sport=1)
     assert sender.passes(KEPT, sport=2)
     assert [f.dport for f in process.call("segment.live", "red")] == [KEPT]
+
+
+def test_what_new_tables_forbid_ends_at_once_both_ways_and_what_they_allow_goes_on(
+    world: World, process: NodeProcess
+) -> None:
+    """Nothing but the kernel does it: no flow is read or ended by the node."""
+    sender = Sender(world)
+    for dport, sport in ((ALLOWED, 1), (KEPT, 2)):
+        assert sender.passes(dport, sport=sport)
+        assert _back(world, sender, dport, sport)
+    process.segment("submit", Slot.ENFORCED, tables(NARROWER))
+    process.segment("settled")
+    assert not _back(world, sender, ALLOWED, 1), "the server speaks first"
+    assert not sender.passes(ALLOWED, sport=1)
+    before = _counters(process)["judged_10"]
+    for _ in range(3):
+        assert sender.passes(KEPT, sport=2)
+        assert _back(world, sender, KEPT, 2)
+    assert _counters(process)["judged_10"] == before, "it goes on without a record"
+    live: list[LiveFlow] = process.call("segment.live", "red")
+    assert {f.dport for f in live} == {ALLOWED, KEPT}, "what the kernel refused is to be ended"
+    assert process.call("segment.end", [f for f in live if f.dport == ALLOWED]) == 1
+    assert [f.dport for f in process.call("segment.live", "red")] == [KEPT]
+    assert not sender.passes(ALLOWED, sport=1)
+    process.segment("submit", Slot.ENFORCED, tables(RULES))
+    process.segment("settled")
+    assert sender.passes(ALLOWED, sport=1), "if it is allowed again, it goes on"
+
+
+def test_a_flow_from_the_core_ends_at_once_too(world: World, process: NodeProcess) -> None:
+    remote = ip_address("10.9.9.9")
+
+    def arrives(number: int) -> bool:
+        packet = node.packet(remote, DB, 17, sport=1, dport=ALLOWED, number=number)
+        world.ports["core"].send([world.from_core("red", packet)])
+        return number.to_bytes(4, "big") in world.ports["b"].received()
+
+    for number, (document, passes) in enumerate(
+        ((OPEN, True), (CLOSED, False), (OPEN, True), (OPEN, True)), start=1_000_001
+    ):
+        process.segment("submit", Slot.ENFORCED, tables(document))
+        process.segment("settled")
+        assert arrives(number) is passes, document
+
+
+def test_of_many_flows_that_become_forbidden_none_passes_another_packet(
+    world: World, process: NodeProcess
+) -> None:
+    sender = Sender(world)
+    assert _arrived(world, sender) == MANY
+    process.segment("submit", Slot.ENFORCED, tables(NARROWER))
+    process.segment("settled")
+    assert _arrived(world, sender) == 0
+    assert len(process.call("segment.live", "red")) == MANY
+
+
+def _arrived(world: World, sender: Sender) -> int:
+    """Send one packet of each of many flows; how many arrive."""
+    port = world.ports["b"]
+    found = 0
+    for first in range(0, MANY, 100):
+        sports = range(10_000 + first, 10_100 + first)
+        world.ports["a"].send([sender.frame(ALLOWED, sport=sport) for sport in sports])
+        found += len(set(port.received(0.02)))
+    return found + len(set(port.received()))
+
+
+def _back(world: World, sender: Sender, dport: int, sport: int) -> bool:
+    """Whether an answer of db arrives."""
+    world.ports["b"].send([sender.frame(dport, sport=sport, back=True)])
+    return sender.number.to_bytes(4, "big") in world.ports["b"].received()
+
+
+def test_a_flow_that_was_silent_while_tables_came_and_went(
+    world: World, process: NodeProcess
+) -> None:
+    sender = Sender(world)
+    assert sender.passes(ALLOWED, sport=1)
+    for document in (RULES, OPEN, RULES, NARROWER):
+        process.segment("submit", Slot.ENFORCED, tables(document))
+        process.segment("settled")
+    assert not sender.passes(ALLOWED, sport=1)
+    process.segment("submit", Slot.ENFORCED, tables(OPEN))
+    process.segment("settled")
+    assert sender.passes(ALLOWED, sport=1)
+
+
+SYNS_PER_SECOND = 200
+
+
+@pytest.mark.parametrize("sport", [0, 4711], ids=["new-flows", "one-flow-tried-again"])
+def test_connections_that_are_tried_while_a_workload_is_attached_succeed_from_then_on(
+    world: World, process: NodeProcess, sport: int
+) -> None:
+    """200 SYN/s, of new connections or of one: none passes before, and every one afterwards."""
+    process.segment("submit", Slot.ENFORCED, tables(TCP, without="web"))
+    process.segment("settled")
+    with Syns(world, sport) as syns:
+        syns.run(0.5)
+        process.segment(
+            "submit_delta", Slot.ENFORCED, diff(tables(TCP, without="web"), tables(TCP))
+        )
+        process.segment("settled")
+        attached = syns.number
+        syns.run(1.0)
+    sent, arrived = syns.number, syns.arrived()
+    early = {number for number in arrived if number <= syns.begun + 0.4 * SYNS_PER_SECOND}
+    assert not early, f"{len(early)} passed before it was attached"
+    late = set(range(attached + 2, sent + 1))
+    assert len(late) > 0.5 * SYNS_PER_SECOND, "the control"
+    assert late <= arrived, f"{len(late - arrived)} of {len(late)} were lost"
+
+
+TCP = f"""
+modes: {{default: full}}
+rules: [allow tier=web to tier=db on tcp/{ALLOWED}]
+"""
+
+
+class Syns:
+    """Sends SYNs at a steady pace from a thread, each with a number."""
+
+    def __init__(self, world: World, sport: int) -> None:
+        self.world, self.sport, self.begun, self.number = world, sport, 2_000_000, 2_000_000
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._send)
+
+    def _send(self) -> None:
+        while not self._end.wait(1 / SYNS_PER_SECOND):
+            self.number += 1
+            sport = self.sport or 10_000 + self.number % 50_000
+            packet = node.packet(WEB, DB, 6, sport=sport, dport=ALLOWED, number=self.number)
+            self.world.ports["a"].send([self.world.from_host("a", packet)])
+
+    def __enter__(self) -> Syns:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def run(self, seconds: float) -> None:
+        """Go on until so many have been sent."""
+        wanted = self.number + round(seconds * SYNS_PER_SECOND)
+        assert until(lambda: self.number >= wanted, 10 * seconds + 5)
+
+    def arrived(self) -> set[int]:
+        """The numbers of those that have arrived."""
+        return {int.from_bytes(number, "big") for number in self.world.ports["b"].received(0.5)}
 
 
 def test_flows_without_ports_end_as_well(world: World, process: NodeProcess) -> None:
@@ -163,6 +316,7 @@ def test_every_new_flow_is_logged_or_counted_as_lost(world: World) -> None:
 
 
 def _log_too_much(world: World, process: NodeProcess) -> None:
+    """A lost record is seen by the number of the next one: new flows go on until all count."""
     sender, total = Sender(world), 30_000
     frames = [sender.frame(DENIED) for _ in range(total)]
     time.sleep(1.5)
@@ -175,15 +329,23 @@ def _log_too_much(world: World, process: NodeProcess) -> None:
     world.ports["a"].send(frames[20_000:])
     told = lost = 0
 
-    def complete() -> bool:
+    def take() -> None:
         nonlocal told, lost
         records, gone = process.call("flows")
         told, lost = told + len(records), lost + int(gone)
-        return told + lost >= total
 
-    assert until(complete, 10.0), (told, lost, total)
+    def complete() -> bool:
+        nonlocal total
+        take()
+        if told + lost >= total:
+            return True
+        world.ports["a"].send([sender.frame(DENIED)])
+        total += 1
+        return False
+
+    assert until(complete, 10.0), (told, lost, total, _counters(process)["judged_10"] - before)
     time.sleep(1.5)
-    complete()
+    take()
     print(f"{total} flows judged, {told} told, {lost} lost")
     assert told + lost == total == _counters(process)["judged_10"] - before
     assert min(told, lost) > 1000

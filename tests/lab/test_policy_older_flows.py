@@ -8,7 +8,7 @@ from controlplane.model.flow import FlowRecord, LiveFlow
 from controlplane.model.verdict_tables import Slot
 from controlplane.model.workload import Packet
 from controlplane.policy.compile.reader import Reader
-from labs.attack.inside import inside as entered
+from labs.namespaces import inside as entered
 from pe.netlink import codec as nl
 from pe.nft.socket import NETLINK_NETFILTER
 from tests.lab import policy_node as node

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from controlplane.model.source_bindings import SourceBindings
-from controlplane.model.verdict_tables import Slot
+from controlplane.model.verdict_tables import Slot, diff
 from controlplane.policy.compile.full import IdAllocators
 from controlplane.policy.compile.incremental import IncrementalCompiler
-from labs.attack.inside import inside as entered
+from labs.namespaces import inside as entered
 from pe.nft.reader import RulesetReader
 from pe.policy.program import TABLE, Layout, program
+from tests.elements import elements_of
 from tests.lab import policy_node as node
 from tests.lab.agents import inside, until
 from tests.lab.policy_node import NodeProcess, World
@@ -89,6 +90,28 @@ def test_meddling_is_seen_and_undone(world: World, process: NodeProcess, meddlin
     assert process.call("segment.repairs") == 1
 
 
+def test_an_element_that_another_process_deleted_is_in_the_way_of_no_detach(
+    world: World, process: NodeProcess
+) -> None:
+    """The kernel refuses the transaction that removes it once more; the rest of it is done too."""
+    sender, after = Sender(world), tables(NARROWER, without="web")
+    assert sender.passes(KEPT, sport=77)
+    process.pause()
+    inside("pe", f"nft delete element inet {TABLE.name} e_addresses4 {{ 10 . {WEB} }}")
+    process.resume()
+    process.segment("submit_delta", Slot.ENFORCED, diff(tables(RULES), after))
+    process.segment("settled")
+    assert not sender.passes(KEPT), "web is no workload any more"
+    found = _kernel()
+    for document in (None, after):
+        process.segment("submit", Slot.ENFORCED, document)
+        process.segment("settled")
+    assert found[1] == _kernel()[1], "as a full compilation has it"
+    process.segment("submit", Slot.ENFORCED, tables(NARROWER))
+    process.segment("settled")
+    assert sender.passes(KEPT), "the control: web is back"
+
+
 def test_the_nft_program_lists_it_all(world: World, process: NodeProcess) -> None:
     """Version 1.0.6 aborts on keys and rules that it cannot make sense of."""
     process.segment("submit", Slot.STAGED, tables(NARROWER))
@@ -110,7 +133,7 @@ def _kernel() -> tuple[str, object]:
     try:
         held = reader.present(TABLE, None)
         maps = {name: kind for name, kind in _kinds().items() if held and name in held.sets}
-        return reader.shape(TABLE), reader.elements(TABLE, maps)
+        return reader.shape(TABLE), elements_of(reader, TABLE, maps)
     finally:
         reader.close()
 

@@ -173,16 +173,40 @@ def test_of_several_prefixes_the_longest_says_where(sender: Sender) -> None:
     assert not sender.passes("b")
 
 
-def test_a_move_is_a_change_of_two_elements(sender: Sender, process: NodeProcess) -> None:
+@pytest.mark.parametrize("version", [4, 6])
+def test_a_move_is_a_change_of_two_elements(
+    sender: Sender, process: NodeProcess, version: int
+) -> None:
     sender.bind(bound("pe-a"))
-    key = ("red", WEB.packed)
     repairs = process.call("segment.repairs")
     for port, passes in (("pe-b", False), ("pe-a", True), (ELSEWHERE, False), ("pe-a", True)):
-        delta = {"bindings4": MapDelta(frozenset({key}), {key: port})}
-        process.segment("submit_bindings_delta", delta)
+        _move(process, version, port)
         process.segment("settled")
-        assert sender.passes("a") is passes, port
+        assert sender.passes("a", version) is passes, port
     assert process.call("segment.repairs") == repairs
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("last", ["pe-a", "pe-b"])
+def test_four_moves_without_a_pause_end_where_the_last_one_leads(
+    sender: Sender, process: NodeProcess, version: int, last: str
+) -> None:
+    """A virtual address that two hosts take from each other looks like this."""
+    sender.bind(bound("pe-a"))
+    assert sender.passes("a", version, sport=99)
+    for port in ("pe-b", "pe-a", ELSEWHERE, last):
+        _move(process, version, port)
+    process.segment("settled")
+    assert sender.passes("a", version, sport=99) is (last == "pe-a"), "the flow of before"
+    assert sender.passes("a", version) is (last == "pe-a"), "a new one"
+    assert sender.passes("b", version) is (last == "pe-b")
+
+
+def _move(process: NodeProcess, version: int, port: str) -> None:
+    key = ("red", ENDS[version][0].packed)
+    process.segment(
+        "submit_bindings_delta", {f"bindings{version}": MapDelta(frozenset({key}), {key: port})}
+    )
 
 
 def test_an_address_that_is_not_bound_is_left_to_the_policy(sender: Sender) -> None:

@@ -34,8 +34,9 @@ from controlplane.model.events import (
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, IPAddress, parse_prefix
 from controlplane.model.rd import parse_rd, parse_rt
+from labs.namespaces import inside
 from tests.attributes import every_attribute
-from tests.lab.speakers import Speaker, alive, eventually, inside, ip, run, session
+from tests.lab.speakers import Speaker, alive, eventually, ip, run, session
 
 ONE, TWO = "spkone", "spktwo"
 A, B, C = "10.1.0.1", "10.1.0.2", "10.1.0.3"

@@ -10,17 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from controlplane.model.events import SessionDown, SessionUp, SpeakerLost
-from tests.lab.speakers import (
-    Speaker,
-    alive,
-    arguments,
-    eventually,
-    inside,
-    ip,
-    run,
-    session,
-    status,
-)
+from labs.namespaces import inside
+from tests.lab.speakers import Speaker, alive, arguments, eventually, ip, run, session, status
 
 PE, CES = "spkpe", {"red": "spkred", "blue": "spkblue"}
 OURS, THEIRS = "10.0.0.1", "10.0.0.2"

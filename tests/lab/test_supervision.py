@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -20,8 +21,7 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    with running(LAB) as lab:
-        made = Bench(lab)
+    with running(LAB) as lab, closing((made := Bench(lab)).systemd):
         made.start()
         yield made
 

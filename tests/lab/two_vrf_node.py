@@ -131,6 +131,9 @@ class Systemd:
         self.has("")
         self.found.clear()
 
+    def close(self) -> None:
+        self._socket.close()
+
 
 class Bench:
     def __init__(self, lab: RunningLab, counted: float = 60.0) -> None:
