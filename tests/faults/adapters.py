@@ -51,7 +51,7 @@ ERRORS: dict[str, tuple[int, ...]] = {
     "RulesetReader.generation": (*_MEMORY, errno.EPROTO),
     "RulesetReader.shape": _MEMORY,
     "RulesetReader.present": _MEMORY,
-    "RulesetReader.elements": _MEMORY,
+    "RulesetReader.elements_at": _MEMORY,
     "RulesetWriter.apply": (*_MEMORY, errno.EINVAL, errno.ENOENT, errno.EPERM, errno.EBUSY),
     "zone_flush.flush": (*_MEMORY, errno.EAGAIN, errno.EPERM),
     "sysctl.read": (errno.EIO,),

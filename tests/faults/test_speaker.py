@@ -8,13 +8,14 @@ import asyncio
 import errno
 import os
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from controlplane.model.events import SpeakerLost
-from controlplane.speaker import launch, process
+from controlplane.speaker import command_pipe, launch, liveness, process
 from controlplane.speaker.launch import Launched
 from tests.faults.adapters import case_id
 from tests.unit.speaker.worker_bench import Bench, bench, peer
@@ -75,6 +76,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     made = Calls()
     monkeypatch.setattr(launch, "_unprivileged", lambda *_: iter(()))
     monkeypatch.setattr(process, "os", made)
+    monkeypatch.setattr(command_pipe, "os", made)
     monkeypatch.setattr(process, "launch", made.launch)
     return made
 
@@ -90,14 +92,14 @@ def in_pool(story: Callable[[Bench], Any]) -> None:
 async def works(node: Bench, calls: Calls) -> None:
     """Have red's worker take a new session over, and say how it went."""
     again = peer("127.0.3.9", "red")
-    node.pool.configure((RED, again, BLUE), 120)
+    node.configure(RED, again, BLUE)
     calls.red = node.process("red")
     await node.until(lambda: node.tried("127.0.3.9", "red"))
     await node.until(lambda: node.tried("127.0.3.1", "red"))
 
 
 async def both(node: Bench, calls: Calls) -> None:
-    node.pool.configure((RED, BLUE), 120)
+    node.configure(RED, BLUE)
     calls.red = node.process("red")
     await node.until(lambda: node.tried("127.0.3.2", "blue"))
 
@@ -140,24 +142,64 @@ def test_a_start_that_cannot_fail_like_this_is_not_swallowed(calls: Calls) -> No
     in_pool(story)
 
 
-def test_a_worker_that_answers_no_more_is_replaced(
-    calls: Calls, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It hangs with its sessions: their peers end them, and its end of them is never reported."""
-    monkeypatch.setattr(process, "ASK_SECONDS", 0.3)
+def test_a_worker_that_is_stopped_is_replaced(calls: Calls) -> None:
+    """Within seconds: its peers end its sessions, and its end of them is never reported. The other
+    VRF's worker, which is as idle, goes on."""
 
     async def story(node: Bench) -> None:
         await both(node, calls)
         await node.until(lambda: node.tried("127.0.3.1", "red"))
-        await asyncio.sleep(1.0)  # the control: it answers
-        assert node.pool.restarts() == {"red": 0, "blue": 0}
         os.kill(int(node.logged("speaker_started", "red")[0]["pid"]), signal.SIGSTOP)
-        await node.until(lambda: node.logged("speaker_exited", "red"))
+        await node.until(lambda: node.logged("speaker_exited", "red"), seconds=12.0)
         (line,) = node.logged("speaker_exited", "red")
-        assert line["reason"] == "no answer for 0.3 s"
+        assert line["reason"] == "stopped: it did not run for 6 s"
+        assert node.logged("speaker_stopped", "red") == [{"vrf": "red", "reason": line["reason"]}]
         await works(node, calls)
         assert [e.vrf for e in node.events if isinstance(e, SpeakerLost)] == ["red"]
         assert node.pool.restarts() == {"red": 1, "blue": 0}
+
+    in_pool(story)
+
+
+def test_a_worker_that_answers_no_more_is_replaced(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs, but reads nothing: after a minute and a half, here a fiftieth of that."""
+    monkeypatch.setattr(process, "LOOK_SECONDS", 0.04)
+    monkeypatch.setattr(liveness, "cpu_time", lambda _: time.monotonic_ns())
+
+    async def story(node: Bench) -> None:
+        await both(node, calls)
+        await node.until(lambda: node.tried("127.0.3.1", "red"))
+        await asyncio.sleep(3.0)  # the control: it answers
+        assert node.pool.restarts() == {"red": 0, "blue": 0}
+        os.kill(int(node.logged("speaker_started", "red")[0]["pid"]), signal.SIGSTOP)
+        await node.until(lambda: node.logged("speaker_exited", "red"))
+        assert node.logged("speaker_exited", "red")[0]["reason"] == "no answer for 60 s"
+        assert not node.logged("speaker_stopped", "red")
+        await works(node, calls)
+        assert node.pool.restarts() == {"red": 1, "blue": 0}
+
+    in_pool(story)
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.EPERM])
+def test_a_clock_that_cannot_be_read_costs_no_worker(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    reads: list[int] = []
+
+    def refused(clock: int) -> int:
+        reads.append(clock)
+        raise OSError(error, "injected")
+
+    async def story(node: Bench) -> None:
+        monkeypatch.setattr(process, "LOOK_SECONDS", 0.02)
+        monkeypatch.setattr(time, "clock_gettime_ns", refused)
+        await both(node, calls)
+        await node.until(lambda: len(reads) > 100)
+        await works(node, calls)
+        assert node.pool.restarts() == {"red": 0, "blue": 0}
 
     in_pool(story)
 

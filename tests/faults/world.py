@@ -6,7 +6,7 @@ import asyncio
 import os
 import struct
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 from typing import Any
@@ -25,14 +25,14 @@ from controlplane.model.desired import (
 )  # fmt: skip
 from controlplane.model.label import Label
 from controlplane.model.prefix import Afi, Prefix, parse_prefix
-from pe.dataplane import reconciler
+from pe.dataplane import foreign, reconciler
 from pe.dataplane.reconciler import DataplaneReconciler
 from pe.devices.plan import plan
 from pe.fib.next_hop_wire import BLACKHOLE_IDS, Group, Member
 from pe.model.state import Link, Structure
 from pe.netlink import codec as nl
 from pe.netlink.main_routes import MainRoute
-from pe.nft import owner
+from pe.nft import foreign_chains, owner
 from pe.nft.diff import AddElements, DeleteElements, Operation, Simple
 from pe.nft.model import NamedSet, Table, TableId
 from pe.observe import zone_flush
@@ -70,6 +70,12 @@ class FakeNft:
                     kept = {at: e for at, e in self._elements.items() if at[0] != table}
                     self._elements = kept
 
+    def elements_at(
+        self, table: TableId, name: str, kind: NamedSet
+    ) -> tuple[int, dict[bytes, bytes]] | None:
+        assert not kind.is_dynamic
+        return self.number, self._elements.get((table, name), {})
+
     def meddle(self) -> None:
         """Another program changes a table of its own."""
         self.number += 1
@@ -82,11 +88,6 @@ class FakeNft:
 
     def present(self, _table: TableId, _wanted: Table | None) -> Table | None:
         return None
-
-    def elements(
-        self, table: TableId, sets: Mapping[str, NamedSet]
-    ) -> dict[str, dict[bytes, bytes]]:
-        return {n: self._elements.get((table, n), {}) for n, s in sets.items() if not s.is_dynamic}
 
     def close(self) -> None:
         pass
@@ -197,6 +198,8 @@ class World:
         monkeypatch.setattr(owner, "RulesetReader", lambda: self.nft)
         monkeypatch.setattr(owner, "RulesetWriter", lambda: self.nft)
         monkeypatch.setattr(zone_flush, "flush", self._flush)
+        monkeypatch.setattr(foreign, "_dump", lambda *_: foreign.Found({}, {}, set()))
+        monkeypatch.setattr(foreign_chains, "read", lambda _: ())
         monkeypatch.setattr(sysctl, "write", lambda *_: None)
 
     def _flush(self, zones: Collection[int]) -> int:

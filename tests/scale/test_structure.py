@@ -28,6 +28,7 @@ from controlplane.model.desired import (
 )
 from controlplane.model.label import Label
 from controlplane.model.peer import PeerId
+from pe.dataplane.foreign import ForeignObjects
 from pe.dataplane.netlink_events import NetlinkEventHandler
 from pe.devices.drift import DriftCheck
 from pe.devices.manager import DeviceManager
@@ -36,6 +37,7 @@ from pe.filters.manager import FilterManager
 from pe.model.guards import NONE
 from pe.model.state import Failures, Link, PortAddress, Rule, Structure
 from pe.netlink.main_routes import MainRoute
+from tests.parts import LonePart
 from tests.pe_fakes import FakeFilters, FakeStructure, FakeStructureKernel
 from tests.scale.work import assert_flat, by_function
 
@@ -82,8 +84,9 @@ class World:
         )  # fmt: skip
         fib = cast(FibManager, None)  # no event here is about routes
         self.events = NetlinkEventHandler(
-            self.manager, fib, self.desired.ce_ports.__contains__, failures, lambda *_: None
-        )
+            self.manager, fib, self.desired.ce_ports.__contains__, failures, lambda *_: None,
+            ForeignObjects(self.desired, lambda *_: None, LonePart()),
+        )  # fmt: skip
         self.now = 0.0
         self.submit(layout(size))
         asyncio.run(self.settle())

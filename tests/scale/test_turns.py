@@ -14,16 +14,20 @@ from controlplane.model.effects import Effects
 from controlplane.model.events import (
     Event,
     IntentChanged,
+    LabelsTaken,
+    PeerCleared,
     PortChanged,
     RoutesReceived,
     RoutesWithdrawn,
     SessionDown,
     SessionUp,
+    SpeakerLost,
     StoreWritten,
     TimePassed,
+    VrfsHeld,
 )
 from controlplane.model.instant import BootTime, Instant
-from controlplane.model.intent import VrfIntent
+from controlplane.model.intent import PrefixLimit, VrfIntent
 from controlplane.model.label import LabelBlock
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
@@ -40,6 +44,7 @@ from tests.unit.controlplane.rig import (
     prefix,
     vpn_attributes,
     vrf,
+    with_vrf,
 )
 
 SMALL, LARGE = 10, 300
@@ -49,8 +54,10 @@ SITE = PeerId("v0", ip_address("192.0.2.2"))
 
 def plain_vrf(n: int) -> VrfIntent:
     name = f"v{n}"
-    ports, neighbors = (port(f"{name}-ce", name, "192.0.2.1/30"),), (ce_peer(name, "192.0.2.2"),)
-    return vrf(name, n + 1, ports=ports, neighbors=neighbors)
+    ce = ce_peer(name, "192.0.2.2", prefix_limits=((Family.IPV4_UNICAST, PrefixLimit(20)),))
+    return vrf(
+        name, n + 1, ports=(port(f"{name}-ce", name, "192.0.2.1/30"),), neighbors=(ce,)
+    )  # fmt: skip
 
 
 def rig(vrfs: int) -> Rig:
@@ -72,9 +79,39 @@ def received(made: Rig) -> list[Event]:
     return [RoutesReceived(PE2, Family.IPV4_VPN, PE2.address, attributes, nlri)]
 
 
+def remote_endpoint(made: Rig) -> list[Event]:
+    """The route of a workload at another PE, whose identity the kernel is still to learn."""
+    waits = lambda change: [(change.vrf, prefix) for prefix in change.remote]  # noqa: E731
+    made.router.policy.remote_endpoints_changed = waits  # type: ignore[method-assign]
+    return made.events_of(lambda: made.vpn("10.99.0.1/32", large_communities=((65000, 1, 101),)))
+
+
+def over_limit(made: Rig) -> list[Event]:
+    return made.events_of(lambda: made.ce(SITE, *(f"10.77.{n}.0/24" for n in range(21))))
+
+
+def cleared(made: Rig) -> list[Event]:
+    made.do(*over_limit(made))
+    assert made.router.peers[SITE].disabled
+    return [PeerCleared(SITE)]
+
+
+def held(made: Rig) -> list[Event]:
+    """The VRF of a site that has another address, once the kernel holds it."""
+    intent = made.router.intent
+    assert intent is not None
+    ports = (port("v0-ce", "v0", "192.0.2.1/30", "192.0.2.9/30"),)
+    made.slow = True
+    made.reload(with_vrf(intent, "v0", ports=ports))
+    numbers = made.router.state.pending.numbers
+    assert numbers.keys() == {"v0"}
+    return [VrfsHeld(numbers)]
+
+
 EVENTS: dict[str, Callable[[Rig], list[Event]]] = {
     "nothing": lambda _: [TimePassed()],
     "a route": received,
+    "a remote endpoint": remote_endpoint,
     "a withdrawal": lambda _: [
         RoutesWithdrawn(PE2, Family.IPV4_VPN, [Nlri(prefix("10.1.0.0/16"), parse_rd("65001:1"))])
     ],
@@ -84,6 +121,11 @@ EVENTS: dict[str, Callable[[Rig], list[Event]]] = {
         SessionDown(peer=SITE, reason="test"),
         SessionUp(peer=SITE, families=frozenset({Family.IPV4_UNICAST})),
     ],
+    "a site's session over its limit": over_limit,
+    "a site's session that is cleared": cleared,
+    "a site's BGP process that dies": lambda _: [SpeakerLost("v0", "test")],
+    "a VRF that the kernel holds": held,
+    "a label of another program": lambda _: [LabelsTaken(frozenset({17}), frozenset({18}))],
     "a port's carrier": lambda _: [PortChanged("v0-ce", present=True, up=False)],
 }
 
@@ -138,6 +180,31 @@ def test_a_reload_looks_at_no_route_and_no_session_of_the_other_vrfs() -> None:
     anew = msgspec.structs.replace(intent, vrfs=copies)
     work = by_function(lambda: made.router.handle([IntentChanged(anew)], made.instant)).total()
     assert work / SMALL > 1.5 * each, "the control"
+
+
+def vrf_work(routes: int, own: int = 10) -> tuple[int, int]:
+    """The work of a VRF that comes with ``own`` routes, and of one that goes, beside so many routes
+    of another VRF that the same peer announces."""
+    made = Rig(*(plain_vrf(n) for n in range(3))).started().ready()
+    made.vpn(*(f"10.{n // 250}.{n % 250}.0/24" for n in range(routes)), rd="65001:1", rt="65000:1")
+    made.vpn(*(f"11.0.{n}.0/24" for n in range(own)), rd="65001:3", rt="65000:3")
+    intent = made.router.intent
+    assert intent is not None
+    taker = msgspec.structs.replace(plain_vrf(5), import_targets=intent.vrfs[2].import_targets)
+    came = msgspec.structs.replace(intent, vrfs=(*intent.vrfs, taker))
+    coming = by_function(lambda: made.reload(came))
+    assert len(made.router.vrfs["v5"].table.best) >= own
+    gone = msgspec.structs.replace(intent, vrfs=intent.vrfs[:2])
+    going = by_function(lambda: made.reload(gone))
+    assert made.router.peers[PE2].adj_in.count(Family.IPV4_VPN) == routes
+    return coming.total(), going.total()
+
+
+def test_a_vrf_that_comes_or_goes_costs_nothing_for_the_routes_of_the_others() -> None:
+    small, large, control = vrf_work(10), vrf_work(1000), vrf_work(10, own=200)
+    for few, many, more in zip(small, large, control, strict=True):
+        assert many <= 1.1 * few, f"{few} lines grew to {many}"
+        assert more > 1.5 * few, "the control: its own routes do cost"
 
 
 def start_work(vrfs: int) -> list[int]:

@@ -20,6 +20,7 @@ from controlplane.policy.endpoints.registry import EndpointRegistry
 from controlplane.policy.insight.flowbook import FlowBook
 from controlplane.policy.insight.replica import Replica
 from controlplane.policy.insight.replica_feed import Needs, ReplicaFeed
+from controlplane.policy.insight.rule_names import by_number
 from controlplane.policy.language.document import parse_policy
 from controlplane.policy.language.revision import Ledger
 from controlplane.policy.state import PolicyState
@@ -77,7 +78,7 @@ class QueryNode:
         """One flow record more."""
         ends = ip_address("10.0.0.0"), ip_address("10.0.0.1")
         record = FlowRecord(1.0, vrf_of(vrf), *ends, 6, 1, 1000 + number, -1, ALLOW_BIT, None)
-        self.book.take([record], 0, 1.0, str, str)
+        self.book.take([record], 0, 1.0, by_number, by_number)
 
     def now(self) -> float:
         """A time."""

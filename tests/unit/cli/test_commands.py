@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import socket
@@ -19,6 +20,9 @@ from controlplane.api import server as api_server
 from controlplane.api.access.caller import Caller
 from controlplane.model import view as v
 from controlplane.model.intent import ApiRole
+from controlplane.model.route_view import RouteSource, RouteTable
+from pe.cli import connection
+from pe.cli.connection import node_at
 from pe.cli.main import SUMMARIES, available, main
 from tests.unit.api.fake_node import neighbor, route
 from tests.unit.api.serving import Serving, node_intent, serving
@@ -50,6 +54,16 @@ def test_every_command_can_be_imported_and_explains_itself() -> None:
         command = main.get_command(context, name)
         assert command is not None
         assert command.get_short_help_str(100) == SUMMARIES[name]
+
+
+def test_no_help_of_a_group_cuts_a_sentence() -> None:
+    for name in available():
+        command = main.get_command(click.Context(main), name)
+        if isinstance(command, click.Group):
+            lines = CliRunner().invoke(command, ["--help"], terminal_width=80).output.splitlines()
+            listed = lines[lines.index("Commands:") :]
+            assert not [line for line in listed if line.endswith("...") and "=VALUE" not in line]
+            assert all(len(line) <= 80 for line in lines)
 
 
 def test_vrfs(running: Serving) -> None:
@@ -107,6 +121,45 @@ def test_routes_in_detail(running: Serving) -> None:
         assert f"    {line}\n" in text
 
 
+def test_what_a_neighbour_announced_and_was_announced(running: Serving) -> None:
+    running.node.route_rows = [
+        route("red", "10.9.0.0/16", next_hop="", best=False, active=False, labels=(),
+              neighbor="10.1.1.2", refused="policy"),
+        route("red", "10.1.1.0/30", source=RouteSource.CONNECTED, next_hop="10.1.1.1",
+              active=False, labels=()),
+    ]  # fmt: skip
+    asked = ("show", "routes", "red", "--neighbor", "10.1.1.2")
+    assert lines(pe(*asked, "--received", at=running))[4:] == [
+        "V    10.9.0.0/16          from 10.1.1.2 (refused: policy), 1d01h01m",
+        "C>   10.1.1.0/30          via 10.1.1.1, 1d01h01m",
+    ]
+    tables = [wanted.table for wanted in running.node.asked]
+    pe(*asked, "--advertised", at=running)
+    assert [*tables, running.node.asked[-1].table] == [
+        RouteTable.RECEIVED,
+        RouteTable.ADVERTISED,
+    ]
+
+
+@pytest.mark.parametrize(
+    "options", [["--received"], ["--neighbor", "10.1.1.2", "--received", "--advertised"]]
+)
+def test_options_of_routes_that_do_not_fit(running: Serving, options: list[str]) -> None:
+    assert pe("show", "routes", *options, at=running).exit_code == 2
+    assert not running.node.asked
+
+
+def test_a_route_that_is_not_there_says_why(
+    running: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("show", "routes", "red", "--prefix", "10.9.0.0/16")
+    assert "has announced" not in pe(*asked, at=running).stdout
+    monkeypatch.setattr(running.node, "route_rows", [])
+    absent = "  no neighbour of red has announced 10.9.0.0/16"
+    assert lines(pe(*asked, at=running))[-3:] == ["no routes", absent, "  core"]
+    assert lines(pe("show", "routes", "red", at=running))[-1] == "no routes"
+
+
 def test_no_routes_is_said(running: Serving) -> None:
     running.node.route_rows = []
     assert lines(pe("show", "routes", at=running))[-1] == "no routes"
@@ -120,6 +173,7 @@ def test_labels_nexthops_ports_counters_guards_status(running: Serving) -> None:
     assert "unreachable" in hops[2]
     ports = lines(pe("show", "ports", at=running))
     assert ports[2].split() == ["ce-red", *"CE red down on - 10.1.1.1/30 10.1.0.0/16".split()]  # noqa: SIM905 - as it prints
+    assert ports[3] == "ce-red: IPv6 address refused: Permission denied"
     counters = lines(pe("show", "counters", at=running))
     assert counters[1].split() == ["drift_repaired", "kind=route", "2"]
     assert len(lines(pe("show", "guards", at=running))) == 3
@@ -129,6 +183,14 @@ def test_labels_nexthops_ports_counters_guards_status(running: Serving) -> None:
     assert "Left out:      1 routes, by a defect: see route_left_out" in status
     assert any("10.66.0.0/16 in VRF red" in line for line in status)
     assert "Flow records:  read" in status
+
+
+def test_status_says_what_fails(running: Serving) -> None:
+    running.node.failing = ("Without BGP process: red", "The store takes no history")
+    status = lines(pe("show", "status", at=running))
+    at = status.index("Failing:       Without BGP process: red")
+    assert status[at + 1] == "               The store takes no history"
+    assert "Kernel:        not in sync" in status
 
 
 def test_status_says_why_there_are_no_flow_records(running: Serving) -> None:
@@ -213,6 +275,39 @@ def test_a_node_that_is_silent_and_one_that_is_not_there(
     assert (found.exit_code, found.stdout) == (3, "")
     assert f"connected to {path}, but no answer in " in found.stderr
     assert "is `pe run` running" in pe("show", "vrfs", "--socket", str(path)).stderr
+
+
+def test_a_call_without_an_answer_ends_with_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """At the deadline of the client itself."""
+
+    class LateError(grpc.RpcError, grpc.Call):  # type: ignore[misc]  # the rest is not asked for
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.DEADLINE_EXCEEDED
+
+        def details(self) -> str:
+            return "Deadline Exceeded"
+
+    monkeypatch.setattr(LateError, "__abstractmethods__", frozenset())
+    with pytest.raises(SystemExit) as ended, node_at(str(tmp_path / "api.sock")):
+        raise LateError
+    assert ended.value.code == 3
+    assert "no answer in 0 s: what was asked for may still be done" in capsys.readouterr().err
+
+
+def test_a_socket_that_the_user_may_not_open_is_no_missing_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    absent = pe("show", "vrfs")
+    assert absent.exit_code == 3, "the control"
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    monkeypatch.setattr(connection, "_refusal", lambda _: denied)
+    refused = pe("show", "vrfs")
+    assert refused.exit_code == 4
+    assert refused.stderr == (
+        "pe: /nowhere/api.sock: permission denied: be root, or in the socket's group\n"
+    )
 
 
 def test_exit_codes(running: Serving, monkeypatch: pytest.MonkeyPatch) -> None:

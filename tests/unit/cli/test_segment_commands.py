@@ -10,8 +10,12 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner, Result
 
+from controlplane.model.prefix import parse_prefix
+from controlplane.model.workload import RemoteEndpoint, RemoteEndpointsChanged, digest_31
+from pe.cli.flows import Skipped
 from pe.cli.main import main
 from tests.unit.api.segment_serving import POLICY, Desk, segment_desk
+from tests.unit.config.text import changed
 
 WEB, PAY, PARTNER = "10.0.0.1", "10.0.0.2", "203.0.113.9"
 
@@ -78,6 +82,28 @@ def test_attaching_again_says_what_is_removed_and_that_there_is_no_policy(pe: Sh
     assert "warning" not in enforced(pe)(*again)
 
 
+def test_an_address_in_conflict_is_marked(pe: Shell) -> None:
+    assert "!" not in pe("workload", "list")
+    conflict = RemoteEndpoint(None, conflict=("10.255.0.3", "here"))
+    pe.desk.claim(RemoteEndpointsChanged("red", {parse_prefix(WEB): conflict}))
+    listed = pe("workload", "list").splitlines()
+    line = f"! web: {WEB}: also at 10.255.0.3, under another name; pending, so denied"
+    assert listed[-1] == line
+    assert [row.split()[:2] for row in listed[1:-1]] == [["pay", "red"], ["web", "!"]]
+    assert f"Conflict:    {WEB}: also at 10.255.0.3" in pe("workload", "show", "web")
+    rows = json.loads(pe("workload", "list", "tier=web", "--json"))
+    assert rows[0]["conflicts"] == [f"{WEB}: also at 10.255.0.3"]
+    at = ("--vrf", "red", "--port", "p1", "--address")
+    pe("workload", "attach", "web", *at, WEB, "tier=app")  # it has the address already
+    pe.desk.claim(RemoteEndpointsChanged("red", {parse_prefix(WEB): None}))
+    assert "!" not in pe("workload", "list")
+    other = RemoteEndpoint(frozenset({101}), "10.255.0.3", name=digest_31("cache"))
+    pe.desk.claim(RemoteEndpointsChanged("red", {parse_prefix("10.0.0.9"): other}))
+    said = pe("workload", "attach", "db", *at, "10.0.0.9", status=1)
+    assert "10.0.0.9/32 is attached at 10.255.0.3 under another name: detach it there" in said
+    pe("workload", "attach", "cache", *at, "10.0.0.9")
+
+
 def test_workloads_in_a_table(pe: Shell) -> None:
     lines = pe("workload", "list").splitlines()
     assert lines[0].split() == ["Workload", "VRF", "Port", "Addresses", "Tags", "Groups"]
@@ -102,6 +128,43 @@ def test_workloads_as_they_come_and_change(pe: Shell) -> None:
     ]  # fmt: skip
 
 
+def test_a_line_of_a_workload_is_short(pe: Shell) -> None:
+    addresses = [f"10.0.0.{n}" for n in range(10, 20)]
+    options = [word for address in addresses for word in ("--address", address)]
+    pe("workload", "attach", "many", "--vrf", "red", "--port", "p1", *options, "env=prod")
+    line = next(row for row in pe("workload", "list").splitlines() if row.startswith("many"))
+    assert line.split()[3:7] == ["10.0.0.10", "10.0.0.11", "10.0.0.12", "+7"]
+    wide = pe("workload", "list", "--wide")
+    assert " ".join(addresses) in wide
+    assert "+7" not in wide
+
+
+def test_a_workload_with_all_that_is_known(pe: Shell) -> None:
+    enforced(pe)
+    shown = dict(line.split(":", 1) for line in pe("workload", "show", "pay").splitlines())
+    assert shown["VRF"].strip() == "red, port p1"
+    assert shown["Tags"].strip() == "app=payroll scope=pci"
+    assert "payroll" in shown["Groups"]
+    assert shown["Attached"].strip().endswith("UTC, generation 1")
+    assert json.loads(pe("workload", "show", "pay", "--json"))["addresses"] == [PAY]
+    assert "there is no workload" in pe("workload", "show", "missing", status=1)
+
+
+def test_a_selector_is_tried_before_it_is_written(pe: Shell) -> None:
+    assert pe("group", "try", "scope=pci").splitlines()[1].split() == ["pay", "red", PAY, "here"]
+    assert pe("group", "try", "scope=none") == "no workload here matches scope=none\n"
+    assert pe("group", "try", "scope=none", "--json") == "[]\n"
+    assert "scope" in pe("group", "try", "scope in", status=1)
+
+
+def test_one_group(pe: Shell) -> None:
+    enforced(pe)
+    lines = pe("group", "show", "payroll").splitlines()
+    assert "Members:   1 here, 0 elsewhere" in lines
+    assert lines[-1].split() == ["pay", "red", PAY, "here"]
+    assert "there is no group" in pe("group", "show", "missing", status=1)
+
+
 def test_groups(pe: Shell) -> None:
     enforced(pe)
     assert ["web", "101", "-", "1", "0", "tier=web"] in [
@@ -117,6 +180,43 @@ def test_a_bad_document_fails_with_lines(pe: Shell) -> None:
     assert "line 2: rules[0]" in done.output
     assert "line 3: rules[1]" in done.output
     assert "neither a file nor a revision" in pe("policy", "stage", "nofile", status=2)
+
+
+def test_a_document_is_checked_without_a_node(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+
+    def check(text: str, *options: str, status: int = 0) -> str:
+        file.write_text(text)
+        command = ["policy", "check", "--offline", str(file), *options]
+        done = CliRunner().invoke(main, command, env={"BULKHEAD_SOCKET": "/nowhere"})
+        assert done.exit_code == status, done.output
+        return done.output
+
+    assert "is good: revision" in check(POLICY)
+    assert "line 2: rules[0]" in check("rules:\n  - allow web too app\n", status=1)
+    assert "is empty and allows everything" in check("")
+    wrong = json.loads(check("rules: 7\n", "--json", status=1))
+    assert wrong["problems"][0]["line"] == 1
+    alone = CliRunner().invoke(main, ["policy", "check", "--config", str(file), str(file)])
+    assert (alone.exit_code, "--offline only" in alone.output) == (2, True)
+
+
+def test_a_document_is_compared_with_a_configuration(tmp_path: Path) -> None:
+    file, config = tmp_path / "policy.yaml", tmp_path / "pe.yaml"
+    config.write_text(changed(("        md5: red\n", "")).replace("    md5: core\n", "    {}\n"))
+
+    def check(text: str, status: int) -> str:
+        file.write_text(text)
+        words = ["policy", "check", "--offline", "--config", str(config), str(file)]
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == status, done.output
+        return done.output
+
+    assert "no VRF 'reed'" in check("modes: {vrfs: {reed: full}}\n", 0)
+    assert "denies the BGP session with" in check("rules:\n  - deny any to any in vrf red\n", 1)
+    assert "warning" not in check("modes: {vrfs: {red: full}}\n", 0)
+    config.write_text("name: pe1\n")
+    assert "asn" in check("rules: []\n", 1)
 
 
 def test_the_road(pe: Shell) -> None:
@@ -142,6 +242,10 @@ def test_the_road(pe: Shell) -> None:
     ]  # fmt: skip
     digest = pe("policy", "list").splitlines()[1].split()[0]
     assert '"payroll"' in pe("policy", "show", digest)
+    newest = pe("policy", "list", "-n", "1").splitlines()
+    assert len(newest) == 2
+    assert newest[1].split()[-1].startswith("uid:") or newest[1].endswith(")")
+    assert json.loads(pe("policy", "list", "--json"))[0]["last_change"]["move"] == "rollback"
 
 
 def test_flows_and_recommendations(pe: Shell) -> None:
@@ -156,6 +260,27 @@ def test_flows_and_recommendations(pe: Shell) -> None:
     pe("policy", "promote")
     assert "no rule for" not in pe("policy", "recommend")
     assert "no rule to recommend" not in pe("policy", "recommend")
+
+
+def test_flows_of_a_span_of_time(pe: Shell) -> None:
+    pe.desk.flow(WEB, PAY, 22)
+    long_ago = ("--until", "2001-01-01")
+    assert "tcp/22" in pe("flows", "--since", "2001-01-01")
+    assert "tcp/22" not in pe("flows", *long_ago)
+    assert "tcp/22" in pe("map", "--since", "2001-01-01 00:00")
+    assert "tcp/22" not in pe("map", *long_ago)
+    assert "since" in pe("flows", "--since", "2001-01-02", *long_ago, status=1)
+    assert "no such date" not in pe("flows", "--since", "yesterday", status=2)
+    assert "1 flows" in pe("baseline", "record", "all", "--since", "2001-01-01")
+
+
+def test_losses_are_said_once_a_second(capsys: pytest.CaptureFixture[str]) -> None:
+    skipped = Skipped()
+    for count, now in ((0, 0.0), (3, 0.1), (4, 0.2), (9, 1.0), (20, 1.2), (20, 1.3)):
+        skipped.note(count, now)
+    skipped.end()
+    said = [line.split()[1] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["3", "20"]
 
 
 def test_nothing_to_recommend_is_said(pe: Shell) -> None:

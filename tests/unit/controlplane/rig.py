@@ -11,7 +11,14 @@ import msgspec
 
 from controlplane.model.attributes import AsSegment, Attributes, Nlri
 from controlplane.model.desired import Delta, Desired, NextHopKey
-from controlplane.model.effects import Announce, Effect, Effects, LogEvent, Withdraw
+from controlplane.model.effects import (
+    Announce,
+    ConfigureSpeakers,
+    Effect,
+    Effects,
+    LogEvent,
+    Withdraw,
+)
 from controlplane.model.events import (
     EndOfRib,
     Event,
@@ -124,6 +131,7 @@ class Rig:
         self.boot = BootTime("boot-1", 0.0)
         self.kernel = Desired()
         self.advertised: dict[PeerId, Told] = {}
+        self.sessions: dict[str, tuple[PeerIntent, ...]] = {}
         self.last = Effects()
         self.slow = False  # while it is, the kernel reports no VRF
         if vrfs or more:
@@ -268,6 +276,11 @@ class Rig:
         """What of a kind came out of the last turn."""
         return [action for action in self.last.actions if isinstance(action, kind)]
 
+    def ordered_sessions(self) -> set[PeerId]:
+        """All sessions that should exist, where the last turn said something about them."""
+        assert len(self.actions(ConfigureSpeakers)) == 1
+        return {peer.peer for peers in self.sessions.values() for peer in peers}
+
     def notices(self) -> list[str]:
         """The events logged in the last turn."""
         return [notice.event for notice in self.actions(LogEvent)]
@@ -278,6 +291,8 @@ class Rig:
         return self.last.delta == Delta() and not self.last.actions
 
     def _receive(self, action: Effect) -> None:
+        if isinstance(action, ConfigureSpeakers):
+            self.sessions |= action.peers
         if not isinstance(action, Announce | Withdraw):
             return
         known = self.advertised.setdefault(action.peer, {})

@@ -67,8 +67,7 @@ def test_one_too_many_shuts_the_session_for_a_while() -> None:
     rig.vpn("10.7.0.0/24", rt="65000:2")
     rig.ce(CE, *nets(11))
     assert [(r.peer, r.subcode) for r in rig.actions(ResetSession)] == [(CE, MAX_PREFIX_REACHED)]
-    (speakers,) = rig.actions(ConfigureSpeakers)
-    assert [p.peer for p in speakers.peers] == [PE2]
+    assert rig.ordered_sessions() == {PE2}
     assert "prefix_limit_exceeded" in rig.notices()
     assert rig.table("red") == {}
     assert rig.received_by(PE2) == set()
@@ -78,8 +77,7 @@ def test_one_too_many_shuts_the_session_for_a_while() -> None:
     rig.wait(299)
     assert rig.actions(ConfigureSpeakers) == []
     rig.wait(1)
-    (speakers,) = rig.actions(ConfigureSpeakers)
-    assert [p.peer for p in speakers.peers] == [PE2, CE]
+    assert rig.ordered_sessions() == {PE2, CE}
     rig.up(CE)
     rig.ce(CE, *nets(3))
     assert len(rig.table("red")) == 3
@@ -115,8 +113,7 @@ def test_a_limit_that_is_raised_lets_a_held_peer_try_again(
     assert rig.router.intent is not None
     rig.reload(with_peer(rig.router.intent, CE, prefix_limits=limits))
     assert not rig.router.peers[CE].disabled
-    (speakers,) = rig.actions(ConfigureSpeakers)
-    assert CE in [p.peer for p in speakers.peers]
+    assert CE in rig.ordered_sessions()
 
 
 def test_a_reload_without_another_limit_leaves_a_held_peer_held() -> None:

@@ -30,12 +30,6 @@ RED, BLUE = RED_CE.peer, BLUE_CE.peer
 WIDER = (port("red-ce", "red", "192.0.2.1/30"), port("red-2", "red", "198.51.100.1/30"))
 
 
-def sessions(rig: Rig) -> set[PeerId]:
-    """The sessions that the last turn ordered."""
-    (configured,) = rig.actions(ConfigureSpeakers)
-    return {peer.peer for peer in configured.peers}
-
-
 def tenants(*, wider: bool = False, ce: bool = True, **more: object) -> NodeIntent:
     ports = {"ports": WIDER} if wider else {}
     red = vrf("red", 1, neighbors=(RED_CE,) if ce else (), **ports, **more)
@@ -157,12 +151,12 @@ def test_a_tenant_does_not_wait_for_another_that_it_imports_from() -> None:
 def test_a_session_opens_behind_its_own_guard_and_ends_at_once() -> None:
     rig = slow_rig()
     rig.reload(tenants(ce=False))
-    assert sessions(rig) == {PE2, PE3, BLUE}, "ended before its guard goes"
+    assert rig.ordered_sessions() == {PE2, PE3, BLUE}, "ended before its guard goes"
     rig.held("red")
     rig.reload(tenants(ce=True))
     assert rig.actions(ConfigureSpeakers) == []
     rig.held("red")
-    assert sessions(rig) == {PE2, PE3, RED, BLUE}
+    assert rig.ordered_sessions() == {PE2, PE3, RED, BLUE}
 
 
 def test_the_answer_to_a_reload_waits_for_what_it_changes() -> None:
@@ -249,9 +243,9 @@ def test_the_sessions_of_a_vrf_that_is_made_anew_end_and_open_on_the_new_device(
     intent = tenants() if other else tenants(table=2001)
     rig.reload(msgspec.structs.replace(intent, **other))
     gone = {RED, BLUE} if other else {RED}
-    assert sessions(rig) == {PE2, PE3, RED, BLUE} - gone
+    assert rig.ordered_sessions() == {PE2, PE3, RED, BLUE} - gone
     rig.held()
-    assert sessions(rig) == {PE2, PE3, RED, BLUE}
+    assert rig.ordered_sessions() == {PE2, PE3, RED, BLUE}
 
 
 def test_the_sessions_of_a_vrf_that_only_changes_stay() -> None:

@@ -18,7 +18,8 @@ def example() -> str:
     """Return the example, at the ports and addresses of the served node."""
     found = re.search(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert found, "the README has no example"
-    return found[1].replace('"eth1"', '"p1"').replace("10.1.0.", "10.0.0.")
+    at_the_desk = re.sub(r'"eth\d"', '"p1"', found[1])
+    return at_the_desk.replace("10.1.0.", "10.0.0.")
 
 
 def test_the_api_example_stages_promotes_and_watches(tmp_path: Path) -> None:

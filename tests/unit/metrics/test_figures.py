@@ -39,6 +39,8 @@ def figures(**other: object) -> Figures:
         ),
         "conntrack_table": (151, 65536),
         "failing": 0,
+        "address_conflicts": 0,
+        "group_id_conflicts": 0,
         "loop_lag": LagHistogram(),
         "longest_collection": 0.01,
         "serving": {"": False, "router": True, "dataplane": False},

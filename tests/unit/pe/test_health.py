@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -24,6 +26,11 @@ class Parts:
     peers: dict[str, Any] = field(default_factory=dict)
     vrfs: dict[str, Any] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    policy_failing: list[str] = field(default_factory=list)
+
+    @property
+    def policy(self) -> Any:
+        return SimpleNamespace(failing=lambda: self.policy_failing)
 
     def failures(self) -> tuple[Any, ...]:
         return self.failing
@@ -110,6 +117,7 @@ def test_one_vrf_s_trouble_is_not_the_node_s() -> None:
     desk = Desk().turn()
     desk.parts.lost_speakers = frozenset({"red"})
     assert desk.bad == {"speaker"}
+    assert not desk.health.in_sync
     desk.parts.lost_speakers = frozenset()
     desk.parts.keeper.refusal = "no memory"
     assert desk.bad == {"policy"}
@@ -127,10 +135,50 @@ def test_in_sync_is_the_moment(what: str) -> None:
     assert desk.bad == set()
 
 
+FAILURES: dict[str, tuple[Callable[[Desk], object], str]] = {
+    "a part": (lambda d: d.supervisor.part("policy").failed(KeyError("x")), "Not working: policy"),
+    "a BGP process": (
+        lambda d: setattr(d.parts, "lost_speakers", frozenset({"red", ""})),
+        "Without BGP process: the core, red",
+    ),
+    "verdict tables": (
+        lambda d: setattr(d.parts.keeper, "refusal", "no memory"),
+        "The kernel refuses verdict tables: no memory",
+    ),
+    "an object of the kernel": (
+        lambda d: setattr(d.parts, "failing", (Failed(),)),
+        "1 objects are refused, first route 7 10.0.0.0/8",
+    ),
+    "a route": (
+        lambda d: setattr(d.parts, "left_out", ("10.66.0.0/16 in VRF red",)),
+        "A defect keeps 1 routes out: see route_left_out in the journal",
+    ),
+    "the policy": (lambda d: d.parts.policy_failing.append("Flows stay"), "Flows stay"),
+}
+
+
+@pytest.mark.parametrize("what", FAILURES)
+def test_nothing_that_fails_is_in_sync(what: str) -> None:
+    desk = Desk().turn()
+    assert desk.health.in_sync
+    assert not desk.health.failing(), "the control"
+    fail, sentence = FAILURES[what]
+    fail(desk)
+    assert not desk.health.in_sync
+    assert sentence in desk.health.failing()
+    assert desk.health.sentence == desk.health.failing()[0]
+
+
+def test_many_lost_processes_are_not_all_named() -> None:
+    desk = Desk().turn()
+    desk.parts.lost_speakers = frozenset(f"v{n}" for n in range(9))
+    assert "Without BGP process: v0, v1, v2, v3, v4 and 4 more" in desk.health.failing()
+
+
 def test_a_refused_object_is_named() -> None:
     desk = Desk().turn()
     desk.parts.failing = (Failed(),)
-    assert desk.health.sentence == "The kernel refuses 1 objects, first route 7 10.0.0.0/8"
+    assert desk.health.sentence == "1 objects are refused, first route 7 10.0.0.0/8"
 
 
 def test_a_node_that_ends_serves_nothing() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import pytest
 
+from pe.nft import owner as owner_module
 from pe.nft.diff import Operation, Simple
 from pe.nft.model import Chain, NamedSet, Ruleset, Table, TableId
 from pe.nft.owner import RulesetOwner, TableHolder, following
@@ -30,7 +32,8 @@ class Kernel:
         self.before: Callable[[], object] = lambda: None
         self.behind: Callable[[], object] = lambda: None
         self.refuses = 0
-        self.looks = 0
+        self.reading: Callable[[], object] = lambda: None
+        self.looks = self.reads = 0
 
     def change(self, content: str) -> None:
         self.number, self.content = following(self.number), content
@@ -57,15 +60,23 @@ class Kernel:
     def present(self, table: TableId, _wanted: Table | None) -> Table | None:
         return Table(counters=frozenset({"kept"})) if table == INET else None
 
-    def elements(
-        self, _table: TableId, sets: Mapping[str, NamedSet]
-    ) -> dict[str, dict[bytes, bytes]]:
-        return dict.fromkeys(sets, self.found)
+    def elements_at(
+        self, _table: TableId, _name: str, _kind: NamedSet
+    ) -> tuple[int, dict[bytes, bytes]] | None:
+        self.reads += 1
+        generation, found = self.number, dict(self.found)
+        self.reading()
+        return (generation, found) if self.number == generation else None
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 @pytest.fixture
-def kernel() -> Kernel:
-    return Kernel()
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    made = Kernel()
+    monkeypatch.setattr(owner_module, "RulesetReader", lambda: made)
+    return made
 
 
 def owner_of(kernel: Kernel) -> RulesetOwner:
@@ -113,6 +124,40 @@ def test_a_change_of_elements_alone_is_seen(kernel: Kernel) -> None:
     assert asyncio.run(holder.has_drifted())
     assert asyncio.run(holder.bring(WANTED))
     assert not asyncio.run(holder.has_drifted())
+
+
+def test_a_change_does_not_wait_for_a_check_of_elements(kernel: Kernel) -> None:
+    """A check of 50,000 elements held the turn for half a second."""
+    holder, begun, ended = holder_of(kernel), threading.Event(), threading.Event()
+
+    def reading() -> None:
+        begun.set()
+        assert ended.wait(10)
+
+    async def test() -> None:
+        await holder.bring(WANTED)
+        kernel.change("ours")  # by another program, so that elements are read
+        kernel.reading = reading
+        check = asyncio.create_task(holder.has_drifted())
+        await asyncio.to_thread(begun.wait, 10)
+        async with asyncio.timeout(5), holder._owner.turn:
+            assert await holder.change(())
+        assert not check.done()
+        ended.set()
+        assert not await check, "what changed meanwhile is read again, in turn"
+        assert kernel.reads == 2
+
+    asyncio.run(test())
+
+
+def test_a_check_of_elements_alone_reads_once(kernel: Kernel) -> None:
+    holder = holder_of(kernel)
+    asyncio.run(holder.bring(WANTED))
+    kernel.change("ours")
+    assert not asyncio.run(holder.has_drifted())
+    assert kernel.reads == 1
+    assert not asyncio.run(holder.has_drifted())
+    assert kernel.reads == 1, "no program has changed anything since"
 
 
 def test_a_change_of_elements_is_not_forgotten_over_a_load(kernel: Kernel) -> None:

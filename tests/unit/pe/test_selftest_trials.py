@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from controlplane.model.events import SelftestBegan
-from controlplane.model.view import TrialView, Verdict
+from controlplane.model.selftest_report import TrialView, Verdict
 from pe.filters.context import RenderContext
 from pe.filters.ruleset import ruleset
 from pe.netlink.ownership import TABLE

@@ -9,10 +9,11 @@ import pytest
 
 from controlplane.model.prefix import Afi, parse_prefix
 from pe.fib.next_hop_wire import Content, Group, Member, encode, is_ours, parse
-from pe.fib.route_batch import RouteEncoder, cut_own_routes, parse_conflict, parse_own_route
+from pe.fib.route_batch import OwnRoutes, RouteEncoder, parse_conflict, parse_own_route
 from pe.netlink import codec as nl
 from pe.netlink.events import _filter
-from pe.netlink.ownership import FIRST_NEXT_HOP, PROTOCOL, ROUTE_METRIC
+from pe.netlink.ownership import FIRST_NEXT_HOP, PROTOCOL, ROUTE_METRIC, UNREACHABLE_METRIC
+from tests.unit.pe.foreign_messages import BLACKHOLE, route_body
 
 V4, V6 = ip_address("10.0.1.2"), ip_address("fe80::1")
 
@@ -56,11 +57,13 @@ def test_routes_read_as_they_were_written() -> None:
     assert {m.type for m in cut} == {nl.RTM_NEWROUTE}
     assert [parse_own_route(m.body) for m in cut] == [(16001, p, i) for p, i in changes]
     # And by the quick way of dumps, up to the end mark.
-    found: list[tuple[int, object, int]] = []
+    found = OwnRoutes()
     done = nl.HEADER.pack(20, nl.NLMSG_DONE, 0, 0, 0) + bytes(4)
-    assert not cut_own_routes(data, found)  # type: ignore[arg-type]
-    assert cut_own_routes(memoryview(done), found)  # type: ignore[arg-type]
-    assert found == [(16001, p, i) for p, i in changes]
+    assert found.cut(data) is None
+    end = found.cut(memoryview(done))
+    assert end is not None
+    assert end.type == nl.NLMSG_DONE
+    assert (found.routes, found.is_whole) == ([(16001, p, i) for p, i in changes], True)
 
 
 def test_a_removal_names_maker_metric_and_type_so_that_no_other_route_can_match() -> None:
@@ -81,7 +84,18 @@ def test_a_route_of_another_program_with_our_metric_is_a_conflict() -> None:
     assert parse_conflict(ours.body) is None
     data[16 + 5] = 3  # RTPROT_BOOT
     (theirs,) = nl.messages(memoryview(bytes(data)))
-    assert parse_conflict(theirs.body) == (9, parse_prefix("10.0.0.0/8"))
+    assert parse_conflict(theirs.body) == (9, parse_prefix("10.0.0.0/8"), ROUTE_METRIC)
+
+
+@pytest.mark.parametrize(("prefix", "metric", "is_one"), [
+    ("0.0.0.0/0", UNREACHABLE_METRIC, True), ("::/0", UNREACHABLE_METRIC, True),
+    ("10.0.0.0/8", UNREACHABLE_METRIC, False), ("0.0.0.0/0", 5, False), ("0.0.0.0/0", 0, False),
+])  # fmt: skip
+def test_a_default_route_with_the_metric_of_the_last_resort_is_a_conflict(
+    prefix: str, metric: int, is_one: bool
+) -> None:
+    found = parse_conflict(route_body(prefix, metric=metric, kind=BLACKHOLE))
+    assert bool(found) is is_one
 
 
 def verdict(program: list[tuple[int, int, int, int]], packet: bytes) -> int:
