@@ -164,15 +164,20 @@ def _key(note: UnixPeer | str) -> str:
 
 
 def unix_listener(path: Path, mode: int) -> socket.socket:
-    """Return a bound Unix socket; one that a former run left behind is replaced. Raises OSError."""
+    """Return a listening Unix socket; one that a former run left behind is replaced. Its name
+    appears once it takes connections: between bind and listen a connection would be refused, and
+    a client that waits for the name would take that as an answer. Raises OSError."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made = path.with_name(path.name + ".new")
     try:
-        path.unlink(missing_ok=True)
-        listener.bind(str(path))
-        path.chmod(mode)
+        made.unlink(missing_ok=True)
+        listener.bind(str(made))
+        made.chmod(mode)
         listener.listen(64)
+        made.replace(path)
     except OSError:
         listener.close()
+        made.unlink(missing_ok=True)
         raise
     return listener
 
