@@ -23,6 +23,7 @@ from controlplane.router import Router
 from labs.attack.inside import run_in, sysctl
 from labs.attack.net import Net
 from labs.namespaces import inside
+from labs.waiting import until
 from pe.config import load_config
 from pe.filters.context import RenderContext
 from pe.filters.ruleset import ruleset
@@ -49,6 +50,27 @@ PORT_SETTINGS = {
 START = Instant(0.0, 0.0, BootTime("lab", 0.0))
 
 
+@contextlib.contextmanager
+def standing_still(net: Net, node: str = "pe1") -> Iterator[None]:
+    """A node does nothing meanwhile; its kernel state stays, and no transaction is under way."""
+    pid = net.lab.pid(node, "pe")
+    assert pid is not None, f"{node} does not run"  # noqa: S101
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        # A thread in a system call stops at its end.
+        assert until(lambda: _all_stopped(pid), 10.0), f"{node} does not stop"  # noqa: S101
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _all_stopped(pid: int) -> bool:
+    states = [
+        each.read_text().rpartition(")")[2] for each in Path(f"/proc/{pid}/task").glob("*/stat")
+    ]
+    return bool(states) and all(state.split()[0] == "T" for state in states)
+
+
 class Switch:
     """The guards of one PE."""
 
@@ -59,13 +81,8 @@ class Switch:
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
         """The node does nothing meanwhile; its kernel state stays."""
-        pid = self._net.lab.pid(self.node, "pe")
-        assert pid is not None, f"{self.node} does not run"  # noqa: S101
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with standing_still(self._net, self.node):
             yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
 
     @contextlib.contextmanager
     def off(self, *guards: Guard) -> Iterator[None]:

@@ -269,15 +269,15 @@ def test_fail_04_a_refused_ruleset(net: Net) -> None:
     """Make the kernel refuse what the node loads: the old ruleset stays, a new port stays down, and
     the failure is reported; as soon as the kernel takes it the port opens behind its guard."""
     # What an earlier test had configured closes down last: its rules go behind its port.
-    assert until(lambda: not any("violet" in line or "spare0" in line for line in rules()), 20.0)
+    assert until(lambda: not any("violet" in line or "spare0" in line for line in rules(net)), 20.0)
     with seized("pe1", TableId("arp", TABLE)) as release:
-        before, failed = rules(), failures(net)
+        before, failed = rules(net), failures(net)
         assert any("chain ce_ce-red-1" in line for line in before), "the other tables are there"
         with edited(net, lambda text: text + with_vrf("violet", 8)):
             assert until(lambda: failures(net) > failed, 10.0), "the failure is reported"
             assert "Operation not permitted" in net.lab.log("pe1", "pe")
             assert not port_is_up("spare0")
-            assert rules() == before
+            assert rules(net) == before
             frames = spoofed(RED.ce, RED.pe.mac, [net.label("blue")])
             held(net, Attack(RED.ce, frames, BLUE.ce, RED, "ce-red-1"))
             release()

@@ -43,7 +43,7 @@ def told(trials: list[pb.Trial]) -> str:
     )
 
 
-def kernel() -> dict[str, str]:
+def kernel(net: Net) -> dict[str, str]:
     """Return all that pe1's kernel holds for its customers, without what counts or ages."""
     commands = {
         "links": "ip -o link",
@@ -55,14 +55,14 @@ def kernel() -> dict[str, str]:
         "labels": "ip -f mpls route",
     }
     found = {name: run_in("pe1", "sh", "-ec", command) for name, command in commands.items()}
-    return found | {"guards": "\n".join(rules())}
+    return found | {"guards": "\n".join(rules(net))}
 
 
-def leftovers() -> dict[str, list[str]]:
+def leftovers(net: Net) -> dict[str, list[str]]:
     """Return lines about a selftest, by what they are found in."""
     found = {
         name: [line for line in text.splitlines() if PREFIX in line]
-        for name, text in kernel().items()
+        for name, text in kernel(net).items()
     }
     return {name: lines for name, lines in found.items() if lines}
 
@@ -97,7 +97,7 @@ class Stream:
 def test_selftest_all_guards_hold_and_no_customer_notices(net: Net) -> None:
     """While a customer's packets flow: none is lost, and afterwards all is as before."""
     net.sentinel(circuit("red", 1))
-    before, routes = kernel(), routes_of(net)
+    before, routes = kernel(net), routes_of(net)
     stream = Stream(net)
     with circuit("red", 2).ce.tap() as tap:
         with stream.flowing():
@@ -107,7 +107,7 @@ def test_selftest_all_guards_hold_and_no_customer_notices(net: Net) -> None:
     lost = [mark for mark in stream.sent if mark not in arrived]
     assert len(stream.sent) > 50
     assert lost == [], f"{len(lost)} of {len(stream.sent)} lost"
-    assert {n: t for n, t in kernel().items() if t != before[n]} == {}
+    assert {n: t for n, t in kernel(net).items() if t != before[n]} == {}
     assert routes_of(net) == routes
     assert_all_held(report)
 
@@ -254,7 +254,7 @@ def test_selftest_one_at_a_time(net: Net) -> None:
             run(net)
         assert refused.value.code() is grpc.StatusCode.ABORTED
     assert ended == [True]
-    assert leftovers() == {}
+    assert leftovers(net) == {}
 
 
 def test_selftest_a_caller_who_goes_away(net: Net) -> None:
@@ -262,7 +262,7 @@ def test_selftest_a_caller_who_goes_away(net: Net) -> None:
     socket = str(net.lab.dir("pe1") / "run/api.sock")
     with connect(socket, timeout=0.05) as hasty, pytest.raises(grpc.RpcError):
         hasty.selftest()
-    assert until(lambda: leftovers() == {}, PATIENCE, every=0.2), leftovers()
+    assert until(lambda: leftovers(net) == {}, PATIENCE, every=0.2), leftovers(net)
     assert until(lambda: run_again(net), PATIENCE, every=0.5)
 
 
@@ -276,12 +276,12 @@ def test_selftest_a_reload_ends_it(net: Net) -> None:
     with under_way(net) as ended, edited(net, lambda text: text + with_vrf("violet", 8)):
         pass
     assert ended == [grpc.StatusCode.FAILED_PRECONDITION]
-    assert until(lambda: leftovers() == {}, 20.0, every=0.2), leftovers()
+    assert until(lambda: leftovers(net) == {}, 20.0, every=0.2), leftovers(net)
 
 
 def test_selftest_killed_in_the_middle(net: Net) -> None:
     """``kill -9``: its ports go with the node; all else of it at the next start."""
-    before = kernel()
+    before = kernel(net)
     with under_way(net) as ended:
         net.lab.stop("pe1", "pe", signal=9)
     assert ended == [grpc.StatusCode.UNAVAILABLE]
@@ -290,10 +290,11 @@ def test_selftest_killed_in_the_middle(net: Net) -> None:
     assert PREFIX in links, "control: the VRFs are still there"
     net.lab.start("pe1", net.lab.program("pe1", "pe"))
     net.reconnect()
-    assert until(lambda: leftovers() == {}, PATIENCE, every=0.5), leftovers()
+    assert until(lambda: leftovers(net) == {}, PATIENCE, every=0.5), leftovers(net)
     assert until(lambda: net.pe1.status().in_sync, PATIENCE, every=0.5)
     ready(net)
     assert until(
-        lambda: {n for n, t in kernel().items() if t != before[n]} <= {"next hops", "routes"}, 20.0
-    ), {n: t for n, t in kernel().items() if t != before[n]}
+        lambda: {n for n, t in kernel(net).items() if t != before[n]} <= {"next hops", "routes"},
+        20.0,
+    ), {n: t for n, t in kernel(net).items() if t != before[n]}
     net.sentinel(circuit("red", 1))
