@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -20,7 +20,7 @@ import msgspec
 
 from controlplane.model.attributes import Nlri
 from controlplane.model.desired import Delta
-from controlplane.model.events import IntentChanged, RoutesWithdrawn, SessionDown, SessionUp
+from controlplane.model.events import Event, IntentChanged, RoutesWithdrawn, SessionDown, SessionUp
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family
 from controlplane.model.rd import parse_rd
@@ -70,9 +70,10 @@ async def measured(plan: Plan, recorder: Recorder) -> LoopRun:
             await world.dataplane.start()
             turns = asyncio.create_task(world.turns())
             collecting = asyncio.create_task(heap.follow())
+            filling = world.filling()  # what others send is not made by the node
             recorder.clear()
             began = perf_counter()
-            await _fill(world, turns)
+            await _fill(world, turns, filling)
             start = perf_counter() - began
             lags.append(recorder.taken("start: sessions, ports, routes, flows"))
             await asyncio.sleep(IDLE_SECONDS)
@@ -95,9 +96,9 @@ async def measured(plan: Plan, recorder: Recorder) -> LoopRun:
     )  # fmt: skip
 
 
-async def _fill(world: World, turns: asyncio.Task[None]) -> None:
+async def _fill(world: World, turns: asyncio.Task[None], filling: Iterable[Event]) -> None:
     """The start: configuration, sessions and routes, then the flows of the first minutes."""
-    world.emit(IntentChanged(world.intent), *world.filling())
+    world.emit(IntentChanged(world.intent), *filling)
     await _rest(world, turns)
     world.dataplane.mark_in_sync()
     await _rest(world, turns)
