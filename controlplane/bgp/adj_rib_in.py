@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import TypeAlias
 
 from controlplane.bgp.path import Path
@@ -86,6 +86,25 @@ class AdjRibIn:
             if len(targets) >= MOST_TARGETS or any(map(wanted, targets)):
                 for prefix, path in self._routes[family][rd].items():
                     yield rd, prefix, path
+
+    def drop_unless(
+        self, family: Family, touched: Set[RouteTarget], stays: Callable[[Targets], bool]
+    ) -> None:
+        """Forget the routes whose targets do not stay, in each RD that has one of those touched.
+        The routes of an RD go at once where none of its targets stay, and not one by one."""
+        for rd, found in list(self._targets.get(family, {}).items()):
+            many = len(found) >= MOST_TARGETS
+            if not many and all(map(touched.isdisjoint, found)):
+                continue
+            routes = self._routes[family][rd]
+            if many or any(map(stays, found)):
+                gone = [p for p, path in routes.items() if not stays(path.attributes.route_targets)]
+                for prefix in gone:
+                    self.drop(family, rd, prefix)
+                continue
+            self._counts[family] -= len(routes)
+            del self._routes[family][rd], self._targets[family][rd]
+            self._stale.get(family, {}).pop(rd, None)
 
     @property
     def families(self) -> list[Family]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, S
 
 import msgspec
 
-from controlplane.bgp.adj_rib_in import Held
+from controlplane.bgp.adj_rib_in import Held, Targets
 from controlplane.bgp.inbound import (
     can_be_next_hop,
     clean_ce,
@@ -204,12 +204,14 @@ class RouteImport:
     ) -> None:
         """Drop what had an importer by one of these targets alone; nothing of it is in a table.
         What has one of the ``kept`` targets is imported by a VRF to come."""
+
+        def stays(found: Targets) -> bool:
+            return not kept.isdisjoint(found) or bool(self._index.of(found))
+
         for peer in peers:
             for family in peer.adj_in.families if peer.intent.peer.is_core else ():
-                for rd, prefix, path in list(_belonging(peer, family, targets)):
-                    found = path.attributes.route_targets
-                    if kept.isdisjoint(found) and not self._importers(path):
-                        peer.adj_in.drop(family, rd, prefix)
+                if family.is_vpn:
+                    peer.adj_in.drop_unless(family, targets, stays)
 
     def reconsider(self, peer: PeerState) -> None:
         """Check a peer's routes against a new intent; those refused before were not kept."""

@@ -19,10 +19,14 @@ class TableIndex:
         self.overflowed: dict[str, None] = {}
         """VRFs that had no room for a route."""
         self._through: dict[Way, dict[str, None]] = {}
+        self._ways: dict[str, dict[Way, None]] = {}
+        """The same by VRF."""
 
     def lead_through(self, hop: NextHopKey, vrf: str) -> None:
         """Note that a table has a candidate through a next hop, or had one."""
-        self._through.setdefault(way_of(hop), {})[vrf] = None
+        way = way_of(hop)
+        self._through.setdefault(way, {})[vrf] = None
+        self._ways.setdefault(vrf, {})[way] = None
 
     def through(self, way: Way) -> dict[str, None]:
         """Return the VRFs that may have a candidate through a device or an address."""
@@ -32,7 +36,7 @@ class TableIndex:
         """Forget a VRF that is gone."""
         self.dirty.pop(vrf, None)
         self.overflowed.pop(vrf, None)
-        for way in [way for way, vrfs in self._through.items() if vrf in vrfs]:
+        for way in self._ways.pop(vrf, ()):
             del self._through[way][vrf]
             if not self._through[way]:
                 del self._through[way]

@@ -9,7 +9,10 @@ from ipaddress import ip_address
 import msgspec
 import pytest
 
+from controlplane.bgp.adj_rib_in import AdjRibIn
+from controlplane.bgp.path import Path, RouteProtocol, Source
 from controlplane.model.attributes import Nlri
+from controlplane.model.desired import NextHopKey
 from controlplane.model.effects import Effects
 from controlplane.model.events import (
     Event,
@@ -30,9 +33,10 @@ from controlplane.model.instant import BootTime, Instant
 from controlplane.model.intent import PrefixLimit, VrfIntent
 from controlplane.model.label import LabelBlock
 from controlplane.model.peer import PeerId
-from controlplane.model.prefix import Family
+from controlplane.model.prefix import Afi, Family
 from controlplane.model.rd import parse_rd
 from controlplane.router import Router
+from controlplane.vpn.table_index import TableIndex
 from tests.scale.work import assert_flat, by_function
 from tests.turns import saves_of
 from tests.unit.controlplane.rig import (
@@ -205,6 +209,32 @@ def test_a_vrf_that_comes_or_goes_costs_nothing_for_the_routes_of_the_others() -
     for few, many, more in zip(small, large, control, strict=True):
         assert many <= 1.1 * few, f"{few} lines grew to {many}"
         assert more > 1.5 * few, "the control: its own routes do cost"
+
+
+def forgetting_work(routes: int, ways: int) -> int:
+    """The work of a VRF that goes: forgetting its ways, and its routes in the Adj-RIB-In, which are
+    in no table any more, beside so many ways of other VRFs."""
+    index, held = TableIndex(), AdjRibIn()
+    for n in range(ways):
+        index.lead_through(NextHopKey(Afi.IPV4, ip_address(0x0A000000 + n)), f"v{n}")
+    attributes = vpn_attributes("65000:1")
+    path = Path(Source(RouteProtocol.BGP), attributes, NextHopKey(Afi.IPV4, None, 1), None, 0.0)
+    prefixes = [prefix(f"10.{n // 250}.{n % 250}.0/24") for n in range(routes)]
+    held.put(Family.IPV4_VPN, parse_rd("65001:1"), prefixes, path)
+
+    def forget() -> None:
+        index.forget("v0")
+        held.drop_unless(Family.IPV4_VPN, attributes.route_targets, lambda _: False)
+
+    found = by_function(forget).total()
+    assert held.count(Family.IPV4_VPN) == 0
+    assert not index.through(ip_address("10.0.0.0"))
+    return found
+
+
+def test_a_vrf_that_goes_is_forgotten_at_once() -> None:
+    """Both were looked through, 70 ms of a turn that dropped 66 of 1,000 VRFs."""
+    assert forgetting_work(10, 10) == forgetting_work(3000, 3000)
 
 
 def start_work(vrfs: int) -> list[int]:
