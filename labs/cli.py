@@ -27,7 +27,7 @@ from labs.kernel.guest import GuestDiedError
 from labs.kernel.reach import closed_folders
 from labs.topology import Lab, Outcome
 from labs.waiting import until
-from pe.cli.help import Group
+from pe.cli.help import LocalGroup
 
 ERRORS = (engine.LabError, BuildError, GuestDiedError, topologies.UnknownLabError, OSError)
 
@@ -43,7 +43,7 @@ def _checked_size(text: str) -> str:
     return text
 
 
-@click.group(cls=Group)
+@click.group(cls=LocalGroup)
 @click.option(
     "--kernel",
     type=click.Choice([kind.value for kind in choice.Kind]),
@@ -176,7 +176,10 @@ def _told(outcome: Outcome) -> Outcome:
     return outcome
 
 
-@lab.command("exec", context_settings={"ignore_unknown_options": True})
+@lab.command(
+    "exec", context_settings={"ignore_unknown_options": True},
+    epilog="Exit codes: that of COMMAND; 1 also for a lab that cannot be used; 2 usage error.",
+)  # fmt: skip
 @click.option("--node", metavar="NODE", help="Run COMMAND in this node's namespace.")
 @click.argument("name")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from pe.cli.connection import EXIT_CODES, node_at, node_options
-from pe.cli.help import Group
+from pe.cli.connection import node_at, node_options
+from pe.cli.help import Command, Group
 from pe.cli.plain import as_object
 
 
-@click.command(epilog=EXIT_CODES)
+@click.command(cls=Command)
 @node_options
 def reload(socket_path: str, as_json: bool) -> None:
     """Reload the configuration.
@@ -28,7 +28,7 @@ def reload(socket_path: str, as_json: bool) -> None:
         click.echo(change)
 
 
-@click.group(cls=Group, epilog=EXIT_CODES)
+@click.group(cls=Group)
 def clear() -> None:
     """Reset a BGP session."""
 

@@ -11,10 +11,11 @@ import click
 
 from pe.cli.check_live import missing
 from pe.cli.connection import FAILED, fail
+from pe.cli.help import LocalCommand
 from pe.config import ConfigError, ConfigErrors, read_config
 
 
-@click.command()
+@click.command(cls=LocalCommand)
 @click.argument("file", type=click.Path(path_type=Path), default=Path("pe.yaml"))
 @click.option("--live", is_flag=True, help="Compare with this machine's devices and addresses.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

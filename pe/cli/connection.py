@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from pe.cli.typed_names import by_typed_names
+
 if TYPE_CHECKING:
     import grpc
     from bulkhead.client import Node
@@ -29,10 +31,6 @@ _NO_ANSWER = "Deadline Exceeded"
 """What the client itself says at its deadline; a node's own deadline has other words."""
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-EXIT_CODES = """\b
-Exit codes: 0 success; 1 failure; 2 usage error; 3 the node does not answer;
-4 permission denied."""
 
 
 def node_options(command: F) -> F:
@@ -90,7 +88,16 @@ def _explain(error: grpc.RpcError, socket_path: str, seconds: float) -> NoReturn
         )
     if code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED):
         fail(details, REFUSED)
-    fail(details, FAILED)
+    fail(_as_typed(details, error), FAILED)
+
+
+def _as_typed(details: str, error: grpc.RpcError) -> str:
+    from bulkhead.segment import faults
+
+    command = click.get_current_context(silent=True)
+    if command is None:
+        return details
+    return by_typed_names(details, [field for field, _ in faults(error)], command.command)
 
 
 def _refusal(path: str) -> OSError | None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pe.cli.connection import EXIT_CODES, node_at, node_options
+from pe.cli.connection import node_at, node_options
+from pe.cli.help import Command
 from pe.cli.plain import as_object
 from pe.cli.policy import end_text, when
 from pe.cli.span import span_options
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from bulkhead.v1 import evidence_pb2, policy_pb2
 
 
-@click.command(epilog=EXIT_CODES)
+@click.command(cls=Command)
 @click.argument("source")
 @click.argument("destination")
 @click.argument("service")
@@ -60,7 +61,7 @@ def _who(end: Any) -> str:
     return f"{end.workload or '(no workload here)'} {end.address}: {names}"
 
 
-@click.command(epilog=EXIT_CODES)
+@click.command(cls=Command)
 @click.option(
     "--tag",
     "selector",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pe.cli.connection import EXIT_CODES, F, node_at, node_options
-from pe.cli.help import Group
+from pe.cli.connection import F, node_at, node_options
+from pe.cli.help import Command, Group
 from pe.cli.plain import as_object, print_json
 from pe.cli.policy import end_text, when
 from pe.cli.span import span_options
@@ -55,7 +55,7 @@ def make_filter(
     return wish
 
 
-@click.command(epilog=EXIT_CODES)
+@click.command(cls=Command)
 @filter_options
 @click.option("--differs", is_flag=True, help="Show flows with another staged verdict only.")
 @click.option("--logged", is_flag=True, help="Show flows that a log rule matched only.")
@@ -155,7 +155,7 @@ def _loss(loss: pb.TelemetryLoss) -> str:
     return f"{loss.lost} flows lost by telemetry" if loss.lost else "no flow was lost by telemetry"
 
 
-@click.group(cls=Group, epilog=EXIT_CODES)
+@click.group(cls=Group)
 def baseline() -> None:
     """Record and list baselines of known good flows."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pe.cli.connection import EXIT_CODES, node_at, node_options
+from pe.cli.connection import node_at, node_options
 from pe.cli.help import Group
 from pe.cli.plain import as_object, print_json
 from pe.cli.table import show, table
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 REVISION = click.option("--revision", default="", help="Revision (default: the enforced one).")
 
 
-@click.group(cls=Group, epilog=EXIT_CODES)
+@click.group(cls=Group)
 def group() -> None:
     """Show groups and network sets of the policy, and try selectors."""
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pe.cli.connection import EXIT_CODES, node_at, node_options
+from pe.cli.connection import node_at, node_options
 from pe.cli.flows import filter_options, make_filter
+from pe.cli.help import Command
 from pe.cli.plain import as_object
 from pe.cli.policy import when
 from pe.cli.table import table
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 FORMATS = ("text", "json", "dot", "svg", "html")
 
 
-@click.command("map", epilog=EXIT_CODES)
+@click.command("map", cls=Command)
 @filter_options
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @node_options

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pe.cli.connection import EXIT_CODES, fail, node_at, node_options
+from pe.cli.connection import fail, node_at, node_options
 from pe.cli.help import Group
 from pe.cli.plain import as_object, print_json
 from pe.cli.policy_check import check, print_problems
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 REASON = click.option("-m", "--reason", default="", help="Reason, for the audit log.")
 
 
-@click.group(cls=Group, epilog=EXIT_CODES)
+@click.group(cls=Group)
 def policy() -> None:
     """Check, compare, stage, promote and roll back policy.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pe.cli.connection import FAILED, fail, node_at, node_options
+from pe.cli.help import Command
 from pe.cli.plain import as_object
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from controlplane.policy.language.problem import Problem
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("document", type=click.File("r"))
 @click.option("--offline", is_flag=True, help="Check without a node, as in CI.")
 @click.option(

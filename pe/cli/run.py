@@ -8,12 +8,13 @@ import click
 
 from controlplane.model.intent import NodeIntent
 from pe.cli.connection import fail
+from pe.cli.help import LocalCommand
 from pe.config import ConfigErrors, load_config
 from pe.process import privileges
 from pe.process.journal import Journal, start
 
 
-@click.command()
+@click.command(cls=LocalCommand)
 @click.argument("file", type=click.Path(path_type=Path), default=Path("pe.yaml"))
 @click.option("--log-format", type=click.Choice(["logfmt", "json"]), default="logfmt",
               show_default=True, help="Format of log lines on standard error.")  # fmt: skip

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pe.cli.connection import EXIT_CODES, FAILED, node_at, node_options
+from pe.cli.connection import FAILED, node_at, node_options
+from pe.cli.help import Command
 from pe.cli.plain import as_object
 from pe.cli.table import show, table
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 WORDS = {1: "held", 2: "NOT HELD", 3: "UNPROVEN", 4: "not tested"}
 
 
-@click.command(epilog=EXIT_CODES)
+@click.command(cls=Command)
 @node_options
 def selftest(socket_path: str, as_json: bool) -> None:
     """Run the packet-filter self-test.

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import ip_address
 
 import click
 
+from controlplane.model.name_list import NAMED, name_list
 from pe.cli import columns, routes
-from pe.cli.connection import EXIT_CODES, fail, node_at, node_options
+from pe.cli.connection import fail, node_at, node_options
 from pe.cli.help import Group
 from pe.cli.plain import as_object, print_json
 from pe.cli.table import show as print_lines
 
 
-@click.group("show", cls=Group, epilog=EXIT_CODES)
+@click.group("show", cls=Group)
 def show() -> None:
     """Show the state of a node."""
 
@@ -40,14 +42,20 @@ def vrfs(socket_path: str, as_json: bool) -> None:
 
 
 @show.command()
-@click.argument("vrf", default="")
+@click.argument("place", default="", metavar="[VRF|ADDRESS]")
 @click.option("--core", is_flag=True, help="Show sessions with PEs and route reflectors only.")
 @click.option("--detail", is_flag=True, help="Show all details of each session.")
 @node_options
-def neighbors(vrf: str, core: bool, detail: bool, socket_path: str, as_json: bool) -> None:
-    """Show BGP sessions, all or those of one VRF."""
+def neighbors(place: str, core: bool, detail: bool, socket_path: str, as_json: bool) -> None:
+    """Show BGP sessions: all, those of one VRF, or of one neighbour all details."""
+    address = place if _is_address(place) else ""
     with node_at(socket_path) as node:
-        rows = node.show_neighbors(vrf, core_only=core)
+        every = node.show_neighbors("" if address else place, core_only=core)
+    rows = [row for row in every if not address or ip_address(row.address) == ip_address(address)]
+    if address and not rows:
+        names = name_list(list(dict.fromkeys(row.address for row in every)), NAMED) or "none"
+        fail(f"there is no neighbour {address}; neighbours here: {names}")
+    detail = detail or bool(address)
     if as_json:
         print_json(rows)
     else:
@@ -71,6 +79,8 @@ def show_routes(
     advertised: bool, detail: bool, socket_path: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Show routes of all VRFs or of one."""
+    if _is_address(vrf.partition("/")[0]):
+        fail(f"{vrf} is no VRF: `pe show routes --prefix {vrf}` shows the routes to it", 2)
     if longer and not prefix:
         fail("--longer needs --prefix", 2)
     if received and advertised:
@@ -152,6 +162,14 @@ def guards(
             fail(_absent(requirement.upper(), port, {row.requirement for row in every}))
         rows = [row for row in found if row.packets or not hits]
     print_json(rows) if as_json else print_lines(columns.guards(rows))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _absent(requirement: str, port: str, counted: set[str]) -> str:

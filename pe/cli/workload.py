@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pe.cli.connection import EXIT_CODES, fail, node_at, node_options
+from pe.cli.connection import fail, node_at, node_options
 from pe.cli.help import Group
 from pe.cli.plain import as_object, print_json, word
 from pe.cli.policy import when
@@ -21,7 +21,7 @@ SHORT = 32
 """Characters that the addresses, the tags or the groups of a workload take in a short line."""
 
 
-@click.group(cls=Group, epilog=EXIT_CODES)
+@click.group(cls=Group)
 def workload() -> None:
     """Attach, tag, list and show workloads."""
 

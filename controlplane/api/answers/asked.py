@@ -50,6 +50,8 @@ def span_of(query: Spanning, place: str, now: float) -> tuple[float, float]:
     since = seconds_of(query.since) if query.HasField("since") else 0.0
     until = seconds_of(query.until) if query.HasField("until") else now
     if since > until:
-        text = "is after until" if query.HasField("until") else "is in the future"
+        text = (
+            "is later than the end of the span" if query.HasField("until") else "is in the future"
+        )
         raise field_refusal(grpc.StatusCode.INVALID_ARGUMENT, [(f"{place}since", text)])
     return since, until

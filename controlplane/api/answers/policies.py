@@ -82,7 +82,7 @@ def stage_policy(replica: Replica, request: bytes, revision: str) -> Iterator[by
     if document.is_empty and not query.allow_empty:
         text = (
             "the document is empty and would allow everything:"
-            " say allow_empty (pe policy stage --allow-empty) if that is meant"
+            " staging it needs --allow-empty (in the API, allow_empty)"
         )
         raise StatusError(grpc.StatusCode.FAILED_PRECONDITION, text)
     _refuse_lockouts(replica, document)

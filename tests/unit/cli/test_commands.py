@@ -350,3 +350,24 @@ def test_check_pays_for_no_grpc() -> None:
     code = "import sys, pe.cli.main, pe.cli.check; print('grpc' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "False\n"
+
+
+def test_one_neighbour_by_its_address_in_detail(running: Serving) -> None:
+    text = pe("show", "neighbors", "10.255.0.2", at=running).stdout
+    assert text.startswith("BGP neighbor 10.255.0.2, AS 65000, core\n")
+    assert "10.1.1.2" not in text
+    both = json.loads(pe("show", "neighbors", "10.1.1.2", "--json", at=running).stdout)
+    assert [row["vrf"] for row in both] == ["red", "blue"]
+    absent = pe("show", "neighbors", "192.0.2.9", at=running)
+    assert (absent.exit_code, absent.stdout) == (1, "")
+    assert absent.stderr == (
+        "pe: there is no neighbour 192.0.2.9; neighbours here: 10.255.0.2, 10.1.1.2\n"
+    )
+
+
+def test_an_address_in_the_place_of_a_vrf_is_answered_with_the_option(running: Serving) -> None:
+    for asked in ("10.2.0.1", "10.2.0.0/16"):
+        refused = pe("show", "routes", asked, at=running)
+        assert refused.exit_code == 2
+        assert f"--prefix {asked}" in refused.stderr
+    assert not running.node.asked

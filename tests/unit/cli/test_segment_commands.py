@@ -357,3 +357,23 @@ def test_names_cannot_break_a_picture(pe: Shell) -> None:
     ElementTree.fromstring(picture(answer))  # noqa: S314 - ours
     assert "<script>" not in page(answer, evil)
     assert '\\"' in dot(answer)
+
+
+def test_errors_name_the_options_that_were_typed(pe: Shell) -> None:
+    at = ("--vrf", "red", "--port", "p1", "--address")
+    for words, start in (
+        (("workload", "attach", "new", "--vrf", "reed", *at[2:], "10.0.0.9"), "--vrf: "),
+        (("workload", "attach", "new", "--vrf", "red", "--port", "px", *at[4:], "10.0.0.9"),
+         "--port: "),
+        (("workload", "attach", "new", *at, "10.0.0.256"), "--address: "),
+        (("workload", "attach", "New", *at, "10.0.0.9"), "NAME: "),
+        (("workload", "tag", "web", "a=b", "--generation", "99"), "--generation: "),
+        (("flows", "--from", "nosuch"), "--from: "),
+        (("flows", "--service", "tpc/1"), "--service: "),
+        (("flows", "--since", "2026-02-01", "--until", "2026-01-01"), "--since: "),
+        (("evidence", "--tag", "tier is web"), "--tag: "),
+        (("workload", "list", "tier is web"), "SELECTOR: "),
+        (("explain", "nosuch", PAY, "tcp/1", "--vrf", "red"), "SOURCE: "),
+    ):  # fmt: skip
+        said = pe.run(*words, status=1).stderr
+        assert said.startswith(f"pe: {start}"), (words, said)
