@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pe.cli.check_live import missing
+from pe.cli.check_live import lacking_here, missing, unasked
 from pe.cli.connection import FAILED, fail
 from pe.cli.help import LocalCommand
 from pe.config import ConfigError, ConfigErrors, read_config
@@ -17,14 +17,14 @@ from pe.config import ConfigError, ConfigErrors, read_config
 
 @click.command(cls=LocalCommand)
 @click.argument("file", type=click.Path(path_type=Path), default=Path("pe.yaml"))
-@click.option("--live", is_flag=True, help="Compare with this machine's devices and addresses.")
+@click.option("--live", is_flag=True, help="Ask this machine: its kernel, devices, addresses.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(file: Path, live: bool, as_json: bool) -> None:
     """Check a configuration file.
 
     Exits 0 if the file is valid; else prints every error and exits 1. Reads only the file and
-    the key files that it names; with --live also the devices and addresses of this network
-    namespace, and warns of what is missing there.
+    the key files that it names. With --live asks this machine too: exits 1 if its kernel lacks
+    what a node needs, and warns of devices and addresses that are not there.
     """
     try:
         configuration = read_config(file)
@@ -33,15 +33,22 @@ def check(file: Path, live: bool, as_json: bool) -> None:
         if not as_json:
             fail(f"{file} has {_number(len(errors.errors), 'error')}")
         sys.exit(FAILED)
-    missing_here = [_warning(file, text) for text in missing(configuration.intent)] if live else []
-    _report((), (*configuration.warnings, *missing_here), as_json)
+    warnings, lacking = list(configuration.warnings), list[ConfigError]()
+    if live:
+        lacking = [_note(file, text) for text in lacking_here()]
+        warnings += [_note(file, text) for text in (*unasked(), *missing(configuration.intent))]
+    _report(tuple(lacking), tuple(warnings), as_json)
+    if lacking:
+        if not as_json:
+            fail("`pe run` would not start on this kernel")
+        sys.exit(FAILED)
     if not as_json:
         intent = configuration.intent
         sessions = _number(len(intent.all_peers), "BGP session")
         click.echo(f"{file} is good: {_number(len(intent.vrfs), 'VRF')}, {sessions}")
 
 
-def _warning(file: Path, text: str) -> ConfigError:
+def _note(file: Path, text: str) -> ConfigError:
     place, _, problem = text.partition(": ")
     return ConfigError(str(file), 0, 0, place, problem, "")
 

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 from controlplane.model.intent import NodeIntent
+from pe.cli import kernel_support
 from pe.model.port_kinds import refusal
 from pe.model.state import Link
 from pe.netlink import codec as nl
 from pe.netlink import rtnl
+
+
+def lacking_here() -> Iterator[str]:
+    """Yield a sentence for each thing that a node needs and this kernel has not."""
+    with contextlib.suppress(PermissionError):
+        for need in kernel_support.missing():
+            yield f"kernel: {need}"
+
+
+def unasked() -> Iterator[str]:
+    """Yield why the kernel was not asked what it can do, if it was not."""
+    try:
+        kernel_support.has_device_kind("vrf")
+    except PermissionError:
+        yield "kernel: only root can ask what it can do: run this with sudo"
 
 
 def missing(intent: NodeIntent) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from controlplane.model.intent import NodeIntent
+from pe.cli import kernel_support
 from pe.cli.connection import fail
 from pe.cli.help import LocalCommand
 from pe.config import ConfigErrors, load_config
@@ -34,6 +35,7 @@ def run(file: Path, log_format: str, log_level: str | None, disabled: tuple[str,
     except ConfigErrors as errors:
         click.echo(str(errors), err=True)
         fail(f"{file} is not run; `pe check` shows these errors too")
+    _refuse_kernel()
     _run(intent, file, start(log_level or intent.log_level, log_format), frozenset(disabled))
 
 
@@ -43,6 +45,20 @@ def _give_up_privileges() -> None:
         privileges.drop()
     except OSError as error:
         fail(f"privileges cannot be given up: {error.strerror}")
+
+
+def _refuse_kernel() -> None:
+    """End where the kernel cannot do what a node needs: it would be refused for ever."""
+    try:
+        lacking = [*kernel_support.missing()]
+    except PermissionError:
+        return  # the node says which of its own requests are refused
+    except OSError as error:
+        fail(f"the kernel cannot be asked what it can do: {error.strerror}")
+    for need in lacking:
+        click.echo(f"pe: {need}", err=True)
+    if lacking:
+        fail("the router is not started; `pe check --live` shows these errors too")
 
 
 def _run(intent: NodeIntent, file: Path, journal: Journal, disabled: frozenset[str]) -> None:
