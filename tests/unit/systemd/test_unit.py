@@ -94,3 +94,22 @@ def test_what_is_left_exposed(tmp_path: Path) -> None:
     level = re.search(r"Overall exposure level for \S+: (\S+)", done.stdout)
     assert level is not None, done.stderr
     assert done.returncode == 0, level[0]
+
+
+def test_the_unit_runs_what_the_installation_of_the_documents_makes(unit: Unit) -> None:
+    text = (FILE.parents[2] / "docs/management.md").read_text()
+    steps = text.partition("## Installation")[2].partition("\n## ")[0]
+    program = unit.words("ExecStart")[0]
+    folder = program.removesuffix("/bin/pe")
+    assert f"python3 -m venv {folder}\n" in steps
+    assert f"{folder}/bin/pip install .\n" in steps
+    assert unit.words("ExecStartPre")[0] == program
+    assert "install -m 644 packaging/systemd/bulkhead.service /etc/systemd/system/" in steps
+
+
+def test_taking_a_node_off_names_what_installing_it_made() -> None:
+    text = (FILE.parents[2] / "docs/management.md").read_text()
+    off = text.partition("## Taking a node off a machine")[2].partition("\n## ")[0]
+    for made in ("/opt/bulkhead", "/etc/systemd/system/bulkhead.service", "/usr/local/bin/pe",
+                 "/etc/modules-load.d/bulkhead.conf", "/etc/bulkhead"):  # fmt: skip
+        assert made in off
