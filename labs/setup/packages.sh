@@ -70,7 +70,9 @@ fi
 
 # apt HOW COMMAND...: HOW is watch or fetch.
 apt() {
-    "$1" "apt-get $2" "$log" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "${@:2}"
+    local what="installing packages"
+    [ "$2" != update ] || what="fetching the package lists"
+    "$1" "$what" "$log" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "${@:2}"
 }
 
 if [ "$1" = lists ]; then

@@ -7,17 +7,18 @@ unreachable='name resolution|[Cc]ould not resolve|[Cc]onnection (refused|reset|t
 unreachable+='|Could not connect|Network is unreachable|No route to host|(Read|Connect)Timeout'
 unreachable+='|50[234] (Bad|Service|Gateway)'
 
-# watch NAME LOG COMMAND...: runs COMMAND with its output in LOG; each 15 s its last line.
+# watch NAME LOG COMMAND...: runs COMMAND with its output in LOG; each 15 s that it is at work, in
+# NAME's words: the lines of pip and apt are for LOG.
 watch() {
-    local name=$1 log=$2 start=$SECONDS said=0 pid
+    local name=$1 log=$2 start=$SECONDS said=0 every=${SETUP_EVERY-15} pid
     shift 2
     "$@" </dev/null >"$log" 2>&1 &
     pid=$!
     while kill -0 "$pid" 2>/dev/null; do
         sleep 0.2
-        if [ $((SECONDS - start)) -ge $((said + 15)) ]; then
+        if [ $((SECONDS - start)) -ge $((said + every)) ]; then
             said=$((SECONDS - start))
-            echo "setup: $name, $said s: $(tail -n 1 "$log" | cut -c 1-80)" >&2
+            echo "setup: $name, $said s so far" >&2
         fi
     done
     wait "$pid"

@@ -18,7 +18,7 @@ install() {
     .venv/bin/python -m pip install --disable-pip-version-check -e '.[dev]'
 }
 echo "setup: installing the project into .venv (a minute or two)" >&2
-if ! fetch pip "$log" install; then
+if ! fetch 'fetching and installing Python packages' "$log" install; then
     tail -n 20 "$log" >&2
     exit 1
 fi

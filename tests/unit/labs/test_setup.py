@@ -51,3 +51,20 @@ def test_another_failure_ends_at_once(tmp_path: Path) -> None:
     status, messages, tries = _fetch(tmp_path, 9, "error: no such package")
     assert (status, tries) == (1, 1)
     assert messages == ""
+
+
+def test_progress_says_the_step_and_not_the_lines_of_the_tool(tmp_path: Path) -> None:
+    command = "echo Collecting noise==1.0; until [ -e go ]; do sleep 0.05; done"
+    script = f'. "{PROGRESS}"; watch "installing" log bash -c "{command}"'
+    told = subprocess.Popen(
+        ["bash", "-euc", script], cwd=tmp_path, env={"PATH": "/usr/bin:/bin", "SETUP_EVERY": "1"},
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert told.stderr is not None
+    line = told.stderr.readline()
+    (tmp_path / "go").touch()
+    assert told.wait(30) == 0
+    told.stderr.close()
+    assert line.startswith("setup: installing, ")
+    assert line.endswith(" s so far\n")
+    assert "Collecting" in (tmp_path / "log").read_text(), "the log has it"
