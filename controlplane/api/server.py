@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from controlplane.api.access.admission import Admission
 from controlplane.api.access.audit import AuditLog
-from controlplane.api.access.audit_chain import Anchor
+from controlplane.api.access.audit_chain import AUDIT_LOG, Anchor
 from controlplane.api.access.caller import Caller, UnixPeer, certified_caller, local_caller
 from controlplane.api.access.certificate_names import UnusableNamesError, names_of
 from controlplane.api.access.limits import (
@@ -38,7 +38,6 @@ from controlplane.model.supervision import Part
 from controlplane.model.view import NodeView
 
 SOCKET = "api.sock"
-AUDIT = "audit.log"
 _INNER = "api-inner"
 _NOTES = ""
 """No caller's name: the journal's share of the rate limit."""
@@ -92,7 +91,7 @@ class ApiServer:
     _listening: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
-        path = Path(self.intent.state_dir) / AUDIT
+        path = Path(self.intent.state_dir) / AUDIT_LOG
         self._audit = AuditLog(path, anchor=self._anchor, tally=self.tally, part=self.part)
 
     def _anchor(self, last: Anchor) -> None:

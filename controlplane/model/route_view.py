@@ -56,7 +56,8 @@ class RouteView:
     active: bool
     port: str = ""
     labels: tuple[int, ...] = ()
-    age: float = 0.0
+    age: float | None = None
+    """Seconds since it was taken in; None where that is not known."""
     neighbor: str = ""
     rd: str = ""
     local_pref: int | None = None
@@ -87,6 +88,8 @@ class RouteView:
     """Of a foreign route: the rest of the kernel's key."""
     refused: str = ""
     """Of a received route: why it was not taken."""
+    advertised_to: str = ""
+    """Of an advertised route: the neighbour that has it."""
 
 
 class RouteTable(enum.Enum):

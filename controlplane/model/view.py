@@ -44,6 +44,11 @@ class StatusView:
     """Why there are no flow records at present, "" while they are read."""
     enforced_revision: str = ""
     workloads: int = 0
+    held_down: int = 0
+    """Addresses in hold-down, denied."""
+    hold_down: float = 0.0
+    """Seconds until the last of them is over."""
+    audit_log: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +202,8 @@ class GuardView:
     vrf: str = ""
     port: str = ""
     traffic_class: str = ""
+    family: str = ""
+    """Of its nftables table: one guard may be in several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,9 @@ def status(node: pb.GetStatusResponse) -> Iterator[str]:
     if node.foreign:
         yield f"{'Foreign:':<15}{node.foreign} routes, rules or chains of other programs"
         yield from (f"  {each}" for each in node.foreign_objects)
+    if node.held_down:
+        last = duration(node.hold_down_seconds)
+        yield f"{'Hold-down:':<15}{node.held_down} addresses are denied, the last for {last} more"
     if node.left_out:
         yield f"{'Left out:':<15}{node.left_out} routes, by a defect: see route_left_out"
         yield from (f"  {route}" for route in node.left_out_routes)
@@ -229,7 +232,7 @@ def counters(rows: Iterable[pb.Counter]) -> Iterator[str]:
 def guards(rows: Iterable[pb.Guard]) -> Iterator[str]:
     """Return the table of ``pe show guards``."""
     return table(
-        ("Keeps", "Port", "VRF", "Class", "Action", "Packets", "Bytes", "Guard"),
+        ("Keeps", "Port", "VRF", "Class", "Action", "Packets", "Bytes", "Table", "Guard"),
         [
             (
                 row.requirement,
@@ -239,6 +242,7 @@ def guards(rows: Iterable[pb.Guard]) -> Iterator[str]:
                 row.action,
                 str(row.packets),
                 str(row.bytes),
+                row.family or "-",
                 row.name,
             )
             for row in rows

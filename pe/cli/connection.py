@@ -33,9 +33,9 @@ _NO_ANSWER = "Deadline Exceeded"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def node_options(command: F) -> F:
-    """Add ``--socket`` and ``--json``, the options of every command that queries a node."""
-    command = click.option(
+def socket_option(command: F) -> F:
+    """Add ``--socket``, where the node is."""
+    return click.option(
         "--socket",
         "socket_path",
         envvar="BULKHEAD_SOCKET",
@@ -44,6 +44,11 @@ def node_options(command: F) -> F:
         metavar="PATH",
         help="The node's API socket ($BULKHEAD_SOCKET); {netns}: the namespace's name.",
     )(command)
+
+
+def node_options(command: F) -> F:
+    """Add ``--socket`` and ``--json``, the options of every command that queries a node."""
+    command = socket_option(command)
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
@@ -112,6 +117,13 @@ def _refusal(path: str) -> OSError | None:
         except OSError as error:
             return error
     return None
+
+
+def listens(socket_path: str) -> bool:
+    """Return True if a process listens at a node's socket."""
+    from bulkhead.client import expand_socket
+
+    return _refusal(expand_socket(socket_path)) is None
 
 
 def fail(text: str, code: int = FAILED) -> NoReturn:

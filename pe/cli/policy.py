@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -62,20 +62,36 @@ def whatif(what: str, baseline: str, socket_path: str, as_json: bool) -> None:
 
 def _effects(answer: pb.WhatIfResponse) -> Iterator[str]:
     yield f"observed flows that would break: {answer.broken_flows}"
-    for change in answer.flows:
-        was, will = (_verdict(ruling) for ruling in (change.before, change.after))
-        yield f"  {flow_text(change.flow)}: {was} -> {will}"
+    yield from map(_change, (c for c in answer.flows if c.before.allowed))
+    yield f"observed flows that would be allowed: {answer.opened_flows}"
+    yield from map(_change, (c for c in answer.flows if not c.before.allowed))
     yield "pairs:" if answer.pairs else "pairs: no change"
     for pair in answer.pairs:
-        ends = f"{_names(pair.source_groups)} -> {_names(pair.destination_groups)}"
+        source = _kind(pair.source_groups, pair.source_groups_before)
+        ends = f"{source} -> {_kind(pair.destination_groups, pair.destination_groups_before)}"
         opened = f"  opens {', '.join(pair.opened)}" if pair.opened else ""
         closed = f"  closes {', '.join(pair.closed)}" if pair.closed else ""
         yield f"  {pair.vrf}: {ends}{opened}{closed}"
     yield "this change only narrows" if answer.narrows else "this change opens something"
 
 
-def _names(names: Iterable[str]) -> str:
-    return "+".join(names)
+def _change(change: pb.FlowChange) -> str:
+    was, will = (_verdict(ruling) for ruling in (change.before, change.after))
+    return f"  {flow_text(change.flow)}: {was} -> {will}"
+
+
+_NAMELESS: dict[tuple[str, ...], str] = {
+    ("workload",): "(workloads in no group)",
+    ("outside",): "(outside, in no network set)",
+    ("pending",): "(pending)",
+}
+"""What stands in place of the names of ends that have none."""
+
+
+def _kind(after: Sequence[str], before: Sequence[str]) -> str:
+    """Return what one end of a pair would be, and what it is now where that is something else."""
+    would, now = (_NAMELESS.get((*names,), "+".join(names)) for names in (after, before))
+    return would if would == now else f"{would} [now {now}]"
 
 
 def _verdict(ruling: Any) -> str:

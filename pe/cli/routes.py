@@ -69,6 +69,9 @@ def _way(row: pb.Route) -> str:
         return f"is directly connected{port}"
     if not row.next_hop:
         return f"on the link{port}" if row.port else "discards (blackhole)"
+    if row.advertised_to:
+        path = row.as_path or "(empty)"
+        return f"to {row.advertised_to} via {row.next_hop}{labels}, AS path {path}"
     unused = f" (inactive: {row.inactive_reason})" if row.inactive_reason else ""
     return f"via {row.next_hop}{unused}{port}{labels}"
 
@@ -91,8 +94,8 @@ def _foreign_key(row: pb.Route) -> str:
 
 
 def _age(row: pb.Route) -> str:
-    """Return the age of a route; links and static routes have none."""
-    return f", {duration(row.age_seconds)}" if row.age_seconds or row.neighbor else ""
+    """Return the age of a route; links, static and advertised routes have none."""
+    return f", {duration(row.age_seconds)}" if row.HasField("age_seconds") else ""
 
 
 def details(rows: Iterable[pb.Route]) -> Iterator[str]:
@@ -105,8 +108,9 @@ def details(rows: Iterable[pb.Route]) -> Iterator[str]:
 
 def _attributes(row: pb.Route) -> Iterator[tuple[str, str]]:
     yield "from", row.neighbor
+    yield "to", row.advertised_to
     yield "route distinguisher", row.rd
-    yield "AS path", row.as_path or ("(empty)" if row.neighbor else "")
+    yield "AS path", row.as_path or ("(empty)" if row.neighbor or row.advertised_to else "")
     yield "origin", row.origin
     if row.HasField("local_preference"):
         yield "local preference", str(row.local_preference)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from pe.cli.connection import fail, node_at, node_options
 from pe.cli.help import Group
 from pe.cli.plain import as_object, print_json, word
 from pe.cli.policy import when
-from pe.cli.table import show, table
+from pe.cli.table import duration, show, table
 
 if TYPE_CHECKING:
     from bulkhead.v1 import workloads_pb2 as pb
@@ -67,9 +66,16 @@ def attach(
 def detach(name: str, socket_path: str, as_json: bool) -> None:
     """Detach a workload; its addresses are in hold-down (denied) for five minutes."""
     with node_at(socket_path) as node:
-        detached = node.segment.detach(name)
-    done = f"{name} is detached" if detached else f"there is no workload {name}"
-    click.echo(json.dumps({"detached": detached}) if as_json else done)
+        answer = node.segment.detach_workload(name)
+    if as_json:
+        click.echo(as_object(answer))
+        return
+    click.echo(f"{name} is detached" if answer.detached else f"there is no workload {name}")
+    if answer.held_down:
+        click.echo(
+            f"in hold-down: {_few(answer.held_down, wide=False)}, denied for"
+            f" {duration(answer.hold_down_seconds)} unless a workload or route claims it before"
+        )
 
 
 @workload.command()

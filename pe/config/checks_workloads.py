@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 
+from controlplane.model.name_list import those
 from controlplane.policy.endpoints.placement import host_fault
 from controlplane.policy.language.selector import tag_fault
 from pe.config.errors import Complaint, KeyPath
@@ -16,7 +17,8 @@ def workload_faults(name: str, vrf: VrfSection) -> Iterator[Complaint]:
         path: KeyPath = ("vrfs", name, "workloads", workload)
         if section.port not in vrf.ports:
             problem = f"{section.port} is no port of this VRF"
-            yield Complaint((*path, "port"), problem, "name one of its ports")
+            cure = f"name one of its ports{those('ports', vrf.ports)}"
+            yield Complaint((*path, "port"), problem, cure)
         for key, value in section.tags.items():
             if fault := tag_fault(key, value):
                 yield Complaint((*path, "tags", key), fault, "write it otherwise")

@@ -29,6 +29,7 @@ def guard_views(counters: Iterable[KernelCounter], desired: Desired) -> list[Gua
             vrf=_home(ports.get(counter.subject, ""), desired) or vrfs.get(counter.subject, ""),
             port=ports.get(counter.subject, ""),
             traffic_class=counter.traffic,
+            family=counter.family,
         )
         for counter in sorted(counters, key=lambda c: c.name)
     ]

@@ -67,7 +67,7 @@ def _to_ce(router: Router, peer: PeerState, selected: Selection) -> Iterator[Rou
         hop, attributes = out.as_sent(prefix, path)
         yield RouteView(
             vrf=name.vrf, prefix=str(prefix), source=source_of(path), next_hop=str(hop),
-            best=True, active=False, port=peer.intent.port, neighbor=str(name.address),
+            best=True, active=False, port=peer.intent.port, advertised_to=str(name.address),
             **attribute_fields(attributes),
         )  # fmt: skip
 
@@ -88,7 +88,7 @@ def _to_core(
                 yield RouteView(
                     vrf=vrf, prefix=str(prefix), source=source_of(path), next_hop=str(hop),
                     best=True, active=False, labels=(int(mark.label),), rd=str(mark.rd),
-                    neighbor=str(name.address),
+                    advertised_to=str(name.address),
                     **attribute_fields(to_core(path, mark.targets)),
                 )  # fmt: skip
 

@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from itertools import islice
+from pathlib import Path
 from typing import Protocol
 
+from controlplane.api.access.audit_chain import AUDIT_LOG
 from controlplane.api.access.rpc_metrics import RpcMetrics
 from controlplane.model.events import PeerCleared
 from controlplane.model.intent import NodeIntent
@@ -92,6 +94,8 @@ class LiveView:
         intent = self._reloader.intent
         policy = self._router.policy.state
         enforced = policy.ledger.in_state(State.ENFORCED)
+        held_down = policy.population.held_down
+        last = max(held_down.values(), default=0.0) - clock.boot_now().seconds
         return StatusView(
             name=intent.name,
             version=version("bulkhead"),
@@ -112,6 +116,9 @@ class LiveView:
             flow_log_problem=self._maps.flow_log.problem,
             enforced_revision=enforced.digest if enforced else "",
             workloads=len(policy.population.attachments),
+            held_down=len(held_down),
+            hold_down=max(last, 0.0),
+            audit_log=str(Path(intent.state_dir).resolve() / AUDIT_LOG),
         )
 
     def vrfs(self) -> Iterable[VrfView]:

@@ -112,7 +112,7 @@ class _Rows:
             active=not reason,
             port=hop.paths[0].device if hop.paths else "",
             labels=hop.paths[0].labels if hop.paths else (),
-            age=self._now - path.accepted if path.accepted else 0.0,
+            age=self._now - path.accepted if path.accepted else None,
             neighbor=str(path.source.peer.address) if path.source.peer else "",
             rd=str(path.rd) if path.rd else "",
             stale=_is_stale(self._router, prefix, path),

@@ -19,6 +19,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+AUDIT_LOG = "audit.log"
+"""The file in a node's state-dir."""
+
 GENESIS = "0" * 64
 ROTATE_BYTES, MOST_FILES = 64 << 20, 16
 """A file that is this large is rotated before the next line; this many rotated ones are kept."""

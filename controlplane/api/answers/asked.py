@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Collection
 from typing import Protocol
 
 import grpc
@@ -12,16 +12,17 @@ from controlplane.api.access.caller import CALLER
 from controlplane.api.access.details import field_refusal
 from controlplane.api.access.status import denied, not_found
 from controlplane.api.answers.policy_messages import seconds_of
+from controlplane.model.name_list import those
 
 
-def refuse_vrf(vrf: str, here: Container[str]) -> None:
+def refuse_vrf(vrf: str, here: Collection[str]) -> None:
     """Refuse a VRF by name; one that the caller may not see before saying whether it exists."""
     if not vrf:
         return
     if not CALLER.get().may_see(vrf):
         raise denied(f"VRF {vrf} is not yours")
     if vrf not in here:
-        raise not_found(f"there is no VRF {vrf!r}")
+        raise not_found(f"there is no VRF {vrf!r}{those('VRFs', here)}")
 
 
 class Spanning(Protocol):

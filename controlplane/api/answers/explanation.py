@@ -15,6 +15,7 @@ from controlplane.api.access.caller import CALLER
 from controlplane.api.access.details import field_refusal
 from controlplane.api.access.status import StatusError
 from controlplane.api.answers import policy_messages as messages
+from controlplane.model.name_list import those
 from controlplane.model.prefix import IPAddress, parse_address
 from controlplane.model.protocols import PORT_PROTOCOLS
 from controlplane.model.workload import Packet, Workload
@@ -75,7 +76,8 @@ def _vrf(view: View, query: pb.ExplainRequest) -> str:
             "vrf", f"is needed: neither {query.source!r} nor {query.destination!r} names a workload"
         )
     if vrf not in view.vrfs:
-        raise _bad("vrf", f"there is no VRF {vrf!r}", grpc.StatusCode.NOT_FOUND)
+        text = f"there is no VRF {vrf!r}{those('VRFs', view.vrfs)}"
+        raise _bad("vrf", text, grpc.StatusCode.NOT_FOUND)
     return vrf
 
 
@@ -104,7 +106,9 @@ def _addresses(view: View, field: str, text: str, vrf: str) -> list[IPAddress]:
     try:
         return [parse_address(text)]
     except ValueError:
-        raise _bad(field, f"{text!r} is no address and no workload of VRF {vrf}") from None
+        here = (n for n, a in view.population.attachments.items() if a.workload.vrf == vrf)
+        what = f"{text!r} is no address and no workload of VRF {vrf}{those('workloads', here)}"
+        raise _bad(field, what) from None
 
 
 def _ruling(explanation: Explanation) -> FlowVerdict:

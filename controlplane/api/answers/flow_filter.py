@@ -10,6 +10,7 @@ from bulkhead.v1 import flows_pb2 as pb
 from controlplane.api.access.caller import CALLER
 from controlplane.api.access.details import field_refusal
 from controlplane.api.answers.asked import refuse_vrf, span_of
+from controlplane.model.name_list import those
 from controlplane.model.prefix import parse_address
 from controlplane.policy.compile.directory import Who
 from controlplane.policy.insight.flowbook import Seen
@@ -65,6 +66,7 @@ def refuse_unknown(query: pb.FlowFilter, view: View, seen: Iterable[Seen]) -> No
             name in held.names for s in seen for held in (s.source_held, s.destination_held)
         ):
             text = f"{name!r} is no workload, group or network set here, and no address"
+            text += those("groups", policy.groups)
             raise field_refusal(grpc.StatusCode.NOT_FOUND, [(f"filter.{field}", text)])
 
 

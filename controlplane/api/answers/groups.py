@@ -11,6 +11,7 @@ from controlplane.api.access.status import invalid, not_found
 from controlplane.api.answers import policy_messages as messages
 from controlplane.api.answers.asked import refuse_vrf
 from controlplane.api.answers.selectors import read_selector
+from controlplane.model.name_list import those
 from controlplane.model.workload import Endpoint, Workload
 from controlplane.policy.insight.replica import Replica
 from controlplane.policy.insight.view import View
@@ -33,7 +34,8 @@ def get_group(replica: Replica, request: bytes, revision: str) -> Iterator[bytes
     name, view = pb.GetGroupRequest.FromString(request).name, _view(replica)
     policy = _policy(replica, view, revision)
     if name not in policy.groups:
-        raise not_found(f"there is no group {name!r} in this revision")
+        text = f"there is no group {name!r} in this revision{those('groups', policy.groups)}"
+        raise not_found(text)
     members = _members(view, policy)[name]
     yield pb.GetGroupResponse(
         group=_group(name, policy, members), members=(member(view, each) for each in members)

@@ -63,11 +63,12 @@ def what_if_enforced(replica: Replica, request: bytes, revision: str) -> Iterato
                 before=messages.ruling(FlowVerdict(*each.before)),
                 after=messages.ruling(FlowVerdict(*each.after)),
             )
-            for each in answer.flows[:MOST_FLOW_CHANGES]
+            for each in (*answer.broken, *answer.opened)[:MOST_FLOW_CHANGES]
         ],
         pairs=map(_pair, answer.pairs),
         narrows=answer.narrows,
         broken_flows=len(answer.broken),
+        opened_flows=len(answer.opened),
         warnings=warnings_of(view, document),
     ).SerializeToString()
 
@@ -160,6 +161,8 @@ def _pair(pair: PairChange) -> pb.PairChange:
         destination_groups=_kinds(pair.destination[1]),
         opened=map(str, pair.opened),
         closed=map(str, pair.closed),
+        source_groups_before=_kinds(pair.source[0]),
+        destination_groups_before=_kinds(pair.destination[0]),
     )
 
 

@@ -46,6 +46,9 @@ def status(row: view.StatusView) -> pb.GetStatusResponse:
         flow_log_problem=row.flow_log_problem,
         enforced_revision=row.enforced_revision,
         workloads=row.workloads,
+        held_down=row.held_down,
+        hold_down_seconds=int(row.hold_down),
+        audit_log=row.audit_log,
     )
 
 
@@ -124,7 +127,7 @@ def route(row: RouteView) -> pb.Route:
         labels=row.labels,
         best=row.best,
         active=row.active,
-        age_seconds=int(row.age),
+        age_seconds=None if row.age is None else int(row.age),
         neighbor=row.neighbor,
         rd=row.rd,
         local_preference=row.local_pref,
@@ -149,6 +152,7 @@ def route(row: RouteView) -> pb.Route:
         metric=row.metric,
         tos=row.tos,
         from_prefix=row.from_prefix,
+        advertised_to=row.advertised_to,
     )
 
 
@@ -213,6 +217,7 @@ def guard(row: view.GuardView) -> pb.Guard:
         port=row.port,
         action=row.action,
         traffic_class=row.traffic_class,
+        family=row.family,
         packets=row.packets,
         bytes=row.bytes,
     )

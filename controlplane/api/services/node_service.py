@@ -16,7 +16,7 @@ from controlplane.api.access.caller import CALLER
 from controlplane.api.access.details import fitting
 from controlplane.api.access.status import StatusError, denied, invalid, not_found
 from controlplane.api.services import messages
-from controlplane.model.name_list import name_list
+from controlplane.model.name_list import name_list, those
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import parse_address, parse_prefix
 from controlplane.model.route_view import RouteFilter, RouteTable, RouteView
@@ -160,7 +160,8 @@ class NodeService(node_pb2_grpc.NodeServicer):
         before = next((r for r in self._neighbors("") if _names(r, peer)), None)
         if before is None:
             place = "" if peer.vrf else " in the core"
-            raise not_found(f"there is no neighbour {peer}{place}{self._elsewhere(peer)}")
+            names = self._elsewhere(peer) or self._neighbours_of(peer.vrf)
+            raise not_found(f"there is no neighbour {peer}{place}{names}")
         CHANGE.get().before = before.state.value
         async with self._changing:
             await self._view.clear_neighbor(peer)
@@ -176,6 +177,11 @@ class NodeService(node_pb2_grpc.NodeServicer):
         cure = next((f" (--vrf {row.vrf})" for row in rows if row.vrf), "")
         return f"; {peer.address} is a neighbour in {name_list(places, _MOST_PLACES)}{cure}"
 
+    def _neighbours_of(self, *vrfs: str) -> str:
+        """Say which neighbours of VRFs ("": the core) the caller sees; without any, all."""
+        rows = (row for row in self._neighbors("") if not vrfs or row.vrf in vrfs)
+        return those("neighbours", (row.address for row in rows))
+
     def _check_neighbor(self, request: pb.ShowRoutesRequest) -> None:
         if not request.neighbor:
             return
@@ -186,15 +192,17 @@ class NodeService(node_pb2_grpc.NodeServicer):
             for row in self._neighbors("")
         ):
             place = f" of VRF {request.vrf}" if request.vrf else ""
-            raise not_found(f"there is no neighbour {address}{place}")
+            names = self._neighbours_of(*(("", request.vrf) if request.vrf else ()))
+            raise not_found(f"there is no neighbour {address}{place}{names}")
 
     def _check_vrf(self, vrf: str, *, core: bool = False) -> None:
         """Refuse a VRF that the caller may not see before saying whether it exists."""
         if (vrf or core) and not CALLER.get().may_see(vrf):
             place = f"VRF {vrf}" if vrf else "the core"
             raise denied(f"{place} is not yours")
-        if vrf and all(row.name != vrf for row in self._view.vrfs()):
-            raise not_found(f"there is no VRF {vrf}")
+        vrfs = list(self._view.vrfs()) if vrf else []
+        if vrf and all(row.name != vrf for row in vrfs):
+            raise not_found(f"there is no VRF {vrf}{those('VRFs', (v.name for v in vrfs))}")
 
 
 def _visible(rows: Iterable[Row], vrf: str = "") -> Iterator[Row]:

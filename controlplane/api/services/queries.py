@@ -10,6 +10,7 @@ from controlplane.api.access.caller import CALLER
 from controlplane.api.access.status import not_found
 from controlplane.api.compute.pool import ComputePool
 from controlplane.api.services.policy_access import PolicyAccess
+from controlplane.model.name_list import those
 from controlplane.model.revision import State
 from controlplane.policy.insight.replica_feed import Needs
 from controlplane.policy.language.revision import MoveError, Revision
@@ -62,5 +63,6 @@ class Queries:
     def baseline(self, name: str) -> str:
         """Return a baseline's name. Raises StatusError (NOT_FOUND)."""
         if name and name not in self.controller.baselines:
-            raise not_found(f"there is no baseline {name!r}")
+            known = those("baselines", self.controller.baselines)
+            raise not_found(f"there is no baseline {name!r}{known}")
         return name

@@ -20,6 +20,7 @@ from controlplane.api.answers.selectors import read_selector
 from controlplane.api.services.policy_access import PolicyAccess
 from controlplane.api.services.queries import Encoded, Queries
 from controlplane.model.attachment import Attachment, summary
+from controlplane.model.name_list import those
 from controlplane.model.prefix import parse_prefix
 from controlplane.model.revision import State
 from controlplane.model.verdict_tables import Slot
@@ -31,9 +32,11 @@ from controlplane.policy.endpoints.placement import (
     refuse_malformed,
     tag_faults,
 )
+from controlplane.policy.endpoints.registry import places
 from controlplane.policy.insight.queries import groups_of
 from controlplane.policy.language.policy import Policy
 from controlplane.policy.language.selector import Selector, matches
+from controlplane.policy.state import HOLD_DOWN_SECONDS
 
 WATCH_ROOM = 10_000
 MATCHED_AT_ONCE = 100
@@ -42,6 +45,7 @@ WITHOUT_POLICY = (
     "this node enforces no policy, so the workload is in no group here or on other nodes; workloads"
     " there that are in groups are pending here, so denied: stage and promote the fleet's policy"
 )
+HELD_DOWN = f"in hold-down: denied for {HOLD_DOWN_SECONDS:.0f} s unless it is claimed"
 Context = grpc.aio.ServicerContext[Any, Any]
 
 _EVENTS = {
@@ -78,7 +82,7 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         return pb.AttachWorkloadResponse(
             workload=self._message(attachment),
             enforced=enforced,
-            removed=_removed(known, attachment),
+            removed=self._removed(known, attachment),
             warning=WITHOUT_POLICY if without else "",
         )
 
@@ -94,7 +98,17 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
             await self._controller.detach(request.name, CALLER.get().signature)
         except RefusedError as error:
             raise refusal(error) from None
-        return pb.DetachWorkloadResponse(detached=True)
+        held_down = [*self._held_down(known.workload)]
+        return pb.DetachWorkloadResponse(
+            detached=True, held_down=held_down,
+            hold_down_seconds=int(HOLD_DOWN_SECONDS) if held_down else 0,
+        )  # fmt: skip
+
+    def _held_down(self, workload: Workload) -> Iterator[str]:
+        """Yield the addresses that a workload had and no other endpoint has."""
+        for place in places(workload):
+            if place in self._controller.state.population.held_down:
+                yield messages.short(str(place[1]))
 
     async def TagWorkload(
         self, request: pb.TagWorkloadRequest, context: Context
@@ -187,13 +201,29 @@ class WorkloadService(workloads_pb2_grpc.WorkloadsServicer):
         groups = groups_of(policy, attachment.workload)
         return messages.workload(attachment, groups, state.population)
 
+    def _removed(self, known: Attachment | None, attachment: Attachment) -> Iterator[str]:
+        """Yield what a workload had before and has no more."""
+        if known is None:
+            return
+        before, after = known.workload, attachment.workload
+        for key, value in sorted(before.tags.items()):
+            if key not in after.tags:
+                yield f"tag {key}={value}"
+        held_down = {*self._held_down(before)}
+        for prefix in before.addresses:
+            if prefix not in after.addresses:
+                address = messages.short(str(prefix))
+                yield f"address {address}" + (f" ({HELD_DOWN})" if address in held_down else "")
+
     def _known(self, name: str) -> Attachment | None:
         return self._controller.state.population.attachments.get(name)
 
     def _visible(self, name: str) -> Attachment:
         known = self._known(name)
         if known is None or not CALLER.get().may_see(known.workload.vrf):
-            raise not_found(f"there is no workload {name!r}")
+            held = self._controller.state.population.attachments
+            here = (n for n, a in held.items() if CALLER.get().may_see(a.workload.vrf))
+            raise not_found(f"there is no workload {name!r}{those('workloads', here)}")
         return known
 
 
@@ -214,19 +244,6 @@ class _Queue:
         if self._overrun and self._queue.empty():
             raise exhausted("read too slowly to receive every change: begin anew")
         return await self._queue.get()
-
-
-def _removed(known: Attachment | None, attachment: Attachment) -> Iterator[str]:
-    """Yield what a workload had before and has no more."""
-    if known is None:
-        return
-    before, after = known.workload, attachment.workload
-    for key, value in sorted(before.tags.items()):
-        if key not in after.tags:
-            yield f"tag {key}={value}"
-    for prefix in before.addresses:
-        if prefix not in after.addresses:
-            yield f"address {messages.short(str(prefix))}"
 
 
 def _fits(attachment: Attachment, vrf: str, selector: Selector | None) -> bool:

@@ -60,11 +60,14 @@ def evaluate(
     if packet.family != source.version or packet.family != destination.version:
         raise ValueError("packet and addresses are of different families")
     if (packet.family, packet.protocol) in ((4, ICMP6), (6, ICMP)):
-        return Decision(False, "default/malformed", None, "ICMP of the other address family")
+        return Decision(False, "default/malformed", None, "it is ICMP of the other address family")
     src = party(policy, inventory, zone, source)
     dst = party(policy, inventory, zone, destination)
     if src.pending or dst.pending:
-        return Decision(False, "default/pending", None, "an end whose groups are not known yet")
+        ends = (("source", src, source), ("destination", dst, destination))
+        unknown = [f"the {side}, {address}" for side, end, address in ends if end.pending]
+        why = f"the groups of {' and of '.join(unknown)}, are not known (pending or in hold-down)"
+        return Decision(False, "default/pending", None, why)
     return _by_rules(policy, zone, src, dst, packet)
 
 

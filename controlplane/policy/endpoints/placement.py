@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from controlplane.model.attachment import Attachment, EndpointKey
 from controlplane.model.intent import CePortIntent, NodeIntent, VrfIntent
 from controlplane.model.martians import MARTIANS
+from controlplane.model.name_list import those
 from controlplane.model.prefix import Prefix, parse_prefix
 from controlplane.model.workload import OTHER_VRF, Workload
 from controlplane.policy.endpoints.registry import EndpointRegistry, places
@@ -92,11 +93,13 @@ def refuse_misplaced(workload: Workload, intent: NodeIntent, population: Endpoin
     """Raise RefusedError if the place does not exist, is taken, or lets no packet in."""
     vrf = intent.vrf(workload.vrf)
     if vrf is None:
-        text = f"there is no VRF {workload.vrf!r}"
+        names = those("VRFs", (each.name for each in intent.vrfs))
+        text = f"there is no VRF {workload.vrf!r}{names}"
         raise RefusedError(Why.UNKNOWN, Fault("workload.vrf", text))
     port = next((port for port in vrf.ports if port.name == workload.port), None)
     if port is None:
-        text = f"VRF {vrf.name} has no port {workload.port!r}"
+        names = those("ports", (each.name for each in vrf.ports))
+        text = f"VRF {vrf.name} has no port {workload.port!r}{names}"
         raise RefusedError(Why.UNKNOWN, Fault("workload.port", text))
     _refuse_too_many(workload, vrf, population)
     _refuse_taken(workload, population)
@@ -147,7 +150,8 @@ def _refuse_unreachable(workload: Workload, vrf: VrfIntent, port: CePortIntent) 
     for index, prefix in enumerate(workload.addresses):
         field = f"workload.addresses[{index}]"
         if port.sources is not None and not any(s.contains(prefix) for s in port.sources):
-            text = f"{prefix} is not among the source-prefixes of port {port.name}"
+            names = those("source-prefixes", map(str, port.sources))
+            text = f"{prefix} is not among the source-prefixes of port {port.name}{names}"
             raise RefusedError(Why.NOT_SO, Fault(field, text))
         if any(_is_own(prefix, other) for other in vrf.ports):
             raise RefusedError(Why.NOT_SO, Fault(field, f"{prefix} holds an address of this node"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from controlplane.model.name_list import those
 from controlplane.model.verdict import FIRST_RULE, Verdict
 from controlplane.model.workload import Inventory
 from controlplane.policy.compile.directory import Directory
@@ -30,10 +31,12 @@ def unknown_vrfs(policy: Policy, here: frozenset[str]) -> Iterator[Problem]:
     """Yield a warning for each place that names a VRF which this node has not."""
     places = [(f"modes.vrfs.{vrf}", vrf) for vrf in policy.modes.vrfs]
     places += [(f"rules.{rule.id}", vrf) for rule in policy.rules for vrf in sorted(rule.vrfs)]
+    others = those("VRFs here", here)
     for path, vrf in places:
         if vrf not in here:
-            cure = nearest(vrf, here, otherwise="right if other nodes have it")
-            yield Problem(path, f"means nothing here: this node has no VRF {vrf!r}", cure)
+            cure = nearest(vrf, here, otherwise=f"right if other nodes have it{others}")
+            text = f"means nothing here: this node has no VRF {vrf!r}"
+            yield Problem(path, text, cure)
 
 
 def _idle_rules(compiled: Compiled, here: frozenset[str]) -> Iterator[Problem]:

@@ -115,8 +115,14 @@ class _Namer:
         # A declared group reads better than a selector from some rule: prefer it when as small.
         order = sorted(who.groups, key=lambda n: (members[n], n not in self._declared, n))
         if not order:
-            return f"{', '.join(who.claimants)} is in no group: tag it"
+            return f"{', '.join(who.claimants)} is in no group: {self._cure}"
         return RuleEndpoint(RuleEndpointKind.GROUP, order[0])
+
+    @property
+    def _cure(self) -> str:
+        if self._declared:
+            return "tag it, or declare a group that chooses it"
+        return "the policy declares none: declare one that chooses it, such as web: tier=web"
 
     def _outside(self, who: Who) -> RuleEndpoint | str:
         if not who.networks:

@@ -62,7 +62,12 @@ class WhatIf:
     @property
     def broken(self) -> tuple[FlowChange, ...]:
         """Observed flows that work now and would not."""
-        return tuple(c for c in self.flows if c.before.allowed and not c.after.allowed)
+        return tuple(c for c in self.flows if c.before.allowed)
+
+    @property
+    def opened(self) -> tuple[FlowChange, ...]:
+        """Observed flows that are denied now and would not be."""
+        return tuple(c for c in self.flows if not c.before.allowed)
 
 
 def what_if(

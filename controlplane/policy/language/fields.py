@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TypeVar
 
+from controlplane.model.name_list import those
 from controlplane.policy.language.positions import Located, Value, child
 from controlplane.policy.language.problem import MalformedError, Problem, nearest
 from controlplane.policy.language.syntax import is_vrf_name
@@ -28,9 +29,9 @@ class Fields:
         """Note that a selector, service or sentence cannot be read."""
         self.fault(path, error.said, error.cure)
 
-    def unknown(self, path: str, what: str, name: str, known: Iterable[str]) -> None:
+    def unknown(self, path: str, what: str, name: str, known: Collection[str]) -> None:
         """Note that `name` is declared nowhere."""
-        cure = nearest(name, known, otherwise="declare it first")
+        cure = nearest(name, known, otherwise=f"declare it first{those('declared', known)}")
         self.fault(path, f"unknown {what} {name!r}", cure)
 
     def vrf_name(self, path: str, name: str) -> None:

@@ -68,9 +68,13 @@ class Segment:
 
     def detach(self, name: str) -> bool:
         """Forget a workload; whether there was one."""
+        return self.detach_workload(name).detached
+
+    def detach_workload(self, name: str) -> workloads.DetachWorkloadResponse:
+        """As `detach`, with its addresses that are in hold-down now."""
         request = workloads.DetachWorkloadRequest(name=name)
         answer = self.workloads.DetachWorkload(request, timeout=self.timeout)
-        return bool(answer.detached)
+        return cast(workloads.DetachWorkloadResponse, answer)
 
     def tag(
         self,

@@ -84,6 +84,8 @@ class FakeNode:
     failing: tuple[str, ...] = ()
     enforced_revision: str = ""
     workloads: int = 0
+    held_down: int = 0
+    audit_log: str = ""
 
     def status(self) -> v.StatusView:
         return v.StatusView(
@@ -93,6 +95,7 @@ class FakeNode:
             left_out=1, left_out_routes=("10.66.0.0/16 in VRF red, from 192.0.2.3: KeyError: 'x'",),
             flow_log_problem=self.flow_log_problem,
             enforced_revision=self.enforced_revision, workloads=self.workloads,
+            held_down=self.held_down, hold_down=250.0, audit_log=self.audit_log,
         )  # fmt: skip
 
     def vrfs(self) -> Iterable[v.VrfView]:

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from bulkhead.client import Node, connect
 
-from controlplane.api.server import AUDIT, AddServices, ApiServer, serve_api
+from controlplane.api.access.audit_chain import AUDIT_LOG
+from controlplane.api.server import AddServices, ApiServer, serve_api
 from controlplane.model.intent import NodeIntent
 from tests.parts import LonePart
 from tests.unit.api.fake_node import FakeNode
@@ -67,7 +68,7 @@ class Serving:
 
     @property
     def audit_lines(self) -> list[str]:
-        path = Path(self.intent.state_dir) / AUDIT
+        path = Path(self.intent.state_dir) / AUDIT_LOG
         return path.read_text().splitlines() if path.exists() else []
 
     @property

@@ -150,7 +150,9 @@ def test_clearing_in_the_wrong_place_names_the_right_one(running: Serving) -> No
         with pytest.raises(grpc.RpcError) as error:
             node.clear_neighbor("10.9.9.9")
         assert isinstance(error.value, grpc.Call)
-        assert error.value.details() == "there is no neighbour 10.9.9.9 in the core"
+        assert error.value.details() == (
+            "there is no neighbour 10.9.9.9 in the core; neighbours: 10.255.0.2"
+        )
 
 
 def test_a_reload_says_what_changed(running: Serving) -> None:

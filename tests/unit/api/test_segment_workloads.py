@@ -221,7 +221,10 @@ def test_what_an_attachment_leaves_out_is_named_in_the_answer(desk: Desk) -> Non
     first = ask("web", "red", "p1", [WEB, "10.0.0.7"], {"tier": "web", "env": "prod"})
     assert list(first.removed) == []
     again = ask("web", "red", "p1", [WEB], {"tier": "app"})
-    assert list(again.removed) == ["tag env=prod", "address 10.0.0.7"]
+    assert list(again.removed) == [
+        "tag env=prod",
+        "address 10.0.0.7 (in hold-down: denied for 300 s unless it is claimed)",
+    ]
     assert list(ask("web", "red", "p1", [WEB], {"tier": "app"}).removed) == []
     assert list(ask("web", "red", "p1", [WEB]).removed) == ["tag tier=app"]
 

@@ -110,9 +110,13 @@ def test_workloads_in_a_table(pe: Shell) -> None:
     assert lines[1].split() == ["pay", "red", "p1", PAY, "app=payroll", "scope=pci", "-"]
     assert "env=prod" in pe("workload", "tag", "web", "env=prod", "tier-")
     assert json.loads(pe("workload", "list", "env=prod", "--json"))[0]["tags"] == {"env": "prod"}
-    assert pe("workload", "detach", "web") == "web is detached\n"
+    assert pe("workload", "detach", "web").splitlines() == [
+        "web is detached",
+        f"in hold-down: {WEB}, denied for 00:05:00 unless a workload or route claims it before",
+    ]
     assert pe("workload", "detach", "web") == "there is no workload web\n"
-    assert json.loads(pe("workload", "detach", "web", "--json")) == {"detached": False}
+    again = json.loads(pe("workload", "detach", "web", "--json"))
+    assert again == {"detached": False, "held_down": [], "hold_down_seconds": 0}
     assert "no tag" in pe("workload", "tag", "pay", "nonsense", status=2)
     assert "there is no workload" in pe("workload", "tag", "missing", "a=b", status=1)
 

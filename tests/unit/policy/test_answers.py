@@ -130,3 +130,33 @@ rules:
         "groups.ghost",
         "networks.lan",
     ]
+
+
+def test_flows_that_would_break_and_those_that_would_open_are_apart() -> None:
+    flows = [flow("app", "db", 5432), flow("db", "web", 8000)]
+    answer = what_if(compiled(FULL), compiled(), flows)
+    assert (answer.broken, [change.flow for change in answer.opened]) == ((), [flows[1]])
+    back = what_if(compiled(), compiled(FULL), flows)
+    assert ([change.flow for change in back.broken], back.opened) == ([flows[1]], ())
+
+
+def test_pairs_that_change_differ_in_what_their_ends_are_or_would_be() -> None:
+    other = compile_policy(parse_policy("modes: {default: full}"), INVENTORY)
+    pairs = what_if(compiled(), other, []).pairs
+    assert len({(p.zone, p.source[1], p.destination[1]) for p in pairs}) < len(pairs), "control"
+    assert len({(p.zone, p.source, p.destination) for p in pairs}) == len(pairs)
+
+
+def test_the_recommender_says_that_the_policy_declares_no_group() -> None:
+    bare = compile_policy(parse_policy("modes: {default: visibility}"), INVENTORY)
+    (lost, *_) = recommend(bare, INVENTORY, [flow("web", "db", 1)]).unplaced
+    assert "is in no group: the policy declares none: declare one" in lost.why
+    assert "tag it" not in lost.why
+
+
+def test_the_reason_of_a_pending_end_is_a_sentence_that_names_it() -> None:
+    ends = (ip_address(ADDRESS["partner"]), ip_address(ADDRESS["lost"]))
+    found = explain(parse_policy(FULL), INVENTORY, "red", *ends, Packet(4, 6, dport=1))
+    assert found.decision.why == (
+        f"the groups of the destination, {ADDRESS['lost']}, are not known (pending or in hold-down)"
+    )

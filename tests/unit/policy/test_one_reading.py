@@ -99,7 +99,7 @@ def test_what_means_nothing_here_is_a_warning_by_name() -> None:
     found = [str(each) for each in warned(text)]
     assert found == [
         "modes.vrfs.NOSUCH: means nothing here: this node has no VRF 'NOSUCH'"
-        " (right if other nodes have it)",
+        " (right if other nodes have it; VRFs here: blue, red)",
         "rules.application/10: means nothing here: this node has no VRF 'Red'"
         " (did you mean 'red'?)",
     ]

@@ -12,7 +12,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("name", "version", "router_id", "asn", "loopbacks", "uptime_seconds", "in_sync", "config_file", "config_loaded_unix", "label_block", "left_out", "left_out_routes", "flow_log_problem", "enforced_revision", "workloads", "foreign", "foreign_objects", "failing")
+    __slots__ = ("name", "version", "router_id", "asn", "loopbacks", "uptime_seconds", "in_sync", "config_file", "config_loaded_unix", "label_block", "left_out", "left_out_routes", "flow_log_problem", "enforced_revision", "workloads", "foreign", "foreign_objects", "failing", "held_down", "hold_down_seconds", "audit_log")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ROUTER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,9 @@ class GetStatusResponse(_message.Message):
     FOREIGN_FIELD_NUMBER: _ClassVar[int]
     FOREIGN_OBJECTS_FIELD_NUMBER: _ClassVar[int]
     FAILING_FIELD_NUMBER: _ClassVar[int]
+    HELD_DOWN_FIELD_NUMBER: _ClassVar[int]
+    HOLD_DOWN_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_LOG_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     router_id: str
@@ -49,7 +52,10 @@ class GetStatusResponse(_message.Message):
     foreign: int
     foreign_objects: _containers.RepeatedScalarFieldContainer[str]
     failing: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., router_id: _Optional[str] = ..., asn: _Optional[int] = ..., loopbacks: _Optional[_Iterable[str]] = ..., uptime_seconds: _Optional[int] = ..., in_sync: _Optional[bool] = ..., config_file: _Optional[str] = ..., config_loaded_unix: _Optional[int] = ..., label_block: _Optional[str] = ..., left_out: _Optional[int] = ..., left_out_routes: _Optional[_Iterable[str]] = ..., flow_log_problem: _Optional[str] = ..., enforced_revision: _Optional[str] = ..., workloads: _Optional[int] = ..., foreign: _Optional[int] = ..., foreign_objects: _Optional[_Iterable[str]] = ..., failing: _Optional[_Iterable[str]] = ...) -> None: ...
+    held_down: int
+    hold_down_seconds: int
+    audit_log: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., router_id: _Optional[str] = ..., asn: _Optional[int] = ..., loopbacks: _Optional[_Iterable[str]] = ..., uptime_seconds: _Optional[int] = ..., in_sync: _Optional[bool] = ..., config_file: _Optional[str] = ..., config_loaded_unix: _Optional[int] = ..., label_block: _Optional[str] = ..., left_out: _Optional[int] = ..., left_out_routes: _Optional[_Iterable[str]] = ..., flow_log_problem: _Optional[str] = ..., enforced_revision: _Optional[str] = ..., workloads: _Optional[int] = ..., foreign: _Optional[int] = ..., foreign_objects: _Optional[_Iterable[str]] = ..., failing: _Optional[_Iterable[str]] = ..., held_down: _Optional[int] = ..., hold_down_seconds: _Optional[int] = ..., audit_log: _Optional[str] = ...) -> None: ...
 
 class ShowVrfsRequest(_message.Message):
     __slots__ = ()
@@ -235,7 +241,7 @@ class ShowRoutesResponse(_message.Message):
     def __init__(self, routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., absent: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("vrf", "prefix", "source", "next_hop", "port", "labels", "best", "active", "age_seconds", "neighbor", "rd", "local_preference", "med", "origin", "as_path", "communities", "large_communities", "route_targets", "sites_of_origin", "stale", "inactive_reason", "extended_communities", "atomic_aggregate", "aggregator", "originator_id", "cluster_list", "unknown_attributes", "protocol", "refused", "type", "metric", "tos", "from_prefix")
+    __slots__ = ("vrf", "prefix", "source", "next_hop", "port", "labels", "best", "active", "age_seconds", "neighbor", "rd", "local_preference", "med", "origin", "as_path", "communities", "large_communities", "route_targets", "sites_of_origin", "stale", "inactive_reason", "extended_communities", "atomic_aggregate", "aggregator", "originator_id", "cluster_list", "unknown_attributes", "protocol", "refused", "type", "metric", "tos", "from_prefix", "advertised_to")
     class Source(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SOURCE_UNSPECIFIED: _ClassVar[Route.Source]
@@ -287,6 +293,7 @@ class Route(_message.Message):
     METRIC_FIELD_NUMBER: _ClassVar[int]
     TOS_FIELD_NUMBER: _ClassVar[int]
     FROM_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    ADVERTISED_TO_FIELD_NUMBER: _ClassVar[int]
     vrf: str
     prefix: str
     source: Route.Source
@@ -320,7 +327,8 @@ class Route(_message.Message):
     metric: int
     tos: int
     from_prefix: str
-    def __init__(self, vrf: _Optional[str] = ..., prefix: _Optional[str] = ..., source: _Optional[_Union[Route.Source, str]] = ..., next_hop: _Optional[str] = ..., port: _Optional[str] = ..., labels: _Optional[_Iterable[int]] = ..., best: _Optional[bool] = ..., active: _Optional[bool] = ..., age_seconds: _Optional[int] = ..., neighbor: _Optional[str] = ..., rd: _Optional[str] = ..., local_preference: _Optional[int] = ..., med: _Optional[int] = ..., origin: _Optional[str] = ..., as_path: _Optional[str] = ..., communities: _Optional[_Iterable[str]] = ..., large_communities: _Optional[_Iterable[str]] = ..., route_targets: _Optional[_Iterable[str]] = ..., sites_of_origin: _Optional[_Iterable[str]] = ..., stale: _Optional[bool] = ..., inactive_reason: _Optional[str] = ..., extended_communities: _Optional[_Iterable[str]] = ..., atomic_aggregate: _Optional[bool] = ..., aggregator: _Optional[str] = ..., originator_id: _Optional[str] = ..., cluster_list: _Optional[_Iterable[str]] = ..., unknown_attributes: _Optional[_Iterable[str]] = ..., protocol: _Optional[str] = ..., refused: _Optional[str] = ..., type: _Optional[str] = ..., metric: _Optional[int] = ..., tos: _Optional[int] = ..., from_prefix: _Optional[str] = ...) -> None: ...
+    advertised_to: str
+    def __init__(self, vrf: _Optional[str] = ..., prefix: _Optional[str] = ..., source: _Optional[_Union[Route.Source, str]] = ..., next_hop: _Optional[str] = ..., port: _Optional[str] = ..., labels: _Optional[_Iterable[int]] = ..., best: _Optional[bool] = ..., active: _Optional[bool] = ..., age_seconds: _Optional[int] = ..., neighbor: _Optional[str] = ..., rd: _Optional[str] = ..., local_preference: _Optional[int] = ..., med: _Optional[int] = ..., origin: _Optional[str] = ..., as_path: _Optional[str] = ..., communities: _Optional[_Iterable[str]] = ..., large_communities: _Optional[_Iterable[str]] = ..., route_targets: _Optional[_Iterable[str]] = ..., sites_of_origin: _Optional[_Iterable[str]] = ..., stale: _Optional[bool] = ..., inactive_reason: _Optional[str] = ..., extended_communities: _Optional[_Iterable[str]] = ..., atomic_aggregate: _Optional[bool] = ..., aggregator: _Optional[str] = ..., originator_id: _Optional[str] = ..., cluster_list: _Optional[_Iterable[str]] = ..., unknown_attributes: _Optional[_Iterable[str]] = ..., protocol: _Optional[str] = ..., refused: _Optional[str] = ..., type: _Optional[str] = ..., metric: _Optional[int] = ..., tos: _Optional[int] = ..., from_prefix: _Optional[str] = ..., advertised_to: _Optional[str] = ...) -> None: ...
 
 class ShowLabelsRequest(_message.Message):
     __slots__ = ()
@@ -480,7 +488,7 @@ class ShowGuardsResponse(_message.Message):
     def __init__(self, guards: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ...) -> None: ...
 
 class Guard(_message.Message):
-    __slots__ = ("requirement", "name", "vrf", "port", "action", "packets", "bytes", "traffic_class")
+    __slots__ = ("requirement", "name", "vrf", "port", "action", "packets", "bytes", "traffic_class", "family")
     REQUIREMENT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     VRF_FIELD_NUMBER: _ClassVar[int]
@@ -489,6 +497,7 @@ class Guard(_message.Message):
     PACKETS_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     TRAFFIC_CLASS_FIELD_NUMBER: _ClassVar[int]
+    FAMILY_FIELD_NUMBER: _ClassVar[int]
     requirement: str
     name: str
     vrf: str
@@ -497,7 +506,8 @@ class Guard(_message.Message):
     packets: int
     bytes: int
     traffic_class: str
-    def __init__(self, requirement: _Optional[str] = ..., name: _Optional[str] = ..., vrf: _Optional[str] = ..., port: _Optional[str] = ..., action: _Optional[str] = ..., packets: _Optional[int] = ..., bytes: _Optional[int] = ..., traffic_class: _Optional[str] = ...) -> None: ...
+    family: str
+    def __init__(self, requirement: _Optional[str] = ..., name: _Optional[str] = ..., vrf: _Optional[str] = ..., port: _Optional[str] = ..., action: _Optional[str] = ..., packets: _Optional[int] = ..., bytes: _Optional[int] = ..., traffic_class: _Optional[str] = ..., family: _Optional[str] = ...) -> None: ...
 
 class ReloadRequest(_message.Message):
     __slots__ = ()

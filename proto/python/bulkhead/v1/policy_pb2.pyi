@@ -56,18 +56,20 @@ class WhatIfRequest(_message.Message):
     def __init__(self, document: _Optional[str] = ..., revision: _Optional[str] = ..., baseline: _Optional[str] = ...) -> None: ...
 
 class WhatIfResponse(_message.Message):
-    __slots__ = ("flows", "pairs", "narrows", "broken_flows", "warnings")
+    __slots__ = ("flows", "pairs", "narrows", "broken_flows", "warnings", "opened_flows")
     FLOWS_FIELD_NUMBER: _ClassVar[int]
     PAIRS_FIELD_NUMBER: _ClassVar[int]
     NARROWS_FIELD_NUMBER: _ClassVar[int]
     BROKEN_FLOWS_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    OPENED_FLOWS_FIELD_NUMBER: _ClassVar[int]
     flows: _containers.RepeatedCompositeFieldContainer[FlowChange]
     pairs: _containers.RepeatedCompositeFieldContainer[PairChange]
     narrows: bool
     broken_flows: int
     warnings: _containers.RepeatedCompositeFieldContainer[PolicyProblem]
-    def __init__(self, flows: _Optional[_Iterable[_Union[FlowChange, _Mapping]]] = ..., pairs: _Optional[_Iterable[_Union[PairChange, _Mapping]]] = ..., narrows: _Optional[bool] = ..., broken_flows: _Optional[int] = ..., warnings: _Optional[_Iterable[_Union[PolicyProblem, _Mapping]]] = ...) -> None: ...
+    opened_flows: int
+    def __init__(self, flows: _Optional[_Iterable[_Union[FlowChange, _Mapping]]] = ..., pairs: _Optional[_Iterable[_Union[PairChange, _Mapping]]] = ..., narrows: _Optional[bool] = ..., broken_flows: _Optional[int] = ..., warnings: _Optional[_Iterable[_Union[PolicyProblem, _Mapping]]] = ..., opened_flows: _Optional[int] = ...) -> None: ...
 
 class FlowChange(_message.Message):
     __slots__ = ("flow", "before", "after")
@@ -80,18 +82,22 @@ class FlowChange(_message.Message):
     def __init__(self, flow: _Optional[_Union[_flows_pb2.Flow, _Mapping]] = ..., before: _Optional[_Union[_flows_pb2.Ruling, _Mapping]] = ..., after: _Optional[_Union[_flows_pb2.Ruling, _Mapping]] = ...) -> None: ...
 
 class PairChange(_message.Message):
-    __slots__ = ("vrf", "source_groups", "destination_groups", "opened", "closed")
+    __slots__ = ("vrf", "source_groups", "destination_groups", "opened", "closed", "source_groups_before", "destination_groups_before")
     VRF_FIELD_NUMBER: _ClassVar[int]
     SOURCE_GROUPS_FIELD_NUMBER: _ClassVar[int]
     DESTINATION_GROUPS_FIELD_NUMBER: _ClassVar[int]
     OPENED_FIELD_NUMBER: _ClassVar[int]
     CLOSED_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_GROUPS_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_GROUPS_BEFORE_FIELD_NUMBER: _ClassVar[int]
     vrf: str
     source_groups: _containers.RepeatedScalarFieldContainer[str]
     destination_groups: _containers.RepeatedScalarFieldContainer[str]
     opened: _containers.RepeatedScalarFieldContainer[str]
     closed: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, vrf: _Optional[str] = ..., source_groups: _Optional[_Iterable[str]] = ..., destination_groups: _Optional[_Iterable[str]] = ..., opened: _Optional[_Iterable[str]] = ..., closed: _Optional[_Iterable[str]] = ...) -> None: ...
+    source_groups_before: _containers.RepeatedScalarFieldContainer[str]
+    destination_groups_before: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, vrf: _Optional[str] = ..., source_groups: _Optional[_Iterable[str]] = ..., destination_groups: _Optional[_Iterable[str]] = ..., opened: _Optional[_Iterable[str]] = ..., closed: _Optional[_Iterable[str]] = ..., source_groups_before: _Optional[_Iterable[str]] = ..., destination_groups_before: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StagePolicyRequest(_message.Message):
     __slots__ = ("document", "revision", "reason", "allow_empty")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62ulkhead/v1/workloads.proto\x12\x0b\x62ulkhead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x02\n\x08Workload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03vrf\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\t\x12\x11\n\taddresses\x18\x04 \x03(\t\x12-\n\x04tags\x18\x05 \x03(\x0b\x32\x1f.bulkhead.v1.Workload.TagsEntry\x12\x12\n\ngeneration\x18\x06 \x01(\x04\x12\x0e\n\x06groups\x18\x07 \x03(\t\x12/\n\x0b\x61ttached_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nconfigured\x18\t \x01(\x08\x12\x11\n\tconflicts\x18\n \x03(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\x15\x41ttachWorkloadRequest\x12\'\n\x08workload\x18\x01 \x01(\x0b\x32\x15.bulkhead.v1.Workload\"u\n\x16\x41ttachWorkloadResponse\x12\'\n\x08workload\x18\x01 \x01(\x0b\x32\x15.bulkhead.v1.Workload\x12\x10\n\x08\x65nforced\x18\x02 \x01(\x08\x12\x0f\n\x07removed\x18\x03 \x03(\t\x12\x0f\n\x07warning\x18\x04 \x01(\t\"%\n\x15\x44\x65tachWorkloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"*\n\x16\x44\x65tachWorkloadResponse\x12\x10\n\x08\x64\x65tached\x18\x01 \x01(\x08\"\xb1\x01\n\x12TagWorkloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x35\n\x03set\x18\x02 \x03(\x0b\x32(.bulkhead.v1.TagWorkloadRequest.SetEntry\x12\r\n\x05unset\x18\x03 \x03(\t\x12\x1b\n\x13\x65xpected_generation\x18\x04 \x01(\x04\x1a*\n\x08SetEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\">\n\x13TagWorkloadResponse\x12\'\n\x08workload\x18\x01 \x01(\x0b\x32\x15.bulkhead.v1.Workload\"\"\n\x12GetWorkloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x13GetWorkloadResponse\x12\'\n\x08workload\x18\x01 \x01(\x0b\x32\x15.bulkhead.v1.Workload\"5\n\x14ListWorkloadsRequest\x12\x0b\n\x03vrf\x18\x01 \x01(\t\x12\x10\n\x08selector\x18\x02 \x01(\t\"A\n\x15ListWorkloadsResponse\x12(\n\tworkloads\x18\x01 \x03(\x0b\x32\x15.bulkhead.v1.Workload\"6\n\x15WatchWorkloadsRequest\x12\x0b\n\x03vrf\x18\x01 \x01(\t\x12\x10\n\x08selector\x18\x02 \x01(\t\"\xfb\x01\n\x16WatchWorkloadsResponse\x12\x38\n\x05\x65vent\x18\x01 \x01(\x0e\x32).bulkhead.v1.WatchWorkloadsResponse.Event\x12\'\n\x08workload\x18\x02 \x01(\x0b\x32\x15.bulkhead.v1.Workload\"~\n\x05\x45vent\x12\x15\n\x11\x45VENT_UNSPECIFIED\x10\x00\x12\x11\n\rEVENT_PRESENT\x10\x01\x12\x12\n\x0e\x45VENT_ATTACHED\x10\x02\x12\x11\n\rEVENT_CHANGED\x10\x03\x12\x12\n\x0e\x45VENT_DETACHED\x10\x04\x12\x10\n\x0c\x45VENT_SYNCED\x10\x05\x32\x9a\x04\n\tWorkloads\x12Y\n\x0e\x41ttachWorkload\x12\".bulkhead.v1.AttachWorkloadRequest\x1a#.bulkhead.v1.AttachWorkloadResponse\x12Y\n\x0e\x44\x65tachWorkload\x12\".bulkhead.v1.DetachWorkloadRequest\x1a#.bulkhead.v1.DetachWorkloadResponse\x12P\n\x0bTagWorkload\x12\x1f.bulkhead.v1.TagWorkloadRequest\x1a .bulkhead.v1.TagWorkloadResponse\x12P\n\x0bGetWorkload\x12\x1f.bulkhead.v1.GetWorkloadRequest\x1a .bulkhead.v1.GetWorkloadResponse\x12V\n\rListWorkloads\x12!.bulkhead.v1.ListWorkloadsRequest\x1a\".bulkhead.v1.ListWorkloadsResponse\x12[\n\x0eWatchWorkloads\x12\".bulkhead.v1.WatchWorkloadsRequest\x1a#.bulkhead.v1.WatchWorkloadsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62ulkhead/v1/workloads.proto\x12\x0b\x62ulkhead.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x02\n\x08Workload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03vrf\x18\x02 \x01(\t\x12\x0c\n\x04port\x18\x03 \x01(\t\x12\x11\n\taddresses\x18\x04 \x03(\t\x12-\n\x04tags\x18\x05 \x03(\x0b\x32\x1f.bulkhead.v1.Workload.TagsEntry\x12\x12\n\ngeneration\x18\x06 \x01(\x04\x12\x0e\n\x06groups\x18\x07 \x03(\t\x12/\n\x0b\x61ttached_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nconfigured\x18\t \x01(\x08\x12\x11\n\tconflicts\x18\n \x03(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"@\n\x15\x41ttachWorkloadRequest\x12\'\n\x08workload\x18\x01 \x01(\x0b\x32\x15.bulkhead.v1.Workload\"u\n\x16\x41ttachWorkloadResponse\x12\'\n\x08workload\x18\x01 \x01(\x0b\x32\x15.bulkhead.v1.Workload\x12\x10\n\x08\x65nforced\x18\x02 \x01(\x08\x12\x0f\n\x07removed\x18\x03 \x03(\t\x12\x0f\n\x07warning\x18\x04 \x01(\t\"%\n\x15\x44\x65tachWorkloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"X\n\x16\x44\x65tachWorkloadResponse\x12\x10\n\x08\x64\x65tached\x18\x01 \x01(\x08\x12\x11\n\theld_down\x18\x02 \x03(\t\x12\x19\n\x11hold_down_seconds\x18\x03 \x01(\x04\"\xb1\x01\n\x12TagWorkloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x35\n\x03set\x18\x02 \x03(\x0b\x32(.bulkhead.v1.TagWorkloadRequest.SetEntry\x12\r\n\x05unset\x18\x03 \x03(\t\x12\x1b\n\x13\x65xpected_generation\x18\x04 \x01(\x04\x1a*\n\x08SetEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\">\n\x13TagWorkloadResponse\x12\'\n\x08workload\x18\x01 \x01(\x0b\x32\x15.bulkhead.v1.Workload\"\"\n\x12GetWorkloadRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x13GetWorkloadResponse\x12\'\n\x08workload\x18\x01 \x01(\x0b\x32\x15.bulkhead.v1.Workload\"5\n\x14ListWorkloadsRequest\x12\x0b\n\x03vrf\x18\x01 \x01(\t\x12\x10\n\x08selector\x18\x02 \x01(\t\"A\n\x15ListWorkloadsResponse\x12(\n\tworkloads\x18\x01 \x03(\x0b\x32\x15.bulkhead.v1.Workload\"6\n\x15WatchWorkloadsRequest\x12\x0b\n\x03vrf\x18\x01 \x01(\t\x12\x10\n\x08selector\x18\x02 \x01(\t\"\xfb\x01\n\x16WatchWorkloadsResponse\x12\x38\n\x05\x65vent\x18\x01 \x01(\x0e\x32).bulkhead.v1.WatchWorkloadsResponse.Event\x12\'\n\x08workload\x18\x02 \x01(\x0b\x32\x15.bulkhead.v1.Workload\"~\n\x05\x45vent\x12\x15\n\x11\x45VENT_UNSPECIFIED\x10\x00\x12\x11\n\rEVENT_PRESENT\x10\x01\x12\x12\n\x0e\x45VENT_ATTACHED\x10\x02\x12\x11\n\rEVENT_CHANGED\x10\x03\x12\x12\n\x0e\x45VENT_DETACHED\x10\x04\x12\x10\n\x0c\x45VENT_SYNCED\x10\x05\x32\x9a\x04\n\tWorkloads\x12Y\n\x0e\x41ttachWorkload\x12\".bulkhead.v1.AttachWorkloadRequest\x1a#.bulkhead.v1.AttachWorkloadResponse\x12Y\n\x0e\x44\x65tachWorkload\x12\".bulkhead.v1.DetachWorkloadRequest\x1a#.bulkhead.v1.DetachWorkloadResponse\x12P\n\x0bTagWorkload\x12\x1f.bulkhead.v1.TagWorkloadRequest\x1a .bulkhead.v1.TagWorkloadResponse\x12P\n\x0bGetWorkload\x12\x1f.bulkhead.v1.GetWorkloadRequest\x1a .bulkhead.v1.GetWorkloadResponse\x12V\n\rListWorkloads\x12!.bulkhead.v1.ListWorkloadsRequest\x1a\".bulkhead.v1.ListWorkloadsResponse\x12[\n\x0eWatchWorkloads\x12\".bulkhead.v1.WatchWorkloadsRequest\x1a#.bulkhead.v1.WatchWorkloadsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,27 +47,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DETACHWORKLOADREQUEST']._serialized_start=551
   _globals['_DETACHWORKLOADREQUEST']._serialized_end=588
   _globals['_DETACHWORKLOADRESPONSE']._serialized_start=590
-  _globals['_DETACHWORKLOADRESPONSE']._serialized_end=632
-  _globals['_TAGWORKLOADREQUEST']._serialized_start=635
-  _globals['_TAGWORKLOADREQUEST']._serialized_end=812
-  _globals['_TAGWORKLOADREQUEST_SETENTRY']._serialized_start=770
-  _globals['_TAGWORKLOADREQUEST_SETENTRY']._serialized_end=812
-  _globals['_TAGWORKLOADRESPONSE']._serialized_start=814
-  _globals['_TAGWORKLOADRESPONSE']._serialized_end=876
-  _globals['_GETWORKLOADREQUEST']._serialized_start=878
-  _globals['_GETWORKLOADREQUEST']._serialized_end=912
-  _globals['_GETWORKLOADRESPONSE']._serialized_start=914
-  _globals['_GETWORKLOADRESPONSE']._serialized_end=976
-  _globals['_LISTWORKLOADSREQUEST']._serialized_start=978
-  _globals['_LISTWORKLOADSREQUEST']._serialized_end=1031
-  _globals['_LISTWORKLOADSRESPONSE']._serialized_start=1033
-  _globals['_LISTWORKLOADSRESPONSE']._serialized_end=1098
-  _globals['_WATCHWORKLOADSREQUEST']._serialized_start=1100
-  _globals['_WATCHWORKLOADSREQUEST']._serialized_end=1154
-  _globals['_WATCHWORKLOADSRESPONSE']._serialized_start=1157
-  _globals['_WATCHWORKLOADSRESPONSE']._serialized_end=1408
-  _globals['_WATCHWORKLOADSRESPONSE_EVENT']._serialized_start=1282
-  _globals['_WATCHWORKLOADSRESPONSE_EVENT']._serialized_end=1408
-  _globals['_WORKLOADS']._serialized_start=1411
-  _globals['_WORKLOADS']._serialized_end=1949
+  _globals['_DETACHWORKLOADRESPONSE']._serialized_end=678
+  _globals['_TAGWORKLOADREQUEST']._serialized_start=681
+  _globals['_TAGWORKLOADREQUEST']._serialized_end=858
+  _globals['_TAGWORKLOADREQUEST_SETENTRY']._serialized_start=816
+  _globals['_TAGWORKLOADREQUEST_SETENTRY']._serialized_end=858
+  _globals['_TAGWORKLOADRESPONSE']._serialized_start=860
+  _globals['_TAGWORKLOADRESPONSE']._serialized_end=922
+  _globals['_GETWORKLOADREQUEST']._serialized_start=924
+  _globals['_GETWORKLOADREQUEST']._serialized_end=958
+  _globals['_GETWORKLOADRESPONSE']._serialized_start=960
+  _globals['_GETWORKLOADRESPONSE']._serialized_end=1022
+  _globals['_LISTWORKLOADSREQUEST']._serialized_start=1024
+  _globals['_LISTWORKLOADSREQUEST']._serialized_end=1077
+  _globals['_LISTWORKLOADSRESPONSE']._serialized_start=1079
+  _globals['_LISTWORKLOADSRESPONSE']._serialized_end=1144
+  _globals['_WATCHWORKLOADSREQUEST']._serialized_start=1146
+  _globals['_WATCHWORKLOADSREQUEST']._serialized_end=1200
+  _globals['_WATCHWORKLOADSRESPONSE']._serialized_start=1203
+  _globals['_WATCHWORKLOADSRESPONSE']._serialized_end=1454
+  _globals['_WATCHWORKLOADSRESPONSE_EVENT']._serialized_start=1328
+  _globals['_WATCHWORKLOADSRESPONSE_EVENT']._serialized_end=1454
+  _globals['_WORKLOADS']._serialized_start=1457
+  _globals['_WORKLOADS']._serialized_end=1995
 # @@protoc_insertion_point(module_scope)

@@ -66,10 +66,14 @@ class DetachWorkloadRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class DetachWorkloadResponse(_message.Message):
-    __slots__ = ("detached",)
+    __slots__ = ("detached", "held_down", "hold_down_seconds")
     DETACHED_FIELD_NUMBER: _ClassVar[int]
+    HELD_DOWN_FIELD_NUMBER: _ClassVar[int]
+    HOLD_DOWN_SECONDS_FIELD_NUMBER: _ClassVar[int]
     detached: bool
-    def __init__(self, detached: _Optional[bool] = ...) -> None: ...
+    held_down: _containers.RepeatedScalarFieldContainer[str]
+    hold_down_seconds: int
+    def __init__(self, detached: _Optional[bool] = ..., held_down: _Optional[_Iterable[str]] = ..., hold_down_seconds: _Optional[int] = ...) -> None: ...
 
 class TagWorkloadRequest(_message.Message):
     __slots__ = ("name", "set", "unset", "expected_generation")
