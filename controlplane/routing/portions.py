@@ -2,7 +2,7 @@
 
 Each portion is a configuration by itself: first the old one with fewer and fewer VRFs, then the new
 one with the VRFs that stay, each as it was or as it will be, then with more and more new ones. No
-two VRFs of a portion have one label, table, RD or port.
+two VRFs of a portion have one label, table, RD or port, and no port of the core is a VRF's too.
 """
 
 from __future__ import annotations
@@ -51,13 +51,18 @@ def portions(
         if vrf.name in present
         and (present[vrf.name] is not vrf or held[vrf.name] != labels[vrf.name])
     ]
+    moving = {port.name for port in new.core_ports}
+    moving &= {port.name for vrf in changed for port in present[vrf.name].ports}
     steps = list(_steps(changed, labels, present, held))
     steps += [[vrf] for vrf in new.vrfs if vrf.name not in present]
     for taken in list(_cut(steps, at_once))[:-1]:
         present |= {vrf.name: vrf for vrf in taken}
         held |= {vrf.name: labels[vrf.name] for vrf in taken}
+        if moving:
+            moving &= {port.name for vrf in present.values() for port in vrf.ports}
+        core = tuple(port for port in new.core_ports if port.name not in moving)
         vrfs = tuple(present[v.name] for v in new.vrfs if v.name in present)
-        yield Portion(msgspec.structs.replace(new, vrfs=vrfs), dict(held))
+        yield Portion(msgspec.structs.replace(new, vrfs=vrfs, core_ports=core), dict(held))
     yield Portion(new, labels)
 
 

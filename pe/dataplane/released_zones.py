@@ -1,7 +1,8 @@
-"""Flush the connections of conntrack zones that no port uses any more.
+"""Flush the connections of conntrack zones that no port of their VRF uses any more.
 
-A zone's number is given to another VRF after the hold-down of its label, while a connection that
-is tracked may last for days: entries of the former VRF would let packets of the new one through.
+A zone's number is given to another VRF after the hold-down of its label (at once where that is 0),
+while a connection that is tracked may last for days: entries of the former VRF would let packets of
+the new one through.
 """
 
 from __future__ import annotations
@@ -18,26 +19,27 @@ KIND = "conntrack-zone"
 
 
 class ReleasedZones:
-    """Zones by the ports that use them, and those to be flushed with the ports that used them."""
+    """The ports that use a zone, by zone and VRF, and the zones to be flushed with the ports that
+    used them."""
 
     def __init__(self, failures: Failures, log: Log) -> None:
         self._failures, self._log = failures, log
-        self._users: dict[int, set[str]] = {}
+        self._users: dict[tuple[int, str], set[str]] = {}
         self._released: dict[int, set[str]] = {}
 
     def changing(self, delta: Delta, ports: Mapping[str, CePort]) -> None:
         """Take in a change; ``ports`` are those before it."""
-        former: dict[int, set[str]] = {}
+        former: dict[tuple[int, str], set[str]] = {}
         for name, port in delta.ce_ports.items():
             if old := ports.get(name):
-                self._users[old.zone].discard(name)
-                former.setdefault(old.zone, set()).add(name)
+                self._users[old.zone, old.vrf].discard(name)
+                former.setdefault((old.zone, old.vrf), set()).add(name)
             if port:
-                self._users.setdefault(port.zone, set()).add(name)
-        for zone, names in former.items():
-            if not self._users[zone]:
-                del self._users[zone]
-                self._released.setdefault(zone, set()).update(names)
+                self._users.setdefault((port.zone, port.vrf), set()).add(name)
+        for user, names in former.items():
+            if not self._users[user]:
+                del self._users[user]
+                self._released.setdefault(user[0], set()).update(names)
 
     async def flush(self, waits: Callable[[set[str]], bool], now: float) -> None:
         """Flush the zones whose ports are gone; ``waits`` is true of ports that are not yet."""
@@ -48,8 +50,9 @@ class ReleasedZones:
         ]
         if not due:
             return
+        used = frozenset(zone for zone, _ in self._users)
         try:
-            deleted = await asyncio.to_thread(zone_flush.flush, frozenset(due))
+            deleted = await asyncio.to_thread(zone_flush.flush, frozenset(due), used)
         except OSError as error:
             for zone in due:
                 self._failures.report(self._log, KIND, str(zone), error, now)

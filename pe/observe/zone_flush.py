@@ -22,10 +22,11 @@ PASSES = 4
 """A walk may miss connections while the kernel resizes its table."""
 
 
-def flush(zones: Collection[int]) -> int:
+def flush(zones: Collection[int], used: Collection[int] = ()) -> int:
     """Delete all connections of these zones; return how many there were. Blocks.
 
-    Raises OSError, also (EAGAIN) where connections keep coming: a port still has the zone.
+    Raises OSError, also (EAGAIN) where connections keep coming: a port still has the zone. In those
+    that are ``used``, by another VRF now, they may.
     """
     if not zones or not table_use()[0]:
         return 0
@@ -37,6 +38,8 @@ def flush(zones: Collection[int]) -> int:
                 return deleted
             for at in range(0, len(found), BATCH):
                 deleted += _delete(opened, found[at : at + BATCH])
+        if not _find(opened, set(zones).difference(used)):
+            return deleted
     finally:
         opened.close()
     raise OSError(errno.EAGAIN, "connections of a released zone keep coming")

@@ -7,10 +7,11 @@ import errno
 import msgspec
 import pytest
 
-from controlplane.model.desired import Delta
+from controlplane.model.desired import Delta, LabelBinding, VrfDevice
+from controlplane.model.label import Label
 from tests.faults import virtual_time
 from tests.faults.adapters import Fault
-from tests.faults.world import World, built, without_blue
+from tests.faults.world import VRFS, World, built, without_blue
 
 
 async def started(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +73,35 @@ def test_a_port_that_moves_to_another_zone_leaves_none_behind(
         world.submit(Delta(ce_ports={"ce-blue": port}))
         assert await world.follows(), world.differences()
         assert world.conntrack.connections == {1: 7, 9: 3}
+        await world.plane.stop()
+
+    virtual_time.run(story())
+
+
+@pytest.mark.parametrize("port", ["ce-blue", "ce-green"])
+@pytest.mark.parametrize("in_one", [True, False])
+def test_a_zone_that_passes_to_another_vrf_has_none_of_the_former_ones(
+    monkeypatch: pytest.MonkeyPatch, port: str, in_one: bool
+) -> None:
+    """With ``label-hold-down: 0`` a reload gives the label of a VRF that goes to one that comes."""
+
+    async def story() -> None:
+        world = World()
+        await started(world, monkeypatch)
+        table = VRFS["blue"]
+        blue = built().ce_ports["ce-blue"]
+        assert blue is not None
+        green = Delta(vrfs={"green": VrfDevice("green", 1009)})
+        green.ce_ports[port] = msgspec.structs.replace(blue, name=port, vrf="green")
+        green.labels[Label(table)] = LabelBinding(Label(table), "green")
+        former = without_blue()
+        if in_one:
+            former.merge(green)
+            green = Delta()
+        world.submit(former)
+        world.submit(green)
+        assert await world.follows(), world.differences()
+        assert world.conntrack.connections == {1: 7}, "those of the other VRF stay"
         await world.plane.stop()
 
     virtual_time.run(story())

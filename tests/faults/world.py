@@ -202,7 +202,7 @@ class World:
         monkeypatch.setattr(foreign_chains, "read", lambda _: ())
         monkeypatch.setattr(sysctl, "write", lambda *_: None)
 
-    def _flush(self, zones: Collection[int]) -> int:
+    def _flush(self, zones: Collection[int], _used: Collection[int]) -> int:
         return self.conntrack.flush(zones)  # looked up at each call: a fault may stand in its place
 
     def _event_socket(

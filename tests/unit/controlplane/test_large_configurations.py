@@ -22,7 +22,7 @@ from controlplane.model.events import (
     VrfsHeld,
 )
 from controlplane.model.instant import BootTime, Instant
-from controlplane.model.intent import VrfIntent
+from controlplane.model.intent import CorePortIntent, VrfIntent
 from controlplane.model.label import Label, LabelBlock
 from controlplane.model.prefix import Family
 from controlplane.model.rd import parse_rd
@@ -151,6 +151,22 @@ def test_no_portion_gives_two_vrfs_one_port_label_or_table() -> None:
         for values in map(list, taken):
             assert len(set(values)) == len(values), portion
     assert [p.removes for p in found] == [True] + [False] * 7
+
+
+def test_a_port_that_passes_from_a_vrf_to_the_core_is_never_of_both() -> None:
+    old = _numbered(0, 4)
+    former = node(*old)
+    mine = CorePortIntent(name=old[2].ports[0].name)
+    changed = (*(msgspec.structs.replace(v, route_limit=7) for v in old[:2]), old[3])
+    new = (*changed[:2], msgspec.structs.replace(old[2], ports=()), old[3])
+    labels = {v.name: Label(100 + n) for n, v in enumerate(old)}
+    present = [(v, labels[v.name]) for v in old]
+    wanted = node(*new, core_ports=(*former.core_ports, mine))
+    found = list(portions(former, present, wanted, labels, at_once=1))
+    assert [mine in p.intent.core_ports for p in found] == [False, False, True]
+    for portion in found:
+        taken = {p.name for v in portion.intent.vrfs for p in v.ports}
+        assert taken.isdisjoint(p.name for p in portion.intent.core_ports)
 
 
 def test_a_large_first_configuration_is_taken_over_in_portions_before_anything_else() -> None:
