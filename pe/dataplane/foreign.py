@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from typing import NamedTuple
 
 from controlplane.model.desired import Desired
 from controlplane.model.log import Log
+from controlplane.model.prefix import Prefix
 from controlplane.model.route_view import ForeignRouteView
 from controlplane.model.supervision import Part
 from pe.dataplane.foreign_table import ForeignTable
@@ -96,6 +97,15 @@ class ForeignObjects:
         self._keep(number, table)
         if self._reading and number in self._reading:
             self._doubtful.add(number)  # the dump under way may have it or not
+
+    def ours_written(self, number: int, changes: Sequence[tuple[Prefix, int]]) -> None:
+        """Note that routes of ours were written, of which no notification comes: one with our
+        metric that was there is gone, where ours took its place (``NLM_F_REPLACE``)."""
+        table = self._routes.get(number)
+        if table is None or not (shared := table.at_our_metric):
+            return
+        if any(prefix in shared for prefix, _ in changes):
+            self._doubtful.add(number)
 
     def _keep(self, number: int, table: ForeignTable) -> None:
         if table.count or table.more:

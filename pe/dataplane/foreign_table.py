@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from controlplane.model.prefix import Prefix
 from pe.netlink import codec as nl
 from pe.netlink.foreign import ForeignRoute, RouteKey, Way
 from pe.netlink.ownership import ROUTE_METRIC
@@ -16,10 +17,12 @@ place of, or what becomes of it after that, an event does not say."""
 
 class ForeignTable:
     """The foreign routes of a table by key: several ways of a key one after the other, as a lookup
-    finds them. ``more`` counts those that are not kept."""
+    finds them. ``more`` counts those that are not kept, ``at_our_metric`` has the prefixes of those
+    that a route of ours may take the place of."""
 
     def __init__(self, routes: Iterable[ForeignRoute] = (), more: int = 0) -> None:
         self.ways: dict[RouteKey, tuple[Way, ...]] = {}
+        self.at_our_metric: set[Prefix] = set()
         self.count, self.more = 0, more
         for _, key, way in routes:
             self._set(key, (*self.ways.get(key, ()), way))
@@ -38,6 +41,8 @@ class ForeignTable:
             self.ways[key] = ways
         else:
             self.ways.pop(key, None)
+        if key.metric == ROUTE_METRIC:
+            (self.at_our_metric.add if ways else self.at_our_metric.discard)(key.prefix)
 
     def take(self, message: nl.Message, key: RouteKey, way: Way, *, room: bool) -> bool:
         """Take in a notification, a new key only where there is room. Returns False if it does
@@ -54,7 +59,7 @@ class ForeignTable:
             return self._replace(key, way)
         if message.flags & nl.NLM_F_EXCL:  # the first one of its key
             self._set(key, (way,))
-            return True
+            return key.metric != ROUTE_METRIC  # ours may have taken its place by now
         if _is_ipv6(key):
             return self._add_ipv6(key, way)
         ways = tuple(other for other in self.ways.get(key, ()) if other != way)

@@ -110,8 +110,9 @@ class DataplaneReconciler:
             disabled=self._disabled, spare_ports=spare, neighbours=neighbours,
         )  # fmt: skip
         self._forwarding = FibManager(
-            self._desired, self._next_hops, self._routes, self._failures, self._log
-        )
+            self._desired, self._next_hops, self._routes, self._failures, self._log,
+            self.foreign.ours_written,
+        )  # fmt: skip
         self._handler = NetlinkEventHandler(
             self._structure, self._forwarding, self._is_configured, self._failures, self._log,
             self.foreign,
@@ -239,7 +240,7 @@ class DataplaneReconciler:
         if self._task:
             self._task.cancel()
         await self._guards.clear()
-        for rule in self._structure.seen.rules:
+        for rule in list(self._structure.seen.rules):  # notifications change it meanwhile
             if rule.preference == LOCAL_PREFERENCE:
                 await self._kernel.perform(AddRule(Rule(rule.afi, 0, rule.table)))
                 await self._kernel.perform(DropRule(rule))

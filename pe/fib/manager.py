@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import heapq
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,6 +57,8 @@ class NextHopView:
 class FibManager:
     """Brings next hops and routes to ``desired``, which the reconciler applies changes to.
 
+    ``wrote`` is called with each batch that the kernel has taken, or some of it.
+
     Every entry in ``failures`` of its kinds is one that ``retry`` tries again, and that goes once
     it is done or no longer desired.
     """
@@ -68,9 +70,10 @@ class FibManager:
         routes: RouteKernel,
         failures: Failures,
         log: Log,
+        wrote: Callable[[int, list[Change]], None] = lambda *_: None,
     ) -> None:
         self._desired, self._routes_kernel, self._failures = desired, routes, failures
-        self._log = log
+        self._log, self._wrote = log, wrote
         self.routes = RouteTables(desired.routes)
         self._objects = NextHopObjects(next_hops, self._next_hops_lost)
         self._ids = NextHopIds(self._is_referenced)
@@ -274,6 +277,7 @@ class FibManager:
             self._unread[table] = None
             self._fail(ROUTE_TABLE, str(table), error, now)
             return dict(changes)
+        self._wrote(table, changes)
         real = {prefix: e for prefix, e in refused.items() if not _is_gone(e)}
         self.routes.done(table, changes, real)
         self.written += len(changes) - len(real)

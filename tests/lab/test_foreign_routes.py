@@ -351,5 +351,22 @@ def test_a_route_before_ours_of_our_metric_leaves_no_old_one_of_ours(pe: RouterP
         pe.call("configure", intent_of())
 
 
+@pytest.mark.parametrize(("prefix", "via"), [("10.8.0.0/16", CE4), ("2001:db8:8::/48", CE6)])
+def test_one_that_ours_takes_the_place_of_is_shown_no_more(
+    pe: RouterProcess, prefix: str, via: str
+) -> None:
+    """Of our own writes no notification comes: it was shown for up to a minute."""
+    family = "-6" if ":" in prefix else "-4"
+    try:
+        inside("pe1", f"ip {family} route add unreachable {prefix} table 1001 metric 1198")
+        assert until(lambda: len(shown(pe)) == 1 and said(pe) == kernels()), rows(pe)
+        pe.call("configure", intent_of(static(prefix, via)))
+        assert until(lambda: is_used(pe, prefix)), rows(pe)
+        assert until(lambda: shown(pe) == [] and said(pe) == kernels()), (said(pe), kernels())
+    finally:
+        pe.call("configure", intent_of())
+        take_away(CASES[0])
+
+
 def of_ours(prefix: str) -> list[str]:
     return inside("pe1", f"ip route show {prefix} table 1001 proto {PROTOCOL}").splitlines()

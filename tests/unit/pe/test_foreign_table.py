@@ -167,3 +167,12 @@ def test_an_ipv6_route_for_some_sources_is_another_one(event: Followed) -> None:
     assert event.ways == [A6, B6]
     event(GONE, SIX, metric=1024, via=(A6,))
     assert [str(key.source) for key, _ in event.table] == ["2001:db8:7::/48"]
+
+
+def test_one_with_our_metric_is_followed_apart(event: Followed) -> None:
+    """Ours may take its place at any time, without a notification to us."""
+    assert not event(FIRST, FOUR, metric=ROUTE_METRIC, via=(A,))
+    assert event(FIRST, SIX, metric=5, via=(A6,))
+    assert [str(prefix) for prefix in event.table.at_our_metric] == [FOUR]
+    event(GONE, FOUR, metric=ROUTE_METRIC, via=(A,))
+    assert event.table.at_our_metric == set()
