@@ -13,11 +13,11 @@ from controlplane.model.verdict import EPOCHS
 from controlplane.model.verdict_tables import Slot, Tables, TablesDelta, apply
 from pe.model.mark_code import ANY_BOOT, MarkCode
 from pe.nft.diff import Change, difference
-from pe.nft.model import Elements, Ruleset, Table
+from pe.nft.model import Chain, Elements, Ruleset, Table
 from pe.policy.binding_elements import BindingEncoder, PortNumbers
 from pe.policy.elements import Encoder, gates
 from pe.policy.ports import Port
-from pe.policy.program import TABLE, Layout, program
+from pe.policy.program import TABLE, Layout, of_epoch, program
 
 
 @dataclass(slots=True)
@@ -30,7 +30,10 @@ class Wanted:
     bindings: SourceBindings = field(default_factory=SourceBindings)
     numbers: PortNumbers = field(default_factory=PortNumbers)
     epoch: int = 0
-    """Counts, modulo EPOCHS, how often the enforced tables were replaced."""
+    """Counts, modulo EPOCHS, how often the enforced tables were replaced, or many flows at once
+    were forbidden by a change of them."""
+    epoch_began: bool = False
+    """The rules of the epoch are to be loaded."""
     code: MarkCode = ANY_BOOT
     whole: bool = True
     """All is to be worked out anew."""
@@ -74,9 +77,18 @@ class Wanted:
         Connections that other enforced tables allowed are judged again, each by its next packet.
         """
         if slot is Slot.ENFORCED:
-            self.epoch = (self.epoch + 1) % EPOCHS
+            self.begin_epoch()
         self.tables[slot] = tables.copy() if tables is not None else None
         self.whole = True
+
+    def begin_epoch(self) -> None:
+        """Have each connection judged again by its next packet."""
+        self.epoch, self.epoch_began = (self.epoch + 1) % EPOCHS, True
+
+    def take_epoch(self) -> dict[str, Chain]:
+        """Return the chains of an epoch that began since the last time; empty if none did."""
+        began, self.epoch_began = self.epoch_began, False
+        return of_epoch(self.code, self.epoch) if began else {}
 
     def change_tables(self, slot: Slot, delta: TablesDelta) -> None:
         """Change a slot. Raises KeyError if it does not hold what the delta was made from."""
@@ -110,7 +122,7 @@ class Wanted:
 
     def take_parts(self) -> Parts:
         """What ``ruleset`` is made from, safe from later changes."""
-        self.changes, self.whole = [], False
+        self.changes, self.whole, self.epoch_began = [], False, False
         held = {slot: tables.copy() for slot, tables in self.tables.items() if tables is not None}
         bindings = (self.bindings.copy(), self.numbers, self.numbers.elements())
         return Parts(

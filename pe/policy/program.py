@@ -93,7 +93,7 @@ def program(layout: Layout) -> Table:
     """The program for some VRFs, its maps empty; an empty table when there are none."""
     if not layout.zones:
         return Table()
-    chains = dict(_gates(layout))
+    chains = of_epoch(layout.code, layout.epoch) | {"prerouting": _entry()}
     for zone in sorted(layout.zones):
         chains |= _zone(zone, layout)
     maps = {**GATES, **BINDINGS}
@@ -106,22 +106,29 @@ def program(layout: Layout) -> Table:
     return Table(chains, maps, counters)
 
 
-def _gates(layout: Layout) -> Iterator[tuple[str, Chain]]:
-    through = settled(layout.code, layout.epoch)
-    yield KEEP, Chain(tuple(keep(layout.code, layout.epoch)))
+def of_epoch(code: MarkCode, epoch: int) -> dict[str, Chain]:
+    """The chains that an epoch is in. A new one changes no others, however many VRFs there are."""
+    through = settled(code, epoch)
     into = (x.meta("oifname", 0), x.lookup_verdict("ports_out", 0))
     from_ce = (
         (x.ct("zone", 0), x.lookup_verdict("zones", 0)),
         (x.meta("iifname", 0), x.lookup_verdict("vrfs", 0)),
     )
-    yield "forward", Chain((through, *from_ce, into), _hook("forward"))
     from_core = (x.ct("zone", 0), x.lookup_verdict("zones_out", 0))
-    yield "output", Chain((through, from_core, into), _hook("output"))
+    return {
+        KEEP: Chain(tuple(keep(code, epoch))),
+        "forward": Chain((through, *from_ce, into), _hook("forward")),
+        "output": Chain((through, from_core, into), _hook("output")),
+    }
+
+
+def _entry() -> Chain:
+    """Sources that are bound elsewhere go no further."""
     # Packets come by twice, the second time out of the VRF's own device.
     again: Rule = (x.meta("iifkind", 0), x.equal(0, VRF_KIND), x.verdict("accept"))
     at_port: Rule = (x.meta("iifname", 0), x.lookup_verdict("ports_in", 0))
     bound = (_at_own_port(4), _at_own_port(6))
-    yield "prerouting", Chain((again, *bound, at_port), _hook("prerouting"))
+    return Chain((again, *bound, at_port), _hook("prerouting"))
 
 
 def _hook(name: str) -> Hook:

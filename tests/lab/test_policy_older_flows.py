@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from controlplane.model.flow import FlowRecord, LiveFlow
-from controlplane.model.verdict_tables import Slot
+from controlplane.model.verdict_tables import Slot, diff
 from controlplane.model.workload import Packet
 from controlplane.policy.compile.reader import Reader
 from labs.namespaces import inside as entered
 from pe.netlink import codec as nl
 from pe.nft.socket import NETLINK_NETFILTER
+from pe.policy.manager import MANY_FLOWS
 from tests.lab import policy_node as node
 from tests.lab.agents import inside, until
 from tests.lab.policy_node import ACK, FIN, RST, SYN, NodeProcess, World
@@ -114,6 +115,28 @@ def test_an_ended_flow_stays_dead_both_ways(
     assert not Talk(world, protocol, 50_000).says("web", SYN), "nor a new one"
     enforce(process, OPEN)
     assert all(talk.goes_on() for talk in talks), "what is allowed again works"
+
+
+def test_of_many_flows_the_kernel_judges_each_next_packet_while_they_are_ended(
+    world: World, process: NodeProcess
+) -> None:
+    """A tag that forbids 20,000 flows: the last one's packets passed for four seconds more."""
+    enforce(process, OPEN)
+    talk, kept = Talk(world), Talk(world, dport=KEPT)
+    assert talk.opens()
+    assert kept.opens()
+    process.segment("submit_delta", Slot.ENFORCED, diff(tables(OPEN), tables(DENIES)))
+    process.segment("settled")
+    others = [LiveFlow("red", WEB, DB, UDP, 1024 + n, 9, -1, 0, 0) for n in range(MANY_FLOWS)]
+    assert talk.goes_on(), "the control: a change of elements judges no established flow"
+    assert process.call("segment.end", others[1:]) == 0
+    process.segment("settled")
+    assert talk.goes_on(), "the control: few flows are ended one by one"
+    assert process.call("segment.end", others) == 0
+    process.segment("settled")
+    assert talk.is_dead()
+    assert kept.goes_on()
+    assert end_forbidden(process, DENIES) == 1
 
 
 def test_neither_a_reset_nor_an_answer_makes_it_forgotten(

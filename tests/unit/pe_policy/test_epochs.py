@@ -37,3 +37,16 @@ def test_an_epoch_changes_three_rules_however_many_vrfs_there_are() -> None:
         one, two = (program(Layout(zones, epoch=epoch)).chains for epoch in (1, 2))
         changed = {name for name, chain in one.items() if two[name] != chain}
         assert changed == {"forward", "output", KEEP}
+
+
+def test_an_epoch_that_began_is_loaded_once_by_itself_or_with_the_whole() -> None:
+    wanted = Wanted()
+    wanted.set_zones({"red": 10})
+    wanted.set_tables(Slot.ENFORCED, Tables())
+    assert wanted.take_parts().epoch == wanted.epoch
+    assert wanted.take_epoch() == {}, "it went with the whole"
+    wanted.begin_epoch()
+    assert not wanted.whole
+    chains = program(Layout(frozenset({10}), epoch=wanted.epoch)).chains
+    assert wanted.take_epoch() == {name: chains[name] for name in ("forward", "output", KEEP)}
+    assert wanted.take_epoch() == {}
