@@ -54,7 +54,7 @@ from tests.lab.tunnels import (
 pytestmark = pytest.mark.lab
 
 FAR, NEIGHBOUR_VPN = ce_name("pe2", "red"), ce_name("pe1", "blue")
-BARE = ("tun", "gre", "wireguard")
+BARE = ("tun", "gre", "gre-loopback", "wireguard")
 MPLS, TAGGED = 0x8847, 0x8100
 OWN = {4: "10.1.0.77", 6: "2001:db8:1::77"}
 SPOOFED = {4: "203.0.113.9", 6: "2001:db8:77::9"}

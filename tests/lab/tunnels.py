@@ -1,7 +1,7 @@
 """Tunnels between a CE and its PE, in the place of the link that the founding world has there.
 
 The red CE at PE 1 keeps the name of its end (``up0``) and its addresses; so does the PE's port.
-GRE and WireGuard run over a management link, TUN devices over a program that copies packets.
+Tunnels run over a management link, TUN devices over a program that copies packets.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from labs.attack.inside import socket_in
 from labs.namespaces import inside
-from tests.lab.agents import ce_name, host, mac, run, wire
+from tests.lab.agents import LOOPBACK, ce_name, host, mac, run, wire
 
 CE, PORT, MANAGEMENT = ce_name("pe1", "red"), "pe1-red", "mgmt0"
 PE_END, CE_END = "198.51.100.1", "198.51.100.2"
-ENDS = (("pe1", PORT, PE_END, CE_END), (CE, "up0", CE_END, PE_END))
+DEVICES = (("pe1", PORT), (CE, "up0"))
 
 _TUNSETIFF, _IFF_TUN = 0x400454CA, 0x0001
 _WIREGUARD = """
@@ -46,12 +46,13 @@ def management_link() -> None:
     for node, port, address in (("pe1", MANAGEMENT, PE_END), (CE, "wan0", CE_END)):
         run(f"ip -n {node} link set {port} up")
         run(f"ip -n {node} addr add {address}/24 dev {port}")
+    run(f"ip -n {CE} route add {LOOPBACK['pe1']}/32 via {PE_END}")
 
 
 @contextmanager
 def in_its_place(kind: str) -> Iterator[None]:
     """Delete the link of the port, and connect both by another kind of device."""
-    for node, name, *_ in ENDS:
+    for node, name in DEVICES:
         run(f"ip -n {node} link delete {name}", check=False)
     with ExitStack() as stack:
         make = MAKERS[kind]
@@ -73,18 +74,20 @@ def _veth(_stack: ExitStack) -> None:
     wire("pe1", PORT, CE, "up0")
 
 
-def _over_ip(words: str) -> Callable[[ExitStack], None]:
+def _over_ip(words: str, pe_end: str = PE_END) -> Callable[[ExitStack], None]:
     def make(_stack: ExitStack) -> None:
-        for node, name, local, remote in ENDS:
+        for (node, name), local, remote in zip(
+            DEVICES, (pe_end, CE_END), (CE_END, pe_end), strict=True
+        ):
             run(f"ip -n {node} link add {name} type {words} local {local} remote {remote}")
 
     return make
 
 
 def _wireguard(_stack: ExitStack) -> None:
-    keys = [X25519PrivateKey.generate() for _ in ENDS]
+    keys = [X25519PrivateKey.generate() for _ in DEVICES]
     public = [base64.b64encode(k.public_key().public_bytes_raw()).decode() for k in keys]
-    for n, (node, name, _, remote) in enumerate(ENDS):
+    for n, ((node, name), remote) in enumerate(zip(DEVICES, (CE_END, PE_END), strict=True)):
         run(f"ip -n {node} link add {name} type wireguard")
         private = base64.b64encode(keys[n].private_bytes_raw()).decode()
         words = [name, private, public[1 - n], remote, "51820"]
@@ -97,7 +100,7 @@ def _wireguard(_stack: ExitStack) -> None:
 def _tun(stack: ExitStack) -> None:
     """Two TUN devices whose packets, with the header that names the protocol, a thread copies."""
     ends = []
-    for node, name, *_ in ENDS:
+    for node, name in DEVICES:
         with inside(node):
             end = os.open("/dev/net/tun", os.O_RDWR)
             fcntl.ioctl(end, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TUN))
@@ -130,6 +133,8 @@ MAKERS: dict[str, Callable[[ExitStack], None]] = {
     "gre": _over_ip("gre"),
     "wireguard": _wireguard,
     "gretap": _over_ip("gretap"),
+    "gre-loopback": _over_ip("gre", LOOPBACK["pe1"]),
+    "vxlan": _over_ip("vxlan id 5 dstport 4789"),
 }
 
 
