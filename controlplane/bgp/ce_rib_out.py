@@ -134,6 +134,8 @@ class CeRibOut:
             return False
         if self.peer.internet and not is_unique(prefix):
             return False
+        if path.source.is_workload and path.hop.device == self.peer.port:
+            return False  # the CE reaches it without us: behind it, or on the link
         return self.peer.export_policy.accepts(prefix) and may_go_to_ce(self.peer, path)
 
 

@@ -21,11 +21,16 @@ from controlplane.model.rd import RouteDistinguisher
 
 
 class RouteProtocol(enum.IntEnum):
-    """Where a path came from; a lower value is preferred before any BGP rule is asked."""
+    """Where a path came from; a lower value is preferred before any BGP rule is asked.
+
+    ``PLACED`` is a workload whose prefix the operator has a static route to; other workloads are
+    as if learned by BGP.
+    """
 
     CONNECTED = 0
-    STATIC = 1
-    BGP = 2
+    PLACED = 1
+    STATIC = 2
+    BGP = 3
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -46,6 +51,13 @@ class Source(msgspec.Struct, frozen=True):
     def is_local(self) -> bool:
         """True where this PE attaches the site: such a path is exported to the core."""
         return self.vrf != ""
+
+    @property
+    def is_workload(self) -> bool:
+        """True for a workload that is attached to this PE."""
+        if self.protocol is RouteProtocol.BGP:
+            return self.vrf != "" and self.peer is None
+        return self.protocol is RouteProtocol.PLACED
 
 
 class Path(msgspec.Struct, frozen=True, eq=False, gc=False):

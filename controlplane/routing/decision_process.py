@@ -92,6 +92,7 @@ class DecisionProcess:
         """Decide for one VRF; what raises is left out, and is not tried again as the same path."""
         before = self.left_out.of(vrf.name)
         failures: Failures = {}
+        vrf.workloads.follow()
         if not before:
             changes = self._choose(vrf, failures)
         else:

@@ -41,6 +41,8 @@ class NextHopTracker:
             return ""
         if hop.device:
             return f"port {hop.device} is down"
+        if hop.address is not None and hop.address.is_unspecified:
+            return "no route through the workload's port leads to it"
         if hop.label < 0 or hop.address is None:
             return "the next hop is on no link of the VRF"
         return self._underlay.unusable(hop.address)
@@ -89,7 +91,7 @@ class NextHopTracker:
         """Return the object for a next hop by what is known now; no paths where it is a discard."""
         if hop.device:
             return NextHop(hop, (NextHopPath(hop.address, hop.device),))
-        found = self._underlay.watch(hop.address) if hop.address else None
+        found = self._underlay.watch(hop.address) if hop.address and hop.label >= 0 else None
         members = found.paths if found else ()
         return NextHop(hop, tuple(_labelled(hop, member) for member in members))
 

@@ -17,6 +17,7 @@ from controlplane.model.prefix import IPAddress, Prefix
 from controlplane.vpn.labels import zone_of
 from controlplane.vpn.table_index import TableIndex
 from controlplane.vpn.vrf_table import VrfTable
+from controlplane.vpn.workload_ways import WorkloadWays
 
 LOCAL = Attributes(origin=Origin.INCOMPLETE)  # not from a routing protocol (RFC 4271 s. 5.1.1)
 
@@ -36,13 +37,15 @@ class Vrf:
         self.refused = 0  # routes that found the table full, or are none for the Internet
         self.asked_at = float("-inf")  # when they were last asked for again
         self._local: LocalRoutes = {}
-        self._workloads: dict[str, dict[Prefix, Path]] = {}
+        self.workloads = WorkloadWays(self.table)
+        self.workloads.speak_at(intent.neighbors)
 
     def reconfigure(self, intent: VrfIntent) -> None:
         """Take another intent."""
         if intent.route_limit != self.intent.route_limit:
             self.asked_at = float("-inf")
         self._take(intent)
+        self.workloads.speak_at(intent.neighbors)
 
     def _take(self, intent: VrfIntent) -> None:
         self.intent = intent
@@ -113,16 +116,6 @@ class Vrf:
         for (prefix, _), path in wanted.items():
             self.table.put((prefix,), path)
         self._local = wanted
-
-    def lay_workload(self, name: str, routes: dict[Prefix, Path]) -> None:
-        """Offer the routes of a workload in place of those it had; none at all: it is gone."""
-        for prefix, path in self._workloads.pop(name, {}).items():
-            if prefix not in routes:
-                self.table.drop(prefix, path.slot)
-        for prefix, path in routes.items():
-            self.table.put((prefix,), path)
-        if routes:
-            self._workloads[name] = routes
 
     def _local_routes(self) -> Iterator[tuple[Prefix, Path]]:
         for port in self.intent.ports:

@@ -89,6 +89,10 @@ class VrfTable:
             del self._candidates[prefix]
         else:
             self._candidates[prefix] = rest[0] if len(rest) == 1 else rest
+        self.mark(prefix)
+
+    def mark(self, prefix: Prefix) -> None:
+        """Mark a prefix for a new decision."""
         self.dirty[prefix] = None
         self._index.dirty[self._vrf] = None
 

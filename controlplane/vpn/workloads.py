@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from controlplane.bgp.path import Path, RouteProtocol, Source
+from controlplane.bgp.path import RouteProtocol, Source
 from controlplane.model.attributes import Attributes
-from controlplane.model.desired import NextHopKey
-from controlplane.model.prefix import Prefix
 from controlplane.model.workload import RemoteEndpointsChanged, WorkloadAttached
 from controlplane.vpn.claims import Marking
 from controlplane.vpn.vrf import Vrf
 from controlplane.vpn.vrf_table import ClaimChange, FindConflict
+from controlplane.vpn.workload_ways import Placement
 
 
 class Workloads:
@@ -41,7 +40,7 @@ class Workloads:
         self._vrf_of[event.name] = event.vrf
         self._attached.setdefault(event.vrf, {})[event.name] = event
         if event.vrf in vrfs:
-            vrfs[event.vrf].lay_workload(event.name, self._routes(event))
+            vrfs[event.vrf].workloads.lay(event.name, self._placements(event))
 
     def detach(self, name: str, vrfs: dict[str, Vrf]) -> None:
         """Take the routes of a workload back."""
@@ -50,12 +49,12 @@ class Workloads:
             return
         del self._attached[vrf][name]
         if vrf in vrfs:
-            vrfs[vrf].lay_workload(name, {})
+            vrfs[vrf].workloads.lay(name, ())
 
     def lay(self, vrf: Vrf) -> None:
         """Lay all of a VRF, as after its table was cleared."""
         for name, event in self._attached.get(vrf.name, {}).items():
-            vrf.lay_workload(name, self._routes(event))
+            vrf.workloads.lay(name, self._placements(event))
 
     @property
     def find_conflict(self) -> FindConflict | None:
@@ -69,12 +68,7 @@ class Workloads:
         found = self._marking.changed(changes) if self.in_use else {}
         return RemoteEndpointsChanged(vrf, found) if found else None
 
-    def _routes(self, event: WorkloadAttached) -> dict[Prefix, Path]:
-        # Like a route learned in the VRF, so that LOCAL_PREF decides between two PEs that have
-        # the workload: a static route of ours would hide the one of the PE that it moved to.
+    def _placements(self, event: WorkloadAttached) -> list[Placement]:
         source = Source(RouteProtocol.BGP, event.vrf, via=f"workload {event.name}")
         attributes = self._marking.attributes(event)
-        return {
-            prefix: Path(source, attributes, NextHopKey(prefix.afi, None, device=event.port))
-            for prefix in event.prefixes
-        }
+        return [Placement(p, event.port, source, attributes) for p in event.prefixes]

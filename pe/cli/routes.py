@@ -67,12 +67,14 @@ def _way(row: pb.Route) -> str:
         return f"{_foreign_way(row)}{port}{labels}{_foreign_key(row)}"
     if row.source == pb.Route.SOURCE_CONNECTED and not row.next_hop:
         return f"is directly connected{port}"
+    unused = f" (inactive: {row.inactive_reason})" if row.inactive_reason else ""
+    if not row.next_hop and row.source == pb.Route.SOURCE_WORKLOAD and not row.port:
+        return f"no way to it{unused}"
     if not row.next_hop:
         return f"on the link{port}" if row.port else "discards (blackhole)"
     if row.advertised_to:
         path = row.as_path or "(empty)"
         return f"to {row.advertised_to} via {row.next_hop}{labels}, AS path {path}"
-    unused = f" (inactive: {row.inactive_reason})" if row.inactive_reason else ""
     return f"via {row.next_hop}{unused}{port}{labels}"
 
 

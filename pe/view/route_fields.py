@@ -46,8 +46,10 @@ def source_of(path: Path) -> RouteSource:
         return RouteSource.CONNECTED
     if path.source.protocol is RouteProtocol.STATIC:
         return RouteSource.STATIC
+    if path.source.is_workload:
+        return RouteSource.WORKLOAD
     if path.source.is_local:
-        return RouteSource.EBGP if path.source.peer else RouteSource.WORKLOAD
+        return RouteSource.EBGP
     return RouteSource.VPN if path.source.peer else RouteSource.LEAKED
 
 

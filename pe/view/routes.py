@@ -74,7 +74,8 @@ def _prefixes(vrf: Vrf, wanted: RouteFilter) -> Iterable[Prefix]:
     found = filter(selection(wanted), vrf.table.prefixes())
     if wanted.longer or not wanted.prefix:
         return sorted(found, key=order)
-    longest = max(found, key=lambda p: p.length, default=None)
+    # An inactive one is shown only where no other has the address: packets do not take it.
+    longest = max(found, key=lambda p: (p in vrf.table.best, p.length), default=None)
     return [longest] if longest is not None else []
 
 
@@ -139,7 +140,7 @@ class _Rows:
 
 def _next_hop(path: Path) -> str:
     if path.hop.address is not None:
-        return str(path.hop.address)
+        return "" if path.hop.address.is_unspecified else str(path.hop.address)
     return "" if path.hop.device else "blackhole"
 
 

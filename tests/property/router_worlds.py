@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import ip_address
 
 import msgspec
 from hypothesis import strategies as st
 
 from controlplane.model.attributes import AsSegment, Attributes, Nlri, Origin
-from controlplane.model.events import RoutesReceived, UnderlayPath
+from controlplane.model.events import (
+    Event,
+    IntentChanged,
+    RoutesReceived,
+    SessionDown,
+    SessionUp,
+    UnderlayPath,
+)
 from controlplane.model.intent import (
     ACCEPT_ANY,
     DENY_ALL,
@@ -23,6 +31,7 @@ from controlplane.model.label import LabelBlock
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, IPAddress, Prefix
 from controlplane.model.rd import RouteTarget, parse_rd, parse_soo
+from controlplane.model.workload import WorkloadAttached
 from tests.unit.controlplane.rig import (
     PE2,
     PE3,
@@ -197,6 +206,36 @@ _CHANGING = [
 ]
 
 
+@st.composite
+def workloads(draw: st.DrawFn, name: str) -> WorkloadAttached:
+    """A workload on the link, behind the CE or anywhere, in a VRF that may not be there."""
+    vrf = draw(st.sampled_from(VRFS))
+    return WorkloadAttached(
+        name=name,
+        vrf=vrf,
+        port=f"{vrf}-ce",
+        prefixes=tuple(draw(st.lists(_places, min_size=1, max_size=2, unique=True))),
+        groups=frozenset(draw(st.sets(st.sampled_from([101, 102])))),
+        moves=draw(st.sampled_from([0, 0, 2])),
+    )
+
+
+_places = st.sampled_from(
+    [
+        prefix(text)
+        for text in (
+            "10.1.0.5/32",
+            "10.1.0.0/24",
+            "10.2.0.0/25",
+            "23.1.0.9/32",
+            "192.0.2.2/32",
+            "2001:db8::2/128",
+            "2001:db8:1::5/128",
+        )
+    ]
+)
+
+
 def core_words(peer: PeerId, prefixes: list[Prefix], data: st.DataObject) -> list[RoutesReceived]:
     """The announcements of a PE, all with the same attributes."""
     rts: frozenset[RouteTarget] = data.draw(some_targets)
@@ -217,3 +256,15 @@ def ce_words(peer: PeerId, prefixes: list[Prefix], data: st.DataObject) -> list[
         RoutesReceived(peer, Family.of(p.afi, vpn=False), hops[len(p.packed)], said, [Nlri(p)])
         for p in prefixes
     ]
+
+
+def behind_reloads(turn: list[Event]) -> Iterator[list[Event]]:
+    """Cut a turn before the first session that changes behind a reload: that waits for the store,
+    and what was withdrawn before it was sent to the former session."""
+    reloads = [n for n, event in enumerate(turn) if isinstance(event, IntentChanged)]
+    for place, event in enumerate(turn):
+        if reloads and place > reloads[0] and isinstance(event, SessionDown | SessionUp):
+            yield turn[:place]
+            yield from behind_reloads(turn[place:])
+            return
+    yield turn

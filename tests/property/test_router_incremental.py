@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_address
 from unittest.mock import patch
 
@@ -25,6 +25,7 @@ from controlplane.model.events import (
     RoutesWithdrawn,
     SessionDown,
     SessionUp,
+    TimePassed,
     UnderlayPath,
     UnderlayRouteChanged,
 )
@@ -32,6 +33,7 @@ from controlplane.model.intent import NodeIntent
 from controlplane.model.peer import PeerId
 from controlplane.model.prefix import Family, Prefix
 from controlplane.model.rd import RouteDistinguisher
+from controlplane.model.workload import WorkloadAttached, WorkloadDetached
 from controlplane.routing import reload
 from controlplane.routing.decision_process import REWEIGH_SECONDS
 from tests.property import router_worlds as worlds
@@ -57,6 +59,7 @@ class RouterMachine(RuleBasedStateMachine):
         self.underlay: dict[Prefix, UnderlayRouteChanged] = {}
         self.ports: set[str] = set()
         self.turn: list[Event] = []
+        self.workloads: dict[str, WorkloadAttached] = {}
         self.owners: dict[int, tuple[str, float]] = {}
 
     # -- what happens -------------------------------------------------------------------------
@@ -184,6 +187,28 @@ class RouterMachine(RuleBasedStateMachine):
             self.said = {p: said for p, said in self.said.items() if f"{p.vrf}-ce" != name}
         self.happen([PortChanged(name, present=True, up=up)], later)
 
+    @rule(name=st.sampled_from(["web", "db"]), data=st.data(), later=st.booleans())
+    def attach(self, name: str, data: st.DataObject, later: bool) -> None:
+        """A workload comes, or is another one: other groups, another VRF and port."""
+        taken = {p for n, each in self.workloads.items() if n != name for p in each.prefixes}
+        event = data.draw(worlds.workloads(name))
+        prefixes = tuple(p for p in event.prefixes if p not in taken)
+        if prefixes:
+            self.workloads[name] = event = msgspec.structs.replace(event, prefixes=prefixes)
+            self.lay(event, later)
+
+    @precondition(lambda self: self.workloads)
+    @rule(pick=st.integers(0, 1), later=st.booleans())
+    def detach(self, pick: int, later: bool) -> None:
+        name = list(self.workloads)[pick % len(self.workloads)]
+        del self.workloads[name]
+        self.lay(WorkloadDetached(name), later)
+
+    def lay(self, routes: WorkloadAttached | WorkloadDetached, later: bool) -> None:
+        """Lay routes, as the policy does in the middle of a turn."""
+        self.rig.router.state.lay(routes)
+        self.happen([TimePassed()], later)
+
     # -- the machinery ------------------------------------------------------------------------
 
     def some_peer(self, pick: int) -> PeerId:
@@ -201,7 +226,7 @@ class RouterMachine(RuleBasedStateMachine):
         if later:
             return
         turn, self.turn = self.turn, []
-        for part in _behind_reloads(turn):
+        for part in worlds.behind_reloads(turn):
             for event in part:
                 if isinstance(event, SessionUp):
                     self.rig.advertised[event.peer] = {}
@@ -237,6 +262,7 @@ class RouterMachine(RuleBasedStateMachine):
         rig.do(*(e for said in self.said.values() for e in reversed(list(said.values()))))
         rig.do(*self.underlay.values())
         rig.do(*(PortChanged(name, present=True, up=True) for name in self.ports))
+        rig.do(*reversed(list(self.workloads.values())))
         answer_probes(rig)
         rig.wait(REWEIGH_SECONDS)
         return rig
@@ -310,6 +336,8 @@ class RouterMachine(RuleBasedStateMachine):
         self.rig.held()
         if self.intent is None:
             return
+        for name in list(self.workloads):
+            self.lay(WorkloadDetached(name), later=False)
         for name in worlds.PORTS:
             self.port_changes(name, up=False, later=False)
         for peer in list(self.said):
@@ -364,15 +392,3 @@ TestRouter.settings = TestPortions.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-
-
-def _behind_reloads(turn: list[Event]) -> Iterator[list[Event]]:
-    """Cut a turn before the first session that changes behind a reload: that waits for the store,
-    and what was withdrawn before it was sent to the former session."""
-    reloads = [n for n, event in enumerate(turn) if isinstance(event, IntentChanged)]
-    for place, event in enumerate(turn):
-        if reloads and place > reloads[0] and isinstance(event, SessionDown | SessionUp):
-            yield turn[:place]
-            yield from _behind_reloads(turn[place:])
-            return
-    yield turn

@@ -14,12 +14,12 @@ def add_route(
 ) -> None:
     """Fill in what the VRF's routes say of both ends."""
     vrf = response.vrf
-    inward = _route(view, vrf, source)
+    inward, _ = _route(view, vrf, source)
     if inward is not None:
         response.ingress_port = f"{inward.port} (core)" if inward.labels else inward.port
-    route = _route(view, vrf, destination)
+    route, why_not = _route(view, vrf, destination)
     if route is None:
-        response.reason += "; there is no route to the destination"
+        response.reason += f"; there is no route to the destination{why_not}"
         return
     imports = next((set(v.import_targets) for v in view.vrfs() if v.name == vrf), set())
     response.route_prefix = route.prefix
@@ -28,6 +28,8 @@ def add_route(
     response.labels.extend(route.labels)
 
 
-def _route(view: NodeView, vrf: str, address: IPAddress) -> RouteView | None:
-    wanted = RouteFilter(vrf=vrf, prefix=str(address))
-    return next((row for row in view.routes(wanted) if row.best), None)
+def _route(view: NodeView, vrf: str, address: IPAddress) -> tuple[RouteView | None, str]:
+    """Return the route by which the VRF reaches an address; if there is none, why not."""
+    rows = list(view.routes(RouteFilter(vrf=vrf, prefix=str(address))))
+    why_not = "".join(f": {row.prefix}: {row.inactive_reason}" for row in rows[:1])
+    return next((row for row in rows if row.best), None), why_not

@@ -24,6 +24,7 @@ from tests.unit.controlplane.rig import (
     ce_peer,
     node,
     pe_peer,
+    port,
     prefix,
     targets,
     vrf,
@@ -47,7 +48,10 @@ def sent(rig: Rig, at: str = WEB) -> tuple[tuple[int, int, int], ...]:
 
 
 def red() -> Rig:
-    return Rig(vrf("red", 1, neighbors=(ce_peer("red", "192.0.2.2"),))).ready()
+    """VRF red: the hosts are on the link of one port, a CE is at the other one."""
+    ports = (port("red-ce", "red", "198.51.100.1/30"), port("red-site", "red", "192.0.2.1/30"))
+    ce = ce_peer("red", "192.0.2.2", port="red-site")
+    return Rig(vrf("red", 1, ports=ports, neighbors=(ce,))).ready()
 
 
 def remote(rig: Rig) -> dict[str, RemoteEndpoint | None]:
