@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from controlplane.model.attachment import Attachment
@@ -48,7 +49,10 @@ STEPS = 6
 
 async def prepared(folder: Path) -> PolicyNode:
     """A node with a workload, a former, an enforced and a staged revision."""
-    pe = PolicyNode(segment_intent(folder))
+    intent = segment_intent(folder)
+    # No CE: the workloads are on the links of their ports.
+    vrfs = tuple(msgspec.structs.replace(vrf, neighbors=()) for vrf in intent.vrfs)
+    pe = PolicyNode(msgspec.structs.replace(intent, vrfs=vrfs))
     await pe.begin()
     await pe.do(*(PortChanged(port, present=True, up=True) for port in ("p1", "p2")))
     await pe.access.attach(WEB, "ada")
