@@ -120,7 +120,9 @@ def test_dos_04_prefixes_take_no_labels(net: Net, version: int) -> None:
     assert sorted(entry.label for entry in net.pe1.show_labels()) == before
 
 
-HOSTS = {4: "10.1.{}.{}/32", 6: "2001:db8:1::{:x}:{:x}/128"}
+HOSTS = {4: "10.1.0.{}/32", 6: "2001:db8:1::{:x}/128"}
+"""Of the site behind each VPN's first CE: a static route leads there."""
+RED_HOSTS, BLUE_HOSTS = 200, 150
 
 
 class Mover(threading.Thread):
@@ -129,7 +131,7 @@ class Mover(threading.Thread):
     def __init__(self, net: Net, version: int) -> None:
         super().__init__()
         self._net, self._over = net, threading.Event()
-        self._addresses = [HOSTS[version].format(200, n + 1) for n in range(20)]
+        self._addresses = [HOSTS[version].format(RED_HOSTS + n) for n in range(20)]
         self.done = 0
 
     def run(self) -> None:
@@ -156,7 +158,7 @@ def test_dos_05_one_tenants_changes(net: Net, version: int) -> None:
     mover.start()
     try:
         for n in range(8):
-            address, started = HOSTS[version].format(210, n + 1), time.monotonic()
+            address, started = HOSTS[version].format(BLUE_HOSTS + n), time.monotonic()
             net.pe1.segment.attach(f"blue-{n}", "blue", "ce-blue-1", [address])
             route = address.partition("/")[0]
             assert until(lambda r=route: in_kernel(r), SECONDS), log_tail(net)  # type: ignore[misc]
@@ -166,7 +168,7 @@ def test_dos_05_one_tenants_changes(net: Net, version: int) -> None:
         mover.stop()
     assert mover.done, "control: red's changes are taken"
     assert max(waits) < BLUE_SECONDS, waits
-    gone = HOSTS[version].format(200, 1).partition("/")[0]
+    gone = HOSTS[version].format(RED_HOSTS).partition("/")[0]
     assert until(lambda: not in_kernel(gone), SECONDS)
 
 
